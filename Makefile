@@ -1,0 +1,48 @@
+# `make` alone lists the commands.  Each one does all set-up that it needs; a second call starts at once.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+help:            ## list the commands
+	@grep -E '^[a-z-]+: .*##|^[a-z-]+:  +##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Rewardsmith needs Python 3.11 or newer; this is $$($(PYTHON) --version 2>&1). Try: make PYTHON=python3.12 ..."; exit 2; }
+	@echo "Installing into $(VENV) (once)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[worker,test]'
+	@touch $(STAMP)
+
+setup: $(STAMP)  ## virtual environment and pinned install
+
+demo: $(STAMP)   ## the whole job over REST on the embedded stack, about two minutes
+	@$(BIN)/rewardsmith demo
+
+serve: $(STAMP)  ## API and workers on the embedded stack
+	@$(BIN)/rewardsmith serve
+
+check: $(STAMP)  ## format, lint, types, import contracts, fast tests: under a minute
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache --no-timeout 2>/dev/null || $(BIN)/lint-imports --no-cache
+	@$(BIN)/python -m pytest -q -n 2 -m 'not slow and not gpu'
+
+test: $(STAMP)   ## everything: SQLite and PostgreSQL, filesystem and Valkey, sandbox, training, workers
+	@$(BIN)/python -m pytest -q -n 2 --dist loadscope -m 'not gpu'
+
+gpu: $(STAMP)    ## the tests that need a CUDA device
+	@$(BIN)/python -m pytest -q -m gpu
+
+golden: $(STAMP) ## write the golden prompts and the OpenAPI snapshot again
+	@REWARDSMITH_GOLDEN=write $(BIN)/python -m pytest -q tests/heart/test_golden_prompts.py tests/shells/test_openapi.py
+
+format: $(STAMP) ## format and mend what ruff can mend
+	@$(BIN)/ruff format --quiet . && $(BIN)/ruff check --fix --quiet .
+
+.PHONY: help setup demo serve check test gpu golden format

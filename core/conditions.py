@@ -1,0 +1,176 @@
+"""The little language of a fitness condition: comparisons of fields and numbers, joined by `and`.
+
+    0.75 < cart_position < 1.25 and abs(pole_angle - joint[2]) <= 0.1
+
+Read with `ast`, never executed.
+"""
+
+from __future__ import annotations
+
+import ast
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from core.errors import InvalidFitness
+
+ALLOWED = (
+    "comparisons (<, <=, >, >=) of fields, components such as name[2], numbers, abs(...), + and -, "
+    "joined by `and`"
+)
+_MAX_CHARACTERS = 2_000
+_SIGNS: dict[type[ast.cmpop], str] = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">="}
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A finite constant."""
+
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A field, or one component of a vector field."""
+
+    name: str
+    index: int | None = None
+
+    def __str__(self) -> str:
+        return self.name if self.index is None else f"{self.name}[{self.index}]"
+
+
+@dataclass(frozen=True, slots=True)
+class Absolute:
+    """The absolute value of a term."""
+
+    term: Term
+
+
+@dataclass(frozen=True, slots=True)
+class Sum:
+    """Signed summands; the sign is +1 or -1."""
+
+    parts: tuple[tuple[int, Term], ...]
+
+
+Term: TypeAlias = Number | Value | Absolute | Sum
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """`left sign right`, where sign is one of <, <=, >, >=."""
+
+    left: Term
+    sign: str
+    right: Term
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """Comparisons that must all hold."""
+
+    comparisons: tuple[Comparison, ...]
+
+
+def parse_where(text: str) -> Condition:
+    """Read a condition.
+
+    >>> len(parse_where("0.75 < x < 1.25 and abs(v) < 0.1").comparisons)
+    3
+
+    Raises:
+        InvalidFitness: anything but the allowed forms; says where and what is allowed.
+    """
+    return Condition(tuple(_comparisons(_tree(text, "where"))))
+
+
+def parse_value(text: str) -> Value:
+    """Read a field name, or one component of it: `height`, `joints[2]`.
+
+    Raises:
+        InvalidFitness: anything else.
+    """
+    node = _tree(text, "field")
+    if not isinstance(node, ast.Name | ast.Subscript):
+        raise InvalidFitness(
+            repr(text), expected="a field or a component, name or name[2]", where="fitness field"
+        )
+    return _value(node)
+
+
+def _tree(text: str, entry: str) -> ast.expr:
+    if len(text) > _MAX_CHARACTERS:
+        raise InvalidFitness(
+            f"{len(text)} characters",
+            expected=f"at most {_MAX_CHARACTERS} characters",
+            where=f"fitness {entry}",
+        )
+    try:
+        return ast.parse(text.strip(), mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        column = getattr(error, "offset", None)
+        place = f", column {column}" if column else ""
+        raise InvalidFitness(
+            repr(text), expected=ALLOWED, where=f"fitness {entry}{place}"
+        ) from error
+
+
+def _comparisons(node: ast.expr) -> Iterator[Comparison]:
+    if isinstance(node, ast.BoolOp) and isinstance(node.op, ast.And):
+        for part in node.values:
+            yield from _comparisons(part)
+    elif isinstance(node, ast.Compare):
+        sides = [node.left, *node.comparators]
+        for left, sign, right in zip(sides, node.ops, sides[1:], strict=False):
+            if type(sign) not in _SIGNS:
+                raise _refused(node)
+            yield Comparison(_term(left), _SIGNS[type(sign)], _term(right))
+    else:
+        raise _refused(node)
+
+
+def _term(node: ast.expr) -> Term:
+    match node:
+        case ast.Constant():
+            return _number(node)
+        case ast.Name() | ast.Subscript():
+            return _value(node)
+        case ast.UnaryOp(op=ast.USub(), operand=operand):
+            return Sum(((-1, _term(operand)),))
+        case ast.UnaryOp(op=ast.UAdd(), operand=operand):
+            return _term(operand)
+        case ast.BinOp(left=left, op=ast.Add(), right=right):
+            return Sum(((1, _term(left)), (1, _term(right))))
+        case ast.BinOp(left=left, op=ast.Sub(), right=right):
+            return Sum(((1, _term(left)), (-1, _term(right))))
+        case ast.Call(func=ast.Name(id="abs"), args=[argument], keywords=[]):
+            return Absolute(_term(argument))
+        case _:
+            raise _refused(node)
+
+
+def _number(node: ast.Constant) -> Number:
+    value = node.value
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise _refused(node)
+    return Number(float(value))
+
+
+def _value(node: ast.expr) -> Value:
+    match node:
+        case ast.Name(id=name):
+            return Value(name)
+        case ast.Subscript(value=ast.Name(id=name), slice=ast.Constant(value=int(index))):
+            if not isinstance(index, bool):
+                return Value(name, index)
+    raise _refused(node)
+
+
+def _refused(node: ast.expr) -> InvalidFitness:
+    return InvalidFitness(
+        f"`{ast.unparse(node)}`",
+        expected=ALLOWED,
+        where=f"fitness, column {node.col_offset + 1}",
+    )

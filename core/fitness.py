@@ -1,0 +1,363 @@
+"""Fitness: how well an episode was done, measured on the untouched environment.
+
+A fitness is a small value (`core.records.Fitness`), never code.  Its condition is a conjunction of
+comparisons over fields, read with `ast` and evaluated by this file alone:
+
+    0.75 < cart_position < 1.25 and abs(pole_angle) < 0.1
+"""
+
+from __future__ import annotations
+
+import difflib
+import operator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from core.conditions import Absolute, Condition, Number, Sum, Term, Value, parse_value, parse_where
+from core.errors import InvalidFitness
+from core.fields import read_source
+from core.records import Field, Fitness
+
+__all__ = [
+    "Condition",
+    "check_fitness",
+    "describe",
+    "episode_fitness",
+    "fields_of",
+    "parse_where",
+    "step_fitness",
+]
+
+Series: TypeAlias = npt.NDArray[np.floating]
+Doubles: TypeAlias = npt.NDArray[np.float64]
+Values: TypeAlias = Mapping[str, Series]
+
+_COMPARE: Mapping[str, Callable[[Doubles, Doubles], npt.NDArray[np.bool_]]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+_REDUCE: Mapping[str, Callable[[Doubles], float]] = {
+    "mean": lambda x: float(x.mean()),
+    "max": lambda x: float(x.max()),
+    "min": lambda x: float(x.min()),
+    "last": lambda x: float(x[-1]),
+    "sum": lambda x: float(x.sum()),
+}
+
+
+# --- measuring --------------------------------------------------------------------------------
+
+
+def episode_fitness(fitness: Fitness, values: Values, native: Series) -> float:
+    """Measure one episode.
+
+    Args:
+        fitness: what is measured.
+        values:  field name -> [T] or [T, n], the fields of the NEXT state of every lived step.
+        native:  [T] native reward of every lived step.
+
+    Returns:
+        One number, higher is better.
+
+    Raises:
+        InvalidFitness: a field is missing from `values`, or the fitness cannot be read.
+        ValueError: the episode has no step.
+
+    Example:
+        >>> near = Fitness("share", where="x > 1", horizon=4)
+        >>> episode_fitness(near, {"x": np.array([0.0, 2.0, 3.0])}, np.zeros(3))
+        0.5
+    """
+    if len(native) == 0:
+        raise ValueError("an episode has at least one step, but there is none")
+    if fitness.kind == "return":
+        return float(np.sum(native, dtype=np.float64))
+    if fitness.kind == "statistic":
+        return _REDUCE[fitness.over or "mean"](_statistic_values(fitness, values))
+    held = holds(parse_where(_required(fitness.where, "where")), values, len(native))
+    if fitness.kind == "share":
+        return float(held.sum()) / _required(fitness.horizon, "horizon")
+    return float(held[-1] if fitness.over == "last" else held.any())
+
+
+def step_fitness(fitness: Fitness, values: Values, native: Series) -> Doubles:
+    """Spread the fitness of one episode over its steps; the sum over [T] is `episode_fitness`.
+
+    kind                 per step
+    return               the native reward
+    success, over any    1 at the first step at which `where` holds, 0 elsewhere
+    success, over last   +1 when `where` becomes true, -1 when it becomes false again
+    share                1 / horizon at each step at which `where` holds
+    statistic, mean      field / T
+    statistic, sum       field
+    statistic, last      change of the field since the step before; the first step has its value
+    statistic, max, min  change of the largest (smallest) value so far
+
+    Args and errors as `episode_fitness`.
+    """
+    if len(native) == 0:
+        raise ValueError("an episode has at least one step, but there is none")
+    if fitness.kind == "return":
+        return np.asarray(native, dtype=np.float64)
+    if fitness.kind == "statistic":
+        return _statistic_steps(fitness.over or "mean", _statistic_values(fitness, values))
+    held = holds(parse_where(_required(fitness.where, "where")), values, len(native))
+    if fitness.kind == "share":
+        return held.astype(np.float64) / _required(fitness.horizon, "horizon")
+    so_far = held if fitness.over == "last" else np.logical_or.accumulate(held)
+    return _changes(so_far.astype(np.float64))
+
+
+def holds(condition: Condition, values: Values, steps: int) -> npt.NDArray[np.bool_]:
+    """Tell at which steps a condition holds.
+
+    Args:
+        condition: as read by `parse_where`.
+        values:    field name -> [T] or [T, n].
+        steps:     T.
+
+    Returns:
+        [T] booleans; a comparison with NaN is false.
+
+    Raises:
+        InvalidFitness: a field is missing, or is a vector used without an index.
+    """
+    result = np.ones(steps, dtype=np.bool_)
+    for comparison in condition.comparisons:
+        left = _evaluate(comparison.left, values)
+        right = _evaluate(comparison.right, values)
+        result &= _COMPARE[comparison.sign](left, right)
+    return result
+
+
+def _evaluate(term: Term, values: Values) -> Doubles:
+    if isinstance(term, Number):
+        return np.float64(term.value)  # type: ignore[return-value]  # a scalar broadcasts to [T]
+    if isinstance(term, Value):
+        return _series(term, values)
+    if isinstance(term, Absolute):
+        return np.abs(_evaluate(term.term, values))
+    total = np.float64(0.0)
+    for sign, part in term.parts:
+        total = total + sign * _evaluate(part, values)  # type: ignore[assignment]
+    return total  # type: ignore[return-value]
+
+
+def _series(term: Value, values: Values) -> Doubles:
+    if term.name not in values:
+        raise _unknown(term.name, values)
+    series = np.asarray(values[term.name], dtype=np.float64)
+    size = series.shape[1] if series.ndim == 2 else None
+    _check_index(term, size)
+    return series if term.index is None else series[:, term.index]
+
+
+def _statistic_values(fitness: Fitness, values: Values) -> Doubles:
+    return _series(parse_value(_required(fitness.field, "field")), values)
+
+
+def _statistic_steps(over: str, series: Doubles) -> Doubles:
+    if over == "sum":
+        return series
+    if over == "mean":
+        return series / len(series)
+    so_far = {
+        "last": lambda: series,
+        "max": lambda: np.maximum.accumulate(series),
+        "min": lambda: np.minimum.accumulate(series),
+    }[over]()
+    return _changes(so_far)
+
+
+def _changes(so_far: Doubles) -> Doubles:
+    return np.diff(so_far, prepend=0.0)
+
+
+# --- checking ---------------------------------------------------------------------------------
+
+
+def fields_of(fitness: Fitness) -> set[str]:
+    """Return the names of the fields that the fitness reads.
+
+    >>> sorted(fields_of(Fitness("success", where="x > 1 and abs(v[2]) < y")))
+    ['v', 'x', 'y']
+
+    Raises:
+        InvalidFitness: it cannot be read.
+    """
+    return {value.name for value in _values_of(fitness)}
+
+
+def check_fitness(fitness: Fitness, fields: Sequence[Field] = ()) -> None:
+    """Hold a fitness to the rules of its kind, and to the task's fields if they are known.
+
+    Raises:
+        InvalidFitness: says which entry, what was expected and what was found.
+    """
+    _check_entries(fitness)
+    _check_over(fitness)
+    if fitness.horizon is not None and fitness.horizon < 1:
+        raise InvalidFitness(
+            f"horizon = {fitness.horizon}", expected="a positive number of steps", where="fitness"
+        )
+    values = _values_of(fitness)
+    if fields:
+        _check_against(values, fields)
+
+
+_ENTRIES: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {  # kind -> required, optional
+    "return": (frozenset(), frozenset()),
+    "success": (frozenset({"where"}), frozenset({"over"})),
+    "share": (frozenset({"where", "horizon"}), frozenset()),
+    "statistic": (frozenset({"field", "over"}), frozenset()),
+}
+_OVER: Mapping[str, tuple[str, ...]] = {
+    "success": ("any", "last"),
+    "statistic": tuple(_REDUCE),
+}
+
+
+def _check_entries(fitness: Fitness) -> None:
+    if fitness.kind not in _ENTRIES:
+        raise InvalidFitness(
+            f"kind = {fitness.kind!r}", expected=f"one of {', '.join(_ENTRIES)}", where="fitness"
+        )
+    required, optional = _ENTRIES[fitness.kind]
+    given = {n for n in ("where", "field", "over", "horizon") if getattr(fitness, n) is not None}
+    if missing := sorted(required - given):
+        raise InvalidFitness(
+            f"no {', '.join(missing)}",
+            expected=f"{_listed(required)} for the kind {fitness.kind!r}",
+            where="fitness",
+        )
+    if surplus := sorted(given - required - optional):
+        allowed = required | optional
+        raise InvalidFitness(
+            f"{', '.join(surplus)} as well",
+            expected=f"{_listed(allowed) or 'no further entry'} for the kind {fitness.kind!r}",
+            where="fitness",
+            hint="Remove what the kind does not use.",
+        )
+
+
+def _check_over(fitness: Fitness) -> None:
+    allowed = _OVER.get(fitness.kind, ())
+    if fitness.over is not None and fitness.over not in allowed:
+        raise InvalidFitness(
+            f"over = {fitness.over!r}",
+            expected=f"one of {', '.join(allowed)} for the kind {fitness.kind!r}",
+            where="fitness",
+        )
+
+
+def _check_against(values: Iterable[Value], fields: Sequence[Field]) -> None:
+    known = {field.name: field for field in fields}
+    for value in values:
+        if value.name not in known:
+            raise _unknown(value.name, known)
+        source = read_source(known[value.name])
+        _check_index(value, None if source.stop is None else source.size)
+
+
+def _check_index(value: Value, size: int | None) -> None:
+    """Check an index against a field of `size` components; size None means one number."""
+    if size is None and value.index is not None:
+        raise InvalidFitness(
+            str(value), expected=f"{value.name} without an index, it is one number", where="fitness"
+        )
+    if size is not None and value.index is None:
+        raise InvalidFitness(
+            value.name,
+            expected=f"one component, {value.name}[0] to {value.name}[{size - 1}]",
+            where="fitness",
+        )
+    if size is not None and value.index is not None and value.index >= size:
+        raise InvalidFitness(str(value), expected=f"an index from 0 to {size - 1}", where="fitness")
+
+
+def _unknown(name: str, known: Iterable[str]) -> InvalidFitness:
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    hint = f"Did you mean {' or '.join(near)}?" if near else None
+    expected = f"one of the fields {', '.join(names)}" if names else "no field, none is known"
+    return InvalidFitness(repr(name), expected=expected, where="fitness", hint=hint)
+
+
+def _required[T](entry: T | None, name: str) -> T:
+    if entry is None:
+        raise InvalidFitness(f"no {name}", expected=f"an entry {name!r}", where="fitness")
+    return entry
+
+
+def _listed(names: Iterable[str]) -> str:
+    return " and ".join(sorted(names))
+
+
+def _values_of(fitness: Fitness) -> tuple[Value, ...]:
+    found: list[Value] = []
+    if fitness.where is not None:
+        for comparison in parse_where(fitness.where).comparisons:
+            found += [*_read_by(comparison.left), *_read_by(comparison.right)]
+    if fitness.field is not None:
+        found.append(parse_value(fitness.field))
+    return tuple(found)
+
+
+def _read_by(term: Term) -> Iterator[Value]:
+    if isinstance(term, Value):
+        yield term
+    elif isinstance(term, Absolute):
+        yield from _read_by(term.term)
+    elif isinstance(term, Sum):
+        for _, part in term.parts:
+            yield from _read_by(part)
+
+
+# --- words ------------------------------------------------------------------------------------
+
+
+def describe(fitness: Fitness, fields: Sequence[Field] = ()) -> str:
+    """Say in one sentence, with units, what is measured.
+
+    >>> describe(Fitness("share", where="x > 1", horizon=500), [Field("x", "obs[0]", unit="m")])
+    'The share of 500 steps at which x > 1 (x in m); steps that are not lived count as false.'
+
+    Raises:
+        InvalidFitness: the fitness cannot be read.
+    """
+    goal = "" if fitness.goal is None else f"; solved at {fitness.goal:g}"
+    return f"{_words(fitness)}{_units(fitness, fields)}{_footnote(fitness)}{goal}."
+
+
+def _words(fitness: Fitness) -> str:
+    if fitness.kind == "return":
+        return "The sum of the environment's own reward over the episode"
+    if fitness.kind == "share":
+        return f"The share of {fitness.horizon} steps at which {fitness.where}"
+    if fitness.kind == "success":
+        when = "at the last step" if fitness.over == "last" else "at any step"
+        return f"1 if {fitness.where} {when} of the episode, else 0"
+    words = {
+        "mean": "mean of {} over the episode",
+        "max": "largest {} of the episode",
+        "min": "smallest {} of the episode",
+        "last": "{} at the last step of the episode",
+        "sum": "sum of {} over the episode",
+    }
+    return "The " + words[fitness.over or "mean"].format(fitness.field)
+
+
+def _units(fitness: Fitness, fields: Sequence[Field]) -> str:
+    read = fields_of(fitness)
+    named = [f"{f.name} in {f.unit}" for f in fields if f.name in read and f.unit != "1"]
+    return f" ({', '.join(named)})" if named else ""
+
+
+def _footnote(fitness: Fitness) -> str:
+    return "; steps that are not lived count as false" if fitness.kind == "share" else ""

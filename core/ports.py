@@ -1,0 +1,232 @@
+"""What the loop needs from the outside world, and nothing else.
+
+Four seams: a designer that answers, a laboratory that runs generated code behind walls, a store of
+artifacts, and the ledger of one claimed step.  Real ones live in the rim; tests use small fakes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from core.records import (
+    Ask,
+    Candidate,
+    Exchange,
+    Feedback,
+    History,
+    Json,
+    Mode,
+    Outcome,
+    Preflight,
+    Program,
+    ProgramShape,
+    Reply,
+    Report,
+    Run,
+    Stage,
+    Task,
+    Training,
+)
+
+
+class Designer(Protocol):
+    """Writes programs.  One method; called from several threads at once."""
+
+    @property
+    def name(self) -> str:
+        """Return the name under which its exchanges are stored."""
+        ...
+
+    def answer(self, ask: Ask) -> Reply:
+        """Answer one question.  A bad reply is an outcome.
+
+        Raises:
+            DesignerUnavailable: the endpoint cannot answer now; nothing is known about the program.
+        """
+        ...
+
+
+class Artifacts(Protocol):
+    """Content-addressed bytes."""
+
+    def put(self, content: bytes) -> str:
+        """Store bytes durably and return their sha256.
+
+        Raises:
+            StorageFailed: the disk is full or not writable.
+        """
+        ...
+
+    def get(self, sha256: str) -> bytes:
+        """Return the bytes.
+
+        Raises:
+            NotFound: nothing is stored under that hash.
+            StorageFailed: what is stored does not have that hash any more.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a step has come, for people: 0 ≤ done ≤ total in environment steps or items."""
+
+    phase: str
+    done: int
+    total: int
+    note: str = ""
+
+
+Watch = Callable[[Progress], None]
+"""Called at least once a second while a child runs.  Raises StepInterrupted or ClaimLost to stop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """What a run trains on: the native reward (program None) or a candidate's program."""
+
+    key: str
+    program: Program | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PackOrder:
+    """Runs to be trained together for one rung and then measured.
+
+    Attributes:
+        members:     (arm key, seed) of every run, in a fixed order.
+        arms:        arm key -> arm.
+        start_steps, stop_steps: environment steps at which the rung begins and ends.
+        resume:      (arm key, seed) -> sha256 of the checkpoint to go on from; empty at rung 0.
+        held_out:    seeds of the evaluation episodes, the same for all members.
+        checkpoints: how many times the policy is measured on the way, the end included.
+        record:      whether transitions are recorded and component statistics computed.
+    """
+
+    task: Task
+    preflight: Preflight
+    training: Training
+    stage: Stage
+    rung: int
+    mode: Mode
+    weight: float
+    members: tuple[tuple[str, int], ...]
+    arms: Mapping[str, Arm]
+    start_steps: int
+    stop_steps: int
+    held_out: tuple[int, ...]
+    checkpoints: int
+    record: bool = True
+    resume: Mapping[tuple[str, int], str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class PackResult:
+    """What a pack gave: one run per member, in the order's order, and a report per arm."""
+
+    runs: tuple[Run, ...]
+    reports: Mapping[str, Report]
+
+
+class Laboratory(Protocol):
+    """Everything that happens behind the walls of the sandbox."""
+
+    def preflight(self, task: Task, seed: int, watch: Watch) -> Preflight:
+        """Build the environment, probe it, and store the probe set.
+
+        Raises:
+            EnvironmentUnusable: it cannot be built, or its spaces are not supported.
+            InvalidFitness: the fitness names a field that the environment does not give.
+        """
+        ...
+
+    def check(self, program: Program, task: Task, preflight: Preflight) -> ProgramShape:
+        """Call the program on the probe set and hold it to the contract.
+
+        Raises:
+            ProgramRejected: with the message for the designer.
+        """
+        ...
+
+    def train(self, order: PackOrder, watch: Watch) -> PackResult:
+        """Train the members of a pack, measure them, and examine their programs.
+
+        A member that breaks is a failed run in the result; the others go on untouched.
+
+        Raises:
+            SandboxFailed: the machine, not a program, is at fault.
+        """
+        ...
+
+
+class Ledger(Protocol):
+    """The writer of one claimed step: each method is its own fenced transaction.
+
+    Facts have natural keys: writing one twice stores it once.
+
+    Raises (every method):
+        ClaimLost: the claim lapsed and somebody else may own the step.
+    """
+
+    @property
+    def job_id(self) -> str:
+        """Return the id of the job that the claimed step belongs to."""
+        ...
+
+    def history(self) -> History:
+        """Return every stored fact of the job."""
+        ...
+
+    def exchanges(self, iteration: int) -> Sequence[Exchange]:
+        """Return the exchanges already paid for in an iteration."""
+        ...
+
+    def beat(self, progress: Progress) -> None:
+        """Renew the claim and note the progress.
+
+        Raises:
+            StepInterrupted: the job was cancelled or paused.
+        """
+        ...
+
+    def event(self, kind: str, message: str, data: Json | None = None, level: str = "info") -> None:
+        """Append an event."""
+        ...
+
+    def add_preflight(self, preflight: Preflight) -> None:
+        """Store what preflight found."""
+        ...
+
+    def add_exchange(self, exchange: Exchange) -> None:
+        """Store a question and its answer."""
+        ...
+
+    def add_candidate(self, candidate: Candidate) -> None:
+        """Store a candidate with its checks; runs and report come later."""
+        ...
+
+    def end_proposing(self, iteration: int) -> None:
+        """Mark every slot of the iteration as filled."""
+        ...
+
+    def add_runs(self, runs: Sequence[Run], reports: Mapping[str, Report]) -> None:
+        """Store runs, curves and reports, and bring the candidates' status up to date."""
+        ...
+
+    def add_feedback(self, feedback: Feedback) -> None:
+        """Store what an iteration taught and close it."""
+        ...
+
+    def finish(self, outcome: Outcome) -> None:
+        """Store the outcome and end the job as succeeded."""
+        ...
+
+    def fail(self, reason: str, message: str, data: Json | None = None) -> None:
+        """End the job as failed; `reason` is a short name, `message` for people."""
+        ...
+
+    def wait(self, seconds: float, reason: str) -> None:
+        """Let the step rest: it is not claimed again before that many seconds have passed."""
+        ...

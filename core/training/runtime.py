@@ -1,0 +1,294 @@
+"""How a generated program is loaded and called.  Runs inside jailed children only.
+
+What is done here makes good messages and catches accidents: few builtins, few imports, read-only
+copies, checked results.  None of it is a wall; the walls are the sandbox's.
+"""
+
+from __future__ import annotations
+
+import builtins
+import math
+from collections.abc import Callable, Mapping
+from types import CodeType, ModuleType
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from core.errors import ProgramRejected
+from core.fields import Column, Floats, Layout
+from core.records import Program
+from core.training.blame import PROGRAM_FILE, explain, line_naming
+
+MOST_COMPONENTS = 16
+MOST_FEATURES = 32
+MODULES: Mapping[str, ModuleType] = {"numpy": np, "math": math}
+BUILTINS = (
+    "abs all any bool dict divmod enumerate filter float frozenset int isinstance len list map max min "
+    "pow range reversed round set slice sorted str sum tuple zip ArithmeticError AttributeError "
+    "Exception IndexError KeyError TypeError ValueError ZeroDivisionError"
+).split()
+
+Key: TypeAlias = tuple[slice, int | slice]
+Maker: TypeAlias = Callable[[Floats], Any]
+Actions: TypeAlias = npt.NDArray[np.float32] | npt.NDArray[np.int64]
+
+
+class LoadedProgram:
+    """A program, compiled and ready to be called on blocks of rows.
+
+    `feature_names` and `component_names` are empty until the first call; from then on a call that
+    gives other names is rejected.
+    """
+
+    def __init__(self, program: Program, layout: Layout, module: dict[str, Any]) -> None:
+        self.program = program
+        self.layout = layout
+        self.feature_names: tuple[str, ...] = ()
+        self.component_names: tuple[str, ...] = ()
+        self._module = module
+        self._seen_by_features = _maker(layout, policy_columns(layout), "features(obs)")
+        self._present = _maker(layout, _reward_columns(layout, layout.state_size), "obs")
+        self._next = _maker(layout, _reward_columns(layout, layout.size), "next_obs")
+        self._params = _parameters(program)
+
+    def features(self, state_block: Floats) -> Floats:
+        """Compute the extra dimensions of states [B, ≥ D].
+
+        Returns:
+            [B, F] float32, columns in the order of `feature_names`; F = 0 without `features`.
+
+        Raises:
+            ProgramRejected: the code raised, or its result breaks the contract.
+        """
+        rows = len(state_block)
+        if not self.program.has_features:
+            return np.zeros((rows, 0), np.float32)
+        result = self._call("features", self._seen_by_features(frozen(state_block)))
+        terms = self._terms("features", result, rows, MOST_FEATURES)
+        names = tuple(terms)
+        self.feature_names = self._same_names("features", self.feature_names, names)
+        columns = np.empty((rows, len(names)), np.float32)
+        for index, values in enumerate(terms.values()):
+            columns[:, index] = values
+        self._hold_finite("feature", names, columns, state_block)
+        return columns
+
+    def reward(self, state_block: Floats, action: Actions, next_block: Floats) -> dict[str, Floats]:
+        """Compute the components of transitions: name -> [B] float32; empty without `reward`.
+
+        Args:
+            state_block: [B, state_size] present states.
+            action:      int64 [B] or float32 [B, A], as the environment received it.
+            next_block:  [B, size] the final next states, before any reset.
+
+        Raises:
+            ProgramRejected: the code raised, or its result breaks the contract.
+        """
+        if not self.program.has_reward:
+            return {}
+        present, after = self._present(frozen(state_block)), self._next(frozen(next_block))
+        result = self._call("reward", present, frozen(action), after, self._params)
+        terms = self._terms("reward", result, len(state_block), MOST_COMPONENTS)
+        names = tuple(terms)
+        self.component_names = self._same_names("reward", self.component_names, names)
+        columns = np.empty((len(names), len(state_block)), np.float32)
+        for index, values in enumerate(terms.values()):
+            columns[index] = values
+        self._hold_finite("component", names, columns.T, next_block)
+        return dict(zip(names, columns, strict=True))
+
+    def _call(self, function: str, *arguments: Any) -> Any:
+        try:
+            with np.errstate(all="ignore"):
+                return self._module[function](*arguments)
+        except BaseException as error:
+            raise explain(error, self.program.source, function) from error
+
+    def _terms(
+        self, function: str, result: object, rows: int, most: int
+    ) -> dict[str, npt.NDArray[Any]]:
+        if type(result) is not dict or not all(type(name) is str for name in result):
+            raise _rejected(
+                function, f"{_describe(result)}", "a dict of name -> array [B]", "Return a dict."
+            )
+        if not 1 <= len(result) <= most:
+            raise _rejected(
+                function, f"{len(result)} entries", f"1 to {most} named entries", "Merge or drop some."
+            )
+        for name, values in result.items():
+            self._hold_term(function, name, values, rows)
+        return result
+
+    def _hold_term(self, function: str, name: str, values: object, rows: int) -> None:
+        if not name.isidentifier() or len(name) > 40:
+            raise _rejected(
+                function, repr(name[:60]), "a name that is a Python identifier of at most 40 letters"
+            )
+        where = f"{function}, entry {name!r}{line_naming(self.program.source, name)}"
+        if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiub":
+            raise _rejected(where, _describe(values), f"a float array of shape ({rows},)", _SCALAR_HINT)
+        if values.shape != (rows,):
+            raise _rejected(
+                where, f"shape {values.shape}", f"shape ({rows},), one number per row", _SHAPE_HINT
+            )
+
+    def _same_names(
+        self, function: str, known: tuple[str, ...], names: tuple[str, ...]
+    ) -> tuple[str, ...]:
+        if known and names != known:
+            raise _rejected(
+                function,
+                f"the names {list(names)} in a later call",
+                f"the same names in every call, {list(known)}",
+                "Return every entry always; use np.where for the rows in which it does not count.",
+            )
+        return names
+
+    def _hold_finite(
+        self, kind: str, names: tuple[str, ...], columns: Floats, block: Floats
+    ) -> None:
+        finite = np.isfinite(columns)
+        if finite.all():
+            return
+        row, column = (int(i) for i in np.argwhere(~finite)[0])
+        raise _rejected(
+            f"{kind} {names[column]!r}{line_naming(self.program.source, names[column])}",
+            f"{columns[row, column]} in row {row}, where {describe_row(self.layout, block[row])}",
+            "finite float32 numbers in every row",
+            "Guard divisions, logarithms, roots and exponentials, for instance with np.maximum.",
+            rule="finite",
+        )
+
+
+def load_program(program: Program, layout: Layout) -> LoadedProgram:
+    """Compile and execute the source in a namespace of its own.
+
+    Raises:
+        ProgramRejected: the module body raised, or a promised function is missing.
+    """
+    module: dict[str, Any] = {"__name__": "program", "__builtins__": _few_builtins()}
+    try:
+        code: CodeType = compile(program.source, PROGRAM_FILE, "exec", dont_inherit=True)
+        with np.errstate(all="ignore"):
+            exec(code, module)  # noqa: S102 - this is what the jail is for
+    except BaseException as error:
+        raise explain(error, program.source, "the module body") from error
+    for name, promised in (("reward", program.has_reward), ("features", program.has_features)):
+        if promised and not callable(module.get(name)):
+            raise _rejected("module", f"no function {name!r}", f"`def {name}(...)` at the top level")
+    module["PARAMS"] = dict(program.params)
+    return LoadedProgram(program, layout, module)
+
+
+def policy_columns(layout: Layout) -> tuple[Column, ...]:
+    """Return the fields that `features` may use: observed, and visible to the policy."""
+    return tuple(
+        c for c in layout.columns if c.source.kind == "obs" and "policy" in c.field.visible
+    )
+
+
+def frozen(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return a read-only copy, column after column in memory; the caller's own stays untouched."""
+    copy = np.array(values, order="F")
+    copy.flags.writeable = False
+    return copy
+
+
+def describe_row(layout: Layout, row: Floats, most: int = 6) -> str:
+    """Name the first few fields of one row, three significant digits: "x = 0.5, v = [1, 2]"."""
+    known = [c for c in layout.columns if c.stop <= len(row) and c.field.visible != ("metric",)]
+    return ", ".join(f"{c.field.name} = {_digits(row, c)}" for c in known[:most]) or "no fields"
+
+
+def _digits(row: Floats, column: Column) -> str:
+    values = ", ".join(f"{float(v):.3g}" for v in row[column.start : column.stop][:4])
+    return values if column.scalar else f"[{values}]"
+
+
+def _reward_columns(layout: Layout, limit: int) -> tuple[Column, ...]:
+    seen = set(policy_columns(layout))
+    return tuple(
+        c for c in layout.columns if c.stop <= limit and ("reward" in c.field.visible or c in seen)
+    )
+
+
+def _maker(layout: Layout, columns: tuple[Column, ...], title: str) -> Maker:
+    """Return a function that lays named views over a block."""
+    names = tuple(c.field.name for c in columns)
+    hidden = {c.field.name for c in layout.columns} - set(names)
+    kind = _namespace(title, names, hidden)
+    setters = tuple(
+        (kind.__dict__[c.field.name].__set__, (slice(None), _place(c))) for c in columns
+    )
+
+    def make(block: Floats) -> Any:
+        fresh = object.__new__(kind)
+        for put, key in setters:
+            put(fresh, block[key])
+        return fresh
+
+    return make
+
+
+def _place(column: Column) -> int | slice:
+    return column.start if column.scalar else slice(column.start, column.stop)
+
+
+def _namespace(title: str, names: tuple[str, ...], hidden: set[str]) -> type:
+    """Make a class with one read-only slot per name and helpful errors for every other name."""
+
+    def missing(_self: object, name: str) -> Any:
+        why = "is not visible there" if name in hidden else "does not exist"
+        raise AttributeError(f"{title}.{name} {why}; available: {', '.join(names) or 'nothing'}")
+
+    def unwritable(_self: object, name: str, _value: object) -> None:
+        raise AttributeError(f"{title}.{name} cannot be assigned; inputs are read-only")
+
+    body = {"__slots__": names, "__getattr__": missing, "__setattr__": unwritable}
+    return type("fields", (), body)
+
+
+def _parameters(program: Program) -> Any:
+    kind = _namespace("params", tuple(program.params), set())
+    values = object.__new__(kind)
+    for name, number in program.params.items():
+        kind.__dict__[name].__set__(values, float(number))
+    return values
+
+
+def _few_builtins() -> dict[str, Any]:
+    few: dict[str, Any] = {name: getattr(builtins, name) for name in BUILTINS}
+    few["__import__"] = _import
+    return few
+
+
+def _import(
+    name: str,
+    _globals: object = None,
+    _locals: object = None,
+    fromlist: tuple[str, ...] | None = (),
+    level: int = 0,
+) -> ModuleType:
+    root = name.split(".")[0]
+    if level or root not in MODULES:
+        raise ImportError(f"import of {name!r} is not allowed; available: numpy, math")
+    return builtins.__import__(name, None, None, fromlist or (), 0)
+
+
+_SCALAR_HINT = "Compute it from the fields, so that every row has a number (for instance with np.where)."
+_SHAPE_HINT = "Fields are [B] or [B, n]: reduce over the last axis with .sum(-1), never over rows."
+
+
+def _rejected(
+    where: str, found: str, expected: str, hint: str | None = None, rule: str = "runtime"
+) -> ProgramRejected:
+    return ProgramRejected(found, rule=rule, expected=expected, where=where, hint=hint)
+
+
+def _describe(value: object) -> str:
+    if isinstance(value, np.ndarray):
+        return f"an array of {value.dtype} with shape {value.shape}"
+    if isinstance(value, (bool, int, float, type(None))):
+        return f"the single value {str(value)[:40]}"
+    return f"a value of type {type(value).__name__[:40]}"
