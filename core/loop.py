@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TypeAlias, TypeVar
 
 from core.records import FINISHED, NATIVE, Candidate, History, Iteration, Run, Training
@@ -165,9 +166,9 @@ def budget_exhausted(history: History) -> str | None:
     What the confirmation will cost is kept back from the start.
     """
     budget, spent = history.spec.budget, history.spent
-    if budget.env_steps is not None:
-        if spent.env_steps + iteration_cost(history) + confirm_cost(history) > budget.env_steps:
-            return "env_steps"
+    wanted_steps = spent.env_steps + iteration_cost(history) + confirm_cost(history)
+    if budget.env_steps is not None and wanted_steps > budget.env_steps:
+        return "env_steps"
     if budget.tokens is not None and spent.tokens >= budget.tokens:
         return "tokens"
     if budget.seconds is not None and spent.seconds >= budget.seconds:
@@ -261,7 +262,7 @@ def confirm_packs(history: History) -> list[tuple[Member, ...]]:
 def _split(items: Sequence[T], parts: int) -> list[Sequence[T]]:
     parts = min(parts, len(items))
     cuts = [round(i * len(items) / parts) for i in range(parts + 1)] if parts else [0]
-    return [items[a:b] for a, b in zip(cuts, cuts[1:], strict=False)]
+    return [items[a:b] for a, b in pairwise(cuts)]
 
 
 # --- fitness and rank -------------------------------------------------------------------------

@@ -1,0 +1,188 @@
+"""Write the downloadable reward file: a program, its provenance, and wrappers that run anywhere."""
+
+from __future__ import annotations
+
+import ast
+import io
+import json
+import pprint
+import tokenize
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from itertools import pairwise
+
+from core.errors import InvalidInput
+from core.fields import read_source
+from core.records import Field, Interval, Mode, Program, Task
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Where a reward file comes from; printed at its top.
+
+    `designed` and `native` are intervals over fresh seeds once the design is confirmed; before that
+    `designed` is what the search measured and `confirmed` is false.
+    """
+
+    job_id: str
+    candidate: str
+    designer: str
+    model: str | None
+    method: str
+    designed: Interval | None
+    native: Interval | None
+    confirmed: bool
+    versions: Mapping[str, str]
+
+
+def render_reward_file(
+    task: Task, program: Program, mode: Mode, weight: float, provenance: Provenance
+) -> str:
+    """Return the text of `reward.py`.
+
+    Args:
+        task:       with the fields that preflight confirmed or derived.
+        program:    the candidate's code with its numbers.
+        mode:       replace or add.
+        weight:     of the designed reward in mode add.
+        provenance: for the header.
+    """
+    text = files("core.export").joinpath("standalone.py").read_text(encoding="utf-8")
+    reserved = _reserved(text)
+    text = _replace(text, "header", _header(task, program, provenance))
+    text = _replace(text, "constants", _constants(task, mode, weight))
+    return _replace(text, "program", _program(program, reserved))
+
+
+def _replace(text: str, region: str, content: str) -> str:
+    before, rest = text.split(f"# >>> {region}\n", 1)
+    _, after = rest.split(f"# <<< {region}\n", 1)
+    return f"{before}{content.rstrip()}\n{after}"
+
+
+def _header(task: Task, program: Program, provenance: Provenance) -> str:
+    written = provenance.designer + (f" ({provenance.model})" if provenance.model else "")
+    rows = {
+        "task": task.name,
+        "environment": task.environment,
+        "wanted": _plain(task.description),
+        "job": provenance.job_id,
+        "candidate": provenance.candidate,
+        "method": provenance.method,
+        "designer": _plain(written),
+        "fitness": _interval(provenance.designed, confirmed=provenance.confirmed),
+        "native reward": _interval(provenance.native, confirmed=provenance.confirmed),
+        "versions": ", ".join(f"{name} {v}" for name, v in provenance.versions.items()),
+        "sha256": f"{program.sha256} (of the program below, as it was written)",
+    }
+    lines = [f"{name + ':':<15} {value}" for name, value in rows.items()]
+    if provenance.designer == "evolution":
+        lines.append("")
+        lines.append(
+            "Written by a search over a typed grammar of reward terms; no model was asked."
+        )
+    body = "\n".join(lines)
+    return f'''"""A designed reward, made by Rewardsmith.
+
+{body}
+
+Use it:
+
+    from reward import make_env
+    env = make_env()          # a Gymnasium environment with the designed reward
+
+or wrap your own: `DesignedReward(env)`, `DesignedVectorReward(vector_env)`.
+Needs gymnasium and numpy.  `python reward.py` steps 200 random steps and prints the components.
+"""'''
+
+
+def _plain(text: str) -> str:
+    """Make foreign text safe inside a docstring: one line, no quotes or escapes that could end it."""
+    words = " ".join(text.split())
+    shown = "".join(c if c.isprintable() else " " for c in words)
+    return shown.replace("\\", "/").replace('"""', "'''").rstrip('"')
+
+
+def _interval(interval: Interval | None, *, confirmed: bool) -> str:
+    if interval is None:
+        return "not measured"
+    kind = "fresh seeds" if confirmed else "seeds of the search, not confirmed"
+    return (
+        f"{interval.mean:.4g} [{interval.low:.4g}, {interval.high:.4g}] "
+        f"(mean, 95 % interval, {interval.n} {kind})"
+    )
+
+
+def _constants(task: Task, mode: Mode, weight: float) -> str:
+    environment = task.environment
+    return "\n".join(
+        [
+            f"ENVIRONMENT = {json.dumps(environment)}",
+            f"ENV_KWARGS: dict = {pprint.pformat(dict(task.env_kwargs), width=96)}",
+            f"MAX_EPISODE_STEPS = {task.max_episode_steps!r}  # None: the environment's own limit",
+            f'MODE = "{mode}"  # "replace": the designed reward; "add": native + WEIGHT * designed',
+            f"WEIGHT = {weight!r}",
+            "# name -> (kind, key, start, stop, who may see it); kind: obs, sim, info or terminated",
+            "FIELDS: dict = {",
+            *(f"    {field.name!r}: {_place(field)!r}," for field in task.fields),
+            "}",
+        ]
+    )
+
+
+def _place(field: Field) -> tuple[str, str | None, int, int | None, tuple[str, ...]]:
+    source = read_source(field)
+    return (source.kind, source.key, source.start, source.stop, tuple(field.visible))
+
+
+def _program(program: Program, reserved: frozenset[str]) -> str:
+    if "# <<< program" in program.source:
+        raise InvalidInput("a program that contains the marker '# <<< program'")
+    source = _without_clashes(program.source.strip(), reserved)
+    numbers = {name: float(value) for name, value in program.params.items()}
+    lines = ["# --- the program, as it was trained ---", "", source]
+    if numbers:
+        lines += ["", "# The numbers with which it was trained.", f"PARAMS = {numbers!r}"]
+    return "\n".join(lines) + "\n\n\n# --- how it is put to use ---\n"
+
+
+def _reserved(template: str) -> frozenset[str]:
+    """Return the names that the file itself binds at top level, its own program aside."""
+    before, rest = template.split("# >>> program\n", 1)
+    after = rest.split("# <<< program\n", 1)[1]
+    return frozenset(_bound(ast.parse(before)) | _bound(ast.parse(after)))
+
+
+def _bound(tree: ast.Module) -> set[str]:
+    names: set[str] = set()
+    for node in tree.body:
+        match node:
+            case ast.FunctionDef() | ast.ClassDef():
+                names.add(node.name)
+            case ast.Import() | ast.ImportFrom():
+                names |= {alias.asname or alias.name for alias in node.names}
+            case ast.Assign():
+                names |= {target.id for target in node.targets if isinstance(target, ast.Name)}
+            case ast.AnnAssign(target=ast.Name(id=name)):
+                names.add(name)
+    return names
+
+
+def _without_clashes(source: str, reserved: frozenset[str]) -> str:
+    """Rename what the program binds under a name that the file itself needs.
+
+    A helper called `main` or a constant called `WEIGHT` is sound in a program and would be overwritten
+    here.  Numpy under its usual name is the same in both.
+    """
+    clashes = _bound(ast.parse(source)) & reserved - {"np"}
+    if not clashes:
+        return source
+    tokens = list(tokenize.generate_tokens(io.StringIO(source).readline))
+    lines = source.splitlines(keepends=True)
+    for previous, token in reversed(list(pairwise(tokens))):
+        if token.type == tokenize.NAME and token.string in clashes and previous.string != ".":
+            (row, start), (_, stop) = token.start, token.end
+            line = lines[row - 1]
+            lines[row - 1] = f"{line[:start]}{token.string}_of_program{line[stop:]}"
+    return "".join(lines)

@@ -1,0 +1,435 @@
+"""How each step is carried out: read the facts, do one thing, write the facts.
+
+`core/loop.py` says which step is wanted; a worker claims it and calls `carry_out`.  Nothing here keeps
+state: what is known is in the ledger, and a step that is done twice stores its facts once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, replace
+
+from core import loop
+from core.errors import (
+    DesignerUnavailable,
+    EnvironmentUnusable,
+    InvalidInput,
+    ProgramRejected,
+)
+from core.loop import Member, Step
+from core.methods import Method, find_method
+from core.outcome import decide, no_design
+from core.ports import Arm, Designer, Laboratory, Ledger, PackOrder, Progress, Watch
+from core.program import read_program, with_params
+from core.records import (
+    NATIVE,
+    Ask,
+    Brief,
+    Candidate,
+    Check,
+    Exchange,
+    History,
+    Iteration,
+    JobSpec,
+    Preflight,
+    Program,
+    Proposal,
+    Repair,
+    Stage,
+    Task,
+)
+from core.replies import read_reply
+from core.tuning import propose_params
+
+MAX_REPAIRS = 2  # attempts beyond the first, per slot
+CONCURRENT_ASKS = 16
+BEAT_SECONDS = 0.5
+
+BASELINE, CONFIRMATION = -1, -2  # stand for an iteration where held-out seeds are drawn
+
+
+@dataclass(frozen=True, slots=True)
+class Toolbox:
+    """The outside world, as a step may use it.
+
+    Attributes:
+        designer: makes the designer that a job asked for.
+        laboratory: everything behind the sandbox's walls.
+        held_out: (job id, iteration, rung, n) -> n secret seeds of evaluation episodes.
+    """
+
+    designer: Callable[[JobSpec], Designer]
+    laboratory: Laboratory
+    held_out: Callable[[str, int, int, int], tuple[int, ...]]
+
+
+def carry_out(step: Step, ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
+    """Do one claimed step.
+
+    Args:
+        step:   what to do.
+        ledger: writes its facts, as long as the claim holds.
+        tools:  the outside world.
+        watch:  called about twice a second with the progress; renews the claim.
+
+    Raises:
+        ClaimLost, StepInterrupted: nothing more may be written; the next claim starts over.
+        RewardsmithError: the system is broken, not the candidate.
+    """
+    match step:
+        case loop.Preflight():
+            preflight(ledger, tools, watch)
+        case loop.Baseline():
+            baseline(ledger, tools, watch)
+        case loop.Propose(iteration):
+            propose(iteration, ledger, tools, watch)
+        case loop.Train():
+            train(step, ledger, tools, watch)
+        case loop.Reflect(iteration):
+            reflect(iteration, ledger)
+        case loop.Confirm(pack):
+            confirm(pack, ledger, tools, watch)
+        case loop.Finish():
+            finish(ledger)
+
+
+# --- before the search ------------------------------------------------------------------------
+
+
+def preflight(ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
+    """Build and probe the environment; a failure ends the job before a token is spent."""
+    history = ledger.history()
+    try:
+        found = tools.laboratory.preflight(history.spec.task, history.spec.seed, watch)
+    except (EnvironmentUnusable, InvalidInput) as error:
+        ledger.fail("environment_unusable", str(error))
+        return
+    ledger.add_preflight(replace(found, estimate=estimate(history.spec, found)))
+
+
+def estimate(spec: JobSpec, preflight: Preflight) -> dict[str, object]:
+    """Say what the job will cost at most: environment steps, and seconds of pure stepping."""
+    history = History(spec)
+    native = spec.training.seeds * spec.training.steps
+    env_steps = native + spec.iterations * loop.iteration_cost(history) + loop.confirm_cost(history)
+    return {
+        "env_steps": env_steps,
+        "stepping_seconds": round(env_steps / max(preflight.steps_per_second, 1e-9), 1),
+        "asks": 0 if spec.designer.name == "evolution" else spec.iterations * spec.candidates,
+    }
+
+
+def baseline(ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
+    """Train the native reward with the seeds and the budget that the candidates will get."""
+    history = ledger.history()
+    done = {run.seed for run in history.native}
+    members = [(NATIVE, seed) for seed in loop.search_seeds(history) if seed not in done]
+    last = len(history.spec.training.rungs) - 1
+    order = pack_order(ledger, tools, history, members, "baseline", BASELINE, last)
+    result = tools.laboratory.train(replace(order, start_steps=0), watch)
+    ledger.add_runs(result.runs, result.reports)
+    failures = [run.failure for run in result.runs if run.status == "failed"]
+    if len(failures) == len(result.runs):
+        ledger.fail("baseline_failed", f"No baseline run could be trained: {failures[0]}")
+
+
+# --- one iteration ----------------------------------------------------------------------------
+
+
+def propose(number: int, ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
+    """Fill every open slot of an iteration with a candidate, sound or rejected with a reason."""
+    history = ledger.history()
+    method = find_method(history.spec.method)
+    filled = {c.number for c in _iteration(history, number).candidates}
+    briefs = [brief for brief in method.briefs(history) if brief.slot not in filled]
+    paid = {(e.slot, e.attempt): e for e in ledger.exchanges(number)}
+    desk = Desk(ledger, tools, method, history, tools.designer(history.spec), paid)
+    try:
+        _in_threads([lambda b=brief: desk.fill(b) for brief in briefs], watch)  # type: ignore[misc]
+    except DesignerUnavailable as error:
+        _designer_down(error, ledger)
+        return
+    ledger.end_proposing(number)
+
+
+def _in_threads(works: Sequence[Callable[[], None]], watch: Watch) -> None:
+    """Run the works concurrently, keep the claim alive, and raise the first error."""
+    if not works:
+        return
+    pool = ThreadPoolExecutor(min(CONCURRENT_ASKS, len(works)), thread_name_prefix="propose")
+    try:
+        waiting: set[Future[None]] = {pool.submit(work) for work in works}
+        while waiting:
+            done, waiting = wait(waiting, BEAT_SECONDS, return_when=FIRST_COMPLETED)
+            for future in done:
+                future.result()
+            watch(Progress("proposing", len(works) - len(waiting), len(works)))
+    finally:
+        # An answer that is still on its way cannot be called back; its thread finds the claim gone.
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _designer_down(error: DesignerUnavailable, ledger: Ledger) -> None:
+    if error.retry_after_seconds is None:
+        ledger.fail("designer_unavailable", str(error))
+        return
+    ledger.event("designer.unavailable", str(error), level="warning")
+    ledger.wait(error.retry_after_seconds, str(error))
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """Where the slots of one iteration are filled; shared by the threads of a Propose step."""
+
+    ledger: Ledger
+    tools: Toolbox
+    method: Method
+    history: History
+    designer: Designer
+    paid: dict[tuple[int, int], Exchange]
+
+    def fill(self, brief: Brief) -> None:
+        """Bring one slot to its candidate and store it."""
+        if brief.operator == "parameters":
+            self.ledger.add_candidate(self.tuned(brief))
+        else:
+            self.ledger.add_candidate(self.written(brief))
+
+    def written(self, brief: Brief) -> Candidate:
+        """Ask, read and check; send a failure back to the designer at most MAX_REPAIRS times."""
+        for attempt in range(1 + MAX_REPAIRS):
+            exchange = self.exchange(brief, attempt)
+            candidate = self.read(brief, exchange)
+            if candidate.status != "rejected" or attempt == MAX_REPAIRS:
+                break
+            self.ledger.event(
+                "candidate.repair",
+                f"Candidate {candidate.key}, attempt {attempt + 1}: {candidate.rejection}",
+                {"iteration": brief.iteration, "slot": brief.slot, "attempt": attempt},
+            )
+            repair = Repair(exchange.reply.text, candidate.rejection or "")
+            brief = replace(brief, repair=repair)
+        return candidate
+
+    def exchange(self, brief: Brief, attempt: int) -> Exchange:
+        """Ask the designer, unless the answer was already paid for before a worker died."""
+        if (stored := self.paid.get((brief.slot, attempt))) is not None:
+            return stored
+        prompt = self.method.render(brief)
+        ask = Ask(brief.iteration, brief.slot, attempt, brief, prompt)
+        reply = self.designer.answer(ask)
+        exchange = Exchange(brief.iteration, brief.slot, attempt, prompt, reply, self.designer.name)
+        self.ledger.add_exchange(exchange)
+        for note in reply.notes:
+            self.ledger.event("designer.note", note, level="warning")
+        return exchange
+
+    def read(self, brief: Brief, exchange: Exchange) -> Candidate:
+        """Turn a reply into a candidate: with a sound program, or with a rejection."""
+        candidate = Candidate(
+            brief.iteration,
+            brief.slot,
+            brief.operator,
+            "rejected",
+            parents=tuple(parent.key for parent in brief.parents),
+        )
+        if exchange.reply.outcome != "answered":
+            return _rejected(candidate, "reply", _why_unread(exchange))
+        try:
+            proposal = read_reply(exchange.reply.text)
+            candidate = _with_words(candidate, proposal)
+            program = read_program(proposal.source, self.task.fields, brief.mode)
+        except ProgramRejected as error:
+            return _rejected(candidate, error.rule, str(error))
+        return self.checked(replace(candidate, program=program))
+
+    def checked(self, candidate: Candidate) -> Candidate:
+        """Hold a program to the contract in the sandbox, and refuse what is already known."""
+        program, preflight = candidate.program, self.history.preflight
+        assert program is not None  # its reader made one
+        assert preflight is not None  # the loop proposes nothing before
+        rules = (Check("rules", True),)
+        try:
+            refuse_duplicate(program, self.history)
+            shape = self.tools.laboratory.check(program, self.task, preflight)
+        except ProgramRejected as error:
+            return replace(_rejected(candidate, error.rule, str(error)), program=program)
+        return replace(
+            candidate, status="proposed", shape=shape, checks=(*rules, Check("contract", True))
+        )
+
+    def tuned(self, brief: Brief) -> Candidate:
+        """Give the parent's code new numbers, without a designer."""
+        parent = brief.parents[0]
+        assert parent.program is not None  # only trained candidates are parents
+        trials = [
+            (dict(c.program.params), fitness)
+            for c in brief.history
+            if c.program is not None
+            and c.program.sha256 == parent.program.sha256
+            and (fitness := loop.search_fitness(c)) is not None
+        ]
+        params = propose_params(trials, parent.program.bounds, brief.seed)
+        candidate = Candidate(
+            brief.iteration,
+            brief.slot,
+            "parameters",
+            "rejected",
+            parents=(parent.key,),
+            analysis=f"The code of candidate {parent.key} with other numbers, chosen by the tuner.",
+            program=with_params(parent.program, params),
+        )
+        return self.checked(candidate)
+
+    @property
+    def task(self) -> Task:
+        """Return the task with the fields that preflight found."""
+        return known_task(self.history)
+
+
+def _with_words(candidate: Candidate, proposal: Proposal) -> Candidate:
+    return replace(candidate, analysis=proposal.analysis, prediction=proposal.prediction)
+
+
+def _rejected(candidate: Candidate, rule: str, message: str) -> Candidate:
+    check = Check(rule, False, message)
+    return replace(candidate, status="rejected", rejection=message, checks=(check,))
+
+
+def _why_unread(exchange: Exchange) -> str:
+    reply = exchange.reply
+    reasons = {
+        "truncated": "The reply was cut off at the length limit before the program was complete. "
+        "Answer more briefly: a short analysis, the prediction, one code block.",
+        "empty": "The reply was empty. Answer with an analysis, a prediction and one code block.",
+        "refused": "The model refused to answer.",
+        "garbage": "The endpoint's answer was not a chat completion.",
+    }
+    return " ".join(filter(None, (reasons.get(reply.outcome, "No reply came."), reply.detail)))
+
+
+def refuse_duplicate(program: Program, history: History) -> None:
+    """Refuse a program that is already known, numbers included.
+
+    Raises:
+        ProgramRejected: with the key of the candidate that has the same program.
+    """
+    for iteration in history.iterations:
+        for other in iteration.candidates:
+            known = other.program
+            if known is None or other.status == "rejected" or known.sha256 != program.sha256:
+                continue
+            if dict(known.params) == dict(program.params):
+                raise ProgramRejected(
+                    f"the same program as candidate {other.key}",
+                    rule="duplicate",
+                    expected="a program that has not been tried",
+                    hint="Change at least one component, its scale, or the features.",
+                )
+
+
+def train(step: loop.Train, ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
+    """Train one pack of candidates for one rung, and measure it."""
+    history = ledger.history()
+    iteration = _iteration(history, step.iteration)
+    pack = loop.train_packs(history, iteration, step.rung)[step.pack]
+    done = {(r.arm, r.seed) for c in iteration.candidates for r in c.runs if r.rung == step.rung}
+    members = [member for member in pack if member not in done]
+    order = pack_order(ledger, tools, history, members, "search", step.iteration, step.rung)
+    result = tools.laboratory.train(order, watch)
+    ledger.add_runs(result.runs, result.reports)
+
+
+def reflect(number: int, ledger: Ledger) -> None:
+    """Turn what was measured into what the designer will be told."""
+    history = ledger.history()
+    method = find_method(history.spec.method)
+    ledger.add_feedback(method.digest(history, number))
+
+
+# --- after the search -------------------------------------------------------------------------
+
+
+def confirm(pack: int, ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
+    """Train the best designs and the baseline again, from scratch, on fresh seeds."""
+    history = ledger.history()
+    done = {(run.arm, run.seed) for run in history.confirmations}
+    members = [member for member in loop.confirm_packs(history)[pack] if member not in done]
+    last = len(history.spec.training.rungs) - 1
+    order = pack_order(ledger, tools, history, members, "confirm", CONFIRMATION, last)
+    result = tools.laboratory.train(replace(order, start_steps=0, resume={}), watch)
+    ledger.add_runs(result.runs, result.reports)
+
+
+def finish(ledger: Ledger) -> None:
+    """Compare design and native reward on the fresh seeds, and end the job."""
+    history = ledger.history()
+    if not loop.ranking(history):
+        ledger.fail("no_valid_candidate", no_design(history))
+        return
+    native = [run for run in history.confirmations if run.arm == NATIVE and run.fitness is not None]
+    if not native:
+        reason = next((r.failure for r in history.confirmations if r.arm == NATIVE), None)
+        ledger.fail("baseline_failed", f"No baseline run could be confirmed: {reason}")
+        return
+    ledger.finish(decide(history))
+
+
+# --- orders -----------------------------------------------------------------------------------
+
+
+def pack_order(
+    ledger: Ledger,
+    tools: Toolbox,
+    history: History,
+    members: Sequence[Member],
+    stage: Stage,
+    iteration: int,
+    rung: int,
+) -> PackOrder:
+    """Write the order for one pack."""
+    spec = history.spec
+    assert history.preflight is not None  # the loop trains nothing before preflight
+    episodes = spec.evaluation.confirm_episodes if stage == "confirm" else spec.evaluation.episodes
+    candidates = {c.key: c for i in history.iterations for c in i.candidates}
+    keys = dict.fromkeys(arm for arm, _ in members)
+    return PackOrder(
+        task=known_task(history),
+        preflight=history.preflight,
+        training=spec.training,
+        stage=stage,
+        rung=rung,
+        mode=spec.mode,
+        weight=spec.weight,
+        members=tuple(members),
+        arms={k: Arm(k, None if k == NATIVE else candidates[k].program) for k in keys},
+        start_steps=loop.rung_steps(spec.training, rung - 1),
+        stop_steps=loop.rung_steps(spec.training, rung),
+        held_out=tools.held_out(ledger.job_id, iteration, rung, episodes),
+        checkpoints=spec.training.checkpoints,
+        resume=_checkpoints(candidates, members, rung) if stage == "search" else {},
+    )
+
+
+def _checkpoints(
+    candidates: dict[str, Candidate], members: Sequence[Member], rung: int
+) -> dict[Member, str]:
+    wanted = set(members)
+    return {
+        (run.arm, run.seed): run.checkpoint
+        for candidate in candidates.values()
+        for run in candidate.runs
+        if run.rung == rung - 1 and (run.arm, run.seed) in wanted and run.checkpoint
+    }
+
+
+def known_task(history: History) -> Task:
+    """Return the job's task with the fields that preflight confirmed or derived."""
+    task = history.spec.task
+    return task if history.preflight is None else replace(task, fields=history.preflight.fields)
+
+
+def _iteration(history: History, number: int) -> Iteration:
+    known = {iteration.number: iteration for iteration in history.iterations}
+    return known.get(number, Iteration(number))

@@ -1,0 +1,69 @@
+"""Drive the pure loop with made-up results, as a worker would with real ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from core import loop
+from core.records import NATIVE, Feedback, History, Iteration, JobSpec, Run
+from tests.builders import a_preflight, a_run, proposed, rejected
+
+
+def drive(spec: JobSpec, fitness: Callable[[str, int], float | None]) -> list[str]:
+    """Return the keys of all steps until the job wants nothing more (at most 200)."""
+    history, steps = History(spec), []
+    while wanted := loop.next_steps(history):
+        step = wanted[0]
+        steps.append(loop.step_key(step))
+        history = _done(step, history, fitness)
+        assert len(steps) < 200
+    return steps
+
+
+def _done(
+    step: loop.Step, history: History, fitness: Callable[[str, int], float | None]
+) -> History:
+    match step:
+        case loop.Preflight():
+            return replace(history, preflight=a_preflight())
+        case loop.Baseline():
+            runs = tuple(a_run(NATIVE, 0.2, seed=s) for s in loop.search_seeds(history))
+            return replace(history, native=runs)
+        case loop.Propose(number):
+            slots = range(history.spec.candidates)
+            made = tuple(
+                proposed(slot, iteration=number) if slot else rejected(slot, iteration=number)
+                for slot in slots
+            )
+            iteration = Iteration(number, made, proposed=True)
+            return replace(history, iterations=(*history.iterations, iteration))
+        case loop.Train(number, rung, pack):
+            members = loop.train_packs(history, history.iterations[number], rung)[pack]
+            return _with_runs(
+                history, number, [a_run(a, fitness(a, s), seed=s, rung=rung) for a, s in members]
+            )
+        case loop.Reflect(number):
+            iteration = replace(history.iterations[number], feedback=Feedback(number, "", None))
+            return _with_iteration(history, number, iteration)
+        case loop.Confirm(pack):
+            members = loop.confirm_packs(history)[pack]
+            runs = tuple(a_run(a, fitness(a, s), seed=s, stage="confirm") for a, s in members)
+            return replace(history, confirmations=(*history.confirmations, *runs))
+        case loop.Finish():
+            return replace(history, status="succeeded")
+
+
+def _with_runs(history: History, number: int, runs: list[Run]) -> History:
+    iteration = history.iterations[number]
+    candidates = tuple(
+        replace(c, runs=(*c.runs, *(run for run in runs if run.arm == c.key)))
+        for c in iteration.candidates
+    )
+    return _with_iteration(history, number, replace(iteration, candidates=candidates))
+
+
+def _with_iteration(history: History, number: int, iteration: Iteration) -> History:
+    iterations = list(history.iterations)
+    iterations[number] = iteration
+    return replace(history, iterations=tuple(iterations))

@@ -1,0 +1,211 @@
+"""What comes next, for every situation that a job can be in."""
+
+from __future__ import annotations
+
+import pytest
+
+from core.loop import (
+    Baseline,
+    Confirm,
+    Finish,
+    Preflight,
+    Propose,
+    Reflect,
+    Train,
+    confirm_cost,
+    confirm_seeds,
+    iteration_cost,
+    next_steps,
+    ranking,
+    read_step,
+    search_seeds,
+    step_key,
+    train_packs,
+)
+from core.records import NATIVE, Budget, Evaluation, Spent, Training
+from tests.builders import (
+    a_history,
+    a_spec,
+    an_iteration,
+    confirmations,
+    proposed,
+    rejected,
+    trained,
+)
+from tests.heart.driving import drive
+
+DONE = an_iteration(trained(0, 0.5, 0.5), trained(1, 0.3, 0.3), feedback=True)
+DONE_TOO = an_iteration(
+    trained(0, 0.6, 0.6, iteration=1), trained(1, 0.2, 0.2, iteration=1), number=1, feedback=True
+)
+CONFIRMED = confirmations({NATIVE: [0.2, 0.2, 0.2], "1.0": [0.6, 0.6, 0.6]})
+HALF_CONFIRMED = confirmations({NATIVE: [0.2, 0.2, 0.2], "1.0": [0.6, 0.6]})
+RUNGS = a_spec(candidates=3, training=Training(steps=1000, seeds=1, packs=1, rungs=(0.3, 1.0)))
+
+
+@pytest.mark.parametrize(
+    ("history", "expected"),
+    [
+        pytest.param(
+            a_history(preflight=None), [Preflight()], id="a new job looks at the environment first"
+        ),
+        pytest.param(
+            a_history(native=()),
+            [Baseline(), Propose(0)],
+            id="the baseline trains while the designer thinks",
+        ),
+        pytest.param(a_history(), [Propose(0)], id="then the designer is asked"),
+        pytest.param(
+            a_history(claimed=frozenset({"propose/0"})),
+            [],
+            id="a claimed step is not started twice",
+        ),
+        pytest.param(
+            a_history(an_iteration(proposed(0), proposed=False)),
+            [Propose(0)],
+            id="a half-proposed iteration is proposed to its end",
+        ),
+        pytest.param(
+            a_history(an_iteration(proposed(0), proposed(1))),
+            [Train(0, 0, 0)],
+            id="what passed its checks is trained",
+        ),
+        pytest.param(
+            a_history(an_iteration(rejected(0), trained(1, 0.5))),
+            [Train(0, 0, 0)],
+            id="a missing seed is trained, not the pack given up",
+        ),
+        pytest.param(
+            a_history(an_iteration(rejected(0), trained(1, 0.5, None))),
+            [Reflect(0)],
+            id="a failed run is an ended run",
+        ),
+        pytest.param(
+            a_history(an_iteration(rejected(0), rejected(1))),
+            [Reflect(0)],
+            id="nothing to train: reflect at once",
+        ),
+        pytest.param(
+            a_history(an_iteration(trained(0, 0.5, 0.5)), native=()),
+            [Baseline()],
+            id="reflection waits for the baseline",
+        ),
+        pytest.param(a_history(DONE), [Propose(1)], id="the next iteration follows reflection"),
+        pytest.param(
+            a_history(DONE, DONE_TOO), [Confirm(0)], id="after the last iteration: confirm"
+        ),
+        pytest.param(
+            a_history(DONE, DONE_TOO, confirmations=HALF_CONFIRMED),
+            [Confirm(0)],
+            id="a half-confirmed job goes on",
+        ),
+        pytest.param(
+            a_history(DONE, DONE_TOO, confirmations=CONFIRMED), [Finish()], id="then finish"
+        ),
+        pytest.param(
+            a_history(an_iteration(rejected(0), feedback=True), spec=a_spec(iterations=1)),
+            [Finish()],
+            id="nothing to confirm: finish says so",
+        ),
+        pytest.param(a_history(status="succeeded"), [], id="a finished job wants nothing"),
+        pytest.param(a_history(cancel_requested=True), [], id="a cancelled job wants nothing"),
+        pytest.param(a_history(pause_requested=True), [], id="a paused job wants nothing"),
+    ],
+)
+def test_what_to_do_next(history, expected):
+    assert list(next_steps(history)) == expected
+
+
+@pytest.mark.parametrize(
+    "step",
+    [Preflight(), Baseline(), Propose(3), Train(1, 2, 0), Reflect(1), Confirm(1), Finish()],
+    ids=step_key,
+)
+def test_a_step_is_named_and_found_again(step):
+    assert read_step(step_key(step)) == step
+
+
+def test_packs_keep_candidates_whole_and_cover_every_run_once():
+    spec = a_spec(candidates=3, training=Training(steps=1000, seeds=2, packs=2))
+    iteration = an_iteration(proposed(0), rejected(1), proposed(2), proposed(3))
+    packs = train_packs(a_history(spec=spec), iteration, 0)
+    assert packs == [
+        (("0.0", 0), ("0.0", 1), ("0.2", 0), ("0.2", 1)),
+        (("0.3", 0), ("0.3", 1)),
+    ]
+
+
+def test_packs_stay_the_same_while_their_runs_come_in():
+    before = an_iteration(proposed(0), proposed(1))
+    after = an_iteration(trained(0, 0.5, 0.5), proposed(1))
+    history = a_history(spec=a_spec(training=Training(seeds=2, packs=2)))
+    assert train_packs(history, before, 0) == train_packs(history, after, 0)
+
+
+def test_only_the_best_go_on_to_the_next_rung():
+    iteration = an_iteration(trained(0, 0.3), trained(1, 0.9), trained(2, 0.5))
+    assert next_steps(a_history(iteration, spec=RUNGS)) == (Train(0, 1, 0),)
+    assert train_packs(a_history(spec=RUNGS), iteration, 1) == [(("0.1", 0),)]
+
+
+def test_a_rung_where_nobody_beats_chance_lets_everybody_go_on():
+    iteration = an_iteration(trained(0, 0.01), trained(1, 0.02), trained(2, 0.0))
+    assert len(train_packs(a_history(spec=RUNGS), iteration, 1)[0]) == 3
+
+
+def test_only_candidates_at_the_last_rung_are_ranked():
+    iteration = an_iteration(trained(0, 0.9, rung=0), trained(1, 0.5, rung=1))
+    assert [c.key for c in ranking(a_history(iteration, spec=RUNGS))] == ["0.1"]
+
+
+def test_a_candidate_with_a_failed_seed_is_not_ranked_by_its_lucky_one():
+    iteration = an_iteration(trained(0, 0.9, None), trained(1, 0.5, 0.5))
+    assert [c.key for c in ranking(a_history(iteration))] == ["0.1"]
+
+
+def test_what_the_confirmation_costs_is_kept_back_from_the_budget():
+    spec = a_spec(iterations=5)
+    one_more = iteration_cost(a_history(spec=spec)) + confirm_cost(a_history(spec=spec))
+    spent = Spent(env_steps=6000)
+
+    def with_limit(env_steps):
+        limited = a_spec(iterations=5, budget=Budget(env_steps=env_steps))
+        return next_steps(a_history(DONE, spec=limited, spent=spent))
+
+    assert with_limit(6000 + one_more) == (Propose(1),)
+    assert with_limit(6000 + one_more - 1) == (Confirm(0),)
+
+
+@pytest.mark.parametrize(
+    ("budget", "spent"),
+    [(Budget(tokens=10), Spent(tokens=10)), (Budget(seconds=5.0), Spent(seconds=6.0))],
+    ids=["tokens", "seconds"],
+)
+def test_a_used_up_budget_ends_the_search_and_confirms_what_exists(budget, spent):
+    history = a_history(DONE, spec=a_spec(budget=budget), spent=spent)
+    assert next_steps(history) == (Confirm(0),)
+
+
+def test_an_open_iteration_is_finished_even_when_the_budget_is_used_up():
+    history = a_history(
+        an_iteration(proposed(0)), spec=a_spec(budget=Budget(tokens=1)), spent=Spent(tokens=2)
+    )
+    assert next_steps(history) == (Train(0, 0, 0),)
+
+
+def test_confirmation_seeds_were_never_used_in_the_search():
+    history = a_history(spec=a_spec(evaluation=Evaluation(confirm_seeds=10), seed=3))
+    assert not set(confirm_seeds(history)) & set(search_seeds(history))
+
+
+@pytest.mark.parametrize(
+    "fitness",
+    [lambda arm, seed: len(arm) / 10 + seed / 1000, lambda arm, seed: None],
+    ids=["all runs score", "all runs fail"],
+)
+@pytest.mark.parametrize("rungs", [(1.0,), (0.2, 0.5, 1.0)], ids=["one rung", "three rungs"])
+def test_the_loop_ends_for_every_job_however_its_runs_turn_out(fitness, rungs):
+    training = Training(steps=1000, seeds=2, packs=2, rungs=rungs)
+    steps = drive(a_spec(iterations=3, candidates=5, training=training), fitness)
+    assert steps[-1] == "finish"
+    assert len(steps) == len(set(steps))

@@ -1,0 +1,92 @@
+"""The Dockerfile and the compose file, read as a deployment engineer would read them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.main import get_command
+
+from client.cli import app
+from core.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+SERVICES = COMPOSE["services"]
+DOCKERFILE = (ROOT / "Dockerfile").read_text()
+KNOWN_SETTINGS = {f"REWARDSMITH_{name.upper()}" for name in Settings.model_fields}
+WORKERS = ("worker", "worker-design", "worker-gpu")
+
+
+def test_only_the_api_is_published_and_only_on_loopback():
+    published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
+    assert list(published) == ["api"]
+    assert all(port.startswith("127.0.0.1:") for port in published["api"])
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_every_setting_that_a_service_is_given_exists(service):
+    given = SERVICES[service].get("environment", {})
+    assert {name for name in given if name.startswith("REWARDSMITH_")} <= KNOWN_SETTINGS
+
+
+@pytest.mark.parametrize("service", [name for name in SERVICES if name != "migrate"])
+def test_every_lasting_service_has_a_health_check(service):
+    assert SERVICES[service]["healthcheck"]["test"]
+
+
+@pytest.mark.parametrize("service", ["api", *WORKERS])
+def test_nothing_starts_before_the_schema_is_up_to_date(service):
+    condition = SERVICES[service]["depends_on"]["migrate"]["condition"]
+    assert condition == "service_completed_successfully"
+
+
+def test_a_gpu_is_asked_for_in_its_own_profile_only():
+    asking = {name for name, service in SERVICES.items() if "nvidia" in str(service.get("deploy"))}
+    assert asking == {"worker-gpu"}
+    assert SERVICES["worker-gpu"]["profiles"] == ["gpu"]
+
+
+def test_only_the_design_worker_is_given_the_models_key():
+    holders = {
+        name
+        for name, service in SERVICES.items()
+        if "REWARDSMITH_OPENAI_API_KEY" in service.get("environment", {})
+    }
+    assert holders == {"worker-design"}
+
+
+def test_no_password_is_written_down():
+    text = (ROOT / "docker-compose.yml").read_text()
+    assert not re.search(r"PASSWORD:\s*[\"']?\w", text.replace("${POSTGRES_PASSWORD", "$"))
+
+
+@pytest.mark.parametrize("name", ["postgres", "valkey"])
+def test_stored_facts_survive_a_container(name):
+    assert any(str(volume).startswith(f"{name}:") for volume in SERVICES[name]["volumes"])
+
+
+def test_there_are_two_targets_and_only_the_worker_gets_torch():
+    api, worker = DOCKERFILE.split("FROM base AS api")[1].split("FROM base AS worker")
+    assert "torch" not in api
+    assert "[worker]" in worker
+
+
+def test_no_image_runs_as_root():
+    for target in DOCKERFILE.split("FROM base AS ")[1:]:
+        assert "USER rewardsmith" in target
+
+
+@pytest.mark.parametrize("service", ["api", *WORKERS, "migrate"])
+def test_every_command_exists(service):
+    command = SERVICES[service]["command"]
+    assert command[0] == "rewardsmith"
+    found = get_command(app)
+    for word in command[1:]:
+        if word.startswith("-"):
+            break
+        found = found.commands[word]
+    options = {option for parameter in found.params for option in parameter.opts}
+    assert {word for word in command if word.startswith("--")} <= options

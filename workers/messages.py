@@ -1,0 +1,96 @@
+"""What travels through the broker: "look at this step of that job".  Ids only, and only as a hint.
+
+A message may be lost, doubled or late; the database decides who does what.  Messages are acknowledged
+when they are received, so that no broker ever redelivers a training that outlives its timeout.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from celery import Celery
+from kombu import Queue
+
+from core.loop import Finish, Propose, Reflect, Step, next_steps, step_key
+from core.settings import Settings
+from core.storage import Store
+
+QUEUES = ("design", "train")
+CARRY_OUT = "rewardsmith.carry_out"
+OFFER_SECONDS = 10.0  # a step that nobody claimed is announced again after this time
+_DESIGN_STEPS = (Propose, Reflect, Finish)
+
+
+def queue_of(step: Step) -> str:
+    """Say which kind of worker a step needs: `design` waits for models, `train` uses cores."""
+    return "design" if isinstance(step, _DESIGN_STEPS) else "train"
+
+
+def make_celery(settings: Settings) -> Celery:
+    """Return the Celery application for the configured broker; nothing is connected yet."""
+    app = Celery("rewardsmith", broker=settings.broker_url, set_as_current=False)
+    app.conf.update(
+        task_ignore_result=True,
+        result_backend=None,
+        task_serializer="json",
+        accept_content=["json"],
+        task_acks_late=False,
+        worker_prefetch_multiplier=1,
+        task_queues=[Queue(name, durable=True) for name in QUEUES],
+        task_create_missing_queues=False,
+        broker_connection_retry_on_startup=True,
+        broker_transport_options=transport_options(settings),
+        worker_hijack_root_logger=False,
+        worker_send_task_events=False,
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+    )
+    return app
+
+
+def transport_options(settings: Settings) -> dict[str, Any]:
+    """Return the options of the broker's transport."""
+    if settings.broker_url.startswith("filesystem"):
+        folder = Path(settings.home) / "broker"
+        (folder / "messages").mkdir(parents=True, exist_ok=True)
+        (folder / "control").mkdir(parents=True, exist_ok=True)
+        return {
+            "data_folder_in": str(folder / "messages"),
+            "data_folder_out": str(folder / "messages"),
+            "control_folder": str(folder / "control"),
+            "store_processed": False,
+            "polling_interval": 0.1,
+        }
+    return {
+        # Early acknowledgement makes redelivery pointless; days keep it from ever happening.
+        "visibility_timeout": 7 * 24 * 3600,
+        "socket_keepalive": True,
+        "socket_timeout": 30.0,
+        "socket_connect_timeout": 5.0,
+    }
+
+
+def dispatch(store: Store, celery: Celery, job_id: str) -> int:
+    """Announce every step of a job that can be started; return how many were announced.
+
+    `offer` is a compare-and-set in the database: whoever calls this, and however often, a step is
+    announced at most once in OFFER_SECONDS.
+    """
+    steps = next_steps(store.history(job_id))
+    announced = 0
+    for step in steps:
+        if store.offer(job_id, step_key(step), OFFER_SECONDS):
+            send(celery, queue_of(step), job_id, step_key(step))
+            announced += 1
+    return announced
+
+
+def send(celery: Celery, queue: str, job_id: str, key: str) -> None:
+    """Publish one hint."""
+    celery.send_task(
+        CARRY_OUT,
+        args=(job_id, key),
+        queue=queue,
+        retry=True,
+        retry_policy={"max_retries": 1, "interval_start": 0.1, "interval_max": 0.5},
+    )
