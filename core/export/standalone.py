@@ -136,8 +136,13 @@ def _actions(space: gym.Space, actions) -> np.ndarray:
 
 
 def _space_with_features(space: gym.Space, count: int) -> gym.spaces.Box:
-    size = gym.spaces.flatdim(space) + count
-    return gym.spaces.Box(-np.inf, np.inf, (size,), np.float32)
+    size = gym.spaces.flatdim(space)
+    low, high = np.full(size, -np.inf), np.full(size, np.inf)
+    if isinstance(space, gym.spaces.Box):
+        low, high = space.low.ravel(), space.high.ravel()
+    free = np.full(count, np.inf)
+    low, high = np.concatenate([low, -free]), np.concatenate([high, free])
+    return gym.spaces.Box(low.astype(np.float32), high.astype(np.float32), dtype=np.float32)
 
 
 def _feature_count() -> int:
