@@ -78,7 +78,7 @@ def _create(version: int) -> int:
     attributes = _RulesetAttr(
         (1 << _FILE_BITS_OF_ABI.get(version, _FILE_BITS_NEWEST)) - 1, _NET_BITS, _SCOPE_BITS
     )
-    size = 8 if version < 4 else 16 if version < 6 else 24  # noqa: PLR2004  fields per version
+    size = 8 if version < 4 else 16 if version < 6 else 24
     return system_call(_CREATE_RULESET, ctypes.byref(attributes), size, 0)
 
 

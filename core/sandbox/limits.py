@@ -24,7 +24,7 @@ class Limits:
     wall_seconds  life from the spawn to the kill, on the monotonic clock
     cpu_seconds   processor time of all threads together
     memory_bytes  private memory that the child may add to what it inherits
-    result_bytes  binary blobs of one frame that the child sends
+    result_bytes  binary blobs of one frame, in either direction
     stderr_bytes  everything that the child prints; only the end of it is kept
     threads       threads of the child, enforced where it has a user id of its own (worker is root)
     """

@@ -29,9 +29,9 @@ _UNWANTED = re.compile(
 
 
 def clean_text(raw: bytes | str, max_characters: int = TAIL_BYTES) -> str:
-    """Return the end of a text from a jailed child, safe for databases, terminals and pages.
+    r"""Return the end of a text from a jailed child, safe for databases, terminals and pages.
 
-    >>> clean_text("ok\\x1b[31m red\\x00\\u202e!")
+    >>> clean_text("ok\x1b[31m red\x00\u202e!")
     'ok red!'
     """
     text = raw.decode("utf-8", "replace") if isinstance(raw, bytes) else raw
@@ -59,6 +59,21 @@ class ChildExit:
         if self.exit_code is not None:
             return f"it ended with exit code {self.exit_code}"
         return "its end was not seen"
+
+
+@dataclass(frozen=True, slots=True)
+class Isolation:
+    """What the wall of this machine is worth: 3, 1 or 0, and the attacks that got through.
+
+    | level | what was refused                           | verdict                              |
+    |-------|--------------------------------------------|--------------------------------------|
+    | 3     | everything                                 | the default requirement              |
+    | 1     | all but reading and writing files          | only if the operator says so by name |
+    | 0     | less, or there is no wall on this platform | refuse model-written code            |
+    """
+
+    level: int
+    failed: tuple[str, ...] = ()
 
 
 class ChildFailed(SandboxFailed):

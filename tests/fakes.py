@@ -1,0 +1,155 @@
+"""Small real classes in place of the outside world, for tests of the heart alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from core.errors import ProgramRejected
+from core.ports import PackOrder, PackResult, Progress, Watch
+from core.records import (
+    NATIVE,
+    Ask,
+    Candidate,
+    Exchange,
+    Feedback,
+    History,
+    Iteration,
+    Json,
+    Outcome,
+    Preflight,
+    Program,
+    ProgramShape,
+    Reply,
+    Report,
+    Run,
+    Task,
+)
+from tests.builders import a_preflight, a_run
+
+REPLY = """The point must move to the right and stay there.
+
+Prediction: `near` rises towards 1.
+
+```python
+{source}
+```
+"""
+
+
+@dataclass
+class MemoryLedger:
+    """Facts in memory; what a store does, without one."""
+
+    facts: History
+    job_id: str = "job_test"
+    paid: list[Exchange] = field(default_factory=list)
+    events: list[tuple[str, str]] = field(default_factory=list)
+    rests: list[float] = field(default_factory=list)
+
+    def history(self) -> History:
+        return self.facts
+
+    def exchanges(self, iteration: int) -> Sequence[Exchange]:
+        return [exchange for exchange in self.paid if exchange.iteration == iteration]
+
+    def beat(self, progress: Progress) -> None: ...
+
+    def event(self, kind: str, message: str, data: Json | None = None, level: str = "info") -> None:
+        self.events.append((kind, message))
+
+    def add_preflight(self, preflight: Preflight) -> None:
+        self.facts = replace(self.facts, preflight=preflight)
+
+    def add_exchange(self, exchange: Exchange) -> None:
+        self.paid.append(exchange)
+
+    def add_candidate(self, candidate: Candidate) -> None:
+        iteration = self._iteration(candidate.iteration)
+        candidates = sorted((*iteration.candidates, candidate), key=lambda c: c.number)
+        self._put(replace(iteration, candidates=tuple(candidates)))
+
+    def end_proposing(self, iteration: int) -> None:
+        self._put(replace(self._iteration(iteration), proposed=True))
+
+    def add_runs(self, runs: Sequence[Run], reports: Mapping[str, Report]) -> None:
+        by_stage = {"baseline": "native", "confirm": "confirmations"}
+        for run in runs:
+            if name := by_stage.get(run.stage):
+                self.facts = replace(self.facts, **{name: (*getattr(self.facts, name), run)})
+        for iteration in self.facts.iterations:
+            own = [run for run in runs if run.stage == "search"]
+            candidates = tuple(
+                replace(
+                    c,
+                    runs=(*c.runs, *(r for r in own if r.arm == c.key)),
+                    report=reports.get(c.key, c.report),
+                    status="trained" if any(r.arm == c.key for r in own) else c.status,
+                )
+                for c in iteration.candidates
+            )
+            self._put(replace(iteration, candidates=candidates))
+
+    def add_feedback(self, feedback: Feedback) -> None:
+        self._put(replace(self._iteration(feedback.iteration), feedback=feedback))
+
+    def finish(self, outcome: Outcome) -> None:
+        self.facts = replace(self.facts, outcome=outcome, status="succeeded")
+
+    def fail(self, reason: str, message: str, data: Json | None = None) -> None:
+        self.facts = replace(self.facts, failure=f"{reason}: {message}", status="failed")
+
+    def wait(self, seconds: float, reason: str) -> None:
+        self.rests.append(seconds)
+
+    def _iteration(self, number: int) -> Iteration:
+        known = {iteration.number: iteration for iteration in self.facts.iterations}
+        return known.get(number, Iteration(number))
+
+    def _put(self, iteration: Iteration) -> None:
+        others = [i for i in self.facts.iterations if i.number != iteration.number]
+        ordered = tuple(sorted((*others, iteration), key=lambda i: i.number))
+        self.facts = replace(self.facts, iterations=ordered)
+
+
+@dataclass
+class ScriptedDesigner:
+    """Answers from a list by (iteration, slot, attempt); remembers what it was asked."""
+
+    script: Callable[[Ask], Reply | str]
+    name: str = "scripted"
+    asked: list[Ask] = field(default_factory=list)
+
+    def answer(self, ask: Ask) -> Reply:
+        self.asked.append(ask)
+        reply = self.script(ask)
+        return Reply(reply, model="script") if isinstance(reply, str) else reply
+
+
+@dataclass
+class PretendLaboratory:
+    """Scores every arm with a given function; trains nothing."""
+
+    fitness: Callable[[str, int], float | None]
+    refuse: Callable[[Program], str | None] = lambda program: None
+    orders: list[PackOrder] = field(default_factory=list)
+
+    def preflight(self, task: Task, seed: int, watch: Watch) -> Preflight:
+        return a_preflight()
+
+    def check(self, program: Program, task: Task, preflight: Preflight) -> ProgramShape:
+        if message := self.refuse(program):
+            raise ProgramRejected(message, rule="shape")
+        return ProgramShape(("near",), (), 0.1)
+
+    def train(self, order: PackOrder, watch: Watch) -> PackResult:
+        self.orders.append(order)
+        watch(Progress("training", 0, 1))
+        return PackResult(
+            tuple(self._runs(order)), {a: Report() for a in order.arms if a != NATIVE}
+        )
+
+    def _runs(self, order: PackOrder) -> Iterator[Run]:
+        for arm, seed in order.members:
+            run = a_run(arm, self.fitness(arm, seed), seed=seed, rung=order.rung)
+            yield replace(run, stage=order.stage, env_steps=order.stop_steps - order.start_steps)

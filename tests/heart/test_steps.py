@@ -1,0 +1,183 @@
+"""A whole job in one process with pretended outside world: what is asked, stored, repaired, decided."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from core.errors import DesignerUnavailable, EnvironmentUnusable, StepInterrupted
+from core.loop import next_steps, read_step
+from core.records import NATIVE, DesignerChoice, History, Reply, Training
+from core.steps import MAX_REPAIRS, Toolbox, carry_out
+from tests.builders import SOURCE, a_history, a_spec
+from tests.fakes import REPLY, MemoryLedger, PretendLaboratory, ScriptedDesigner
+
+
+def good(ask, note=""):
+    words = f"{ask.iteration}-{ask.slot}-{ask.attempt}{note}"
+    return REPLY.format(source=SOURCE.replace("Stay near", f"Variant {words}: stay near"))
+
+
+def toolbox(designer, laboratory):
+    return Toolbox(lambda spec: designer, laboratory, lambda job, i, rung, n: tuple(range(n)))
+
+
+def run_job(spec, script=good, fitness=lambda arm, seed: 0.1 if arm == NATIVE else 0.9, **lab):
+    designer = ScriptedDesigner(script)
+    laboratory = PretendLaboratory(fitness, **lab)
+    ledger = MemoryLedger(History(spec, status="running"))
+    tools = toolbox(designer, laboratory)
+    for _ in range(100):
+        steps = next_steps(ledger.facts)
+        if not steps:
+            return ledger, designer, laboratory
+        carry_out(steps[0], ledger, tools, watch=lambda progress: None)
+    raise AssertionError("the job does not end")
+
+
+def test_a_job_ends_with_a_verdict_on_fresh_seeds():
+    spec = a_spec(
+        iterations=2, candidates=3, evaluation=replace(a_spec().evaluation, confirm_seeds=5)
+    )
+    ledger, _, laboratory = run_job(spec)
+    outcome = ledger.facts.outcome
+    assert (ledger.facts.status, outcome.verdict) == ("succeeded", "better")
+    assert (outcome.native.mean, outcome.designed.mean, outcome.designed.n) == (0.1, 0.9, 5)
+    confirmed = [order for order in laboratory.orders if order.stage == "confirm"]
+    assert {arm for order in confirmed for arm, _ in order.members} == {NATIVE, outcome.best}
+
+
+def test_baseline_and_candidates_get_the_same_steps_and_seeds():
+    _, _, laboratory = run_job(a_spec())
+    search = [order for order in laboratory.orders if order.stage != "confirm"]
+    assert {order.stop_steps - order.start_steps for order in search} == {1000}
+    assert {seed for order in search for _, seed in order.members} == {0, 1}
+
+
+def test_a_rejected_program_goes_back_with_its_error_and_is_mended():
+    def script(ask):
+        return "I have no code." if ask.attempt == 0 else good(ask)
+
+    ledger, designer, _ = run_job(a_spec(iterations=1), script)
+    assert [c.status for c in ledger.facts.iterations[0].candidates] == ["trained", "trained"]
+    repair = next(ask for ask in designer.asked if ask.attempt == 1)
+    assert repair.brief.repair.reply == "I have no code."
+    assert repair.brief.repair.message in repair.prompt.messages[-1][1]
+
+
+def test_repairs_are_bounded_and_the_last_error_is_kept():
+    ledger, designer, laboratory = run_job(a_spec(iterations=1), lambda ask: "still no code")
+    assert len(designer.asked) == 2 * (1 + MAX_REPAIRS)
+    assert all(c.rejection for c in ledger.facts.iterations[0].candidates)
+    assert not [order for order in laboratory.orders if order.stage == "search"]
+    assert ledger.facts.failure.startswith("no_valid_candidate")
+    assert "code" in ledger.facts.failure
+
+
+def test_a_failed_check_in_the_sandbox_is_an_outcome_with_its_rule():
+    ledger, _, _ = run_job(a_spec(iterations=1), refuse=lambda program: "shape [B, 1]")
+    candidate = ledger.facts.iterations[0].candidates[0]
+    assert (candidate.status, candidate.checks[-1].rule) == ("rejected", "shape")
+    assert candidate.program is not None
+
+
+def test_the_same_program_twice_is_trained_once():
+    same = REPLY.format(source=SOURCE)
+    ledger, _, _ = run_job(a_spec(iterations=2, candidates=1), lambda ask: same)
+    second = ledger.facts.iterations[1].candidates[0]
+    assert second.status == "rejected"
+    assert "same program as candidate 0.0" in second.rejection
+
+
+@pytest.mark.parametrize("outcome", ["truncated", "empty", "refused", "garbage"])
+def test_a_reply_that_is_no_answer_is_stored_with_its_reason(outcome):
+    ledger, _, _ = run_job(a_spec(iterations=1), lambda ask: Reply("", outcome=outcome))
+    candidate = ledger.facts.iterations[0].candidates[0]
+    assert (candidate.status, candidate.checks[0].rule) == ("rejected", "reply")
+    assert {exchange.reply.outcome for exchange in ledger.paid} == {outcome}
+
+
+def test_an_answer_that_was_paid_for_is_not_asked_for_again():
+    spec = a_spec(iterations=1)
+    ledger = MemoryLedger(a_history(spec=spec))
+    first = ScriptedDesigner(good)
+    tools = toolbox(first, PretendLaboratory(lambda arm, seed: 0.5))
+    carry_out(read_step("propose/0"), ledger, tools, watch=lambda progress: None)
+    ledger.facts = a_history(spec=spec)  # the worker died before a candidate was stored
+    second = ScriptedDesigner(good)
+    tools = toolbox(second, PretendLaboratory(lambda arm, seed: 0.5))
+    carry_out(read_step("propose/0"), ledger, tools, watch=lambda progress: None)
+    assert not second.asked
+    assert len(ledger.facts.iterations[0].candidates) == spec.candidates
+
+
+def unavailable(retry):
+    def script(ask):
+        raise DesignerUnavailable("connection refused", retry_after_seconds=retry)
+
+    return script
+
+
+def test_a_designer_that_is_down_is_waited_for():
+    ledger = MemoryLedger(a_history())
+    tools = toolbox(ScriptedDesigner(unavailable(30.0)), PretendLaboratory(lambda arm, seed: 0.5))
+    carry_out(read_step("propose/0"), ledger, tools, watch=lambda progress: None)
+    assert ledger.rests == [30.0]
+    assert ledger.facts.status == "running"
+    assert not ledger.facts.iterations
+
+
+def test_a_designer_that_refuses_our_key_ends_the_job_with_a_reason():
+    ledger = MemoryLedger(a_history())
+    tools = toolbox(ScriptedDesigner(unavailable(None)), PretendLaboratory(lambda arm, seed: 0.5))
+    carry_out(read_step("propose/0"), ledger, tools, watch=lambda progress: None)
+    assert ledger.facts.failure == "designer_unavailable: connection refused"
+
+
+def test_an_environment_that_cannot_be_built_ends_the_job_before_anything_is_asked():
+    class Broken(PretendLaboratory):
+        def preflight(self, task, seed, watch):
+            raise EnvironmentUnusable("no module named box2d", hint="pip install gymnasium[box2d]")
+
+    ledger = MemoryLedger(History(a_spec()))
+    designer = ScriptedDesigner(good)
+    tools = toolbox(designer, Broken(lambda arm, seed: 0.5))
+    carry_out(read_step("preflight"), ledger, tools, watch=lambda progress: None)
+    assert "pip install gymnasium[box2d]" in ledger.facts.failure
+    assert not designer.asked
+
+
+def test_numbers_are_tuned_without_asking_the_designer():
+    spec = a_spec(method="smith", iterations=2, candidates=4)
+    ledger, designer, _ = run_job(spec)
+    tuned = [c for c in ledger.facts.iterations[1].candidates if c.operator == "parameters"]
+    assert len(tuned) == 1
+    parent = next(c for c in ledger.facts.iterations[0].candidates if c.key == tuned[0].parents[0])
+    assert tuned[0].program.source == parent.program.source
+    assert tuned[0].program.params != parent.program.params
+    assert (1, tuned[0].number) not in {(ask.iteration, ask.slot) for ask in designer.asked}
+
+
+def test_a_watch_that_stops_leaves_no_result():
+    def stop(progress):
+        raise StepInterrupted("cancelled")
+
+    ledger = MemoryLedger(a_history(native=()))
+    tools = toolbox(ScriptedDesigner(good), PretendLaboratory(lambda arm, seed: 0.5))
+    with pytest.raises(StepInterrupted):
+        carry_out(read_step("baseline"), ledger, tools, watch=stop)
+    assert not ledger.facts.native
+
+
+def test_a_rung_continues_from_the_checkpoints_of_the_one_before():
+    spec = a_spec(candidates=3, training=Training(steps=1000, seeds=1, packs=1, rungs=(0.2, 1.0)))
+    _, _, laboratory = run_job(spec, fitness=lambda arm, seed: 0.2 + len(arm) + seed / 1e4)
+    search = [order for order in laboratory.orders if order.stage == "search"]
+    assert {(o.rung, o.start_steps, o.stop_steps) for o in search} == {(0, 0, 200), (1, 200, 1000)}
+
+
+def test_only_evolution_asks_nobody():
+    spec = a_spec(designer=DesignerChoice("evolution"))
+    ledger, _, _ = run_job(spec)
+    assert ledger.facts.preflight.estimate["asks"] == 0

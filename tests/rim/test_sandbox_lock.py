@@ -1,0 +1,180 @@
+"""The lock: real attacks from inside a jailed child, each of them refused.
+
+Not covered: what no lock of this kind can hold back (bugs of the kernel, side channels through
+caches, asking whether a path exists and how large it is).
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from core.sandbox import MIB, Limits, Sandbox
+from core.sandbox.start import clean_environment
+from tests.rim.sandbox_entries import ATTACKS
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the lock is made of Linux")
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent.parent
+LIMITS = Limits(wall_seconds=20, cpu_seconds=10, memory_bytes=256 * MIB)
+NUMBERS = {
+    "x86_64": {
+        "clone": 56,
+        "bpf": 321,
+        "userfaultfd": 323,
+        "perf_event_open": 298,
+        "keyctl": 250,
+    },
+    "aarch64": {
+        "clone": 220,
+        "bpf": 280,
+        "userfaultfd": 282,
+        "perf_event_open": 241,
+        "keyctl": 219,
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def sandbox():
+    os.environ["REWARDSMITH_TEST_SECRET"] = "key"
+    sandbox = Sandbox(["sandbox_entries"], import_paths=[HERE])
+    sandbox.require(3)
+    yield sandbox
+    sandbox.close()
+    del os.environ["REWARDSMITH_TEST_SECRET"]
+
+
+@pytest.fixture(scope="module")
+def secret():
+    """A file that everybody may read, so that only the lock stands before it."""
+    with tempfile.TemporaryDirectory(prefix="secret-") as folder:
+        Path(folder).chmod(0o755)
+        path = Path(folder) / "secret"
+        path.write_text("key")
+        path.chmod(0o644)
+        yield str(path)
+
+
+def ask(sandbox, entry, header=None, limits=LIMITS):
+    with sandbox.spawn(f"sandbox_entries:{entry}", limits) as child:
+        if header is not None:
+            child.send(header)
+        answer = child.receive().header
+        assert child.wait(5).exit_code == 0
+    return answer
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_the_attack_is_refused(sandbox, secret, attack):
+    order = {"attack": attack, "secret": secret, **NUMBERS[platform.machine()]}
+    answer = ask(sandbox, "try_attack", order)
+    assert "refused" in answer, answer
+    assert Path(secret).read_text() == "key"
+
+
+@pytest.mark.parametrize("attack", ["private memory", "shared memory"])
+def test_too_much_memory_is_an_error_that_the_program_sees(sandbox, secret, attack):
+    answer = ask(sandbox, "try_attack", {"attack": attack, "secret": secret})
+    assert answer["refused"] in {"MemoryError", "OSError"}
+
+
+@pytest.fixture(scope="module")
+def introduction(sandbox):
+    return ask(sandbox, "introduce", {"who": "are you"})
+
+
+def test_the_child_has_only_its_streams_open(introduction):
+    assert introduction["descriptors"] == [0, 1, 2, 3]
+
+
+def test_the_environment_holds_nothing_of_the_workers(introduction):
+    assert set(introduction["environment"]) <= {*clean_environment(), "LC_CTYPE"}
+
+
+def test_the_child_has_no_capability_and_can_gain_none(introduction):
+    assert introduction["capabilities"] == [0, 0, 0]
+    assert introduction["no_new_privileges"] == 1
+
+
+def test_the_child_is_under_a_seccomp_filter(introduction):
+    assert introduction["seccomp"] == 2
+
+
+def test_modules_were_warmed_up_before_the_fork(introduction):
+    assert introduction["warmed_up"] is True
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give users away")
+def test_children_that_live_at_once_have_users_of_their_own(sandbox):
+    with (
+        sandbox.spawn("sandbox_entries:introduce", LIMITS) as first,
+        sandbox.spawn("sandbox_entries:introduce", LIMITS) as second,
+    ):
+        for child in (first, second):
+            child.send({"who": "are you"})
+        users = {first.receive().header["uid"], second.receive().header["uid"]}
+    assert len(users) == 2
+    assert all(64_000 <= user < 65_500 for user in users)
+
+
+def test_threads_can_be_started(sandbox):
+    assert ask(sandbox, "start_threads") == {"found": [0, 1, 2, 3]}
+
+
+def test_the_standard_library_can_be_imported_behind_the_lock(sandbox):
+    assert ask(sandbox, "import_lazily") == {"name": "xml.dom.minidom"}
+
+
+def test_what_lies_in_the_checkout_must_be_preloaded(sandbox):
+    with sandbox.spawn("sandbox_entries:import_from_checkout", LIMITS) as child:
+        tail = child.wait(5).stderr_tail
+    assert "core.loop was not loaded before the sandbox closed" in tail
+
+
+def run_selftest(jail):
+    """Run the self-test with a weaker lock, in a process of its own."""
+    script = (
+        "from core.sandbox.lock import Jail; "
+        "from core.sandbox.selftest import measure_isolation; "
+        f"found = measure_isolation({jail}); "
+        "print(found.level, *found.failed, sep='\\n')"
+    )
+    output = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    level, *failed = output.splitlines()
+    return int(level), set(failed)
+
+
+def test_the_selftest_sees_that_nothing_is_locked():
+    level, failed = run_selftest("Jail((), 0, False, False, False)")
+    assert level == 0
+    assert failed >= {
+        "read a world-readable file",
+        "list the root folder",
+        "write to /tmp",
+        "open a TCP socket",
+        "open a unix socket",
+        "fork",
+        "signal the parent",
+        "become another program",
+    } - ({"write to /tmp"} if not os.access("/tmp", os.W_OK) else set())
+
+
+def test_the_selftest_sees_that_landlock_is_missing():
+    level, failed = run_selftest("Jail((), 0, True, False, False)")
+    assert level == 1
+    assert failed >= {"read a world-readable file", "write to /tmp"}
+    assert "open a TCP socket" not in failed

@@ -1,0 +1,213 @@
+"""Whole jobs by the real thing: server, workers, sandbox, trainer, broker and database.
+
+Slow because each test trains; what they check cannot be seen with less.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.databases import fresh_database, postgres_server
+from tests.stack import QUICK_TASK, Stack, eventually, family, gone, stack, valkey_url
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+
+def shape(got: object) -> object:
+    """Return the keys and types of a document; what two histories must have in common."""
+    if isinstance(got, dict):
+        return {key: shape(value) for key, value in sorted(got.items()) if value is not None}
+    if isinstance(got, list):
+        return [shape(got[0])] if got else []
+    return "number" if isinstance(got, int | float) else type(got).__name__
+
+
+def history_shape(server: Stack, job_id: str) -> dict:
+    job = server.job(job_id)
+    candidates = server.get(f"/v1/jobs/{job_id}/candidates")["data"]
+    kinds = {event["type"] for event in server.get(f"/v1/jobs/{job_id}/events?limit=100")["data"]}
+    return {
+        "job": sorted(key for key, value in job.items() if value is not None),
+        "iterations": shape(server.get(f"/v1/jobs/{job_id}/iterations")["data"]),
+        "candidate": sorted(candidates[0]),
+        "runs": shape(server.get(f"/v1/candidates/{candidates[0]['id']}/runs")["data"]),
+        "events": sorted(kinds - {"candidate.repair", "candidate.rejected", "log"}),
+    }
+
+
+def assert_nothing_is_doubled(server: Stack, job_id: str) -> None:
+    numbers = [i["number"] for i in server.get(f"/v1/jobs/{job_id}/iterations")["data"]]
+    assert numbers == sorted(set(numbers))
+    runs = []
+    for candidate in server.get(f"/v1/jobs/{job_id}/candidates?limit=100")["data"]:
+        runs += [run["id"] for run in server.get(f"/v1/candidates/{candidate['id']}/runs")["data"]]
+    assert len(runs) == len(set(runs))
+    sequence = [e["id"] for e in server.get(f"/v1/jobs/{job_id}/events?limit=100")["data"]]
+    assert sequence == list(range(1, len(sequence) + 1))
+
+
+@pytest.fixture(scope="module")
+def embedded(tmp_path_factory):
+    with stack(tmp_path_factory.mktemp("embedded")) as server:
+        server.serve("--workers", "2")
+        yield server
+
+
+@pytest.fixture(scope="module")
+def embedded_job(embedded) -> str:
+    job_id = embedded.post("/v1/jobs", QUICK_TASK)["id"]
+    assert embedded.finished(job_id)["status"] == "succeeded"
+    return job_id
+
+
+def test_a_job_is_done_on_the_embedded_stack(embedded, embedded_job):
+    job = embedded.job(embedded_job)
+    assert job["outcome"]["verdict"] in ("better", "equal", "worse")
+    assert_nothing_is_doubled(embedded, embedded_job)
+
+
+def test_two_workers_do_a_job_together_on_postgresql_and_valkey(tmp_path, embedded, embedded_job):
+    with (
+        postgres_server() as admin,
+        fresh_database(admin) as database,
+        valkey_url() as broker,
+        stack(tmp_path / "grown", database_url=database, broker_url=broker) as server,
+    ):
+        assert server.run("db", "upgrade").returncode == 0
+        server.serve("--workers", "0")
+        server.worker()
+        server.worker()
+        job_id = server.post("/v1/jobs", QUICK_TASK)["id"]
+        assert server.finished(job_id)["status"] == "succeeded"
+        assert_nothing_is_doubled(server, job_id)
+        assert history_shape(server, job_id) == history_shape(embedded, embedded_job)
+
+
+LONG = {**QUICK_TASK, "training": {"steps": 60_000, "seeds": 1, "packs": 1, "checkpoints": 2}}
+
+
+@pytest.mark.parametrize("broker", ["filesystem", "valkey"])
+def test_a_worker_killed_in_the_middle_of_a_training_costs_time_and_nothing_else(tmp_path, broker):
+    def killed(server: Stack) -> None:
+        server.serve("--workers", "0")
+        first = server.worker()
+        job_id = server.post("/v1/jobs", LONG)["id"]
+        server.wait_for(job_id, "train")
+        processes = family(first.pid)
+        assert len(processes) >= 3, "worker, zygote and at least one child"
+        os.kill(first.pid, signal.SIGKILL)
+        first.wait()
+        eventually(lambda: gone(processes), 30, "no process of the killed worker is left")
+        server.worker()
+        job = server.finished(job_id)
+        assert job["status"] == "succeeded"
+        assert_nothing_is_doubled(server, job_id)
+
+    if broker == "filesystem":
+        with stack(tmp_path / "home", lease_seconds="3") as server:
+            killed(server)
+    else:
+        with valkey_url() as url, stack(tmp_path / "home", broker_url=url, lease_seconds="3") as s:
+            killed(s)
+
+
+@pytest.mark.parametrize(("verb", "status"), [("cancel", "cancelled"), ("pause", "paused")])
+def test_cancel_and_pause_reach_a_running_training_and_leave_no_process(tmp_path, verb, status):
+    with stack(tmp_path / "home") as server:
+        server.serve("--workers", "0")
+        worker = server.worker()
+        job_id = server.post("/v1/jobs", {**LONG, "training": {"steps": 2_000_000, "seeds": 1}})[
+            "id"
+        ]
+        server.wait_for(job_id, "baseline")
+        eventually(lambda: len(family(worker.pid)) >= 3, 30, "the training child")
+        server.post(f"/v1/jobs/{job_id}/{verb}")
+        eventually(lambda: server.job(job_id)["status"] == status, 5, f"the job is {status}")
+        eventually(lambda: len(family(worker.pid)) == 2, 5, "worker and zygote alone are left")
+        if verb == "pause":
+            server.post(f"/v1/jobs/{job_id}/resume")
+            server.wait_for(job_id, "baseline")
+
+
+def test_a_lost_message_costs_seconds(tmp_path):
+    with stack(tmp_path / "home") as server:
+        server.serve("--workers", "0")
+        job_id = server.post("/v1/jobs", QUICK_TASK)["id"]
+        for message in (server.home / "broker" / "messages").iterdir():
+            message.unlink()
+        server.worker()
+        assert server.finished(job_id)["status"] == "succeeded"
+
+
+ENVIRONMENT = '''
+import gymnasium as gym
+import numpy as np
+
+
+class Corridor(gym.Env):
+    """Walk to the end of a corridor."""
+
+    observation_space = gym.spaces.Box(-10.0, 10.0, (2,), np.float32)
+    action_space = gym.spaces.Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.place = float(self.np_random.uniform(-1, 1))
+        return np.array([self.place, 0.0], np.float32), {}
+
+    def step(self, action):
+        move = 0.2 if action else -0.2
+        self.place = float(np.clip(self.place + move, -10, 10))
+        arrived = self.place >= 3.0
+        return np.array([self.place, move], np.float32), float(arrived), arrived, False, {}
+
+
+gym.register("Corridor-v0", entry_point=Corridor, max_episode_steps=60)
+'''
+
+
+def test_an_environment_of_the_users_own_is_named_by_its_module(tmp_path):
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "corridor_env.py").write_text(ENVIRONMENT)
+    with stack(tmp_path / "home", environment_paths=str(folder)) as server:
+        server.serve("--workers", "2")
+        body = {
+            **QUICK_TASK,
+            "task": {
+                "environment": "corridor_env:Corridor-v0",
+                "description": "Reach the far end of the corridor quickly.",
+            },
+        }
+        job_id = server.post("/v1/jobs", body)["id"]
+        job = server.finished(job_id)
+        assert job["status"] == "succeeded", job
+        reward = server.run("best", job_id, "-o", str(tmp_path / "reward.py"))
+        assert reward.returncode == 0
+        assert "corridor_env:Corridor-v0" in (tmp_path / "reward.py").read_text()
+
+
+def test_an_environment_that_is_not_there_fails_with_what_to_do(embedded):
+    body = {"task": {"environment": "nowhere:Nothing-v0", "description": "Do nothing."}}
+    job = embedded.finished(embedded.post("/v1/jobs", body)["id"])
+    assert job["status"] == "failed"
+    assert job["failure"]["code"] == "environment_unusable"
+    assert "nowhere" in job["failure"]["detail"]
+
+
+def test_the_terminal_tells_a_failed_job_by_its_exit_code(embedded):
+    done = embedded.run("design", "nowhere:Nothing-v0", "Do nothing.", "--watch", "--json")
+    assert done.returncode == 1
+    assert json.loads(done.stdout.splitlines()[-1])["verdict"] is None
+
+
+def test_a_worker_refuses_a_database_that_is_not_migrated(tmp_path: Path):
+    with stack(tmp_path / "home", database_url=f"sqlite:///{tmp_path}/empty.db") as server:
+        done = server.run("worker")
+        assert done.returncode == 2
+        assert "rewardsmith db upgrade" in done.stderr
