@@ -8,18 +8,32 @@ Read with `ast`, never executed.
 from __future__ import annotations
 
 import ast
+import difflib
 import math
-from collections.abc import Iterator
+import operator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
+import numpy as np
+import numpy.typing as npt
+
 from core.errors import InvalidFitness
+
+Doubles: TypeAlias = npt.NDArray[np.float64]
+Values: TypeAlias = Mapping[str, npt.NDArray[np.floating]]
 
 ALLOWED = (
     "comparisons (<, <=, >, >=) of fields, components such as name[2], numbers, abs(...), + and -, "
     "joined by `and`"
 )
-_MAX_CHARACTERS = 2_000
+_COMPARE: Mapping[str, Callable[[Doubles, Doubles], npt.NDArray[np.bool_]]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+_MAX_CHARACTERS = 500
 _SIGNS: dict[type[ast.cmpop], str] = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">="}
 
 
@@ -174,3 +188,95 @@ def _refused(node: ast.expr) -> InvalidFitness:
         expected=ALLOWED,
         where=f"fitness, column {node.col_offset + 1}",
     )
+
+
+# --- meaning ----------------------------------------------------------------------------------
+
+
+def holds(condition: Condition, values: Values, steps: int) -> npt.NDArray[np.bool_]:
+    """Tell at which steps a condition holds.
+
+    Args:
+        condition: as read by `parse_where`.
+        values:    field name -> [T] or [T, n].
+        steps:     T.
+
+    Returns:
+        [T] booleans; a comparison with NaN is false.
+
+    Raises:
+        InvalidFitness: a field is missing, or is a vector used without an index.
+    """
+    result = np.ones(steps, dtype=np.bool_)
+    for comparison in condition.comparisons:
+        left = _evaluate(comparison.left, values)
+        right = _evaluate(comparison.right, values)
+        result &= _COMPARE[comparison.sign](left, right)
+    return result
+
+
+def _evaluate(term: Term, values: Values) -> Doubles:
+    if isinstance(term, Number):
+        return np.asarray(term.value, dtype=np.float64)  # broadcasts to [T]
+    if isinstance(term, Value):
+        return series_of(term, values)
+    if isinstance(term, Absolute):
+        return np.abs(_evaluate(term.term, values))
+    total = np.zeros((), dtype=np.float64)
+    for sign, part in term.parts:
+        total = np.asarray(total + sign * _evaluate(part, values))
+    return total
+
+
+def series_of(term: Value, values: Values) -> Doubles:
+    """Return the [T] numbers that a value means.
+
+    Raises:
+        InvalidFitness: as `holds`.
+    """
+    if term.name not in values:
+        raise unknown_field(term.name, values)
+    series = np.asarray(values[term.name], dtype=np.float64)
+    size = series.shape[1] if series.ndim == 2 else None
+    check_index(term, size)
+    return series if term.index is None else series[:, term.index]
+
+
+def read_by(term: Term) -> Iterator[Value]:
+    """Yield the values that a term reads, left to right."""
+    if isinstance(term, Value):
+        yield term
+    elif isinstance(term, Absolute):
+        yield from read_by(term.term)
+    elif isinstance(term, Sum):
+        for _, part in term.parts:
+            yield from read_by(part)
+
+
+def check_index(value: Value, size: int | None) -> None:
+    """Check an index against a field of `size` components; size None means one number.
+
+    Raises:
+        InvalidFitness: a vector without an index, a number with one, or an index too large.
+    """
+    if size is None and value.index is not None:
+        raise InvalidFitness(
+            str(value), expected=f"{value.name} without an index, it is one number", where="fitness"
+        )
+    if size is not None and value.index is None:
+        raise InvalidFitness(
+            value.name,
+            expected=f"one component, {value.name}[0] to {value.name}[{size - 1}]",
+            where="fitness",
+        )
+    if size is not None and value.index is not None and value.index >= size:
+        raise InvalidFitness(str(value), expected=f"an index from 0 to {size - 1}", where="fitness")
+
+
+def unknown_field(name: str, known: Iterable[str]) -> InvalidFitness:
+    """Make the error for a name that no field has, with near misses."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    hint = f"Did you mean {' or '.join(near)}?" if near else None
+    expected = f"one of the fields {', '.join(names)}" if names else "no field, none is known"
+    return InvalidFitness(repr(name), expected=expected, where="fitness", hint=hint)

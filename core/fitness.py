@@ -8,16 +8,25 @@ comparisons over fields, read with `ast` and evaluated by this file alone:
 
 from __future__ import annotations
 
-import difflib
-import operator
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TypeAlias
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from core.conditions import Absolute, Condition, Number, Sum, Term, Value, parse_value, parse_where
+from core.conditions import (
+    Condition,
+    Doubles,
+    Value,
+    Values,
+    check_index,
+    holds,
+    parse_value,
+    parse_where,
+    read_by,
+    series_of,
+    unknown_field,
+)
 from core.errors import InvalidFitness
 from core.fields import read_source
 from core.records import Field, Fitness
@@ -33,15 +42,8 @@ __all__ = [
 ]
 
 Series: TypeAlias = npt.NDArray[np.floating]
-Doubles: TypeAlias = npt.NDArray[np.float64]
-Values: TypeAlias = Mapping[str, Series]
+T = TypeVar("T")
 
-_COMPARE: Mapping[str, Callable[[Doubles, Doubles], npt.NDArray[np.bool_]]] = {
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
-}
 _REDUCE: Mapping[str, Callable[[Doubles], float]] = {
     "mean": lambda x: float(x.mean()),
     "max": lambda x: float(x.max()),
@@ -114,52 +116,8 @@ def step_fitness(fitness: Fitness, values: Values, native: Series) -> Doubles:
     return _changes(so_far.astype(np.float64))
 
 
-def holds(condition: Condition, values: Values, steps: int) -> npt.NDArray[np.bool_]:
-    """Tell at which steps a condition holds.
-
-    Args:
-        condition: as read by `parse_where`.
-        values:    field name -> [T] or [T, n].
-        steps:     T.
-
-    Returns:
-        [T] booleans; a comparison with NaN is false.
-
-    Raises:
-        InvalidFitness: a field is missing, or is a vector used without an index.
-    """
-    result = np.ones(steps, dtype=np.bool_)
-    for comparison in condition.comparisons:
-        left = _evaluate(comparison.left, values)
-        right = _evaluate(comparison.right, values)
-        result &= _COMPARE[comparison.sign](left, right)
-    return result
-
-
-def _evaluate(term: Term, values: Values) -> Doubles:
-    if isinstance(term, Number):
-        return np.float64(term.value)  # type: ignore[return-value]  # a scalar broadcasts to [T]
-    if isinstance(term, Value):
-        return _series(term, values)
-    if isinstance(term, Absolute):
-        return np.abs(_evaluate(term.term, values))
-    total = np.float64(0.0)
-    for sign, part in term.parts:
-        total = total + sign * _evaluate(part, values)  # type: ignore[assignment]
-    return total  # type: ignore[return-value]
-
-
-def _series(term: Value, values: Values) -> Doubles:
-    if term.name not in values:
-        raise _unknown(term.name, values)
-    series = np.asarray(values[term.name], dtype=np.float64)
-    size = series.shape[1] if series.ndim == 2 else None
-    _check_index(term, size)
-    return series if term.index is None else series[:, term.index]
-
-
 def _statistic_values(fitness: Fitness, values: Values) -> Doubles:
-    return _series(parse_value(_required(fitness.field, "field")), values)
+    return series_of(parse_value(_required(fitness.field, "field")), values)
 
 
 def _statistic_steps(over: str, series: Doubles) -> Doubles:
@@ -167,12 +125,11 @@ def _statistic_steps(over: str, series: Doubles) -> Doubles:
         return series
     if over == "mean":
         return series / len(series)
-    so_far = {
-        "last": lambda: series,
-        "max": lambda: np.maximum.accumulate(series),
-        "min": lambda: np.minimum.accumulate(series),
-    }[over]()
-    return _changes(so_far)
+    if over == "max":
+        return _changes(np.maximum.accumulate(series))
+    if over == "min":
+        return _changes(np.minimum.accumulate(series))
+    return _changes(series)
 
 
 def _changes(so_far: Doubles) -> Doubles:
@@ -260,36 +217,12 @@ def _check_against(values: Iterable[Value], fields: Sequence[Field]) -> None:
     known = {field.name: field for field in fields}
     for value in values:
         if value.name not in known:
-            raise _unknown(value.name, known)
+            raise unknown_field(value.name, known)
         source = read_source(known[value.name])
-        _check_index(value, None if source.stop is None else source.size)
+        check_index(value, None if source.stop is None else source.size)
 
 
-def _check_index(value: Value, size: int | None) -> None:
-    """Check an index against a field of `size` components; size None means one number."""
-    if size is None and value.index is not None:
-        raise InvalidFitness(
-            str(value), expected=f"{value.name} without an index, it is one number", where="fitness"
-        )
-    if size is not None and value.index is None:
-        raise InvalidFitness(
-            value.name,
-            expected=f"one component, {value.name}[0] to {value.name}[{size - 1}]",
-            where="fitness",
-        )
-    if size is not None and value.index is not None and value.index >= size:
-        raise InvalidFitness(str(value), expected=f"an index from 0 to {size - 1}", where="fitness")
-
-
-def _unknown(name: str, known: Iterable[str]) -> InvalidFitness:
-    names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-    hint = f"Did you mean {' or '.join(near)}?" if near else None
-    expected = f"one of the fields {', '.join(names)}" if names else "no field, none is known"
-    return InvalidFitness(repr(name), expected=expected, where="fitness", hint=hint)
-
-
-def _required[T](entry: T | None, name: str) -> T:
+def _required(entry: T | None, name: str) -> T:
     if entry is None:
         raise InvalidFitness(f"no {name}", expected=f"an entry {name!r}", where="fitness")
     return entry
@@ -303,20 +236,10 @@ def _values_of(fitness: Fitness) -> tuple[Value, ...]:
     found: list[Value] = []
     if fitness.where is not None:
         for comparison in parse_where(fitness.where).comparisons:
-            found += [*_read_by(comparison.left), *_read_by(comparison.right)]
+            found += [*read_by(comparison.left), *read_by(comparison.right)]
     if fitness.field is not None:
         found.append(parse_value(fitness.field))
     return tuple(found)
-
-
-def _read_by(term: Term) -> Iterator[Value]:
-    if isinstance(term, Value):
-        yield term
-    elif isinstance(term, Absolute):
-        yield from _read_by(term.term)
-    elif isinstance(term, Sum):
-        for _, part in term.parts:
-            yield from _read_by(part)
 
 
 # --- words ------------------------------------------------------------------------------------

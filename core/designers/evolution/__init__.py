@@ -1,0 +1,140 @@
+"""The designer that needs no model: a search over a typed grammar of reward terms and features.
+
+It answers in the form that a model is asked for, so that everything after it is the same.  It is pure
+and seeded: the same question has the same answer.  It never looks at the fitness.
+
+    words.py       words, numbers and units of a text
+    quantities.py  what the fields offer: kinds, spans, landmarks
+    reading.py     the text as wishes about quantities
+    terms.py       every kind of term and feature, as code
+    grammar.py     terms put together, plain readings first
+    breeding.py    refine, cross, different, other features
+    parsing.py     a program back as a design
+    writing.py     a design as a module and a reply
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from core.designers.evolution.breeding import (
+    cross,
+    different,
+    factor_around_one,
+    other_features,
+    refine,
+)
+from core.designers.evolution.grammar import Rng, draw_features, seed_design
+from core.designers.evolution.parsing import read_design, with_numbers
+from core.designers.evolution.reading import Reading, read_task
+from core.designers.evolution.terms import Design
+from core.designers.evolution.writing import predict, write_module, write_reply
+from core.records import Ask, Brief, Candidate, Program, Reply, Report
+
+__all__ = ["EvolutionDesigner"]
+
+_TRIES = 12  # draws until a program is none of the history's
+
+
+class EvolutionDesigner:
+    """Search without a model; `answer` is a pure function of the question's brief."""
+
+    name = "evolution"
+
+    def answer(self, ask: Ask) -> Reply:
+        """Write a program for the brief.  Reads its task's text and fields, never its fitness."""
+        reading = _reading(ask.brief)
+        if not reading.wishes:
+            detail = "no field is visible to the reward, so there is nothing to make a program of"
+            return Reply("", outcome="empty", detail=detail, model="evolution")
+        known = {c.program.source for c in ask.brief.history if c.program is not None}
+        for attempt in range(_TRIES):
+            rng = _stream(ask, attempt)
+            module, idea, prediction = _module(ask, reading, rng)
+            if module not in known:
+                break
+        text = write_reply(module, prediction, f"Idea: {idea}.", reading)
+        return Reply(text, outcome="answered", model="evolution", finish_reason="stop")
+
+
+def _reading(brief: Brief) -> Reading:
+    task, preflight = brief.task, brief.preflight
+    fields = task.fields or (preflight.fields if preflight is not None else ())
+    return read_task(
+        task.description,
+        fields,
+        preflight.quantiles if preflight is not None else {},
+        actions=task.actions,
+        action=preflight.action if preflight is not None else None,
+    )
+
+
+def _stream(ask: Ask, attempt: int) -> Rng:
+    """Return the random stream of a question; it depends on nothing but its key and the job's seed."""
+    key = (abs(ask.brief.seed), ask.iteration, ask.slot, ask.attempt, attempt)
+    return np.random.default_rng(np.random.SeedSequence(key))
+
+
+def _module(ask: Ask, reading: Reading, rng: Rng) -> tuple[str, str, str]:
+    """Return the module, what was done, and what is expected of it."""
+    brief = ask.brief
+    parents = [p for p in brief.parents if p.program is not None]
+    if parents and brief.operator in ("refine", "cross", "features", "parameters"):
+        foreign = _foreign(parents[0], brief, rng)
+        if foreign is not None:
+            return foreign
+    design, idea = _design(ask, parents, reading, rng)
+    return write_module(design), idea, predict(design)
+
+
+def _foreign(parent: Candidate, brief: Brief, rng: Rng) -> tuple[str, str, str] | None:
+    """Change the numbers alone: of a program in another form, or where nothing else is asked."""
+    program = parent.program
+    if program is None or (brief.operator != "parameters" and read_design(program) is not None):
+        return None
+    source = with_numbers(program, lambda name, value: _moved(program, name, value, rng))
+    if source is None:
+        return None
+    idea = f"the code of {parent.key} stays as it is; only its numbers are moved"
+    return source, idea, f"the fitness differs from that of {parent.key}, by little."
+
+
+def _moved(program: Program, name: str, value: float, rng: Rng) -> float:
+    low, high = program.bounds.get(name, (-np.inf, np.inf))
+    return float(np.clip(value * factor_around_one(rng, 0.4), low, high))
+
+
+def _design(ask: Ask, parents: list[Candidate], reading: Reading, rng: Rng) -> tuple[Design, str]:
+    brief = ask.brief
+    designs = [(p, d) for p in parents if p.program and (d := read_design(p.program)) is not None]
+    if brief.operator == "different":
+        return different(brief.history, reading, rng)
+    if brief.operator == "features" and not designs and brief.mode == "add":
+        return _features_alone(reading, rng)
+    if not designs or brief.operator == "seed":
+        return _seeded(ask, reading, rng)
+    parent, design = designs[0]
+    report = parent.report or Report()
+    if brief.operator == "features":
+        return other_features(design, reading, rng)
+    if brief.operator == "cross" and len(designs) > 1:
+        return cross(design, designs[1][1], rng)
+    changed, notes = refine(design, report.components, reading, rng)
+    return changed, f"{parent.key} is refined: {notes}"
+
+
+def _seeded(ask: Ask, reading: Reading, rng: Rng) -> tuple[Design, str]:
+    """Draw afresh; after a failed check, or where the history has it already, one step freer."""
+    design = seed_design(reading, ask.slot + ask.attempt, rng)
+    plain = "the plainest reading of the text" if ask.slot + ask.attempt == 0 else "another reading"
+    names = ", ".join(term.name for term in design.terms)
+    return design, f"{plain}, with the components {names}"
+
+
+def _features_alone(reading: Reading, rng: Rng) -> tuple[Design, str]:
+    features = draw_features(reading, rng)
+    if not features:
+        return seed_design(
+            reading, 0, rng
+        ), "nothing to represent otherwise; a plain reward instead"
+    return Design((), features), "features alone; the native reward stays"

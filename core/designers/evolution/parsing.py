@@ -1,0 +1,113 @@
+"""Read a program back as a design, so that it can be bred.
+
+Only the form that `writing.write_module` gives is read: PARAMS, then functions that return one dict
+literal.  Of any other program the code is kept, and only the numbers in PARAMS can be changed.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterator, Mapping
+
+from core.designers.evolution.terms import Design, Feature, Term, number
+from core.records import Program
+
+_ARGUMENTS = {"reward": {"obs", "action", "next_obs", "params", "np"}, "features": {"obs", "np"}}
+
+
+def read_design(program: Program) -> Design | None:
+    """Return the design of a program; None if it is not in our own form.
+
+    Numbers are those of `program.params`, which a tuner may have changed.
+    """
+    functions = _functions(ast.parse(program.source))
+    if functions is None:
+        return None
+    comments = _comments(program.source)
+    terms = []
+    for name, node in _entries(functions.get("reward")):
+        used = _params_of(node)
+        if name not in used or not set(used) <= set(program.params):
+            return None
+        params = tuple((key, program.params[key]) for key in used)
+        terms.append(Term(name, ast.unparse(node), params, comments.get(name, name)))
+    features = [
+        Feature(name, ast.unparse(node), comments.get(name, name))
+        for name, node in _entries(functions.get("features"))
+    ]
+    return Design(tuple(terms), tuple(features))
+
+
+def _functions(tree: ast.Module) -> dict[str, ast.Dict] | None:
+    """Return function -> the dict that it returns; None if there is anything else."""
+    found: dict[str, ast.Dict] = {}
+    for node in tree.body:
+        match node:
+            case ast.Import(names=[ast.alias(name="numpy", asname="np")]):
+                continue
+            case ast.Assign(targets=[ast.Name(id="PARAMS")]):
+                continue
+            case ast.FunctionDef(name=name, body=[ast.Return(value=ast.Dict() as entries)]):
+                if not _plain(name, entries):
+                    return None
+                found[name] = entries
+            case _:
+                return None
+    return found or None
+
+
+def _plain(name: str, entries: ast.Dict) -> bool:
+    names = {node.id for node in ast.walk(entries) if isinstance(node, ast.Name)}
+    keyed = all(isinstance(k, ast.Constant) and isinstance(k.value, str) for k in entries.keys)
+    return keyed and names <= _ARGUMENTS.get(name, set())
+
+
+def _entries(entries: ast.Dict | None) -> Iterator[tuple[str, ast.expr]]:
+    if entries is not None:
+        for key, value in zip(entries.keys, entries.values, strict=True):
+            if isinstance(key, ast.Constant):
+                yield str(key.value), value
+
+
+def _params_of(node: ast.expr) -> list[str]:
+    """Return the names of the numbers that an expression reads, in order of appearance."""
+    found = [
+        (n.lineno, n.col_offset, n.attr)
+        for n in ast.walk(node)
+        if isinstance(n, ast.Attribute) and isinstance(n.value, ast.Name) and n.value.id == "params"
+    ]
+    return list(dict.fromkeys(name for _, _, name in sorted(found)))
+
+
+def _comments(source: str) -> dict[str, str]:
+    """Return entry -> the comment that stands right above it."""
+    found, above = {}, None
+    for line in source.splitlines():
+        text = line.strip()
+        if above is not None and text.startswith('"'):
+            found[text.split('"')[1]] = above
+        above = text.removeprefix("#").strip() if text.startswith("#") else None
+    return found
+
+
+def with_numbers(program: Program, change: Callable[[str, float], float]) -> str | None:
+    """Return the source with every number of PARAMS changed; None if it declares none."""
+    if not program.params:
+        return None
+    changed = {name: change(name, value) for name, value in program.params.items()}
+    for node in ast.parse(program.source).body:
+        if isinstance(node, ast.Assign | ast.AnnAssign) and _declares_params(node):
+            return _replaced(program.source, node, changed)
+    return None
+
+
+def _declares_params(node: ast.Assign | ast.AnnAssign) -> bool:
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+    return any(isinstance(t, ast.Name) and t.id == "PARAMS" for t in targets)
+
+
+def _replaced(source: str, node: ast.stmt, params: Mapping[str, float]) -> str:
+    lines = source.splitlines()
+    table = [f'    "{name}": {number(value)},' for name, value in params.items()]
+    stop = node.end_lineno or node.lineno
+    return "\n".join([*lines[: node.lineno - 1], "PARAMS = {", *table, "}", *lines[stop:]]) + "\n"

@@ -1,0 +1,232 @@
+"""The grammar's terminals: every kind of reward term and feature, as an expression with its numbers.
+
+A term is one component: bounded, finite on any finite input, float32 [B].  Its weight and scale stand
+in PARAMS, so that they can be tuned; its target stands in the code, because the text set it.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from core.designers.evolution.quantities import Quantity
+from core.designers.evolution.reading import Aim, Wish
+
+Shape: TypeAlias = Literal["gauss", "bell", "hyper", "linear", "tanh"]
+SHAPES: tuple[Shape, ...] = ("gauss", "bell", "hyper", "linear", "tanh")
+# How much wider than the others a shape must be to be felt from the same distance.
+REACH: Mapping[Shape, float] = {
+    "gauss": 1.3,
+    "bell": 1.0,
+    "hyper": 0.8,
+    "linear": 2.0,
+    "tanh": 1.2,
+}
+
+# Closeness: 1 on the target, 0 far from it.  {x} is the deviation in scales.
+_CLOSE: Mapping[Shape, str] = {
+    "gauss": "np.exp(-np.square({x}))",
+    "bell": "(1.0 / (1.0 + np.square({x})))",
+    "hyper": "(1.0 / (1.0 + np.abs({x})))",
+    "linear": "np.maximum(0.0, 1.0 - np.abs({x}))",
+    "tanh": "(1.0 - np.tanh(np.abs({x})))",
+}
+# Cost: 0 on the target, -1 far from it.
+_COST: Mapping[Shape, str] = {
+    "gauss": "(np.exp(-np.square({x})) - 1.0)",
+    "bell": "(1.0 / (1.0 + np.square({x})) - 1.0)",
+    "hyper": "(1.0 / (1.0 + np.abs({x})) - 1.0)",
+    "linear": "-np.minimum(1.0, np.abs({x}))",
+    "tanh": "-np.tanh(np.abs({x}))",
+}
+_SHAPE_WORDS: Mapping[Shape, str] = {
+    "gauss": "a narrow hill",
+    "bell": "a hill with long slopes",
+    "hyper": "a sharp peak with long slopes",
+    "linear": "a cone",
+    "tanh": "a peak that flattens out",
+}
+_NAMES: Mapping[Aim, str] = {
+    "near": "near",
+    "more": "more",
+    "less": "less",
+    "calm": "calm",
+    "move": "move",
+}
+LIVING = ("alive", "fell", "arrive", "hurry", "effort")  # terms that are about no quantity
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One component: its name, its expression, the numbers that it reads, and what it is for."""
+
+    name: str
+    code: str
+    params: tuple[tuple[str, float], ...]
+    comment: str
+
+    @property
+    def weight(self) -> float:
+        """Return the number that multiplies the whole term: the one that bears its name."""
+        return dict(self.params).get(self.name, 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """One extra dimension of the state."""
+
+    name: str
+    code: str
+    comment: str
+
+
+@dataclass(frozen=True, slots=True)
+class Design:
+    """A program before it is written down."""
+
+    terms: tuple[Term, ...]
+    features: tuple[Feature, ...] = ()
+
+
+def number(value: float) -> str:
+    """Write a number shortly, as Python reads it back.
+
+    >>> number(1.0), number(0.12345), number(-2)
+    ('1.0', '0.1235', '-2.0')
+    """
+    return repr(float(f"{value:.4g}"))
+
+
+def closeness(wish: Wish, shape: Shape, scale: float, weight: float) -> Term:
+    """Pay for being near the target, at most `weight` per step."""
+    return _shaped(wish, _CLOSE[shape], shape, scale, weight, "pays for")
+
+
+def cost(wish: Wish, shape: Shape, scale: float, weight: float) -> Term:
+    """Charge for being away from the target, at most `weight` per step."""
+    return _shaped(wish, _COST[shape], shape, scale, weight, "charges for leaving")
+
+
+def _shaped(wish: Wish, form: str, shape: Shape, scale: float, weight: float, verb: str) -> Term:
+    name = f"{_NAMES[wish.aim]}_{wish.quantity.name}"
+    code = form.format(x=f"(({deviation(wish)}) / params.{name}_scale)")
+    comment = f"{verb} {in_words(wish)}: {_SHAPE_WORDS[shape]}"
+    return _weighted(name, code, weight, comment, {f"{name}_scale": scale})
+
+
+def progress(wish: Wish, scale: float, weight: float) -> Term:
+    """Pay for every bit that the state comes nearer to the target; what is lost is charged."""
+    name = f"gain_{wish.quantity.name}"
+    before, after = deviation(wish, "obs"), deviation(wish)
+    code = f"np.clip((np.abs({before}) - np.abs({after})) / params.{name}_scale, -1.0, 1.0)"
+    comment = f"pays for coming nearer to {in_words(wish)} in this step"
+    return _weighted(name, code, weight, comment, {f"{name}_scale": scale})
+
+
+def onward(wish: Wish, scale: float, weight: float, *, bounded: bool) -> Term:
+    """Pay for more (or less) of a quantity, or for moving at all."""
+    name = f"{_NAMES[wish.aim]}_{wish.quantity.name}"
+    value = wish.quantity.code.format(s="next_obs")
+    value = {"less": f"-{value}", "move": f"np.abs({value})"}.get(wish.aim, value)
+    ratio = f"{value} / params.{name}_scale"
+    code = f"np.tanh({ratio})" if bounded else f"np.clip({ratio}, -5.0, 5.0)"
+    return _weighted(name, code, weight, f"pays for {in_words(wish)}", {f"{name}_scale": scale})
+
+
+def gate(parts: tuple[tuple[Wish, Shape, float], ...], weight: float) -> Term:
+    """Pay only while several things hold at once: the product of their closenesses."""
+    name = "both" if len(parts) == 2 else "together"
+    scales = {f"{name}_scale_{i}": scale for i, (_, _, scale) in enumerate(parts, start=1)}
+    factors = [
+        _CLOSE[shape].format(x=f"(({deviation(wish)}) / params.{name}_scale_{i})")
+        for i, (wish, shape, _) in enumerate(parts, start=1)
+    ]
+    comment = "pays only while all hold: " + "; ".join(in_words(wish) for wish, _, _ in parts)
+    return _weighted(name, " * ".join(factors), weight, comment, scales)
+
+
+def alive(ended: str, weight: float) -> Term:
+    """Pay a constant for every step that does not end the episode."""
+    return _weighted("alive", f"(1.0 - next_obs.{ended})", weight, "pays for every step lived")
+
+
+def fell(ended: str, weight: float) -> Term:
+    """Charge once for the end."""
+    return _weighted("fell", f"-next_obs.{ended}", weight, "charges once for the end")
+
+
+def arrive(ended: str, weight: float) -> Term:
+    """Pay once for the end, where the end is the goal."""
+    return _weighted("arrive", f"next_obs.{ended}", weight, "pays once for arriving")
+
+
+def hurry(ended: str, weight: float) -> Term:
+    """Charge every step before the goal."""
+    code = f"(next_obs.{ended} - 1.0)"
+    return _weighted("hurry", code, weight, "charges for every step before arriving")
+
+
+def effort(weight: float, *, box: bool, idle: int | None) -> Term:
+    """Charge for the size of the action, or for any action but the idle one."""
+    if box:
+        code = "-np.square(action).mean(axis=-1)"
+        return _weighted("effort", code, weight, "charges for strong actions")
+    code = f"-(action != {idle}).astype(np.float32)"
+    return _weighted("effort", code, weight, "charges for every action but doing nothing")
+
+
+def _weighted(
+    name: str, code: str, weight: float, comment: str, more: Mapping[str, float] | None = None
+) -> Term:
+    numbers = {name: weight, **(more or {})}
+    params = tuple((key, float(f"{value:.4g}")) for key, value in numbers.items())
+    return Term(name, ast.unparse(ast.parse(f"params.{name} * {code}")), params, comment)
+
+
+def deviation(wish: Wish, state: str = "next_obs") -> str:
+    """Write the difference from the target; the bare quantity if the target is zero."""
+    value = wish.quantity.code.format(s=state)
+    if wish.target == 0.0:
+        return value
+    sign = "-" if wish.target > 0 else "+"
+    return f"{value} {sign} {number(abs(wish.target))}"
+
+
+def in_words(wish: Wish) -> str:
+    """Say what a wish asks for."""
+    quantity = wish.quantity
+    unit = "" if quantity.unit == "1" else f" {quantity.unit}"
+    unit = f" x {unit.strip()}" if quantity.unit_size != 1.0 else unit
+    return {
+        "near": f"{quantity.name} near {wish.target:.4g}{unit}",
+        "calm": f"{quantity.name} near 0{unit}",
+        "more": f"more {quantity.name}",
+        "less": f"less {quantity.name}",
+        "move": f"{quantity.name} in either direction",
+    }[wish.aim]
+
+
+# --- features ---------------------------------------------------------------------------------
+
+
+def distance_feature(wish: Wish) -> Feature:
+    """Give the distance from the target."""
+    code = f"np.abs({deviation(wish, 'obs')})"
+    name = f"off_{wish.quantity.name}"
+    return Feature(name, code, f"how far the state is from {in_words(wish)}")
+
+
+def energy_feature(quantity: Quantity) -> Feature:
+    """Give the energy of a motion, in its own units, clipped."""
+    value = quantity.code.format(s="obs")
+    ratio = value if quantity.span == 1.0 else f"{value} / {number(quantity.span)}"
+    code = f"0.5 * np.square(np.clip({ratio}, -10.0, 10.0))"
+    return Feature(f"energy_{quantity.name}", code, f"energy of the motion {quantity.name}")
+
+
+def circle_feature(quantity: Quantity, function: Literal["sin", "cos"]) -> Feature:
+    """Give the sine or cosine of an angle."""
+    code = f"np.{function}({quantity.code.format(s='obs')})"
+    return Feature(f"{function}_{quantity.name}", code, f"{function} of {quantity.name}")
