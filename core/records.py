@@ -230,7 +230,8 @@ class Brief:
     """What a designer is asked to do in one slot of one iteration.
 
     `parents` come best first, with their statistics.  `history` is every candidate so far.
-    `repair` is set when an earlier attempt in the same slot failed its check.
+    `repair` is set when an earlier attempt in the same slot failed its check.  `training` and
+    `weight` (of add mode) tell how a program will be used.
     """
 
     task: Task
@@ -245,6 +246,8 @@ class Brief:
     baseline: float | None = None
     preflight: Preflight | None = None
     repair: Repair | None = None
+    training: Training | None = None
+    weight: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

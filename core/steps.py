@@ -263,12 +263,13 @@ class Desk:
         """Give the parent's code new numbers, without a designer."""
         parent = brief.parents[0]
         assert parent.program is not None  # only trained candidates are parents
+        last = len(self.history.spec.training.rungs) - 1
         trials = [
             (dict(c.program.params), fitness)
             for c in brief.history
             if c.program is not None
             and c.program.sha256 == parent.program.sha256
-            and (fitness := loop.search_fitness(c)) is not None
+            and (fitness := loop.rung_fitness(c, last)) is not None
         ]
         params = propose_params(trials, parent.program.bounds, brief.seed)
         candidate = Candidate(

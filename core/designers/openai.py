@@ -1,0 +1,239 @@
+"""`openai`: a language model behind any endpoint that speaks the chat-completions protocol.
+
+The retry policy is ours alone; the client library's is switched off, because two layers multiply.  What
+a model answers is an outcome, however poor; that an endpoint does not answer is `DesignerUnavailable`.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+from core.designers import OPENAI_URL, Deadlines
+from core.designers.completion import cleaned, read_completion, read_json
+from core.designers.endpoint import Answer, attempt
+from core.errors import DesignerUnavailable
+from core.records import Ask, Prompt, Reply
+
+RETRIED = frozenset({408, 409, 425, 429, 529})
+NO_MONEY = frozenset(
+    {
+        "insufficient_quota",
+        "quota_exceeded",
+        "billing_hard_limit_reached",
+        "billing_not_active",
+        "insufficient_credits",
+        "access_terminated",
+    }
+)
+FILTERED = frozenset({"content_filter", "content_policy_violation", "responsibleaipolicyviolation"})
+LONGEST_REST = 86_400.0
+USUAL_REST = 60.0
+
+HINTS: Mapping[int, str] = {
+    400: "The endpoint does not accept the request as it is: check the model's name, and whether it "
+    "takes this temperature and this length of prompt.",
+    401: "The key was refused: check REWARDSMITH_OPENAI_API_KEY.",
+    402: "The account has no credit left: top it up, or choose another endpoint.",
+    403: "The key may not use this model: check REWARDSMITH_OPENAI_API_KEY and the model's name.",
+    404: "No such model or path: check REWARDSMITH_OPENAI_MODEL (or the job's model) and "
+    "REWARDSMITH_OPENAI_BASE_URL, which usually ends in /v1.",
+    413: "The prompt is too long for this endpoint.",
+    422: "The endpoint does not accept the request as it is: check the model's name and settings.",
+}
+
+
+@dataclass(slots=True)
+class _Failure:
+    """An attempt without an answer: what happened, and whether and when to try again."""
+
+    what: str
+    retry: bool
+    after: float | None = None
+    hint: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OpenAIDesigner:
+    """Asks one model.  Safe to use from several threads; tests hand in `sleep`, `clock`, `chance`."""
+
+    base_url: str = OPENAI_URL
+    api_key: str | None = field(default=None, repr=False)
+    model: str = ""
+    temperature: float | None = None
+    max_tokens: int | None = None
+    deadlines: Deadlines = field(default_factory=Deadlines)
+    sleep: Callable[[float], None] = field(default=time.sleep, repr=False)
+    clock: Callable[[], float] = field(default=time.monotonic, repr=False)
+    chance: Callable[[], float] = field(default=random.random, repr=False)
+
+    @property
+    def name(self) -> str:
+        """Return the name under which exchanges are stored."""
+        return "openai"
+
+    def answer(self, ask: Ask) -> Reply:
+        """Ask the model, with patience.
+
+        Raises:
+            DesignerUnavailable: no answer came; `retry_after_seconds` says whether waiting helps.
+        """
+        request = self._request(ask.prompt)
+        started = self.clock()
+        notes: list[str] = []
+        for number in range(1, self.deadlines.attempts + 1):
+            begun = self.clock()
+            answer = self._attempt(request, started)
+            failure = _failure(answer, self.api_key or "")
+            if failure is None:
+                return self._reply(request, answer, notes, self.clock() - begun)
+            self._pause(failure, number, started, notes)
+        raise AssertionError("the last attempt either answers or raises")
+
+    def _request(self, prompt: Prompt) -> dict[str, Any]:
+        request: dict[str, Any] = {
+            "model": self.model,
+            "messages": [{"role": role, "content": text} for role, text in prompt.messages],
+        }
+        if self.temperature is not None:
+            request["temperature"] = self.temperature
+        if self.max_tokens is not None:
+            # OpenAI's newer models know only the long name, most other endpoints only the short one.
+            long_name = urlsplit(self.base_url).hostname == "api.openai.com"
+            request["max_completion_tokens" if long_name else "max_tokens"] = self.max_tokens
+        return request
+
+    def _attempt(self, request: Mapping[str, Any], started: float) -> Answer:
+        left = self.deadlines.call_seconds - (self.clock() - started)
+        seconds = max(min(self.deadlines.attempt_seconds, left), 0.1)
+        return attempt(request, self.base_url, self.api_key or "none", self.deadlines, seconds)
+
+    def _pause(self, failure: _Failure, number: int, started: float, notes: list[str]) -> None:
+        """Wait before the next attempt.
+
+        Raises:
+            DesignerUnavailable: waiting does not help, is too long to do here, or was done enough.
+        """
+        if not failure.retry:
+            raise self._unavailable(failure, None, number)
+        backoff = min(60.0, 2.0 ** (number - 1)) * (0.5 + 0.5 * self.chance())
+        wait = backoff if failure.after is None else failure.after
+        over = self.clock() - started + wait > self.deadlines.call_seconds
+        if wait > self.deadlines.pause_seconds or over or number == self.deadlines.attempts:
+            raise self._unavailable(failure, max(wait, failure.after or USUAL_REST), number)
+        notes.append(f"attempt {number}: {failure.what}; waited {wait:.1f} s")
+        self.sleep(wait)
+
+    def _unavailable(
+        self, failure: _Failure, rest: float | None, number: int
+    ) -> DesignerUnavailable:
+        host = urlsplit(self.base_url).hostname or self.base_url
+        return DesignerUnavailable(
+            failure.what,
+            retry_after_seconds=rest,
+            where=f"designer openai at {host}, attempt {number}",
+            hint=failure.hint,
+        )
+
+    def _reply(
+        self, request: Mapping[str, Any], answer: Answer, notes: list[str], seconds: float
+    ) -> Reply:
+        secret = self.api_key or ""
+        record = cleaned(dict(request), secret)
+        if answer.status == 400:
+            detail = _told(answer, secret) or "The endpoint's content filter refused the prompt."
+            return Reply(
+                "",
+                "refused",
+                detail,
+                model=self.model,
+                latency_seconds=seconds,
+                request=record,
+                response={"status": answer.status, "error": detail},
+                notes=tuple(notes),
+            )
+        read = read_completion(answer.body, answer.cut, secret)
+        return Reply(
+            read.text,
+            read.outcome,
+            read.detail,
+            model=read.model or self.model,
+            request_id=cleaned(answer.headers.get("x-request-id"), secret),
+            finish_reason=read.finish_reason,
+            usage=read.usage,
+            latency_seconds=seconds,
+            request=record,
+            response=read.response,
+            notes=tuple(notes),
+        )
+
+
+# --- what an answer without a completion means ------------------------------------------------
+
+
+def _failure(answer: Answer, secret: str) -> _Failure | None:
+    """Return why there is no completion to read; None when there is one (or a refusal)."""
+    if answer.status is None:
+        return _Failure(cleaned(answer.problem, secret), retry=True)
+    if 200 <= answer.status < 300:
+        return None
+    codes = _codes(answer, secret)
+    if answer.status == 400 and codes & FILTERED:
+        return None
+    what = f"HTTP {answer.status}: {_told(answer, secret) or 'no reason given'}"
+    if 300 <= answer.status < 400:
+        hint = "Redirects are not followed: set REWARDSMITH_OPENAI_BASE_URL to the final address."
+        return _Failure(what, retry=False, hint=hint)
+    if answer.status == 429 and codes & NO_MONEY:
+        return _Failure(what, retry=False, hint=HINTS[402])
+    if answer.status in RETRIED or answer.status >= 500:
+        return _Failure(what, retry=True, after=_retry_after(answer.headers))
+    return _Failure(what, retry=False, hint=HINTS.get(answer.status))
+
+
+def _error(answer: Answer, secret: str) -> Mapping[str, Any]:
+    data = read_json(answer.body, secret)
+    error = data.get("error", data) if isinstance(data, Mapping) else None
+    if isinstance(error, str):
+        return {"message": error}
+    return error if isinstance(error, Mapping) else {}
+
+
+def _codes(answer: Answer, secret: str) -> set[str]:
+    error = _error(answer, secret)
+    return {str(error.get(name) or "").lower() for name in ("code", "type")}
+
+
+def _told(answer: Answer, secret: str) -> str:
+    """Return the endpoint's own words, on one line."""
+    message = _error(answer, secret).get("message") or answer.body[:300].decode("utf-8", "replace")
+    return " ".join(str(cleaned(str(message), secret)).split())[:300]
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds that a Retry-After header asks for, given as a number or as a date."""
+    for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        seconds = _seconds(headers.get(name), unit)
+        if seconds is not None:
+            return min(max(seconds, 0.0), LONGEST_REST)
+    return None
+
+
+def _seconds(value: str | None, unit: float) -> float | None:
+    if value is None:
+        return None
+    try:
+        seconds = float(value) * unit
+        return seconds if math.isfinite(seconds) else None
+    except ValueError:
+        pass
+    try:
+        return parsedate_to_datetime(value).timestamp() - time.time()
+    except (ValueError, TypeError, OverflowError):
+        return None

@@ -1,0 +1,239 @@
+"""Rules that recognise what often goes wrong with a designed reward, as sentences.
+
+Each rule looks at measured facts only and says what was seen, in numbers, and what to think of.  The
+first word of a diagnosis is its name.  Source: the flags of reward-design systems from Eureka on
+(arXiv 2310.12931), and the failure modes of shaping (Ng, Harada and Russell 1999).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from core.loop import native_fitness, search_fitness
+from core.records import Candidate, History, Report, TermStatistics
+from core.words import number, percent, signed
+
+FLAT = 0.05  # std below this share of |mean|
+DOMINANT = 0.8
+IDLE = 0.99
+SATURATED = 0.9
+AGAINST = -0.3
+GAIN = 0.02  # of the distance to the random policy's fitness
+RISING = 0.1
+
+
+def diagnose(history: History, candidate: Candidate | None) -> tuple[str, ...]:
+    """Return what the rules see in a candidate and in the job so far."""
+    found: list[str] = []
+    if candidate is not None:
+        found += _of_fitness(history, candidate)
+        found += _of_report(candidate)
+    found += _of_iterations(history)
+    return tuple(found)
+
+
+def component_flags(statistics: TermStatistics) -> tuple[str, ...]:
+    """Return the names of the rules that a component breaks.
+
+    >>> component_flags(TermStatistics(mean=1.0, std=0.01, low=0.9, high=1.0, share=0.9))
+    ('FLAT', 'DOMINANT')
+    """
+    s = statistics
+    if s.zero > IDLE:
+        return ("NEVER_ACTIVE",)
+    flat = s.std < FLAT * abs(s.mean)
+    rules = {
+        "FLAT": flat,
+        "DOMINANT": s.share > DOMINANT,
+        "SATURATED": s.saturated > SATURATED and not flat,
+        "ANTI_CORRELATED": s.correlation is not None and s.correlation < AGAINST,
+    }
+    return tuple(name for name, holds in rules.items() if holds)
+
+
+# --- components and features ------------------------------------------------------------------
+
+
+def _of_report(candidate: Candidate) -> Iterator[str]:
+    report = candidate.report
+    if report is None:
+        return
+    for name, statistics in report.components.items():
+        for flag in component_flags(statistics):
+            if flag != "DOMINANT" or len(report.components) > 1:
+                yield f"{flag}: {_component_words(flag, name, statistics)}"
+    for name, statistics in report.features.items():
+        if statistics.std <= FLAT * 1e-2 * max(abs(statistics.mean), 1e-6):
+            yield (
+                f"CONST_FEATURE: feature `{name}` stays at {number(statistics.mean)}; it tells the "
+                "policy nothing. Replace or drop it."
+            )
+    yield from _of_survival(report)
+    yield from _of_direction(candidate, report)
+
+
+def _component_words(flag: str, name: str, s: TermStatistics) -> str:
+    words = {
+        "FLAT": f"`{name}` is almost constant (mean {number(s.mean)}, std {number(s.std)}). It "
+        "only pays "
+        "for every step lived; if it was meant to lead somewhere, its scale is wrong.",
+        "DOMINANT": f"`{name}` makes up {percent(s.share)} of all that is paid; the other "
+        "components "
+        "hardly count. Rescale it, unless it alone is what is wanted.",
+        "NEVER_ACTIVE": f"`{name}` is zero in {percent(s.zero)} of the steps. The policy never "
+        "gets near "
+        "it: widen it, add a step towards it, or drop it.",
+        "SATURATED": f"`{name}` sits at its smallest or largest value in {percent(s.saturated)} "
+        "of the "
+        "steps, so it gives no direction there. Choose a wider scale.",
+        "ANTI_CORRELATED": f"episodes with more `{name}` have less fitness (rank correlation "
+        f"{number(s.correlation)}). For a penalty that good episodes must pay this is natural; "
+        "otherwise it "
+        "pulls the wrong way.",
+    }
+    return words[flag]
+
+
+def _of_survival(report: Report) -> Iterator[str]:
+    total = sum(s.mean for s in report.components.values())
+    if not report.components or total >= 0.0 or report.terminated <= 0.05:
+        return
+    fact = (
+        f"an average step pays {number(total)} in sum, and {percent(report.terminated)} of the "
+        "episodes "
+        f"end early, after {number(report.episode_length)} steps on average"
+    )
+    advice = "Lift the sum of an ordinary step above 0, for instance with a bonus per step."
+    if report.terminated > 0.5:
+        yield f"EARLY_TERMINATION_PAYS: {fact}: ending early stops the loss. {advice}"
+    else:
+        yield f"SURVIVAL_PENALISED: {fact}: living costs. {advice}"
+
+
+def _of_direction(candidate: Candidate, report: Report) -> Iterator[str]:
+    paid = [
+        sum(step)
+        for step in zip(*(s.by_checkpoint for s in report.components.values()), strict=False)
+    ]
+    fitness = [value for _, value in fitness_curve(candidate)]
+    if len(paid) < 2 or len(fitness) < 2:
+        return
+    spread = max(fitness) - min(fitness)
+    lost = fitness[0] - fitness[-1]
+    if paid[-1] > paid[0] and lost > 0 and lost > 0.25 * max(spread, abs(fitness[0]) * GAIN):
+        yield (
+            f"REWARD_UP_FITNESS_DOWN: the designed reward per step rose from {number(paid[0])} to "
+            f"{number(paid[-1])} while the fitness fell from {number(fitness[0])} to "
+            f"{number(fitness[-1])}. The "
+            "policy has found a way to be paid that is not the task: find it in the episodes and "
+            "close it."
+        )
+
+
+# --- fitness ----------------------------------------------------------------------------------
+
+
+def _of_fitness(history: History, candidate: Candidate) -> Iterator[str]:
+    fitness = search_fitness(candidate)
+    floor = history.preflight.random_fitness if history.preflight else None
+    if fitness is not None and floor is not None and fitness <= floor:
+        yield (
+            f"NOT_ABOVE_RANDOM: a fitness of {number(fitness)} is no better than the random "
+            "policy's "
+            f"{number(floor)}. The reward gives no usable direction from where learning begins; "
+            "a different "
+            "main idea is better than new numbers."
+        )
+    yield from _of_curve(fitness_curve(candidate))
+    yield from _of_seeds(candidate, floor)
+
+
+def _of_curve(curve: Sequence[tuple[int, float]]) -> Iterator[str]:
+    if len(curve) < 3:
+        return
+    values = [value for _, value in curve]
+    spread = max(values) - min(values)
+    if spread > 0 and values[-1] == max(values) and values[-1] - values[-2] > RISING * spread:
+        yield (
+            f"STILL_RISING: the fitness was still rising when the budget ended "
+            f"({number(values[-2])}, then "
+            f"{number(values[-1])}). The aim is right; make the early signal stronger so that it "
+            "gets there "
+            "sooner."
+        )
+
+
+def _of_seeds(candidate: Candidate, floor: float | None) -> Iterator[str]:
+    values = seed_fitness(candidate)
+    if len(values) < 2 or floor is None:
+        return
+    low, high = min(values), max(values)
+    if high - low > 0.5 * abs(high - floor) > 0:
+        yield (
+            f"UNEVEN_SEEDS: the same program gave {number(low)} with one seed and {number(high)} "
+            "with "
+            "another. Learning hangs on luck: help the unlucky start with a denser signal."
+        )
+
+
+def seed_fitness(candidate: Candidate) -> list[float]:
+    """Return the fitness of each scored seed at the highest rung that the candidate reached."""
+    if not candidate.runs:
+        return []
+    last = max(run.rung for run in candidate.runs)
+    return [r.fitness for r in candidate.runs if r.rung == last and r.fitness is not None]
+
+
+def fitness_curve(candidate: Candidate) -> list[tuple[int, float]]:
+    """Return (environment steps, fitness averaged over seeds) at each checkpoint, all rungs.
+
+    A checkpoint counts only with every seed that was measured at the last one of its rung.
+    """
+    points: dict[int, list[float]] = {}
+    for run in candidate.runs:
+        for step, value in run.checkpoints:
+            points.setdefault(step, []).append(value)
+    most = max(map(len, points.values()), default=0)
+    return [(s, sum(v) / len(v)) for s, v in sorted(points.items()) if len(v) == most]
+
+
+# --- the job ----------------------------------------------------------------------------------
+
+
+def best_by_iteration(history: History) -> Mapping[int, float]:
+    """Return the best fitness of each iteration that scored anything."""
+    best: dict[int, float] = {}
+    for iteration in history.iterations:
+        values = [f for c in iteration.candidates if (f := search_fitness(c)) is not None]
+        if values:
+            best[iteration.number] = max(values)
+    return best
+
+
+def plateau(history: History) -> bool:
+    """Tell whether the last two iterations gained next to nothing on what was known before them."""
+    best = list(best_by_iteration(history).values())
+    if len(best) < 3:
+        return False
+    before, after = max(best[:-2]), max(best[-2:])
+    floor = history.preflight.random_fitness if history.preflight else 0.0
+    return after - before < GAIN * max(abs(before - floor), 1e-9)
+
+
+def _of_iterations(history: History) -> Iterator[str]:
+    best = list(best_by_iteration(history).values())
+    if plateau(history):
+        yield (
+            f"PLATEAU: two iterations gained {signed(max(best[-2:]) - max(best[:-2]))} on the "
+            "fitness of "
+            f"{number(max(best[:-2]))}. More of the same will not help; change what is paid, or "
+            "what the "
+            "policy sees."
+        )
+    native = native_fitness(history)
+    if best and native is not None and max(best) < native:
+        yield (
+            f"BELOW_NATIVE: the best fitness so far, {number(max(best))}, is below the "
+            f"{number(native)} that "
+            "the environment's own reward reaches."
+        )

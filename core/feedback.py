@@ -1,0 +1,296 @@
+"""What an iteration taught, put into words: a table of all candidates, and the best one in detail.
+
+The most important comes first, because the text is cut at a length that a prompt can afford.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+
+from core.diagnoses import component_flags, diagnose, fitness_curve, seed_fitness
+from core.loop import native_fitness, search_fitness
+from core.records import (
+    Candidate,
+    Feedback,
+    Field,
+    History,
+    Iteration,
+    Json,
+    Report,
+    TermStatistics,
+)
+from core.statistics import mean
+from core.words import cut, number, one_line, percent, signed, without_metric
+
+MOST_CHARACTERS = 24_000  # about 6,000 tokens
+MOST_ROWS = 40
+MOST_EPISODE_ROWS = 8
+MOST_COLUMNS = 10
+POINTS = 10
+
+
+def write_feedback(history: History, number_: int, best: Candidate | None) -> Feedback:
+    """Put an iteration into words and numbers.
+
+    Args:
+        history: all that is stored.
+        number_: of the iteration.
+        best:    the candidate that the method would refine next, described in detail; None if no
+            candidate of the job was ever scored.
+    """
+    iteration = _iteration(history, number_)
+    diagnoses = diagnose(history, best)
+    sections = [
+        _summary(history, iteration, best),
+        _table(history, iteration, best),
+        _listed("Diagnoses", diagnoses),
+        *([] if best is None else _details(history, best)),
+    ]
+    text = "\n\n".join(section for section in sections if section)
+    fields = _fields(history)
+    return Feedback(
+        iteration=number_,
+        text=cut(without_metric(text, fields), MOST_CHARACTERS),
+        best=None if best is None else best.key,
+        diagnoses=tuple(without_metric(d, fields) for d in diagnoses),
+        data=_data(history, iteration, best),
+    )
+
+
+def _iteration(history: History, number_: int) -> Iteration:
+    return next(i for i in history.iterations if i.number == number_)
+
+
+def _fields(history: History) -> tuple[Field, ...]:
+    return history.preflight.fields if history.preflight else history.spec.task.fields
+
+
+def _listed(title: str, lines: Sequence[str]) -> str:
+    return "\n".join((f"{title}:", *(f"- {line}" for line in lines))) if lines else ""
+
+
+# --- all candidates ---------------------------------------------------------------------------
+
+
+def _summary(history: History, iteration: Iteration, best: Candidate | None) -> str:
+    native = native_fitness(history)
+    floor = history.preflight.random_fitness if history.preflight else None
+    known = [
+        *([f"native reward {number(native)}"] if native is not None else []),
+        *([f"random policy {number(floor)}"] if floor is not None else []),
+    ]
+    against = f" For comparison: {', '.join(known)}." if known else ""
+    if best is None:
+        return (
+            f"Iteration {iteration.number}: nothing could be trained and measured so "
+            f"far.{against} The "
+            "reasons stand in the table."
+        )
+    return (
+        f"Iteration {iteration.number}: the best fitness of the whole job so far is "
+        f"{fitness_words(best)}, by candidate {best.key}.{against}"
+    )
+
+
+def fitness_words(candidate: Candidate) -> str:
+    """Write a candidate's fitness as mean ± standard error over its seeds."""
+    values = seed_fitness(candidate)
+    if not values:
+        return "not measured"
+    if len(values) < 2:
+        return f"{number(values[0])} (1 seed)"
+    middle = mean(values)
+    variance = sum((v - middle) ** 2 for v in values) / (len(values) - 1)
+    error = math.sqrt(variance / len(values))
+    return f"{number(middle)} ± {number(error)} ({len(values)} seeds)"
+
+
+def _table(history: History, iteration: Iteration, best: Candidate | None) -> str:
+    rows = [_row(history, c, best) for c in iteration.candidates[:MOST_ROWS]]
+    left = len(iteration.candidates) - len(rows)
+    more = [f"... and {left} more"] if left > 0 else []
+    title = (
+        f"All candidates of iteration {iteration.number} (status, how it was made, result, idea):"
+    )
+    return "\n".join((title, *rows, *more)) if rows else ""
+
+
+def _row(history: History, candidate: Candidate, best: Candidate | None) -> str:
+    parents = f" of {', '.join(candidate.parents)}" if candidate.parents else ""
+    words = one_line(candidate.analysis.split(". ")[0]) or "none given"
+    parts = [
+        f"- {candidate.key} {candidate.status}, {candidate.operator}{parents}",
+        result_words(history, candidate, best),
+        f"idea: {words}",
+    ]
+    if candidate.prediction:
+        parts.append(f"predicted: {one_line(candidate.prediction)}")
+    return "; ".join(parts)
+
+
+def result_words(history: History, candidate: Candidate, best: Candidate | None) -> str:
+    """Say what became of a candidate: its fitness against others, or why it has none."""
+    fitness = search_fitness(candidate)
+    if fitness is None:
+        return f"no fitness: {why_not(candidate)}"
+    compared = []
+    reference = None if best is None or best.key == candidate.key else search_fitness(best)
+    if reference is not None:
+        compared.append(f"{signed(fitness - reference)} against the best")
+    if (native := native_fitness(history)) is not None:
+        compared.append(f"{signed(fitness - native)} against native")
+    rung = max(run.rung for run in candidate.runs)
+    last = len(history.spec.training.rungs) - 1
+    if rung < last:
+        compared.append(f"stopped after rung {rung + 1} of {last + 1}")
+    return f"fitness {fitness_words(candidate)}" + (f", {', '.join(compared)}" if compared else "")
+
+
+def why_not(candidate: Candidate) -> str:
+    """Return, on one line, why a candidate has no fitness."""
+    if candidate.rejection:
+        return one_line(candidate.rejection, 400)
+    failures = [run.failure for run in candidate.runs if run.failure]
+    if failures:
+        return one_line(failures[0], 400)
+    failed = [check.message for check in candidate.checks if not check.passed]
+    return one_line(failed[0], 400) if failed else "it was not trained"
+
+
+# --- one candidate in detail ------------------------------------------------------------------
+
+
+def _details(history: History, candidate: Candidate) -> Iterator[str]:
+    yield _curves(history, candidate)
+    report = candidate.report
+    if report is None:
+        return
+    yield (
+        f"Episodes of candidate {candidate.key} last {number(report.episode_length)} steps on "
+        "average; "
+        f"{percent(report.terminated)} of them end before the time limit."
+    )
+    yield _listed(
+        "Components (per step, over recorded episodes of the trained policy)",
+        [_component(name, s) for name, s in report.components.items()],
+    )
+    yield _listed("Features", [_feature(name, s) for name, s in report.features.items()])
+    yield _episodes(report, _hidden(history))
+
+
+def _curves(history: History, candidate: Candidate) -> str:
+    curve = thinned(fitness_curve(candidate))
+    if not curve:
+        return ""
+    lines = [f"fitness: {', '.join(f'{step}: {number(value)}' for step, value in curve)}"]
+    native = [list(run.checkpoints) for run in history.native if run.checkpoints]
+    if native:
+        middle = [
+            (points[0][0], mean([v for _, v in points])) for points in zip(*native, strict=False)
+        ]
+        shown = ", ".join(f"{step}: {number(value)}" for step, value in thinned(middle))
+        lines.append(f"fitness of the native reward: {shown}")
+    return _listed(f"Curves of candidate {candidate.key} (environment steps: value)", lines)
+
+
+def thinned(series: Sequence[tuple[int, float]], most: int = POINTS) -> list[tuple[int, float]]:
+    """Return at most `most` evenly spaced items, the first and the last among them."""
+    if len(series) <= most:
+        return list(series)
+    return [series[round(i * (len(series) - 1) / (most - 1))] for i in range(most)]
+
+
+def _component(name: str, s: TermStatistics) -> str:
+    correlation = (
+        "no measurable correlation with fitness"
+        if s.correlation is None
+        else f"correlation with fitness {number(s.correlation)}"
+    )
+    flags = component_flags(s)
+    curve = f"; over training: {', '.join(map(number, s.by_checkpoint))}" if s.by_checkpoint else ""
+    return (
+        f"`{name}`: mean {number(s.mean)}, std {number(s.std)}, from {number(s.low)} to "
+        f"{number(s.high)}, "
+        f"{percent(s.share)} of all that is paid, at an extreme in {percent(s.saturated)} of "
+        "steps, zero in "
+        f"{percent(s.zero)}, {correlation}{curve}" + (f" [{', '.join(flags)}]" if flags else "")
+    )
+
+
+def _feature(name: str, s: TermStatistics) -> str:
+    correlation = (
+        "" if s.correlation is None else f", correlation with fitness {number(s.correlation)}"
+    )
+    return (
+        f"`{name}`: mean {number(s.mean)}, std {number(s.std)}, from {number(s.low)} to "
+        f"{number(s.high)}"
+        f"{correlation}"
+    )
+
+
+def _hidden(history: History) -> frozenset[str]:
+    seen = {"policy", "reward"}
+    return frozenset(f.name for f in _fields(history) if not seen & set(f.visible))
+
+
+def _episodes(report: Report, hidden: frozenset[str]) -> str:
+    parts = [_rows(name, rows, hidden) for name, rows in report.episodes.items() if rows]
+    return "\n".join(("Rows from recorded episodes:", *parts)) if parts else ""
+
+
+def _rows(name: str, rows: Sequence[Json], hidden: frozenset[str]) -> str:
+    shown = [rows[i] for i in _evenly(len(rows), MOST_EPISODE_ROWS)]
+    columns = [key for key in rows[0] if key not in hidden][:MOST_COLUMNS]
+    lines = [" | ".join(_cell(row.get(key)) for key in columns) for row in shown]
+    return "\n".join((f"{name} episode", " | ".join(columns), *lines))
+
+
+def _evenly(length: int, most: int) -> list[int]:
+    if length <= most:
+        return list(range(length))
+    return [round(i * (length - 1) / (most - 1)) for i in range(most)]
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, bool) or value is None:
+        return str(value)
+    if isinstance(value, int | float):
+        return number(float(value))
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return " ".join(_cell(item) for item in value[:6])
+    return one_line(str(value), 40)
+
+
+# --- as data ----------------------------------------------------------------------------------
+
+
+def _data(history: History, iteration: Iteration, best: Candidate | None) -> Json:
+    """Return the same facts for pages and programs; numbers are finite or None."""
+    candidates = [
+        {
+            "key": c.key,
+            "status": c.status,
+            "operator": c.operator,
+            "parents": list(c.parents),
+            "fitness": search_fitness(c),
+            "seeds": seed_fitness(c),
+            "prediction": c.prediction,
+        }
+        for c in iteration.candidates
+    ]
+    return {
+        "candidates": candidates,
+        "native_fitness": native_fitness(history),
+        "random_fitness": history.preflight.random_fitness if history.preflight else None,
+        "best_fitness": None if best is None else search_fitness(best),
+        "components": _terms(best.report.components) if best and best.report else {},
+        "features": _terms(best.report.features) if best and best.report else {},
+    }
+
+
+def _terms(terms: Mapping[str, TermStatistics]) -> Json:
+    return {
+        name: {**asdict(s), "by_checkpoint": list(s.by_checkpoint)} for name, s in terms.items()
+    }

@@ -1,0 +1,201 @@
+"""`eureka`: K answers to one question, refine the best of the job only.
+
+Source: Ma et al. 2024, "Eureka: Human-Level Reward Design via Coding Large Language Models"
+(ICLR 2024, arXiv 2310.12931): K samples of the same conversation; the candidate with the highest
+fitness at any checkpoint is the parent; the conversation never holds more than the first question, the
+parent's reply and its feedback.  The advice is put in our own words.
+
+Where we deviate, and why:
+- The environment is described by the table of its fields, not by its source code: programs read fields
+  by name, and a source could show the native reward.
+- A candidate that fails its check is repaired at most twice; Eureka drops it.
+- Components are returned by name and summed by the service: the total cannot differ from the sum.
+- Features may be written, but are not asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from core.diagnoses import fitness_curve
+from core.feedback import MOST_CHARACTERS, thinned, write_feedback
+from core.loop import ranking, search_fitness
+from core.methods.breeding import brief_for, closed, conversation
+from core.methods.contract import system_text
+from core.methods.method import Method
+from core.methods.prompting import (
+    action_part,
+    episode_part,
+    fields_part,
+    mode_part,
+    program_part,
+    repair_text,
+    task_part,
+)
+from core.program import current_source
+from core.records import Brief, Candidate, Feedback, History, Iteration, Operator, Prompt
+from core.words import cut, number, one_line, quoted, without_metric
+
+TIPS = """\
+# Advice
+
+- Bring components to a fixed range with a transformation such as np.exp or np.tanh of a scaled error.
+- Give every transformed component its own scale, under its own name in PARAMS.
+- Read only fields of the table; do not invent others."""
+
+REFLECTION = """\
+A policy was trained with your module. While it learnt, the fitness and each component were measured at
+evenly spaced checkpoints; lists run from the first checkpoint to the last, with their largest, mean and
+smallest value. Write a better module with their help:
+
+- If the fitness stays near that of the random policy, rewrite the reward altogether.
+- If a component hardly changes, the policy cannot improve it as it is: change its scale, write it anew,
+  or drop it.
+- If a component is far larger than the others, bring it to their range.
+
+Look at each component in turn before you write."""
+
+NOTHING_RAN = """\
+None of the modules so far could be trained and measured. The reasons follow. Write a module that avoids
+them."""
+
+
+# --- what is asked ----------------------------------------------------------------------------
+
+
+def select(history: History) -> list[Candidate]:
+    """Return the candidates of the highest rung by the highest fitness at any checkpoint."""
+    ranked = ranking(
+        history
+    )  # the sort is stable, so that ties stay in the order of the final fitness
+    return sorted(ranked, key=lambda c: -highest(c))
+
+
+def highest(candidate: Candidate) -> float:
+    """Return the highest fitness, averaged over seeds, at any checkpoint or at the end."""
+    values = [value for _, value in fitness_curve(candidate)]
+    final = search_fitness(candidate)
+    return max([*values, *([] if final is None else [final])], default=float("-inf"))
+
+
+def briefs(history: History) -> tuple[Brief, ...]:
+    """Ask the same question in every slot: first for a seed, then to refine the best of the job."""
+    best = select(closed(history))[:1]
+    operator: Operator = "refine" if best else "seed"
+    return tuple(brief_for(history, n, operator, best) for n in range(history.spec.candidates))
+
+
+# --- how it is asked --------------------------------------------------------------------------
+
+
+def render(brief: Brief) -> Prompt:
+    """Write the conversation: the question; then, if there is one, the parent and its feedback."""
+    turns = [_question(brief)]
+    if brief.parents:
+        turns += [_reply_of(brief.parents[0]), _reflection(brief)]
+    elif brief.feedback is not None:
+        turns[0] += f"\n\n{NOTHING_RAN}\n\n{quoted('measurements', brief.feedback.text, 26_000)}"
+    if brief.repair is not None:
+        turns += [brief.repair.reply or "(empty)", repair_text(brief.repair.message)]
+    return conversation(system_text(), *turns)
+
+
+def _question(brief: Brief) -> str:
+    parts = (task_part, fields_part, action_part, episode_part, mode_part)
+    ask = "# Your work\n\nWrite a reward for this task."
+    return "\n\n".join((*(part(brief) for part in parts), TIPS, ask))
+
+
+def _reply_of(parent: Candidate) -> str:
+    """Return the parent's reply as the designer would have written it."""
+    code = (
+        current_source(parent.program).rstrip()
+        if parent.program
+        else program_part(parent, "Program")
+    )
+    words = parent.analysis.strip() or "Here is the module."
+    told = f"Prediction: {one_line(parent.prediction, 600) or 'none'}"
+    return f"{words}\n\n{told}\n\n```python\n{code}\n```"
+
+
+def _reflection(brief: Brief) -> str:
+    text = brief.feedback.text if brief.feedback else "no measurements"
+    return "\n\n".join(
+        (
+            REFLECTION,
+            quoted("measurements", text, 26_000),
+            TIPS.replace("# Advice", "Advice again:"),
+        )
+    )
+
+
+# --- what is learnt ---------------------------------------------------------------------------
+
+
+def digest(history: History, iteration: int) -> Feedback:
+    """Report the best candidate's lists; why nothing could be trained, if nothing could."""
+    ranked = select(history)
+    best = ranked[0] if ranked else None
+    told = write_feedback(history, iteration, best)
+    fields = history.preflight.fields if history.preflight else history.spec.task.fields
+    text = _lists(best, history) if best else _failures(_iteration(history, iteration))
+    return Feedback(
+        iteration=iteration,
+        text=cut(without_metric(text, fields), MOST_CHARACTERS),
+        best=told.best,
+        diagnoses=told.diagnoses,
+        data=told.data,
+    )
+
+
+def _iteration(history: History, wanted: int) -> Iteration:
+    return next(i for i in history.iterations if i.number == wanted)
+
+
+def _failures(iteration: Iteration) -> str:
+    reasons = [c.rejection or _run_failure(c) for c in iteration.candidates]
+    return "\n".join(dict.fromkeys(f"- {one_line(reason, 400)}" for reason in reasons))
+
+
+def _run_failure(candidate: Candidate) -> str:
+    failures = [run.failure for run in candidate.runs if run.failure]
+    return failures[0] if failures else "it was not trained"
+
+
+def _lists(best: Candidate, history: History) -> str:
+    curve = thinned(fitness_curve(best))
+    final = search_fitness(best)
+    lines = [_line("fitness", [v for _, v in curve] or ([] if final is None else [final]))]
+    if best.report is not None:
+        terms: Mapping[str, Sequence[float]] = {
+            name: s.by_checkpoint or (s.mean,) for name, s in best.report.components.items()
+        }
+        lines += [_line(name, values) for name, values in terms.items()]
+        lines.append(f"episode length: {number(best.report.episode_length)}")
+    floor = history.preflight.random_fitness if history.preflight else None
+    return "\n".join(
+        (
+            f"candidate {best.key}, final fitness {number(final)} (random policy {number(floor)})",
+            *lines,
+        )
+    )
+
+
+def _line(name: str, values: Sequence[float]) -> str:
+    listed = [values[i] for i, _ in thinned(list(enumerate(values)))]
+    middle = sum(values) / len(values) if values else None
+    return (
+        f"{name}: [{', '.join(map(number, listed))}], max {number(max(values, default=0.0))}, "
+        f"mean {number(middle)}, min {number(min(values, default=0.0))}"
+    )
+
+
+EUREKA = Method(
+    name="eureka",
+    summary="K answers to one question; only the best of the job is refined.",
+    source="Ma et al. 2024, ICLR, arXiv 2310.12931",
+    briefs=briefs,
+    render=render,
+    digest=digest,
+    select=select,
+)

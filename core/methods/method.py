@@ -1,0 +1,34 @@
+"""What a method is: four pure functions under one name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from core.records import Brief, Candidate, Feedback, History, Prompt
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """How prompts, feedback, breeding and selection are done.
+
+    The same facts always give the same answer: none of the functions has a clock, chance or memory.
+
+    Attributes:
+        name:    under which a job asks for it.
+        summary: one sentence for people.
+        source:  where the idea comes from.
+        briefs:  history -> what is asked in the open iteration, one brief per slot.  What the open
+            iteration itself holds already plays no part, so that a resumed step asks the same.
+        render:  brief -> the messages for a language model.
+        digest:  history and iteration number -> what was learnt in it, in words and as data.
+        select:  history -> the scored candidates, best parent first.
+    """
+
+    name: str
+    summary: str
+    source: str
+    briefs: Callable[[History], tuple[Brief, ...]]
+    render: Callable[[Brief], Prompt]
+    digest: Callable[[History, int], Feedback]
+    select: Callable[[History], list[Candidate]]

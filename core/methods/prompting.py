@@ -1,0 +1,282 @@
+"""The parts of a prompt that depend on the task and its state; methods put them together.
+
+Text from users, environments and other programs is always fenced as data (`core.words.quoted`).  Fields
+that only the metric may see, and the native reward's formula, never appear.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+from core.fields import read_source
+from core.fitness import describe
+from core.program import current_source, visible_fields
+from core.records import Brief, Candidate, Field
+from core.words import number, one_line, quoted, without_metric
+
+MOST_DESCRIPTION = 20_000
+MOST_ERROR = 4_000
+LISTED = 8  # so many action bounds are listed one by one
+
+
+def known_fields(brief: Brief) -> tuple[Field, ...]:
+    """Return the fields that preflight confirmed, or the task's own before it."""
+    return brief.preflight.fields if brief.preflight else brief.task.fields
+
+
+# --- the task ---------------------------------------------------------------------------------
+
+
+def task_part(brief: Brief) -> str:
+    """Say what is wanted and how it is measured."""
+    task = brief.task
+    named = describe(task.fitness, known_fields(brief))
+    measured = without_metric(named, known_fields(brief))
+    if measured != named:
+        measured += "\nWhat stands in [brackets] is measured, but your code cannot read it."
+    return "\n".join(
+        (
+            "# The task",
+            "",
+            quoted(
+                "task",
+                f"environment: {one_line(task.environment)}\n{task.description}",
+                MOST_DESCRIPTION,
+            ),
+            "",
+            "Fitness of an episode, higher is better; the mean over episodes on held-out seeds "
+            "counts. Fields in it are those of the state after each step:",
+            quoted("fitness", measured, 2_000),
+        )
+    )
+
+
+def fields_part(brief: Brief) -> str:
+    """Return the table of all fields that a program may read."""
+    fields = [f for f in known_fields(brief) if {"policy", "reward"} & set(f.visible)]
+    quantiles = brief.preflight.quantiles if brief.preflight else {}
+    rows = [_field_row(field, known_fields(brief), quantiles) for field in fields]
+    head = "field | shape | unit | range | 1 %, 50 %, 99 % under random actions | read as | meaning"
+    return "\n".join(
+        (
+            "# Fields",
+            "",
+            "The column *read as* says where a field exists: in `obs` and `next_obs` of "
+            "`reward`, and in "
+            "`features` as `obs`. A good policy may leave the range that random actions reach.",
+            "",
+            quoted("fields", "\n".join((head, *rows))),
+        )
+    )
+
+
+def _field_row(
+    field: Field,
+    fields: Sequence[Field],
+    quantiles: Mapping[str, tuple[float, float, float]],
+) -> str:
+    source = read_source(field)
+    seen = quantiles.get(field.name)
+    return " | ".join(
+        (
+            field.name,
+            "[B]" if source.stop is None else f"[B, {source.size}]",
+            one_line(field.unit, 30) or "1",
+            _range(field),
+            ", ".join(number(q) for q in seen) if seen else "not measured",
+            _readable(field.name, fields),
+            one_line(field.meaning, 300) or "not described",
+        )
+    )
+
+
+def _range(field: Field) -> str:
+    if field.low is None and field.high is None:
+        return "unbounded"
+    low = "-inf" if field.low is None else number(field.low)
+    high = "inf" if field.high is None else number(field.high)
+    return f"{low} to {high}"
+
+
+def _readable(name: str, fields: Sequence[Field]) -> str:
+    places = [
+        f"`{argument}`"
+        for argument in ("obs", "next_obs")
+        if name in visible_fields(fields, "reward", argument)
+    ]
+    if name in visible_fields(fields, "features", "obs"):
+        places.append("`features`")
+    return ", ".join(places)
+
+
+def action_part(brief: Brief) -> str:
+    """Say what `action` is."""
+    action = brief.preflight.action if brief.preflight else {}
+    words = _action_words(action)
+    told = [quoted("actions", brief.task.actions, 2_000)] if brief.task.actions else []
+    return "\n".join(("# The action", "", words, *told))
+
+
+def _action_words(action: Mapping[str, object]) -> str:
+    if action.get("kind") == "discrete":
+        most = cast(int, action["n"]) - 1
+        return (
+            f"`action` is an integer array of shape [B] with values 0 to {most}; compare it "
+            "(`action == 1`), do no arithmetic with it."
+        )
+    if action.get("kind") == "box":
+        low, high = cast(Sequence[float], action["low"]), cast(Sequence[float], action["high"])
+        size = cast(int, action["size"])
+        entries = (
+            "Entry i of the action is `action[:, i]`."
+            if size > 1
+            else "There is one entry, yet the shape is [B, 1]: `action[:, 0]`."
+        )
+        shape = f"a float32 array of shape [B, {size}]"
+        return f"`action` is {shape}, already clipped to {_box(low, high)}. {entries}"
+    return "`action` is an integer array [B] if actions are discrete, else a float32 array [B, A]."
+
+
+def _box(low: Sequence[float], high: Sequence[float]) -> str:
+    pairs = [f"[{number(a)}, {number(b)}]" for a, b in zip(low, high, strict=True)]
+    if len(set(pairs)) == 1:
+        return f"{pairs[0]} in every entry"
+    more = f", … ({len(pairs)} in all)" if len(pairs) > LISTED else ""
+    return f"{', '.join(pairs[:LISTED])}{more}"
+
+
+def episode_part(brief: Brief) -> str:
+    """State what is known of an episode, of chance and of the native reward's policy."""
+    facts = [_ending(brief)]
+    if brief.preflight is not None:
+        facts.append(
+            f"The random policy has a mean fitness of {number(brief.preflight.random_fitness)}."
+        )
+    if brief.baseline is not None:
+        facts.append(
+            "A policy trained on the environment's own reward, with the same budget, reaches a "
+            "mean "
+            f"fitness of {number(brief.baseline)}. Your design is to do better."
+        )
+    facts += _training_facts(brief)
+    return "\n".join(("# Episodes and training", "", *(f"- {fact}" for fact in facts)))
+
+
+def _ending(brief: Brief) -> str:
+    steps = brief.preflight.max_episode_steps if brief.preflight else brief.task.max_episode_steps
+    limit = f"An episode lasts at most {steps} steps" if steps else "An episode has no time limit"
+    ends = [f.name for f in known_fields(brief) if f.source == "terminated"]
+    shown = [n for n in ends if n in visible_fields(known_fields(brief), "reward", "next_obs")]
+    if shown:
+        return (
+            f"{limit}. It can end earlier (see the meaning of `{shown[0]}`): "
+            f"`next_obs.{shown[0]}` is 1 in "
+            "the step that ends it so, and 0 otherwise, also at the time limit."
+        )
+    return f"{limit}. The environment may also end it earlier, by success or by failure."
+
+
+def _training_facts(brief: Brief) -> list[str]:
+    training = brief.training
+    facts = [
+        "The policy is a small feed-forward network without memory. It sees the observation and your "
+        "features, all normalised; its fitness is measured with its most likely action."
+    ]
+    if training is not None:
+        facts.append(
+            f"It is trained with {training.algorithm.upper()} for {training.steps:,} environment steps "
+            "only, so a reward that gives a signal early wins."
+        )
+    gamma = _setting(brief, "gamma", 0.99)
+    facts.append(
+        f"The discount factor is {gamma:g}. After an early end nothing more is earned; at the time "
+        "limit the policy learns as if the episode went on. The reward is divided by a running "
+        "estimate of its scale: the ratio between components matters, their common size does not."
+    )
+    return facts
+
+
+def _setting(brief: Brief, name: str, default: float) -> float:
+    value = brief.training.settings.get(name, default) if brief.training else default
+    return float(value) if isinstance(value, int | float) else default
+
+
+def mode_part(brief: Brief) -> str:
+    """Say how the designed reward is used."""
+    if brief.mode == "replace":
+        words = (
+            "The sum of your components replaces the environment's own reward: the policy learns "
+            "from "
+            "nothing else. (A module with `features` alone trains on the environment's own reward.)"
+        )
+    else:
+        weight = "a small weight" if brief.weight is None else f"{number(brief.weight)}"
+        words = (
+            f"The policy is trained on the environment's own reward plus {weight} times the sum "
+            "of your "
+            "components. Pay for what the environment's own reward does not tell early enough; "
+            "do not "
+            "repeat it. (A module with `features` alone adds nothing to it.)"
+        )
+    return f"# Use of the reward\n\n{words}"
+
+
+RULES_OF_THUMB = """\
+# Rules of thumb
+
+- Work back from the fitness: list what must be true for it to be high, in the order in which a
+  learner would get there, and give each stage a component that can be felt from the stage before.
+- Make it dense. Compare the quantiles under random actions with what the fitness wants: where a
+  nearly random policy lives, the reward must already tell better from worse.
+- Bound the shaping, for instance by `np.exp(-np.square(error / scale))`, by
+  `1 / (1 + error / scale)` or by `np.tanh(error / scale)`. Choose scales from the table, so that
+  a term neither saturates at the start nor sleeps near the goal; a wide and a narrow term
+  together do both.
+- A difference such as `potential(next_obs) - potential(obs)` pays progress and cannot be earned
+  by waiting or by going to and fro. A value per step pays being there. Hard tasks often need
+  both.
+- One main component should carry most of the sum. Penalties on effort or speed stay about ten
+  times smaller, or the policy learns to do nothing.
+- If failure ends an episode, an ordinary step must be worth more than 0 in sum (a small bonus for
+  every step survived does it); otherwise ending early pays. If success ends it, a step near the
+  goal must not pay so much that waiting there beats finishing.
+- Before you answer, imagine the laziest policy that collects your reward: standing still, falling
+  at once, shaking, circling. If its fitness would be low, close that way.
+- Add features only where the policy needs something that it cannot easily compute: an error to
+  the goal, sine and cosine of an unbounded angle, an energy, a relative position. A few good ones
+  beat many."""
+
+
+# --- candidates -------------------------------------------------------------------------------
+
+
+def program_part(candidate: Candidate, title: str) -> str:
+    """Return a candidate's program as quoted data, under a heading."""
+    if candidate.program is None:
+        return f"# {title}\n\nCandidate {candidate.key} has no program."
+    source = current_source(candidate.program)
+    return f"# {title}\n\n{quoted(f'program {candidate.key}', source, 40_000)}"
+
+
+def idea(candidate: Candidate, most: int = 160) -> str:
+    """Return a candidate's idea on one line: the first sentence of its analysis."""
+    text = one_line(candidate.analysis, 1_000)
+    first = text.split(". ")[0]
+    return one_line(first, most) or "(no analysis)"
+
+
+def repair_text(message: str) -> str:
+    """Ask for a reply to be mended."""
+    return "\n".join(
+        (
+            "Your module was not accepted. Nothing has been trained. The reason:",
+            "",
+            quoted("error", message, MOST_ERROR),
+            "",
+            "Mend exactly this and whatever else breaks the rules; keep the idea. Answer in the "
+            "same form: a "
+            "short analysis, the `Prediction:` line, and one ```python block with the whole "
+            "module.",
+        )
+    )

@@ -1,0 +1,144 @@
+"""Read a designer's reply: analysis, prediction, and the module."""
+
+from __future__ import annotations
+
+import ast
+import re
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from core.errors import ProgramRejected
+from core.records import Proposal
+
+MOST_ANALYSIS = 4_000  # characters kept
+MOST_PREDICTION = 600
+
+_FENCE = re.compile(r"^\s*(?P<mark>`{3,}|~{3,})(?P<info>[^`]*)$")
+_DEFINES = re.compile(r"^\s*def\s+(reward|features)\s*\(", re.MULTILINE)
+_PREDICTION = re.compile(
+    r"^[ \t>#*_-]*prediction[ \t*_]*(?::|$)[ \t*_]*(?P<text>.*)$", re.IGNORECASE | re.MULTILINE
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """A fenced block: the lines between `start` and `stop`; `closed` is false if the reply ended."""
+
+    start: int
+    stop: int
+    text: str
+    closed: bool
+
+    @property
+    def defines(self) -> bool:
+        """Tell whether the block defines what a program is made of."""
+        return bool(_DEFINES.search(self.text))
+
+
+def read_reply(text: str) -> Proposal:
+    """Take a reply apart.
+
+    The program is the last fenced block that defines `reward` or `features`.  What a model thought
+    aloud between <think> tags is not part of its answer.
+
+    Raises:
+        ProgramRejected: `no_code` when no block defines either, `truncated` when the block that would
+            have done so was never closed.
+    """
+    lines = _spoken(text).splitlines()
+    blocks = _blocks(lines)
+    if blocks and not blocks[-1].closed and (blocks[-1].defines or not _programs(blocks[:-1])):
+        raise ProgramRejected(
+            "a code block that is not closed",
+            rule="truncated",
+            expected="one complete fenced code block",
+            hint="Answer more briefly, and end the block with ```.",
+        )
+    programs = _programs(blocks)
+    if not programs:
+        raise ProgramRejected(
+            "a reply without a program" if blocks else "a reply without a code block",
+            rule="no_code",
+            expected="one fenced ```python block that defines `reward`, `features` or both",
+        )
+    chosen = programs[-1]
+    before = "\n".join(lines[: chosen.start])
+    after = "\n".join(lines[chosen.stop + 1 :])
+    prediction = _prediction(before) or _prediction(after)
+    return Proposal(_analysis(before), prediction, textwrap.dedent(chosen.text).strip("\n") + "\n")
+
+
+def _spoken(text: str) -> str:
+    """Drop what stands before the last </think>."""
+    return text.replace("\r\n", "\n").rpartition("</think>")[2]
+
+
+def _programs(blocks: Sequence[_Block]) -> list[_Block]:
+    return [block for block in blocks if block.closed and block.defines]
+
+
+def _blocks(lines: Sequence[str]) -> list[_Block]:
+    blocks, index = [], 0
+    while index < len(lines):
+        opening = _FENCE.match(lines[index])
+        if opening is None:
+            index += 1
+            continue
+        block = _block(lines, index, opening["mark"])
+        blocks.append(block)
+        index = block.stop + 1
+    return blocks
+
+
+def _block(lines: Sequence[str], start: int, mark: str) -> _Block:
+    """Find where a block ends: at the first closing fence after which its text is sound Python.
+
+    A fence inside a docstring would otherwise cut the module in two.  A text that is sound at no
+    fence ends at the first.
+    """
+    closings = [i for i in range(start + 1, len(lines)) if _closes(lines[i], mark)]
+    if not closings:
+        return _Block(start, len(lines), "\n".join(lines[start + 1 :]), closed=False)
+    for stop in closings[:20]:
+        text = "\n".join(lines[start + 1 : stop])
+        if _DEFINES.search(text) and _parses(text):
+            return _Block(start, stop, text, closed=True)
+    return _Block(start, closings[0], "\n".join(lines[start + 1 : closings[0]]), closed=True)
+
+
+def _closes(line: str, mark: str) -> bool:
+    found = _FENCE.match(line)
+    return (
+        found is not None
+        and not found["info"].strip()
+        and found["mark"][0] == mark[0]
+        and len(found["mark"]) >= len(mark)
+    )
+
+
+def _parses(text: str) -> bool:
+    try:
+        ast.parse(textwrap.dedent(text))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    return True
+
+
+def _prediction(text: str) -> str:
+    """Return the paragraph that begins with "Prediction:", or that follows such a heading."""
+    found = None
+    for found in _PREDICTION.finditer(text):  # noqa: B007 - the last one counts
+        pass
+    if found is None:
+        return ""
+    rest = text[found.start("text") :].lstrip()
+    paragraph = re.split(r"\n\s*\n|\n\s*(?:```|~~~)", rest)[0]
+    return " ".join(paragraph.split()).strip("*_ ")[:MOST_PREDICTION]
+
+
+def _analysis(before: str) -> str:
+    """Return the words before the program, without the prediction."""
+    found = _PREDICTION.search(before)
+    text = before if found is None else before[: found.start()]
+    return text.strip()[:MOST_ANALYSIS]

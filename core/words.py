@@ -1,0 +1,82 @@
+"""How values, and text that others wrote, are put into words for prompts and feedback."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections.abc import Sequence
+
+from core.records import Field
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
+
+
+def number(value: float | None) -> str:
+    """Write a number with three significant digits, without exponents where people use none.
+
+    >>> [number(x) for x in (12345.6, 0.00012345, -0.0, 2.5, None)]
+    ['12300', '0.000123', '0', '2.5', '?']
+    """
+    if value is None or not math.isfinite(value):
+        return "?"
+    if value == 0.0:
+        return "0"
+    digits = 2 - math.floor(math.log10(abs(value)))
+    rounded = round(value, digits)
+    if 1e-4 <= abs(rounded) < 1e7:
+        return (
+            f"{rounded:.{max(digits, 0)}f}".rstrip("0").rstrip(".")
+            if digits > 0
+            else f"{rounded:.0f}"
+        )
+    return f"{value:.3g}"
+
+
+def signed(value: float) -> str:
+    """Write a difference with its sign."""
+    return number(value) if value <= 0 else f"+{number(value)}"
+
+
+def percent(share: float) -> str:
+    """Write a share as a percentage of at most two digits after the point.
+
+    >>> percent(0.253), percent(0.0004)
+    ('25 %', '0.04 %')
+    """
+    value = 100.0 * share
+    return f"{value:.0f} %" if value >= 1 or value == 0 else f"{number(value)} %"
+
+
+def one_line(text: str, most: int = 160) -> str:
+    """Put text on one line of at most `most` characters, without control characters."""
+    line = " ".join(_CONTROL.sub(" ", text).split())
+    return line if len(line) <= most else line[: most - 1].rstrip() + "…"
+
+
+def cut(text: str, most: int) -> str:
+    """Cut text to at most `most` characters at the end of a line, and say so."""
+    if len(text) <= most:
+        return text
+    kept = text[: most - 40]
+    end = kept.rfind("\n")
+    return (kept[:end] if end > most // 2 else kept).rstrip() + "\n(the rest was cut)"
+
+
+def quoted(name: str, text: str, most: int = 20_000) -> str:
+    """Fence text that others wrote as data, between lines with a mark that it cannot contain.
+
+    The mark is the text's own hash, so that the same prompt is written twice.
+    """
+    body = cut(_CONTROL.sub(" ", text.replace("\r\n", "\n")), most).strip("\n")
+    mark = hashlib.sha256(body.encode("utf-8", "replace")).hexdigest()[:8]
+    return f"<<<DATA {name} {mark}\n{body}\n{mark} DATA>>>"
+
+
+def without_metric(text: str, fields: Sequence[Field]) -> str:
+    """Replace the names of fields that only the metric may see by what they mean."""
+    for field in fields:
+        if not {"policy", "reward"} & set(field.visible):
+            words = field.meaning or "a value kept for measuring"
+            text = re.sub(rf"\b{re.escape(field.name)}\b", lambda _, w=words: f"[{w}]", text)  # type: ignore[misc]
+    return text
