@@ -1,0 +1,1 @@
+"""Celery workers: claim steps, carry them out, and sweep up what was lost."""

@@ -17,8 +17,9 @@ from core.errors import (
 )
 from core.loop import read_step, step_key, wanted
 from core.ports import Progress
-from core.steps import Toolbox, carry_out
+from core.steps import carry_out
 from core.storage import ClaimedStep, Store
+from workers.toolbox import Bench
 
 log = structlog.get_logger("rewardsmith.worker")
 
@@ -31,7 +32,7 @@ class Carrier:
     """One worker process: its name, what it works with, and whether it is being stopped."""
 
     store: Store
-    tools: Toolbox
+    bench: Bench
     owner: str
     lease_seconds: float
     stopping: threading.Event = field(default_factory=threading.Event)
@@ -54,7 +55,8 @@ class Carrier:
                 self.store.settle(job_id)
 
     def _do(self, claim: ClaimedStep, key: str) -> bool:
-        if key not in {step_key(step) for step in wanted(claim.history())}:
+        history = claim.history()
+        if key not in {step_key(step) for step in wanted(history)}:
             return False
 
         def watch(progress: Progress) -> None:
@@ -63,7 +65,8 @@ class Carrier:
             claim.beat(progress)
 
         try:
-            carry_out(read_step(key), claim, self.tools, watch)
+            self.bench.permit(history.spec)
+            carry_out(read_step(key), claim, self.bench.tools, watch)
         except StepInterrupted as stop:
             log.info("step interrupted", reason=str(stop))
             return False
@@ -88,4 +91,3 @@ class Carrier:
             claim.fail("crash_loop", message)
         else:
             claim.wait(REST_SECONDS, message)
-

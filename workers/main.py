@@ -37,13 +37,13 @@ def run(settings: Settings, queues: Sequence[str] = QUEUES, slots: int = 1) -> N
     Raises:
         ConfigurationError: an unknown queue, or no slot.
         StorageFailed: the database cannot be reached or is not migrated.
-        IsolationTooWeak: the machine offers no wall, and the operator has not said to go on.
+        ZygoteFailed: the sandbox cannot be started.
     """
     _check(queues, slots)
     store = open_store(settings.database_url)
     store.check_schema()
     bench = open_bench(settings, trains="train" in queues)
-    carrier = Carrier(store, bench.tools, owner_name(), settings.lease_seconds)
+    carrier = Carrier(store, bench, owner_name(), settings.lease_seconds)
     celery = make_celery(settings)
     _register(celery, carrier)
     _sweep_while_running(celery, store, carrier.stopping, bench)

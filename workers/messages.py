@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from celery import Celery
-from kombu import Queue
 
 from core.loop import Finish, Propose, Reflect, Step, next_steps, step_key
 from core.settings import Settings
@@ -37,7 +36,7 @@ def make_celery(settings: Settings) -> Celery:
         accept_content=["json"],
         task_acks_late=False,
         worker_prefetch_multiplier=1,
-        task_queues=[Queue(name, durable=True) for name in QUEUES],
+        task_queues={name: {"exchange": name, "routing_key": name} for name in QUEUES},
         task_create_missing_queues=False,
         broker_connection_retry_on_startup=True,
         broker_transport_options=transport_options(settings),

@@ -7,21 +7,39 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from core.designers import make_designer
+from core.designers import OPENAI_MODEL, Deadlines, DesignerSettings, make_designer
+from core.records import JobSpec
 from core.sandbox import Sandbox
 from core.settings import Settings
 from core.steps import Toolbox
 from core.storage import FolderArtifacts
 from core.training.held_out import held_out_seeds
-from core.training.laboratory import CHECK_PRELOAD, PRELOAD, JailedLaboratory
+from core.training.laboratory import PRELOAD, PRELOAD_DESIGN, Laboratory
 
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """What a worker process owns: the tools for steps, and the sandbox behind them."""
+    """What a worker process owns: the tools for steps, and the sandbox behind them.
+
+    `required_isolation` is the level below which code that a model or a person wrote is not run here;
+    0 where the operator said by name that weaker walls will do.
+    """
 
     tools: Toolbox
     sandbox: Sandbox
+    required_isolation: int
+
+    def permit(self, spec: JobSpec) -> None:
+        """Make sure that this machine's walls are good enough for a job.
+
+        Programs of our own grammar contain nothing but arithmetic on fields, so they may run at a
+        lower level, which is stored with every run.
+
+        Raises:
+            IsolationTooWeak: says what is missing and how to get it.
+        """
+        if spec.designer.name != "evolution":
+            self.sandbox.require(self.required_isolation)
 
 
 def open_bench(settings: Settings, *, trains: bool) -> Bench:
@@ -32,16 +50,35 @@ def open_bench(settings: Settings, *, trains: bool) -> Bench:
         trains:   whether training must be possible; a design-only worker stays light.
 
     Raises:
-        IsolationTooWeak: the machine offers less isolation than the operator requires.
+        ZygoteFailed: the sandbox cannot be started.
     """
-    preload: Sequence[str] = PRELOAD if trains else CHECK_PRELOAD
+    preload: Sequence[str] = PRELOAD if trains else PRELOAD_DESIGN
     folders = [Path(folder) for folder in settings.environment_paths]
     sandbox = Sandbox(preload, import_paths=folders)
     sandbox.ensure_started()
     artifacts = FolderArtifacts(settings.artifacts_path)
     tools = Toolbox(
-        designer=lambda spec: make_designer(spec.designer, settings),
-        laboratory=JailedLaboratory(sandbox, artifacts),
+        designer=lambda spec: make_designer(spec.designer, designer_settings(settings)),
+        laboratory=Laboratory(sandbox, artifacts),
         held_out=partial(held_out_seeds, settings.secret_key()),
     )
-    return Bench(tools, sandbox)
+    waived = settings.allow_weaker_isolation == "i-understand"
+    return Bench(tools, sandbox, 0 if waived else settings.required_isolation)
+
+
+def designer_settings(settings: Settings) -> DesignerSettings:
+    """Return what designers need to know of a machine's settings."""
+    key = settings.openai_api_key
+    deadlines = Deadlines(
+        attempt_seconds=settings.designer_attempt_seconds,
+        call_seconds=settings.designer_call_seconds,
+        attempts=settings.designer_attempts,
+    )
+    return DesignerSettings(
+        api_key=None if key is None else key.get_secret_value(),
+        base_url=settings.openai_base_url,
+        model=settings.openai_model or OPENAI_MODEL,
+        max_tokens=settings.openai_max_tokens,
+        deadlines=deadlines,
+        recordings=settings.recordings_path,
+    )

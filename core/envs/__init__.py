@@ -1,0 +1,11 @@
+"""Environments as batches of rows: one interface, the fastest true implementation behind it.
+
+`make_batch(task, rows)` gives an `EnvBatch`; `describe_env(task)` says what is known before the first
+step.  Classic control runs as vectorised NumPy dynamics, everything else as gymnasium objects.
+"""
+
+from core.envs.batch import EnvBatch, EnvFacts, Transition
+from core.envs.choosing import describe_env, make_batch
+from core.envs.simulators import load_simulators
+
+__all__ = ["EnvBatch", "EnvFacts", "Transition", "describe_env", "load_simulators", "make_batch"]

@@ -1,0 +1,32 @@
+"""The store: facts, claims and artifacts, on SQLite or PostgreSQL.
+
+`store.py` is the way in; `tables.py` is the model; `lifecycle.py`, `claims.py`, `facts.py` and
+`results.py` write, `reads.py` and `job_reads.py` read.
+"""
+
+from core.storage.artifacts import FolderArtifacts
+from core.storage.ledger import ClaimedStep
+from core.storage.store import Store, open_store
+from core.storage.stored import (
+    Activity,
+    Event,
+    Failure,
+    Page,
+    StoredCandidate,
+    StoredJob,
+    StoredRun,
+)
+
+__all__ = [
+    "Activity",
+    "ClaimedStep",
+    "Event",
+    "Failure",
+    "FolderArtifacts",
+    "Page",
+    "Store",
+    "StoredCandidate",
+    "StoredJob",
+    "StoredRun",
+    "open_store",
+]

@@ -18,10 +18,18 @@ _HINTS: tuple[tuple[str, str], ...] = (
     ("truth value of an array", "Never branch on array values; use np.where."),
     ("read-only", "Inputs cannot be changed; compute a new array instead."),
     ("cannot be assigned", "Inputs cannot be changed; compute a new array instead."),
-    ("only 0-dimensional arrays can be", "Use NumPy functions on whole arrays, not float() or math."),
+    (
+        "only 0-dimensional arrays can be",
+        "Use NumPy functions on whole arrays, not float() or math.",
+    ),
     ("only length-1 arrays can be", "Use NumPy functions on whole arrays, not float() or math."),
-    ("could not be broadcast", "Fields are [B] or [B, n]; reduce over the last axis with .sum(-1)."),
+    (
+        "could not be broadcast",
+        "Fields are [B] or [B, n]; reduce over the last axis with .sum(-1).",
+    ),
     ("is not visible there", "Use only the available fields."),
+    ("is known of next_obs alone", "Read it from next_obs."),
+    ("out of bounds for array of dimension", "[B] fields have one axis, [B, n] fields have two."),
     ("does not exist; available", "Use only the available names."),
     ("is not allowed; available", "Import only numpy and math."),
 )

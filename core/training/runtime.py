@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import builtins
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from types import CodeType, ModuleType
 from typing import Any, TypeAlias
 
@@ -16,21 +16,28 @@ import numpy as np
 import numpy.typing as npt
 
 from core.errors import ProgramRejected
-from core.fields import Column, Floats, Layout
+from core.fields import Floats, Layout
 from core.records import Program
 from core.training.blame import PROGRAM_FILE, explain, line_naming
+from core.training.namespaces import (
+    describe_row,
+    maker,
+    parameters,
+    policy_columns,
+    reward_columns,
+)
 
 MOST_COMPONENTS = 16
 MOST_FEATURES = 32
+MOST_LETTERS_OF_A_NAME = 40
 MODULES: Mapping[str, ModuleType] = {"numpy": np, "math": math}
-BUILTINS = (
-    "abs all any bool dict divmod enumerate filter float frozenset int isinstance len list map max min "
-    "pow range reversed round set slice sorted str sum tuple zip ArithmeticError AttributeError "
-    "Exception IndexError KeyError TypeError ValueError ZeroDivisionError"
-).split()
+BUILTINS: tuple[str, ...] = (
+    *("abs", "all", "any", "bool", "dict", "divmod", "enumerate", "filter", "float", "frozenset"),
+    *("int", "isinstance", "len", "list", "map", "max", "min", "pow", "range", "reversed", "round"),
+    *("set", "slice", "sorted", "str", "sum", "tuple", "zip", "ArithmeticError", "AttributeError"),
+    *("Exception", "IndexError", "KeyError", "TypeError", "ValueError", "ZeroDivisionError"),
+)
 
-Key: TypeAlias = tuple[slice, int | slice]
-Maker: TypeAlias = Callable[[Floats], Any]
 Actions: TypeAlias = npt.NDArray[np.float32] | npt.NDArray[np.int64]
 
 
@@ -41,16 +48,19 @@ class LoadedProgram:
     gives other names is rejected.
     """
 
-    def __init__(self, program: Program, layout: Layout, module: dict[str, Any]) -> None:
+    def __init__(
+        self, program: Program, layout: Layout, module: dict[str, Any], *, strict: bool = False
+    ) -> None:
         self.program = program
+        self.strict = strict
         self.layout = layout
         self.feature_names: tuple[str, ...] = ()
         self.component_names: tuple[str, ...] = ()
         self._module = module
-        self._seen_by_features = _maker(layout, policy_columns(layout), "features(obs)")
-        self._present = _maker(layout, _reward_columns(layout, layout.state_size), "obs")
-        self._next = _maker(layout, _reward_columns(layout, layout.size), "next_obs")
-        self._params = _parameters(program)
+        self._seen_by_features = maker(layout, policy_columns(layout), "features(obs)")
+        self._present = maker(layout, reward_columns(layout, layout.state_size), "obs")
+        self._next = maker(layout, reward_columns(layout, layout.size), "next_obs")
+        self._params = parameters(program)
 
     def features(self, state_block: Floats) -> Floats:
         """Compute the extra dimensions of states [B, ≥ D].
@@ -64,7 +74,9 @@ class LoadedProgram:
         rows = len(state_block)
         if not self.program.has_features:
             return np.zeros((rows, 0), np.float32)
-        result = self._call("features", self._seen_by_features(frozen(state_block)))
+        block = frozen(state_block)
+        result = self._call("features", self._seen_by_features(block))
+        self._hold_untouched("features", (block, state_block))
         terms = self._terms("features", result, rows, MOST_FEATURES)
         names = tuple(terms)
         self.feature_names = self._same_names("features", self.feature_names, names)
@@ -87,8 +99,13 @@ class LoadedProgram:
         """
         if not self.program.has_reward:
             return {}
-        present, after = self._present(frozen(state_block)), self._next(frozen(next_block))
-        result = self._call("reward", present, frozen(action), after, self._params)
+        block, acted, following = frozen(state_block), frozen(action), frozen(next_block)
+        result = self._call(
+            "reward", self._present(block), acted, self._next(following), self._params
+        )
+        self._hold_untouched(
+            "reward", (block, state_block), (acted, action), (following, next_block)
+        )
         terms = self._terms("reward", result, len(state_block), MOST_COMPONENTS)
         names = tuple(terms)
         self.component_names = self._same_names("reward", self.component_names, names)
@@ -105,6 +122,17 @@ class LoadedProgram:
         except BaseException as error:
             raise explain(error, self.program.source, function) from error
 
+    def _hold_untouched(self, function: str, *pairs: tuple[Any, Any]) -> None:
+        """In strict mode, look whether the copies that were handed out are still as they were."""
+        if self.strict and not all(np.array_equal(copy, own) for copy, own in pairs):
+            raise _rejected(
+                function,
+                "an input that was changed in place",
+                "inputs left as they are",
+                "Compute new arrays instead of writing into the inputs.",
+                rule="inputs",
+            )
+
     def _terms(
         self, function: str, result: object, rows: int, most: int
     ) -> dict[str, npt.NDArray[Any]]:
@@ -114,20 +142,27 @@ class LoadedProgram:
             )
         if not 1 <= len(result) <= most:
             raise _rejected(
-                function, f"{len(result)} entries", f"1 to {most} named entries", "Merge or drop some."
+                function,
+                f"{len(result)} entries",
+                f"1 to {most} named entries",
+                "Merge or drop some.",
             )
         for name, values in result.items():
             self._hold_term(function, name, values, rows)
         return result
 
     def _hold_term(self, function: str, name: str, values: object, rows: int) -> None:
-        if not name.isidentifier() or len(name) > 40:
+        if not name.isidentifier() or len(name) > MOST_LETTERS_OF_A_NAME:
             raise _rejected(
-                function, repr(name[:60]), "a name that is a Python identifier of at most 40 letters"
+                function,
+                repr(name[:60]),
+                "a name that is a Python identifier of at most 40 letters",
             )
         where = f"{function}, entry {name!r}{line_naming(self.program.source, name)}"
         if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiub":
-            raise _rejected(where, _describe(values), f"a float array of shape ({rows},)", _SCALAR_HINT)
+            raise _rejected(
+                where, _describe(values), f"a float array of shape ({rows},)", _SCALAR_HINT
+            )
         if values.shape != (rows,):
             raise _rejected(
                 where, f"shape {values.shape}", f"shape ({rows},), one number per row", _SHAPE_HINT
@@ -161,8 +196,13 @@ class LoadedProgram:
         )
 
 
-def load_program(program: Program, layout: Layout) -> LoadedProgram:
+def load_program(program: Program, layout: Layout, *, strict: bool = False) -> LoadedProgram:
     """Compile and execute the source in a namespace of its own.
+
+    Args:
+        program: what to load.
+        layout:  the columns of the blocks that it will be called with.
+        strict:  compare inputs before and after each call; for the check, not for training.
 
     Raises:
         ProgramRejected: the module body raised, or a promised function is missing.
@@ -171,21 +211,16 @@ def load_program(program: Program, layout: Layout) -> LoadedProgram:
     try:
         code: CodeType = compile(program.source, PROGRAM_FILE, "exec", dont_inherit=True)
         with np.errstate(all="ignore"):
-            exec(code, module)  # noqa: S102 - this is what the jail is for
+            exec(code, module)
     except BaseException as error:
         raise explain(error, program.source, "the module body") from error
     for name, promised in (("reward", program.has_reward), ("features", program.has_features)):
         if promised and not callable(module.get(name)):
-            raise _rejected("module", f"no function {name!r}", f"`def {name}(...)` at the top level")
+            raise _rejected(
+                "module", f"no function {name!r}", f"`def {name}(...)` at the top level"
+            )
     module["PARAMS"] = dict(program.params)
-    return LoadedProgram(program, layout, module)
-
-
-def policy_columns(layout: Layout) -> tuple[Column, ...]:
-    """Return the fields that `features` may use: observed, and visible to the policy."""
-    return tuple(
-        c for c in layout.columns if c.source.kind == "obs" and "policy" in c.field.visible
-    )
+    return LoadedProgram(program, layout, module, strict=strict)
 
 
 def frozen(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -193,68 +228,6 @@ def frozen(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
     copy = np.array(values, order="F")
     copy.flags.writeable = False
     return copy
-
-
-def describe_row(layout: Layout, row: Floats, most: int = 6) -> str:
-    """Name the first few fields of one row, three significant digits: "x = 0.5, v = [1, 2]"."""
-    known = [c for c in layout.columns if c.stop <= len(row) and c.field.visible != ("metric",)]
-    return ", ".join(f"{c.field.name} = {_digits(row, c)}" for c in known[:most]) or "no fields"
-
-
-def _digits(row: Floats, column: Column) -> str:
-    values = ", ".join(f"{float(v):.3g}" for v in row[column.start : column.stop][:4])
-    return values if column.scalar else f"[{values}]"
-
-
-def _reward_columns(layout: Layout, limit: int) -> tuple[Column, ...]:
-    seen = set(policy_columns(layout))
-    return tuple(
-        c for c in layout.columns if c.stop <= limit and ("reward" in c.field.visible or c in seen)
-    )
-
-
-def _maker(layout: Layout, columns: tuple[Column, ...], title: str) -> Maker:
-    """Return a function that lays named views over a block."""
-    names = tuple(c.field.name for c in columns)
-    hidden = {c.field.name for c in layout.columns} - set(names)
-    kind = _namespace(title, names, hidden)
-    setters = tuple(
-        (kind.__dict__[c.field.name].__set__, (slice(None), _place(c))) for c in columns
-    )
-
-    def make(block: Floats) -> Any:
-        fresh = object.__new__(kind)
-        for put, key in setters:
-            put(fresh, block[key])
-        return fresh
-
-    return make
-
-
-def _place(column: Column) -> int | slice:
-    return column.start if column.scalar else slice(column.start, column.stop)
-
-
-def _namespace(title: str, names: tuple[str, ...], hidden: set[str]) -> type:
-    """Make a class with one read-only slot per name and helpful errors for every other name."""
-
-    def missing(_self: object, name: str) -> Any:
-        why = "is not visible there" if name in hidden else "does not exist"
-        raise AttributeError(f"{title}.{name} {why}; available: {', '.join(names) or 'nothing'}")
-
-    def unwritable(_self: object, name: str, _value: object) -> None:
-        raise AttributeError(f"{title}.{name} cannot be assigned; inputs are read-only")
-
-    body = {"__slots__": names, "__getattr__": missing, "__setattr__": unwritable}
-    return type("fields", (), body)
-
-
-def _parameters(program: Program) -> Any:
-    kind = _namespace("params", tuple(program.params), set())
-    values = object.__new__(kind)
-    for name, number in program.params.items():
-        kind.__dict__[name].__set__(values, float(number))
-    return values
 
 
 def _few_builtins() -> dict[str, Any]:
@@ -270,13 +243,15 @@ def _import(
     fromlist: tuple[str, ...] | None = (),
     level: int = 0,
 ) -> ModuleType:
-    root = name.split(".")[0]
+    root = name.partition(".")[0]
     if level or root not in MODULES:
         raise ImportError(f"import of {name!r} is not allowed; available: numpy, math")
     return builtins.__import__(name, None, None, fromlist or (), 0)
 
 
-_SCALAR_HINT = "Compute it from the fields, so that every row has a number (for instance with np.where)."
+_SCALAR_HINT = (
+    "Compute it from the fields, so that every row has a number (for instance with np.where)."
+)
 _SHAPE_HINT = "Fields are [B] or [B, n]: reduce over the last axis with .sum(-1), never over rows."
 
 

@@ -1,0 +1,205 @@
+"""What differs between machines: read once from the environment by a shell, and passed on.
+
+Every setting is an environment variable, `REWARDSMITH_` and its name in capitals.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from core.errors import ConfigurationError
+
+SECRET_BYTES = 32
+PREFIX = "REWARDSMITH_"
+
+
+class Settings(BaseSettings):
+    """The settings of one machine.  Secrets do not show in its text."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True)
+
+    home: Path = Field(
+        Path(".rewardsmith"),
+        description="Folder for everything that is kept: database, broker, artifacts, secret.",
+    )
+    database_url: str = Field(
+        default_factory=lambda known: f"sqlite:///{_home(known) / 'rewardsmith.db'}",
+        repr=False,
+        description="`sqlite:///file` or `postgresql://user:password@host/database`. "
+        "A SQLite file in the home unless given.",
+    )
+    broker_url: str = Field(
+        "filesystem://",
+        repr=False,
+        description="Celery's broker: `filesystem://` (a folder in the home) or `redis://host`.",
+    )
+    artifacts_path: Path = Field(
+        default_factory=lambda known: _home(known) / "artifacts",
+        description="Folder of weights, checkpoints and recorded transitions; "
+        "`artifacts` in the home unless given.",
+    )
+    recordings_path: Path = Field(
+        default_factory=lambda known: _home(known) / "recordings",
+        description="Folder of recorded answers for the designer `replay`; "
+        "`recordings` in the home unless given.",
+    )
+    environment_paths: Annotated[tuple[Path, ...], NoDecode] = Field(
+        (),
+        description="Folders with your own environments, separated by colons: importable and "
+        "readable, nothing else, inside the sandbox.",
+    )
+    secret: SecretStr | None = Field(
+        None,
+        min_length=32,
+        description="Key from which held-out seeds are derived, the same for all workers. "
+        "A file `secret` in the home, made on first use, unless given.",
+    )
+
+    openai_api_key: SecretStr | None = Field(
+        None, description="Key of the endpoint that the designer `openai` asks."
+    )
+    openai_base_url: str = Field(
+        "https://api.openai.com/v1", description="Any OpenAI-compatible endpoint."
+    )
+    openai_model: str | None = Field(
+        None, description="Model that the designer `openai` asks where a job names none."
+    )
+    openai_max_tokens: int = Field(
+        16_000, ge=256, le=1_000_000, description="Longest answer of the model, in tokens."
+    )
+    designer_attempts: int = Field(
+        5, ge=1, le=20, description="How often one question is sent before the designer rests."
+    )
+    designer_attempt_seconds: float = Field(
+        180.0, gt=0, allow_inf_nan=False, description="Total deadline of one attempt."
+    )
+    designer_call_seconds: float = Field(
+        900.0, gt=0, allow_inf_nan=False, description="Deadline of a question over all attempts."
+    )
+
+    required_isolation: int = Field(
+        3, ge=0, le=5, description="Isolation level below which no generated code is run."
+    )
+    allow_weaker_isolation: Literal["", "i-understand"] = Field(
+        "",
+        description="`i-understand` lets generated code run below the required level; "
+        "every run is marked with the level it had.",
+    )
+
+    api_host: str = Field("127.0.0.1", description="Address on which the server listens.")
+    api_port: int = Field(8700, ge=0, le=65_535, description="Its port; 0 picks a free one.")
+    lease_seconds: float = Field(
+        15.0,
+        ge=1.0,
+        allow_inf_nan=False,
+        description="How long a silent worker keeps its step before another one takes it.",
+    )
+    worker_slots: int = Field(
+        1, ge=1, le=256, description="Steps that one machine trains at the same time."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Least serious messages that are logged."
+    )
+
+    @field_validator("home", "artifacts_path", "recordings_path")
+    @classmethod
+    def _absolute(cls, path: Path) -> Path:
+        return path.expanduser().absolute()
+
+    @field_validator("environment_paths", mode="before")
+    @classmethod
+    def _split(cls, given: Any) -> Any:
+        return (
+            [part for part in given.split(os.pathsep) if part] if isinstance(given, str) else given
+        )
+
+    @field_validator("environment_paths")
+    @classmethod
+    def _folders(cls, paths: tuple[Path, ...]) -> tuple[Path, ...]:
+        for path in paths:
+            if not path.is_dir():
+                raise ValueError(f"`{path}` is not a folder")
+        return tuple(path.absolute() for path in paths)
+
+    def secret_key(self) -> bytes:
+        """Return the key from which secret seeds are derived; make its file on first use.
+
+        Raises:
+            ConfigurationError: the file cannot be made, or does not hold a key.
+        """
+        if self.secret is not None:
+            return self.secret.get_secret_value().encode()
+        path = self.home / "secret"
+        try:
+            if not path.exists():
+                _make_secret(path)
+            text = path.read_text("ascii")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigurationError(str(error), where=str(path), hint=_SECRET_HINT) from error
+        return _read_secret(text, path)
+
+
+_SECRET_HINT = "Make the file readable for the service, or set REWARDSMITH_SECRET."
+
+
+def read_settings(**given: Any) -> Settings:
+    """Return the settings of the environment, those given taking their place.
+
+    Raises:
+        ConfigurationError: a setting cannot be read; names the variable, never its value.
+    """
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        name = PREFIX + str(first["loc"][0]).upper() if first["loc"] else PREFIX
+        raise ConfigurationError(first["msg"], where=name) from None
+
+
+def _home(known: dict[str, Any]) -> Path:
+    # An unreadable home is reported by its own field; what is derived from it must not hide that.
+    home: Path = known.get("home", Path(".rewardsmith"))
+    return home.expanduser().absolute()
+
+
+def _make_secret(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".secret-")  # mode 0600
+    try:
+        with os.fdopen(handle, "w", encoding="ascii") as file:
+            file.write(secrets.token_hex(SECRET_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
+        _link_once(name, path)
+    finally:
+        os.unlink(name)
+
+
+def _link_once(name: str, path: Path) -> None:
+    # A link appears complete and never replaces one: of two processes, the first one's key holds.
+    try:
+        os.link(name, path)
+    except FileExistsError:
+        return
+
+
+def _read_secret(text: str, path: Path) -> bytes:
+    try:
+        key = bytes.fromhex(text)
+    except ValueError:
+        key = b""
+    if len(key) != SECRET_BYTES:
+        raise ConfigurationError(
+            "something else",
+            expected=f"{2 * SECRET_BYTES} hexadecimal digits",
+            where=str(path),
+            hint="Restore the file; a new key would change the held-out seeds of running jobs.",
+        )
+    return key

@@ -1,0 +1,83 @@
+"""Accepting a job: once per idempotency key, with its first event."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from core.errors import IdempotencyMismatch, InvalidInput
+from core.records import JobSpec
+from core.storage.clean import clean_text
+from core.storage.codec import dump
+from core.storage.facts import insert_once
+from core.storage.ids import new_job_id
+from core.storage.lifecycle import append_event
+from core.storage.tables import jobs
+
+LONGEST_KEY = 255
+
+
+def job_row(
+    spec: JobSpec,
+    idempotency_key: str | None,
+    body_sha256: str,
+    name: str | None,
+    labels: Mapping[str, str],
+) -> dict[str, object]:
+    """Return the row of a new job.
+
+    Raises:
+        InvalidInput: a number of the spec is not finite, or the key cannot be stored as it is.
+    """
+    _check_key(idempotency_key)
+    return {
+        "id": new_job_id(),
+        "name": name,
+        "labels": dict(labels),
+        "spec": dump(spec),
+        "task": spec.task.name,
+        "method": spec.method,
+        "idempotency_key": idempotency_key,
+        "body_sha256": body_sha256,
+        "status": "queued",
+        "phase": "preflight",
+        "cancel_requested": False,
+        "pause_requested": False,
+        "iteration": -1,
+        **dict.fromkeys(("env_steps", "tokens", "fence_count", "event_count"), 0),
+    }
+
+
+def insert_job(connection: Connection, row: Mapping[str, Any]) -> tuple[str, bool]:
+    """Insert a job; return its id, and whether it is an earlier one with the same key.
+
+    Raises:
+        IdempotencyMismatch: the key was used with another body.
+    """
+    if insert_once(connection, jobs, row):
+        details = {"task": row["task"], "method": row["method"]}
+        append_event(connection, row["id"], "job.created", "The job was accepted.", details)
+        return row["id"], False
+    key = row["idempotency_key"]
+    query = select(jobs.c.id, jobs.c.body_sha256).where(jobs.c.idempotency_key == key)
+    earlier = connection.execute(query).one()
+    if earlier.body_sha256 != row["body_sha256"]:
+        raise IdempotencyMismatch(
+            f"the idempotency key of job {earlier.id} with another body",
+            expected="a new key for a new request",
+            hint="Draw another key, or send the same body again.",
+        )
+    return earlier.id, True
+
+
+def _check_key(key: str | None) -> None:
+    if key is None:
+        return
+    if not 0 < len(key) <= LONGEST_KEY or clean_text(key) != key:
+        raise InvalidInput(
+            f"a key of {len(key)} characters",
+            expected=f"1 to {LONGEST_KEY} characters, no NUL",
+            where="idempotency key",
+        )

@@ -1,0 +1,114 @@
+"""Artifacts in a local folder: bytes under their sha256.
+
+    ab/cd/abcd…   256 × 256 folders, so that none grows too long
+
+A file appears under its name only when it is complete and on disk; what is read is checked.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from contextlib import suppress
+from hashlib import sha256 as hash_of
+from pathlib import Path
+
+from core.errors import NotFound, StorageFailed
+
+_NAME = re.compile(r"[0-9a-f]{64}")
+UNFINISHED = ".unfinished-"  # prefix of files that are being written
+
+
+class FolderArtifacts:
+    """Implements `core.ports.Artifacts`.  Safe to use from several processes at once."""
+
+    def __init__(self, folder: Path | str) -> None:
+        self._folder = Path(folder)
+
+    def put(self, content: bytes) -> str:
+        """Store bytes durably and return their sha256.
+
+        Raises:
+            StorageFailed: the disk is full or not writable.
+        """
+        sha256 = hash_of(content).hexdigest()
+        path = self._path(sha256)
+        try:
+            if not _holds(path, content):
+                _make_folders(path.parent)
+                _write(path, content)
+        except OSError as error:
+            raise StorageFailed(
+                f"{error.strerror or error}, while storing {len(content)} bytes",
+                where=f"artifacts in {self._folder}",
+                hint="Make room on the disk, or choose another REWARDSMITH_HOME.",
+            ) from error
+        return sha256
+
+    def get(self, sha256: str) -> bytes:
+        """Return the bytes.
+
+        Raises:
+            NotFound: nothing is stored under that hash.
+            StorageFailed: it cannot be read, or does not have that hash any more.
+        """
+        if not _NAME.fullmatch(sha256):
+            raise NotFound("There is no artifact of that name.", hint="Names are sha256 in hex.")
+        try:
+            content = self._path(sha256).read_bytes()
+        except FileNotFoundError:
+            raise NotFound(f"There is no artifact {sha256}.") from None
+        except OSError as error:
+            raise StorageFailed(f"{error.strerror or error}", where=f"artifact {sha256}") from error
+        if hash_of(content).hexdigest() != sha256:
+            raise StorageFailed(
+                "other bytes than were stored",
+                where=f"artifact {sha256}",
+                hint="The disk or somebody changed the file; restore it from a backup.",
+            )
+        return content
+
+    def _path(self, sha256: str) -> Path:
+        return self._folder / sha256[:2] / sha256[2:4] / sha256
+
+
+def _holds(path: Path, content: bytes) -> bool:
+    try:
+        return path.read_bytes() == content
+    except FileNotFoundError:
+        return False
+
+
+def _write(path: Path, content: bytes) -> None:
+    handle, name = tempfile.mkstemp(prefix=UNFINISHED, dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(name, path)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            os.unlink(name)
+        raise
+    _sync_folder(path.parent)
+
+
+def _make_folders(folder: Path) -> None:
+    missing = []
+    while not folder.exists():
+        missing.append(folder)
+        folder = folder.parent
+    for made in reversed(missing):
+        made.mkdir(exist_ok=True)
+        _sync_folder(made.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    # The name in the folder must survive a power cut as well as the bytes.
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,223 @@
+"""Claims: who works on which step, until when.
+
+A claim is a row per (job, step key).  Whoever takes it draws a fence from the job's counter; every
+later write checks, under the job's lock, that the row still bears that fence.  An owner whose lease
+lapsed may go on as long as nobody took the step and the job was not closed; from then on it writes
+nothing.  A lease of NULL counts as lapsed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row, and_, or_, select, update
+
+from core.errors import ClaimLost, StepInterrupted
+from core.ports import Progress
+from core.storage.clean import clean_row, clean_text
+from core.storage.clock import now
+from core.storage.codec import dump, load
+from core.storage.facts import insert_once
+from core.storage.lifecycle import append_event, lock_job, set_job, settle, transition
+from core.storage.stored import Activity
+from core.storage.tables import claims, jobs
+
+_lapsed = or_(claims.c.expires_at.is_(None), claims.c.expires_at <= now())
+_awake = or_(claims.c.resting_until.is_(None), claims.c.resting_until <= now())
+_not_offered = or_(claims.c.offered_until.is_(None), claims.c.offered_until <= now())
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One owner's hold on one step."""
+
+    job_id: str
+    step_key: str
+    owner: str
+    fence: int
+    lapses: int
+
+
+def take(
+    connection: Connection, job_id: str, step_key: str, owner: str, lease_seconds: float
+) -> Claim | None:
+    """Claim a step; None when somebody living owns it, it rests, or the job is not open.
+
+    Raises:
+        NotFound: no such job.
+    """
+    job = lock_job(connection, job_id)
+    if not _open(job):
+        return None
+    _make_row(connection, job_id, step_key)
+    free = and_(_is(job_id, step_key), _lapsed, _awake)
+    before = connection.execute(select(claims.c.owner, claims.c.lapses).where(free)).first()
+    if before is None:
+        return None
+    lapses = before.lapses + (before.owner is not None)
+    claim = Claim(job_id, step_key, clean_text(owner), job.fence_count + 1, lapses)
+    set_job(connection, job_id, fence_count=claim.fence)
+    _write_owner(connection, claim, lease_seconds)
+    if before.owner is not None:
+        message = f"The worker on step {step_key} vanished; another one took it over."
+        details = {"step": step_key, "lapses": lapses}
+        append_event(connection, job_id, "log", message, details, "warning")
+    if job.status == "queued":
+        transition(connection, job, "running", "job.started", "A worker took up the job.")
+    _note_phase(connection, job, step_key)
+    return claim
+
+
+def _write_owner(connection: Connection, claim: Claim, lease_seconds: float) -> None:
+    owner = update(claims).where(_is(claim.job_id, claim.step_key))
+    owner = owner.values(owner=claim.owner, fence=claim.fence, lapses=claim.lapses, progress=None)
+    owner = owner.values(claimed_at=now(), heartbeat_at=now(), expires_at=now(lease_seconds))
+    connection.execute(owner.values(resting_until=None, resting_reason=None))
+
+
+def _open(job: Row[Any]) -> bool:
+    asked = job.cancel_requested or job.pause_requested
+    return job.status in ("queued", "running") and not asked
+
+
+def _note_phase(connection: Connection, job: Row[Any], step_key: str) -> None:
+    phase = step_key.partition("/")[0]
+    # The baseline runs beside the first iteration; it is the phase only until that begins.
+    if phase == job.phase or (phase == "baseline" and job.phase != "preflight"):
+        return
+    set_job(connection, job.id, phase=phase)
+    append_event(
+        connection, job.id, "phase.changed", f"Now: {phase}.", {"phase": phase, "step": step_key}
+    )
+
+
+def offer(connection: Connection, job_id: str, step_key: str, seconds: float) -> bool:
+    """Tell whether the caller may publish the step now; nobody else may for that many seconds.
+
+    Raises:
+        NotFound: no such job.
+    """
+    if not _open(lock_job(connection, job_id)):
+        return False
+    _make_row(connection, job_id, step_key)
+    free = and_(_is(job_id, step_key), _lapsed, _awake, _not_offered)
+    taken = update(claims).where(free).values(offered_until=now(seconds))
+    return connection.execute(taken).rowcount == 1
+
+
+def hold(connection: Connection, claim: Claim) -> Row[Any]:
+    """Lock the job and return its standing, if the claim still stands.
+
+    Raises:
+        ClaimLost: another owner took the step, or the job was closed.
+    """
+    job = lock_job(connection, claim.job_id)
+    check(connection, claim)
+    return job
+
+
+def check(connection: Connection, claim: Claim) -> None:
+    """Make sure that the claim's row still bears its fence and owner.
+
+    Raises:
+        ClaimLost: it does not.
+    """
+    if connection.execute(select(claims.c.fence).where(_borne(claim))).first() is None:
+        raise ClaimLost(
+            f"`{claim.owner}` does not own it any more",
+            where=f"step {claim.step_key} of job {claim.job_id}",
+            hint="Nothing was written; stop working on it.",
+        )
+
+
+def beat(
+    connection: Connection, claim: Claim, lease_seconds: float, progress: Progress
+) -> Row[Any]:
+    """Renew the lease, note the progress and return the job's standing.
+
+    Raises:
+        ClaimLost: as `hold`.
+    """
+    job = hold(connection, claim)
+    renewed = {"expires_at": now(lease_seconds), "heartbeat_at": now(), "progress": dump(progress)}
+    connection.execute(update(claims).where(_borne(claim)).values(**renewed))
+    return job
+
+
+def check_wishes(job: Row[Any]) -> None:
+    """Stop the step if people asked for that.
+
+    Raises:
+        StepInterrupted: the job shall be cancelled or paused.
+    """
+    if job.cancel_requested:
+        raise StepInterrupted(f"Job {job.id} is being cancelled.")
+    if job.pause_requested:
+        raise StepInterrupted(f"Job {job.id} is being paused.")
+
+
+def rest(connection: Connection, claim: Claim, seconds: float, reason: str) -> None:
+    """Keep everybody from the step for a while, the owner included once it has let go.
+
+    Raises:
+        ClaimLost: as `hold`.
+    """
+    hold(connection, claim)
+    words = clean_row("claims", {"resting_reason": reason})
+    resting = update(claims).where(_borne(claim)).values(resting_until=now(seconds), **words)
+    connection.execute(resting)
+    details = {"step": claim.step_key, "seconds": seconds}
+    message = f"Step {claim.step_key} waits {seconds:.0f} s: {reason}"
+    append_event(connection, claim.job_id, "log", message, details, "warning")
+
+
+def release(connection: Connection, claim: Claim) -> None:
+    """Let go of a step, and close the job if that was all that a cancel or pause waited for.
+
+    Letting go of what was lost already is no error.
+    """
+    lock_job(connection, claim.job_id)
+    nobody = {"owner": None, "fence": None, "expires_at": None, "offered_until": None}
+    connection.execute(update(claims).where(_borne(claim)).values(**nobody))
+    settle(connection, claim.job_id)
+
+
+def living(connection: Connection, job_id: str) -> frozenset[str]:
+    """Return the keys of the steps that somebody living owns."""
+    keys = select(claims.c.step_key).where(claims.c.job_id == job_id, claims.c.expires_at > now())
+    return frozenset(connection.execute(keys).scalars())
+
+
+def activity(connection: Connection, job_id: str) -> tuple[Activity, ...]:
+    """Return who works on which steps of a job, longest first."""
+    columns = (claims.c.step_key, claims.c.owner, claims.c.progress, claims.c.claimed_at)
+    query = select(*columns, claims.c.heartbeat_at, now().label("now"))
+    query = query.where(claims.c.job_id == job_id, claims.c.expires_at > now())
+    rows = connection.execute(query.order_by(claims.c.claimed_at, claims.c.step_key))
+    return tuple(map(_activity, rows))
+
+
+def _activity(row: Row[Any]) -> Activity:
+    progress = None if row.progress is None else load(Progress, row.progress)
+    age = max(0.0, (row.now - row.heartbeat_at).total_seconds())
+    return Activity(row.step_key, row.owner, progress, row.claimed_at, age)
+
+
+def unfinished(connection: Connection) -> tuple[str, ...]:
+    """Return the ids of the jobs for which there may be something to do, oldest first."""
+    query = select(jobs.c.id).where(jobs.c.status.in_(("queued", "running"))).order_by(jobs.c.id)
+    return tuple(connection.execute(query).scalars())
+
+
+def _is(job_id: str, step_key: str) -> Any:
+    return and_(claims.c.job_id == job_id, claims.c.step_key == step_key)
+
+
+def _borne(claim: Claim) -> Any:
+    here = _is(claim.job_id, claim.step_key)
+    return and_(here, claims.c.fence == claim.fence, claims.c.owner == claim.owner)
+
+
+def _make_row(connection: Connection, job_id: str, step_key: str) -> None:
+    insert_once(connection, claims, {"job_id": job_id, "step_key": step_key, "lapses": 0})

@@ -1,0 +1,228 @@
+"""Connections: how each of the two databases is opened, read and written.
+
+A write is a function of a connection that may be called again: when the database was busy, the
+whole transaction is repeated, a bounded number of times.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from json import dumps
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import (
+    ArgumentError,
+    DBAPIError,
+    InterfaceError,
+    NoSuchModuleError,
+    OperationalError,
+    ProgrammingError,
+)
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from core.errors import ConfigurationError, StorageFailed
+
+T = TypeVar("T")
+Work = Callable[[Connection], T]
+
+BUSY_SECONDS = 5.0
+ATTEMPTS = 3
+PAUSE_SECONDS = 0.05
+POOL_SIZE = 10
+POOL_SECONDS = 10.0
+POOL_OVERFLOW = 40  # the web server's threads and a Propose step's slots come on top of each other
+
+POSTGRES_ARGUMENTS = {
+    "application_name": "rewardsmith",
+    "connect_timeout": 5,
+    "keepalives": 1,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+    "options": "-c statement_timeout=30000 -c lock_timeout=20000"
+    " -c idle_in_transaction_session_timeout=30000",
+}
+_RETRIED_STATES = frozenset({"40001", "40P01", "55P03"})  # serialization, deadlock, lock timeout
+_CHECK_HINT = "Check that it can be reached, and that REWARDSMITH_DATABASE_URL names it."
+MIGRATE_HINT = "Run `rewardsmith db upgrade`."
+
+
+def open_engine(database_url: str, *, busy_seconds: float = BUSY_SECONDS) -> Engine:
+    """Return an engine for `sqlite:///file` or `postgresql://…`; nothing is connected yet.
+
+    Args:
+        database_url: where the database is.
+        busy_seconds: how long SQLite waits for another writer before an attempt has failed.
+
+    Raises:
+        ConfigurationError: the URL is of another kind, or names a database in memory.
+    """
+    url = _read_url(database_url)
+    to_json = partial(dumps, allow_nan=False, ensure_ascii=False)
+    if url.get_backend_name() == "sqlite":
+        return _open_sqlite(url, to_json, busy_seconds)
+    return create_engine(
+        url,
+        connect_args=POSTGRES_ARGUMENTS,
+        pool_pre_ping=True,
+        pool_size=POOL_SIZE,
+        max_overflow=POOL_OVERFLOW,
+        pool_timeout=POOL_SECONDS,
+        json_serializer=to_json,
+    )
+
+
+def _read_url(database_url: str) -> URL:
+    expected = "`sqlite:///path/to/file.db` or `postgresql://user@host/database`"
+    try:
+        url = make_url(database_url.replace("postgres://", "postgresql://", 1))
+        backend = url.get_backend_name()
+    except (ArgumentError, NoSuchModuleError):
+        raise ConfigurationError(
+            "a text that is no database URL", expected=expected, where="database_url"
+        ) from None
+    if backend == "postgresql":
+        return url.set(drivername="postgresql+psycopg")
+    if backend != "sqlite":
+        raise ConfigurationError(f"`{backend}`", expected=expected, where="database_url")
+    if not url.database or url.database == ":memory:":
+        raise ConfigurationError(
+            "a database in memory",
+            expected=expected,
+            where="database_url",
+            hint="Workers and server are several processes and meet in the file.",
+        )
+    return url
+
+
+# --- SQLite -----------------------------------------------------------------------------------
+
+
+def _open_sqlite(url: URL, to_json: Callable[[Any], str], busy_seconds: float) -> Engine:
+    engine = create_engine(
+        url,
+        connect_args={"timeout": busy_seconds, "check_same_thread": False},
+        pool_size=POOL_SIZE,
+        max_overflow=POOL_OVERFLOW,
+        pool_timeout=POOL_SECONDS,
+        json_serializer=to_json,
+    )
+    event.listen(engine, "do_connect", _make_folder)
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _make_folder(_dialect: object, _record: object, args: list[Any], _kw: dict[str, Any]) -> None:
+    Path(args[0]).parent.mkdir(parents=True, exist_ok=True)
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
+    connection.isolation_level = None  # the driver begins nothing by itself; `_begin_sqlite` does
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("PRAGMA synchronous = FULL")  # an accepted job survives a power cut
+    _use_write_ahead_log(connection)
+
+
+def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
+    # The busy timeout does not cover this switch when two processes meet on a new file.
+    for attempt in range(ATTEMPTS):
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError:
+            if attempt == ATTEMPTS - 1:
+                raise
+            time.sleep(PAUSE_SECONDS * 2**attempt)
+        else:
+            return
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # A writer takes the lock at once: one that upgrades from reading can fail at any statement.
+    writes = connection.get_execution_options().get("writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+# --- transactions -----------------------------------------------------------------------------
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """Yield a connection on which everything is read as of one moment.
+
+    Raises:
+        StorageFailed: the database cannot be reached, or was not migrated.
+    """
+    with named_errors(), engine.connect() as connection:
+        if engine.dialect.name == "postgresql":
+            connection.execution_options(isolation_level="REPEATABLE READ")
+        with connection.begin():
+            yield connection
+
+
+def writing(engine: Engine, work: Work[T]) -> T:
+    """Carry out one transaction and return what it gave; repeat it while the database is busy.
+
+    Raises:
+        StorageFailed: the database cannot be reached, stayed busy, or was not migrated.
+    """
+    with named_errors():
+        for attempt in range(ATTEMPTS - 1):
+            try:
+                return _write(engine, work)
+            except OperationalError as error:
+                if not is_busy(error):
+                    raise
+            time.sleep(PAUSE_SECONDS * 2**attempt)
+        return _write(engine, work)
+
+
+def _write(engine: Engine, work: Work[T]) -> T:
+    with engine.connect() as connection:
+        connection.execution_options(writes=True)
+        with connection.begin():
+            return work(connection)
+
+
+def is_busy(error: DBAPIError) -> bool:
+    """Tell whether the same transaction may succeed when it is tried again."""
+    if getattr(error.orig, "sqlstate", None) in _RETRIED_STATES:
+        return True
+    return isinstance(error.orig, sqlite3.OperationalError) and "locked" in str(error.orig)
+
+
+@contextmanager
+def named_errors() -> Iterator[None]:
+    """Turn what a driver raises for a broken database into StorageFailed; bugs stay as they are."""
+    try:
+        yield
+    except PoolTimeout as error:
+        raise StorageFailed(
+            "All connections to the database are in use.", hint="Try again in a moment."
+        ) from error
+    except ProgrammingError as error:
+        if getattr(error.orig, "sqlstate", None) not in ("42P01", "42703"):
+            raise
+        raise StorageFailed("The database is not migrated.", hint=MIGRATE_HINT) from error
+    except (OperationalError, InterfaceError) as error:
+        raise _storage_failed(error) from error
+    except OSError as error:  # the folder of a SQLite file cannot be made
+        raise StorageFailed(f"{error}", where="database", hint=_CHECK_HINT) from error
+
+
+def _storage_failed(error: DBAPIError) -> StorageFailed:
+    text = str(error.orig).strip().splitlines()[0] if str(error.orig).strip() else "no reason given"
+    if "no such table" in text or "no such column" in text:
+        return StorageFailed("The database is not migrated.", hint=MIGRATE_HINT)
+    if "full" in text:
+        return StorageFailed(f"The disk of the database is full: {text}", hint="Make room.")
+    if is_busy(error):
+        return StorageFailed(f"The database stayed busy: {text}", hint="Try again in a moment.")
+    return StorageFailed(f"The database cannot be used: {text}", hint=_CHECK_HINT)

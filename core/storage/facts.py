@@ -1,0 +1,222 @@
+"""Writing facts: each once, under its natural key, with the event that tells of it.
+
+Everything here happens on the connection of a transaction that has locked the job's row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy import Connection, Table, func, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from core.errors import NotFound
+from core.records import Candidate, Exchange, Feedback, Json, Outcome, Preflight, Usage
+from core.storage.clean import clean_row, spell_nonfinite
+from core.storage.clock import now
+from core.storage.codec import dump, dump_record, to_columns
+from core.storage.ids import candidate_id
+from core.storage.lifecycle import append_event, lock_job, set_job, transition
+from core.storage.tables import (
+    artifacts,
+    candidates,
+    checks,
+    exchanges,
+    feedback,
+    iterations,
+    jobs,
+)
+
+_INSERT: dict[str, Callable[[Table], Any]] = {
+    "postgresql": postgresql.insert,
+    "sqlite": sqlite.insert,
+}
+
+
+def insert_once(connection: Connection, table: Table, *rows: Mapping[str, object]) -> bool:
+    """Insert rows of one table, those that are not there yet; tell whether any was new.
+
+    Raises:
+        InvalidInput: a number is not finite.
+    """
+    if not rows:
+        return False
+    written = [clean_row(table.name, row) for row in rows]
+    if "created_at" in table.c:
+        written = [{**row, "created_at": now()} for row in written]
+    statement = _INSERT[connection.dialect.name](table).values(written).on_conflict_do_nothing()
+    fresh = connection.execute(statement.returning(*table.primary_key)).all()
+    return len(fresh) > 0
+
+
+def note_artifacts(
+    connection: Connection, job_id: str, kind: str, hashes: Iterable[str | None]
+) -> None:
+    """Note which stored bytes belong to a job."""
+    known = dict.fromkeys(sha256 for sha256 in hashes if sha256)
+    rows = [{"job_id": job_id, "sha256": sha256, "kind": kind} for sha256 in known]
+    insert_once(connection, artifacts, *rows)
+
+
+def add_preflight(connection: Connection, job_id: str, preflight: Preflight) -> None:
+    """Store what preflight found, unless it is known."""
+    known = select(jobs.c.id).where(jobs.c.id == job_id, jobs.c.preflight.is_not(None))
+    if connection.execute(known).first():
+        return
+    set_job(connection, job_id, preflight=dump(preflight))
+    note_artifacts(connection, job_id, "probe", [preflight.probe])
+    found = {
+        "adapter": preflight.adapter,
+        "steps_per_second": preflight.steps_per_second,
+        "random_fitness": preflight.random_fitness,
+        "warnings": preflight.warnings,
+    }
+    append_event(connection, job_id, "preflight.completed", "The environment is usable.", found)
+
+
+# --- proposing --------------------------------------------------------------------------------
+
+
+def open_iteration(connection: Connection, job_id: str, number: int) -> None:
+    """Make sure that an iteration has its row."""
+    row = {"job_id": job_id, "number": number, "proposed": False}
+    if insert_once(connection, iterations, row):
+        newest = select(func.max(iterations.c.number)).where(iterations.c.job_id == job_id)
+        changed = update(jobs).where(jobs.c.id == job_id)
+        connection.execute(changed.values(iteration=newest.scalar_subquery()))
+
+
+def add_exchange(connection: Connection, job_id: str, exchange: Exchange) -> None:
+    """Store a question and its answer, and count its tokens."""
+    if not insert_once(connection, exchanges, {"job_id": job_id, **_exchange_row(exchange)}):
+        return
+    reply, usage = exchange.reply, exchange.reply.usage
+    tokens = (usage.prompt_tokens or 0) + (usage.completion_tokens or 0)
+    changed = update(jobs).where(jobs.c.id == job_id)
+    connection.execute(changed.values(tokens=jobs.c.tokens + tokens))
+    details = {
+        "iteration": exchange.iteration,
+        "slot": exchange.slot,
+        "attempt": exchange.attempt,
+        "outcome": reply.outcome,
+        "seconds": reply.latency_seconds,
+        **dump_record(usage),
+    }
+    message = f"Designer {exchange.designer}: {reply.outcome} after {reply.latency_seconds:.1f} s."
+    append_event(connection, job_id, "exchange.completed", message, details)
+
+
+def _exchange_row(exchange: Exchange) -> dict[str, object]:
+    # Question, answer and usage lie flat in one row; `reads.exchange_from` nests them again.
+    reply = exchange.reply
+    raw = replace(reply, request=_spelt(reply.request), response=_spelt(reply.response))
+    question = dump_record(replace(exchange, reply=replace(reply, request={}, response={})))
+    answer = dump_record(replace(raw, usage=Usage()))
+    flat = {**question, **answer, **dump_record(reply.usage)}
+    return to_columns(exchanges, {k: v for k, v in flat.items() if k not in ("reply", "usage")})
+
+
+def _spelt(raw: Json) -> Json:
+    return {key: spell_nonfinite(value) for key, value in raw.items()}
+
+
+def add_candidate(connection: Connection, job_id: str, candidate: Candidate) -> None:
+    """Store a candidate with its checks; its runs and report come later."""
+    open_iteration(connection, job_id, candidate.iteration)
+    data = dump_record(replace(candidate, runs=(), report=None, checks=()))
+    own = {k: v for k, v in data.items() if k not in ("runs", "report", "checks")}
+    row = to_columns(candidates, own)
+    sha256 = candidate.program.sha256 if candidate.program else None
+    if insert_once(connection, candidates, {"job_id": job_id, "program_sha256": sha256, **row}):
+        _add_checks(connection, job_id, candidate)
+        _tell_of_candidate(connection, job_id, candidate)
+
+
+def _add_checks(connection: Connection, job_id: str, candidate: Candidate) -> None:
+    key = {"job_id": job_id, "iteration": candidate.iteration, "number": candidate.number}
+    rows = [
+        {**key, "position": position, **to_columns(checks, dump_record(check))}
+        for position, check in enumerate(candidate.checks)
+    ]
+    insert_once(connection, checks, *rows)
+
+
+def _tell_of_candidate(connection: Connection, job_id: str, candidate: Candidate) -> None:
+    rejected = candidate.status == "rejected"
+    details = {
+        "candidate": candidate_id(job_id, candidate.iteration, candidate.number),
+        "key": candidate.key,
+        "iteration": candidate.iteration,
+        "number": candidate.number,
+        "operator": candidate.operator,
+        "reason": candidate.rejection,
+        "rule": next((check.rule for check in candidate.checks if not check.passed), None),
+    }
+    message = f"Candidate {candidate.key} was {candidate.status}."
+    if rejected and candidate.rejection:
+        message = f"Candidate {candidate.key} was rejected: {candidate.rejection}"
+    kind = "candidate.rejected" if rejected else "candidate.proposed"
+    append_event(connection, job_id, kind, message, details)
+
+
+def end_proposing(connection: Connection, job_id: str, number: int) -> None:
+    """Mark every slot of an iteration as filled."""
+    open_iteration(connection, job_id, number)
+    here = (iterations.c.job_id == job_id, iterations.c.number == number)
+    still_open = update(iterations).where(*here, ~iterations.c.proposed)
+    if connection.execute(still_open.values(proposed=True)).rowcount == 0:
+        return
+    message = f"Iteration {number} has all its candidates."
+    append_event(connection, job_id, "iteration.proposed", message, {"iteration": number})
+
+
+# --- closing ----------------------------------------------------------------------------------
+
+
+def add_feedback(connection: Connection, job_id: str, told: Feedback) -> None:
+    """Store what an iteration taught, and close it."""
+    open_iteration(connection, job_id, told.iteration)
+    row = to_columns(feedback, dump_record(told))
+    if not insert_once(connection, feedback, {"job_id": job_id, **row}):
+        return
+    details = {"iteration": told.iteration, "best": told.best, "diagnoses": told.diagnoses}
+    message = f"Iteration {told.iteration} is complete."
+    append_event(connection, job_id, "iteration.completed", message, details)
+
+
+def finish(connection: Connection, job_id: str, outcome: Outcome) -> None:
+    """Store how the job ended, and end it as succeeded.
+
+    Raises:
+        NotFound: the outcome names a candidate that is not stored.
+    """
+    set_job(connection, job_id, outcome=dump(outcome))
+    if outcome.best is not None:
+        _set_best(connection, job_id, outcome.best)
+    details = {"verdict": outcome.verdict, "best": outcome.best}
+    job = lock_job(connection, job_id)
+    transition(connection, job, "succeeded", "job.completed", outcome.sentence, details)
+
+
+def _set_best(connection: Connection, job_id: str, key: str) -> None:
+    # The confirmation may have ranked another candidate first than the search did.
+    iteration, _, number = key.partition(".")
+    here = (candidates.c.iteration == int(iteration), candidates.c.number == int(number))
+    found = connection.execute(
+        select(candidates.c.fitness).where(candidates.c.job_id == job_id, *here)
+    ).first()
+    if found is None:
+        raise NotFound(f"There is no candidate {key} in job {job_id}.")
+    set_job(connection, job_id, best_candidate=key, best_fitness=found.fitness)
+
+
+def fail(connection: Connection, job_id: str, reason: str, message: str, data: Json) -> None:
+    """End the job as failed."""
+    set_job(
+        connection, job_id, failure_reason=reason, failure_message=message, failure_data=dict(data)
+    )
+    job = lock_job(connection, job_id)
+    details = {"reason": reason, **data}
+    transition(connection, job, "failed", "job.completed", message, details)

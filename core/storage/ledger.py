@@ -1,0 +1,149 @@
+"""The writer of one claimed step: every method is one fenced transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Engine
+
+from core.ports import Progress
+from core.records import (
+    Candidate,
+    Exchange,
+    Feedback,
+    History,
+    Json,
+    Outcome,
+    Preflight,
+    Report,
+    Run,
+)
+from core.storage import claims, facts, reads, results
+from core.storage.claims import Claim
+from core.storage.engine import reading, writing
+from core.storage.lifecycle import append_event
+
+T = TypeVar("T")
+
+
+class ClaimedStep:
+    """Implements `core.ports.Ledger`, whose words say what each method does.
+
+    Used as a context manager it lets go of the step at the end.  Safe to use from several threads.
+    """
+
+    def __init__(self, engine: Engine, claim: Claim, lease_seconds: float) -> None:
+        self._engine = engine
+        self._claim = claim
+        self._lease_seconds = lease_seconds
+
+    def __enter__(self) -> ClaimedStep:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.release()
+
+    @property
+    def job_id(self) -> str:
+        """The job that the step belongs to."""
+        return self._claim.job_id
+
+    @property
+    def step_key(self) -> str:
+        """The step that is claimed (`core.loop.read_step`)."""
+        return self._claim.step_key
+
+    @property
+    def fence(self) -> int:
+        """The number that tells this claim from all earlier ones in the job."""
+        return self._claim.fence
+
+    @property
+    def lapses(self) -> int:
+        """How many earlier owners of this step vanished without a word."""
+        return self._claim.lapses
+
+    def release(self) -> None:
+        """End the claim; what was lost already is let go of silently."""
+        writing(self._engine, lambda connection: claims.release(connection, self._claim))
+
+    # --- reading ------------------------------------------------------------------------------
+
+    def failures(self) -> int:
+        """Return how often this step broke so far: its events of the kind `step.failed`."""
+        return self._read(lambda c: reads.failures_of(c, self.job_id, self.step_key))
+
+    def history(self) -> History:
+        """Return every stored fact of the job."""
+        return self._read(lambda connection: reads.history(connection, self.job_id))
+
+    def exchanges(self, iteration: int) -> Sequence[Exchange]:
+        """Return the exchanges already paid for in an iteration."""
+        return self._read(lambda connection: reads.exchanges_of(connection, self.job_id, iteration))
+
+    def _read(self, work: Callable[[Connection], T]) -> T:
+        with reading(self._engine) as connection:
+            claims.check(connection, self._claim)
+            return work(connection)
+
+    # --- writing ------------------------------------------------------------------------------
+
+    def beat(self, progress: Progress) -> None:
+        """Renew the claim and note the progress; raise StepInterrupted when the job shall stop."""
+        lease = self._lease_seconds
+        job = writing(self._engine, lambda c: claims.beat(c, self._claim, lease, progress))
+        claims.check_wishes(job)
+
+    def event(self, kind: str, message: str, data: Json | None = None, level: str = "info") -> None:
+        """Append an event."""
+        self._write(append_event, kind, message, data, level)
+
+    def add_preflight(self, preflight: Preflight) -> None:
+        """Store what preflight found."""
+        self._write(facts.add_preflight, preflight)
+
+    def add_exchange(self, exchange: Exchange) -> None:
+        """Store a question and its answer."""
+        self._write(facts.add_exchange, exchange)
+
+    def add_candidate(self, candidate: Candidate) -> None:
+        """Store a candidate with its checks."""
+        self._write(facts.add_candidate, candidate)
+
+    def end_proposing(self, iteration: int) -> None:
+        """Mark every slot of the iteration as filled."""
+        self._write(facts.end_proposing, iteration)
+
+    def add_runs(self, runs: Sequence[Run], reports: Mapping[str, Report]) -> None:
+        """Store runs, curves and reports, and bring the candidates' status up to date."""
+        self._write(results.add_runs, runs, reports)
+
+    def add_feedback(self, feedback: Feedback) -> None:
+        """Store what an iteration taught and close it."""
+        self._write(facts.add_feedback, feedback)
+
+    def finish(self, outcome: Outcome) -> None:
+        """Store the outcome and end the job as succeeded."""
+        self._write(facts.finish, outcome)
+
+    def fail(self, reason: str, message: str, data: Json | None = None) -> None:
+        """End the job as failed."""
+        self._write(facts.fail, reason, message, data or {})
+
+    def wait(self, seconds: float, reason: str) -> None:
+        """Let the step rest for that many seconds."""
+        writing(self._engine, lambda c: claims.rest(c, self._claim, seconds, reason))
+
+    def _write(self, work: Callable[..., None], *given: Any) -> None:
+        def fenced(connection: Connection) -> None:
+            claims.hold(connection, self._claim)
+            work(connection, self.job_id, *given)
+
+        writing(self._engine, fenced)

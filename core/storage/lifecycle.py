@@ -1,0 +1,210 @@
+"""A job's life: its states, the only function that changes them, and the events that tell of it.
+
+    queued ⇄ running ⇄ paused          any of them → cancelled
+    queued, running → failed            running → succeeded
+
+Everything here happens on the connection of a transaction that has locked the job's row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from sqlalchemy import Connection, Row, insert, select, update
+
+from core.errors import Conflict
+from core.records import FINISHED, JobStatus, Json
+from core.storage.clean import clean_row
+from core.storage.clock import now
+from core.storage.ids import no_such
+from core.storage.tables import claims, events, jobs
+
+ALLOWED: Mapping[JobStatus, frozenset[JobStatus]] = {
+    "queued": frozenset({"running", "paused", "failed", "cancelled"}),
+    "running": frozenset({"paused", "succeeded", "failed", "cancelled"}),
+    "paused": frozenset({"queued", "running", "cancelled"}),
+    "succeeded": frozenset(),
+    "failed": frozenset(),
+    "cancelled": frozenset(),
+}
+
+_HELD = (
+    jobs.c.id,
+    jobs.c.status,
+    jobs.c.phase,
+    jobs.c.cancel_requested,
+    jobs.c.pause_requested,
+    jobs.c.started_at,
+    jobs.c.fence_count,
+    jobs.c.iteration,
+    jobs.c.best_candidate,
+)
+
+
+def lock_job(connection: Connection, job_id: str) -> Row[Any]:
+    """Lock a job's row until the transaction ends, and return its standing.
+
+    Raises:
+        NotFound: no such job.
+    """
+    # On SQLite the whole database is locked already, by BEGIN IMMEDIATE.
+    query = select(*_HELD).where(jobs.c.id == job_id).with_for_update()
+    row = connection.execute(query).first()
+    if row is None:
+        raise no_such("job", job_id)
+    return cast("Row[Any]", row)
+
+
+def append_event(
+    connection: Connection,
+    job_id: str,
+    kind: str,
+    message: str,
+    data: Json | None = None,
+    level: str = "info",
+) -> None:
+    """Write an event under the job's next number."""
+    counted = (
+        update(jobs)
+        .where(jobs.c.id == job_id)
+        .values(event_count=jobs.c.event_count + 1)
+        .returning(jobs.c.event_count)
+    )
+    row = {
+        "job_id": job_id,
+        "seq": connection.execute(counted).scalar_one(),
+        "kind": kind,
+        "level": level,
+        "message": message,
+        "data": dict(data or {}),
+    }
+    connection.execute(insert(events).values(created_at=now(), **clean_row("events", row)))
+
+
+def set_job(connection: Connection, job_id: str, **values: object) -> None:
+    """Write columns of a job's row."""
+    row = clean_row("jobs", values)
+    connection.execute(update(jobs).where(jobs.c.id == job_id).values(**row))
+
+
+def transition(
+    connection: Connection,
+    job: Row[Any],
+    to: JobStatus,
+    kind: str,
+    message: str,
+    data: Json | None = None,
+) -> None:
+    """Move a locked job to another status and write the event of it.
+
+    A job that is not open any more has no claims: whoever still works on it writes nothing.
+
+    Raises:
+        Conflict: the status does not allow it.
+    """
+    if to not in ALLOWED[job.status]:
+        raise Conflict(f"Job {job.id} is {job.status} and cannot become {to}.", hint=advice(job))
+    changes = update(jobs).where(jobs.c.id == job.id, jobs.c.status == job.status)
+    changes = changes.values(status=to)
+    if to == "running" and job.started_at is None:
+        changes = changes.values(started_at=now())
+    if to in FINISHED:
+        changes = changes.values(finished_at=now())
+    connection.execute(changes)
+    if to not in ("queued", "running"):
+        end_claims(connection, job.id)
+    details = {"from": job.status, "status": to, **(data or {})}
+    append_event(connection, job.id, kind, message, details)
+
+
+def end_claims(connection: Connection, job_id: str) -> None:
+    """Take every step of a job from its owner."""
+    nobody = {"owner": None, "fence": None, "expires_at": None}
+    connection.execute(update(claims).where(claims.c.job_id == job_id).values(**nobody))
+
+
+def settle(connection: Connection, job_id: str) -> None:
+    """Cancel or pause a locked job as it was asked for, once nobody works on it any more."""
+    job = lock_job(connection, job_id)
+    wished = job.cancel_requested or job.pause_requested
+    if not wished or job.status in FINISHED or _worked_on(connection, job_id):
+        return
+    if job.cancel_requested:
+        transition(connection, job, "cancelled", "job.completed", "The job was cancelled.")
+    elif job.status != "paused":
+        # `pause_requested` stays until the job is resumed: the loop reads it.
+        transition(connection, job, "paused", "job.paused", "The job is paused.")
+
+
+def _worked_on(connection: Connection, job_id: str) -> bool:
+    living = select(claims.c.step_key).where(claims.c.job_id == job_id, claims.c.expires_at > now())
+    return connection.execute(living.limit(1)).first() is not None
+
+
+# --- what people ask for ----------------------------------------------------------------------
+
+
+def request_cancel(connection: Connection, job_id: str) -> None:
+    """Ask for a job's end; asking twice is asking once.
+
+    Raises:
+        NotFound: no such job.
+        Conflict: it succeeded or failed already.
+    """
+    job = lock_job(connection, job_id)
+    if job.status == "cancelled" or (job.cancel_requested and job.status not in FINISHED):
+        return settle(connection, job_id)
+    if job.status in FINISHED:
+        raise Conflict(f"Job {job_id} is {job.status} and cannot be cancelled.", hint=advice(job))
+    set_job(connection, job_id, cancel_requested=True)
+    append_event(connection, job_id, "log", "Cancellation was requested.")
+    settle(connection, job_id)
+
+
+def request_pause(connection: Connection, job_id: str) -> None:
+    """Ask a job to rest after the work under way was stopped.
+
+    Raises:
+        NotFound: no such job.
+        Conflict: it is finished or being cancelled.
+    """
+    job = lock_job(connection, job_id)
+    if job.status in FINISHED or job.cancel_requested:
+        raise Conflict(f"Job {job_id} is {_standing(job)}, not open.", hint=advice(job))
+    if job.status == "paused" or job.pause_requested:
+        return settle(connection, job_id)
+    set_job(connection, job_id, pause_requested=True)
+    append_event(connection, job_id, "log", "A pause was requested.")
+    settle(connection, job_id)
+
+
+def resume(connection: Connection, job_id: str) -> None:
+    """Let a paused job go on, or withdraw a pause that has not come about yet.
+
+    Raises:
+        NotFound: no such job.
+        Conflict: it is finished or being cancelled.
+    """
+    job = lock_job(connection, job_id)
+    if job.status in FINISHED or job.cancel_requested:
+        raise Conflict(f"Job {job_id} is {_standing(job)}, not paused.", hint=advice(job))
+    if job.status == "paused":
+        to: JobStatus = "queued" if job.started_at is None else "running"
+        transition(connection, job, to, "job.resumed", "The job goes on.")
+    elif job.pause_requested:
+        append_event(connection, job_id, "log", "The pause was withdrawn.")
+    set_job(connection, job_id, pause_requested=False)
+
+
+def advice(job: Row[Any]) -> str:
+    """Say what can be asked of a job as it stands."""
+    if job.status in FINISHED:
+        return "A finished job cannot be changed; submit a new one."
+    if job.cancel_requested:
+        return "It is being cancelled; wait for its end."
+    return f"Allowed now: {'resume' if job.status == 'paused' else 'pause'} or cancel."
+
+
+def _standing(job: Row[Any]) -> str:
+    return job.status if job.status in FINISHED else "being cancelled"

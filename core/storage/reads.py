@@ -1,0 +1,263 @@
+"""Rows → records: what is known of a job, in few queries."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+from sqlalchemy import ColumnElement, Connection, and_, select, tuple_
+
+from core.records import (
+    NATIVE,
+    Candidate,
+    Exchange,
+    Feedback,
+    History,
+    Iteration,
+    JobSpec,
+    Outcome,
+    Preflight,
+    Report,
+    Run,
+)
+from core.storage.claims import living
+from core.storage.codec import from_columns, load
+from core.storage.ids import CandidateKey, RunKey, candidate_id, no_such, run_id
+from core.storage.job_reads import Row, job_row, optional, read_rows, spent
+from core.storage.series import curve_from
+from core.storage.stored import Event, Page, StoredCandidate, StoredRun
+from core.storage.tables import (
+    candidates,
+    checks,
+    curves,
+    evaluations,
+    events,
+    exchanges,
+    feedback,
+    iterations,
+    runs,
+)
+
+Where: TypeAlias = ColumnElement[bool]
+
+
+# --- the history ------------------------------------------------------------------------------
+
+
+def history(connection: Connection, job_id: str) -> History:
+    """Return every stored fact of a job that decides what comes next; runs come without curves.
+
+    Raises:
+        NotFound: no such job.
+    """
+    job = job_row(connection, job_id)
+    rounds = iterations_of(connection, job_id)
+    others = [r.run for r in runs_where(connection, job_id, runs.c.stage != "search")]
+    return History(
+        spec=load(JobSpec, job["spec"]),
+        status=job["status"],
+        cancel_requested=job["cancel_requested"],
+        pause_requested=job["pause_requested"],
+        preflight=optional(Preflight, job["preflight"]),
+        native=tuple(run for run in others if run.stage == "baseline" and run.arm == NATIVE),
+        iterations=rounds,
+        confirmations=tuple(run for run in others if run.stage == "confirm"),
+        outcome=optional(Outcome, job["outcome"]),
+        failure=job["failure_message"],
+        claimed=living(connection, job_id),
+        spent=spent(job),
+    )
+
+
+def iterations_of(connection: Connection, job_id: str) -> tuple[Iteration, ...]:
+    """Return the iterations of a job with their candidates, in order."""
+    query = select(iterations).where(iterations.c.job_id == job_id).order_by(iterations.c.number)
+    told = {f.iteration: f for f in _feedback_of(connection, job_id)}
+    members: dict[int, list[Candidate]] = defaultdict(list)
+    for stored in candidates_where(connection, job_id):
+        members[stored.candidate.iteration].append(stored.candidate)
+    return tuple(
+        Iteration(n, tuple(members[n]), row["proposed"], told.get(n))
+        for row in read_rows(connection, query)
+        for n in [row["number"]]
+    )
+
+
+def _feedback_of(connection: Connection, job_id: str) -> list[Feedback]:
+    query = select(feedback).where(feedback.c.job_id == job_id)
+    return [load(Feedback, from_columns(row)) for row in read_rows(connection, query)]
+
+
+# --- candidates and runs ----------------------------------------------------------------------
+
+
+def candidates_where(
+    connection: Connection, job_id: str, *where: Where, limit: int | None = None
+) -> list[StoredCandidate]:
+    """Return candidates of a job with checks, runs and reports, in order of their natural key."""
+    query = select(candidates).where(candidates.c.job_id == job_id, *where)
+    query = query.order_by(candidates.c.iteration, candidates.c.number).limit(limit)
+    found = read_rows(connection, query)
+    keys = None if limit is None and not where else [(r["iteration"], r["number"]) for r in found]
+    parts = _Parts(connection, job_id, keys)
+    return [parts.candidate(row) for row in found]
+
+
+class _Parts:
+    """Checks, runs and reports of some candidates of one job, each read by one query."""
+
+    def __init__(
+        self, connection: Connection, job_id: str, keys: Sequence[tuple[int, int]] | None
+    ) -> None:
+        arms = None if keys is None else [f"{iteration}.{number}" for iteration, number in keys]
+        search = [runs.c.stage == "search", *([] if arms is None else [runs.c.arm.in_(arms)])]
+        self.runs: dict[str, list[Run]] = defaultdict(list)
+        for stored in runs_where(connection, job_id, *search):
+            self.runs[stored.run.arm].append(stored.run)
+        self.checks = _checks_of(connection, job_id, keys)
+        self.reports = _reports_of(connection, job_id, arms)
+
+    def candidate(self, row: Row) -> StoredCandidate:
+        """Put a candidate together."""
+        key = f"{row['iteration']}.{row['number']}"
+        parts = {
+            "checks": self.checks[key],
+            "runs": tuple(self.runs[key]),
+            "report": self.reports.get(key),
+        }
+        record = load(Candidate, {**from_columns(row), **parts})
+        name = candidate_id(row["job_id"], record.iteration, record.number)
+        return StoredCandidate(name, row["job_id"], row["created_at"], row["fitness"], record)
+
+
+def _checks_of(
+    connection: Connection, job_id: str, keys: Sequence[tuple[int, int]] | None
+) -> dict[str, list[dict[str, Any]]]:
+    query = select(checks).where(checks.c.job_id == job_id)
+    if keys is not None:
+        query = query.where(tuple_(checks.c.iteration, checks.c.number).in_(keys))
+    query = query.order_by(checks.c.iteration, checks.c.number, checks.c.position)
+    found: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in read_rows(connection, query):
+        found[f"{row['iteration']}.{row['number']}"].append(from_columns(row))
+    return found
+
+
+def _reports_of(
+    connection: Connection, job_id: str, arms: Sequence[str] | None
+) -> dict[str, Report]:
+    query = select(evaluations).where(evaluations.c.job_id == job_id)
+    query = query.where(evaluations.c.stage == "search")
+    if arms is not None:
+        query = query.where(evaluations.c.arm.in_(arms))
+    rows = read_rows(connection, query.order_by(evaluations.c.rung))
+    return {row["arm"]: load(Report, row["report"]) for row in rows}  # the highest rung wins
+
+
+def candidate(connection: Connection, key: CandidateKey) -> StoredCandidate:
+    """Return one candidate.
+
+    Raises:
+        NotFound: no such candidate.
+    """
+    here = and_(candidates.c.iteration == key.iteration, candidates.c.number == key.number)
+    found = candidates_where(connection, key.job_id, here)
+    if not found:
+        raise no_such("candidate", candidate_id(*key))
+    return found[0]
+
+
+def candidates_page(
+    connection: Connection, job_id: str, after: CandidateKey | None, limit: int, status: str | None
+) -> Page[StoredCandidate]:
+    """Return candidates in order of their natural key, those after `after`."""
+    where: list[Where] = []
+    if after is not None:
+        place = tuple_(candidates.c.iteration, candidates.c.number)
+        where.append(place > tuple_(after.iteration, after.number))
+    if status is not None:
+        where.append(candidates.c.status == status)
+    found = candidates_where(connection, job_id, *where, limit=limit + 1)
+    return Page(tuple(found[:limit]), len(found) > limit)
+
+
+def runs_where(connection: Connection, job_id: str, *where: Where) -> list[StoredRun]:
+    """Return runs of a job without their curves, in order of (stage, arm, rung, seed)."""
+    query = select(runs).where(runs.c.job_id == job_id, *where)
+    query = query.order_by(runs.c.stage, runs.c.arm, runs.c.rung, runs.c.seed)
+    return [_run_from(row) for row in read_rows(connection, query)]
+
+
+def runs_of(connection: Connection, key: CandidateKey) -> tuple[StoredRun, ...]:
+    """Return the runs of a candidate, of every stage.
+
+    Raises:
+        NotFound: no such candidate.
+    """
+    candidate(connection, key)
+    own = and_(runs.c.iteration == key.iteration, runs.c.number == key.number)
+    return tuple(runs_where(connection, key.job_id, own))
+
+
+def native_runs(connection: Connection, job_id: str) -> tuple[StoredRun, ...]:
+    """Return the runs of the native reward, of every stage."""
+    return tuple(runs_where(connection, job_id, runs.c.arm == NATIVE))
+
+
+def run(connection: Connection, key: RunKey) -> StoredRun:
+    """Return one run with its curve.
+
+    Raises:
+        NotFound: no such run.
+    """
+    here = and_(runs.c.stage == key.stage, runs.c.arm == key.arm)
+    exact = and_(here, runs.c.seed == key.seed, runs.c.rung == key.rung)
+    query = select(runs).where(runs.c.job_id == key.job_id, exact)
+    found = read_rows(connection, query)
+    if not found:
+        raise no_such("run", run_id(key))
+    columns = (curves.c.job_id, curves.c.stage, curves.c.arm, curves.c.seed, curves.c.rung)
+    chunks = select(curves).where(*(c == part for c, part in zip(columns, key, strict=True)))
+    chunks = chunks.order_by(curves.c.position, curves.c.chunk)
+    return _run_from({**found[0], "curve": curve_from(read_rows(connection, chunks))})
+
+
+def _run_from(row: Row) -> StoredRun:
+    record = load(Run, from_columns(row))
+    key = RunKey(row["job_id"], record.stage, record.arm, record.seed, record.rung)
+    return StoredRun(run_id(key), row["job_id"], row["created_at"], record)
+
+
+# --- exchanges and events ---------------------------------------------------------------------
+
+
+def exchanges_of(
+    connection: Connection, job_id: str, iteration: int | None
+) -> tuple[Exchange, ...]:
+    """Return the exchanges of a job, or of one of its iterations, in order of their natural key."""
+    query = select(exchanges).where(exchanges.c.job_id == job_id)
+    if iteration is not None:
+        query = query.where(exchanges.c.iteration == iteration)
+    query = query.order_by(exchanges.c.iteration, exchanges.c.slot, exchanges.c.attempt)
+    return tuple(exchange_from(row) for row in read_rows(connection, query))
+
+
+def exchange_from(row: Row) -> Exchange:
+    """Nest again what lies flat in a row: question, answer, usage."""
+    flat = from_columns(row)
+    return load(Exchange, {**flat, "reply": {**flat, "usage": flat}})
+
+
+def events_of(connection: Connection, job_id: str, after: int, limit: int) -> tuple[Event, ...]:
+    """Return the events of a job with a number above `after`, oldest first."""
+    query = select(events).where(events.c.job_id == job_id, events.c.seq > after)
+    rows = read_rows(connection, query.order_by(events.c.seq).limit(limit))
+    return tuple(load(Event, row) for row in rows)
+
+
+def failures_of(connection: Connection, job_id: str, step_key: str) -> int:
+    """Return how many events of the kind `step.failed` tell of a step."""
+    query = select(events.c.data).where(events.c.job_id == job_id, events.c.kind == "step.failed")
+    told = connection.execute(query).scalars()
+    return sum(1 for data in told if data.get("step") == step_key)

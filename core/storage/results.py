@@ -1,0 +1,142 @@
+"""Writing what trainings gave: runs, curves and reports, and the standing that follows from them.
+
+Everything here happens on the connection of a transaction that has locked the job's row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from sqlalchemy import BigInteger, Connection, cast, func, select, update
+
+from core import loop
+from core.errors import InvalidInput
+from core.records import NATIVE, Candidate, CandidateStatus, History, Report, Run
+from core.storage import reads, series
+from core.storage.codec import dump, dump_record, to_columns
+from core.storage.facts import insert_once, note_artifacts
+from core.storage.ids import candidate_id, read_arm
+from core.storage.lifecycle import append_event, lock_job, set_job
+from core.storage.tables import candidates, curves, evaluations, jobs, runs
+
+
+def add_runs(
+    connection: Connection, job_id: str, given: Sequence[Run], reports: Mapping[str, Report]
+) -> None:
+    """Store runs, curves and reports; bring candidates and job up to date.
+
+    A report belongs to the highest rung among the given runs of its arm.
+
+    Raises:
+        InvalidInput: a run of an unknown candidate, a scored run without fitness, a number that is
+            not finite, or a report of an arm without runs.
+    """
+    fresh = [run for run in given if _add_run(connection, job_id, run)]
+    for arm, report in reports.items():
+        _add_report(connection, job_id, arm, report, given)
+    hashes = [sha256 for run in given for sha256 in (run.weights, run.checkpoint)]
+    note_artifacts(connection, job_id, "weights", hashes)
+    if fresh:
+        _update_standing(connection, job_id, fresh)
+
+
+def _add_run(connection: Connection, job_id: str, run: Run) -> bool:
+    _check_run(connection, job_id, run)
+    iteration, number = read_arm(run.arm) or (None, None)
+    data = dump_record(replace(run, curve=None))
+    own = to_columns(runs, {name: value for name, value in data.items() if name != "curve"})
+    place = {"job_id": job_id, "iteration": iteration, "number": number}
+    if not insert_once(connection, runs, {**place, **own}):
+        return False
+    if run.curve is not None:
+        key = {"stage": run.stage, "arm": run.arm, "seed": run.seed, "rung": run.rung}
+        rows = [{"job_id": job_id, **key, **chunk} for chunk in series.chunks(run.curve)]
+        insert_once(connection, curves, *rows)
+    return True
+
+
+def _check_run(connection: Connection, job_id: str, run: Run) -> None:
+    where = f"run {run.stage}/{run.arm}/{run.seed}/{run.rung}"
+    if run.status == "scored" and run.fitness is None:
+        raise InvalidInput("none", expected="the fitness of a scored run", where=where)
+    key = read_arm(run.arm)
+    if key is None:
+        return
+    place = (candidates.c.iteration == key[0], candidates.c.number == key[1])
+    stored = select(candidates.c.number).where(candidates.c.job_id == job_id, *place)
+    if connection.execute(stored).first() is None:
+        raise InvalidInput("an arm that is no stored candidate", where=where)
+
+
+def _add_report(
+    connection: Connection, job_id: str, arm: str, report: Report, given: Sequence[Run]
+) -> None:
+    own = [run for run in given if run.arm == arm]
+    if not own:
+        raise InvalidInput("a report without a run", where=f"arm {arm}")
+    last = max(own, key=lambda run: run.rung)
+    row = {"job_id": job_id, "stage": last.stage, "arm": arm, "rung": last.rung}
+    insert_once(connection, evaluations, {**row, "report": dump(report)})
+    note_artifacts(connection, job_id, "transitions", [report.transitions])
+
+
+# --- the standing -----------------------------------------------------------------------------
+
+
+def _update_standing(connection: Connection, job_id: str, fresh: Sequence[Run]) -> None:
+    steps = select(cast(func.sum(runs.c.env_steps), BigInteger)).where(runs.c.job_id == job_id)
+    changed = update(jobs).where(jobs.c.id == job_id)
+    connection.execute(changed.values(env_steps=steps.scalar_subquery()))
+    history = reads.history(connection, job_id)
+    arms = {run.arm for run in fresh if run.stage == "search"}
+    for candidate in (c for i in history.iterations for c in i.candidates if c.key in arms):
+        _update_candidate(connection, job_id, candidate)
+    if any(run.stage == "baseline" and run.arm == NATIVE for run in fresh):
+        _update_native(connection, job_id, history)
+    if arms:
+        _update_best(connection, job_id, history)
+
+
+def _update_candidate(connection: Connection, job_id: str, candidate: Candidate) -> None:
+    fitness = loop.search_fitness(candidate)
+    status: CandidateStatus = "failed" if fitness is None else "trained"
+    place = (candidates.c.iteration == candidate.iteration, candidates.c.number == candidate.number)
+    changed = update(candidates).where(candidates.c.job_id == job_id, *place)
+    connection.execute(changed.values(status=status, fitness=fitness))
+    details = {
+        "candidate": candidate_id(job_id, candidate.iteration, candidate.number),
+        "key": candidate.key,
+        "iteration": candidate.iteration,
+        "number": candidate.number,
+        "rung": max(run.rung for run in candidate.runs),
+        "status": status,
+        "fitness": fitness,
+        "failure": next((run.failure for run in candidate.runs if run.failure), None),
+    }
+    reached = "could not be trained" if fitness is None else f"reached fitness {fitness:.4g}"
+    message = f"Candidate {candidate.key} {reached}."
+    append_event(connection, job_id, "candidate.evaluated", message, details)
+
+
+def _update_native(connection: Connection, job_id: str, history: History) -> None:
+    fitness = loop.native_fitness(history)
+    set_job(connection, job_id, native_fitness=fitness)
+    reached = "could not be measured" if fitness is None else f"reached fitness {fitness:.4g}"
+    details = {"fitness": fitness, "runs": len(history.native)}
+    message = f"The native reward {reached}."
+    append_event(connection, job_id, "baseline.evaluated", message, details)
+
+
+def _update_best(connection: Connection, job_id: str, history: History) -> None:
+    best = next(iter(loop.ranking(history)), None)
+    if best is None:
+        return
+    fitness, before = loop.search_fitness(best), lock_job(connection, job_id).best_candidate
+    set_job(connection, job_id, best_candidate=best.key, best_fitness=fitness)
+    if best.key == before:
+        return
+    name = candidate_id(job_id, best.iteration, best.number)
+    details = {"candidate": name, "key": best.key, "fitness": fitness, "before": before}
+    message = f"Candidate {best.key} is the best so far."
+    append_event(connection, job_id, "best.changed", message, details)

@@ -1,0 +1,301 @@
+"""The store: what the web server and the workers ask of the database, one method per question.
+
+Every method is one transaction.  Raises StorageFailed where the database cannot be used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+from sqlalchemy import Connection, Engine, text
+
+from core.errors import InvalidInput, StorageFailed
+from core.records import Exchange, History, Iteration, JobSpec
+from core.storage import accept, claims, job_reads, lifecycle, reads
+from core.storage.clean import clean_integer, clean_text
+from core.storage.engine import MIGRATE_HINT, open_engine, reading, writing
+from core.storage.ids import check_job_id, read_candidate_id, read_run_id
+from core.storage.ledger import ClaimedStep
+from core.storage.stored import Activity, Event, Page, StoredCandidate, StoredJob, StoredRun
+from core.storage.tables import HEAD
+
+T = TypeVar("T")
+
+LARGEST_PAGE = 1000
+
+
+def open_store(database_url: str) -> Store:
+    """Return the store behind a database URL; nothing is connected yet.
+
+    A process that forks opens its store after the fork: connections cannot be shared.
+
+    Raises:
+        ConfigurationError: the URL is of an unknown kind.
+    """
+    return Store(open_engine(database_url))
+
+
+class Store:
+    """Jobs and everything that is known of them."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._engine.dispose()
+
+    def check_schema(self) -> None:
+        """Make sure that the database can be reached and has this version's tables.
+
+        Raises:
+            StorageFailed: with what to do.
+        """
+        query = text("SELECT version_num FROM alembic_version")
+        found = self._read(lambda connection: connection.execute(query).scalar_one_or_none())
+        if found != HEAD:
+            raise StorageFailed(
+                f"revision {found}",
+                expected=f"revision {HEAD}",
+                where="database not migrated",
+                hint=MIGRATE_HINT,
+            )
+
+    # --- jobs ---------------------------------------------------------------------------------
+
+    def create_job(
+        self,
+        spec: JobSpec,
+        *,
+        idempotency_key: str | None,
+        body_sha256: str,
+        name: str | None,
+        labels: Mapping[str, str],
+    ) -> tuple[StoredJob, bool]:
+        """Accept a job; True when the same request was accepted before, and this is that job.
+
+        Raises:
+            IdempotencyMismatch: the key was used with another body.
+            InvalidInput: a number of the spec is not finite, or the key is not storable.
+        """
+        row = accept.job_row(spec, idempotency_key, body_sha256, name, labels)
+        job_id, replayed = writing(self._engine, lambda c: accept.insert_job(c, row))
+        return self.job(job_id), replayed
+
+    def job(self, job_id: str) -> StoredJob:
+        """Return a job.
+
+        Raises:
+            NotFound: no such job.
+        """
+        check_job_id(job_id)
+        return self._read(lambda connection: job_reads.job(connection, job_id))
+
+    def jobs(
+        self,
+        *,
+        after: str | None = None,
+        limit: int = 20,
+        status: str | None = None,
+        task: str | None = None,
+    ) -> Page[StoredJob]:
+        """Return jobs, newest first; the next page starts after the id of the last job.
+
+        Raises:
+            NotFound: `after` is not a job's id.
+            InvalidInput: `limit` is out of range.
+        """
+        _check_limit(limit)
+        after = after and check_job_id(after)
+        status, task = status and clean_text(status), task and clean_text(task)
+        return self._read(lambda c: job_reads.jobs_page(c, after or None, limit, status, task))
+
+    def request_cancel(self, job_id: str) -> StoredJob:
+        """Ask for a job's end; it is cancelled at once when nobody works on it.
+
+        Raises:
+            NotFound: no such job.
+            Conflict: it succeeded or failed already.
+        """
+        return self._ask(lifecycle.request_cancel, job_id)
+
+    def request_pause(self, job_id: str) -> StoredJob:
+        """Ask a job to rest; it is paused at once when nobody works on it.
+
+        Raises:
+            NotFound: no such job.
+            Conflict: it is finished or being cancelled.
+        """
+        return self._ask(lifecycle.request_pause, job_id)
+
+    def resume(self, job_id: str) -> StoredJob:
+        """Let a paused job go on.
+
+        Raises:
+            NotFound: no such job.
+            Conflict: it is finished or being cancelled.
+        """
+        return self._ask(lifecycle.resume, job_id)
+
+    def settle(self, job_id: str) -> None:
+        """Cancel or pause a job as it was asked for, if nobody works on it any more.
+
+        Raises:
+            NotFound: no such job.
+        """
+        check_job_id(job_id)
+        writing(self._engine, lambda connection: lifecycle.settle(connection, job_id))
+
+    def _ask(self, wish: Callable[[Connection, str], None], job_id: str) -> StoredJob:
+        check_job_id(job_id)
+        writing(self._engine, lambda connection: wish(connection, job_id))
+        return self.job(job_id)
+
+    # --- what is known of a job ---------------------------------------------------------------
+
+    def history(self, job_id: str) -> History:
+        """Return every stored fact of a job that decides what comes next.
+
+        Raises:
+            NotFound: no such job.
+        """
+        check_job_id(job_id)
+        return self._read(lambda connection: reads.history(connection, job_id))
+
+    def iterations(self, job_id: str) -> tuple[Iteration, ...]:
+        """Return the iterations of a job, with candidates and feedback.
+
+        Raises:
+            NotFound: no such job.
+        """
+        return self._of_job(job_id, lambda c: reads.iterations_of(c, job_id))
+
+    def candidates(
+        self, job_id: str, after: str | None = None, limit: int = 20, status: str | None = None
+    ) -> Page[StoredCandidate]:
+        """Return candidates of a job, oldest first; the next page starts after the last id.
+
+        Raises:
+            NotFound: no such job, or `after` is not a candidate's id.
+            InvalidInput: `limit` is out of range.
+        """
+        _check_limit(limit)
+        start = read_candidate_id(after) if after else None
+        status = status and clean_text(status)
+        return self._of_job(
+            job_id, lambda c: reads.candidates_page(c, job_id, start, limit, status)
+        )
+
+    def candidate(self, candidate_id: str) -> StoredCandidate:
+        """Return a candidate with its runs and report.
+
+        Raises:
+            NotFound: no such candidate.
+        """
+        key = read_candidate_id(candidate_id)
+        return self._read(lambda connection: reads.candidate(connection, key))
+
+    def runs(self, candidate_id: str) -> tuple[StoredRun, ...]:
+        """Return all runs of a candidate, of every stage, without their curves.
+
+        Raises:
+            NotFound: no such candidate.
+        """
+        key = read_candidate_id(candidate_id)
+        return self._read(lambda connection: reads.runs_of(connection, key))
+
+    def native_runs(self, job_id: str) -> tuple[StoredRun, ...]:
+        """Return the runs of the native reward, of every stage, without their curves.
+
+        Raises:
+            NotFound: no such job.
+        """
+        return self._of_job(job_id, lambda c: reads.native_runs(c, job_id))
+
+    def run(self, run_id: str) -> StoredRun:
+        """Return a run with its curve.
+
+        Raises:
+            NotFound: no such run.
+        """
+        key = read_run_id(run_id)
+        return self._read(lambda connection: reads.run(connection, key))
+
+    def exchanges(self, job_id: str, iteration: int | None = None) -> tuple[Exchange, ...]:
+        """Return the questions to the designer and its answers.
+
+        Raises:
+            NotFound: no such job.
+        """
+        if iteration is not None:
+            clean_integer(iteration, "iteration")
+        return self._of_job(job_id, lambda c: reads.exchanges_of(c, job_id, iteration))
+
+    def events(self, job_id: str, after: int = 0, limit: int = 100) -> tuple[Event, ...]:
+        """Return the events with a number above `after`, oldest first.
+
+        Raises:
+            NotFound: no such job.
+            InvalidInput: `limit` or `after` is out of range.
+        """
+        _check_limit(limit)
+        clean_integer(after, "after")
+        return self._of_job(job_id, lambda c: reads.events_of(c, job_id, after, limit))
+
+    # --- who does what ------------------------------------------------------------------------
+
+    def activity(self, job_id: str) -> tuple[Activity, ...]:
+        """Return the steps that somebody living works on.
+
+        Raises:
+            NotFound: no such job.
+        """
+        return self._of_job(job_id, lambda c: claims.activity(c, job_id))
+
+    def unfinished_jobs(self) -> tuple[str, ...]:
+        """Return the ids of queued and running jobs, oldest first."""
+        return self._read(claims.unfinished)
+
+    def offer(self, job_id: str, step_key: str, seconds: float) -> bool:
+        """Tell whether the caller may publish the step; nobody else may for that many seconds.
+
+        Raises:
+            NotFound: no such job.
+        """
+        check_job_id(job_id)
+        return writing(self._engine, lambda c: claims.offer(c, job_id, step_key, seconds))
+
+    def claim(
+        self, job_id: str, step_key: str, owner: str, lease_seconds: float
+    ) -> ClaimedStep | None:
+        """Take a step; None when somebody living owns it, it rests, or the job is not open.
+
+        Raises:
+            NotFound: no such job.
+        """
+        check_job_id(job_id)
+        taken = writing(
+            self._engine, lambda c: claims.take(c, job_id, step_key, owner, lease_seconds)
+        )
+        return None if taken is None else ClaimedStep(self._engine, taken, lease_seconds)
+
+    # --- inside -------------------------------------------------------------------------------
+
+    def _read(self, work: Callable[[Connection], T]) -> T:
+        with reading(self._engine) as connection:
+            return work(connection)
+
+    def _of_job(self, job_id: str, work: Callable[[Connection], T]) -> T:
+        check_job_id(job_id)
+
+        def checked(connection: Connection) -> T:
+            job_reads.check_job(connection, job_id)
+            return work(connection)
+
+        return self._read(checked)
+
+
+def _check_limit(limit: int) -> None:
+    if not 1 <= limit <= LARGEST_PAGE:
+        raise InvalidInput(f"{limit}", expected=f"1 to {LARGEST_PAGE}", where="limit")

@@ -1,0 +1,115 @@
+"""What the store hands out beyond the records: a record with its id, its times and its standing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Generic, TypeVar
+
+from core.ports import Progress
+from core.records import Candidate, JobSpec, JobStatus, Json, Outcome, Preflight, Run, Spent
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """Part of a list.  The next part starts after the id of the last item."""
+
+    items: tuple[T, ...]
+    has_more: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a job failed: a short name, a sentence for people, and details."""
+
+    reason: str
+    message: str
+    data: Json = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredJob:
+    """A job as it stands.
+
+    Attributes:
+        phase:          the kind of the step that was claimed last ("preflight", "train", …).
+        best_candidate: key of the best candidate so far ("0.3").
+        best_fitness:   its fitness in the search.
+        native_fitness: the baseline's fitness in the search.
+        counts:         candidates by status.
+        iteration:      number of the newest iteration, -1 before the first.
+        event_count:    number of the last event; grows with every change that people can see.
+    """
+
+    id: str
+    name: str | None
+    labels: Mapping[str, str]
+    spec: JobSpec
+    status: JobStatus
+    phase: str
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    cancel_requested: bool
+    pause_requested: bool
+    preflight: Preflight | None
+    failure: Failure | None
+    outcome: Outcome | None
+    best_candidate: str | None
+    best_fitness: float | None
+    native_fitness: float | None
+    counts: Mapping[str, int]
+    spent: Spent
+    iteration: int
+    event_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCandidate:
+    """A candidate with its runs (without their curves) and the report of its highest rung.
+
+    `fitness` is that of the search at the highest rung that it reached.
+    """
+
+    id: str
+    job_id: str
+    created_at: datetime
+    fitness: float | None
+    candidate: Candidate
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRun:
+    """A run; its curve is there only when the run was asked for alone."""
+
+    id: str
+    job_id: str
+    created_at: datetime
+    run: Run
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened to a job; `seq` counts from 1 without gaps."""
+
+    job_id: str
+    seq: int
+    kind: str
+    level: str
+    message: str
+    data: Json
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """A step that somebody works on; `age_seconds` is the time since the last sign of life."""
+
+    step_key: str
+    owner: str
+    progress: Progress | None
+    claimed_at: datetime
+    age_seconds: float

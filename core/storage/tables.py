@@ -1,0 +1,297 @@
+"""The tables: one model for SQLite and PostgreSQL.
+
+jobs ─┬─ iterations ─┬─ candidates ── checks
+      │              └─ feedback
+      ├─ runs ── curves          facts: written once under their natural key
+      ├─ evaluations, exchanges, artifacts
+      ├─ events                  numbered per job, without gaps
+      └─ claims                  who works on which step, until when
+
+Structured values are plain `JSON` on both engines, not JSONB: JSONB forgets the order of keys, and
+the order of components and parameters is part of the record.  A `more` column takes the fields of a
+record that have no column of their own, so that a record may grow without a migration.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Double,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+)
+
+from core.storage.clock import UtcTime
+
+HEAD = "0001"  # the revision of `migrations/` that makes these tables; a test compares them
+
+NAMES = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+    "pk": "pk_%(table_name)s",
+}
+LARGEST_DOUBLE = "1.7976931348623157e308"
+
+metadata = MetaData(naming_convention=NAMES)
+
+
+def _one_of(column: str, *values: str) -> CheckConstraint:
+    listed = ", ".join(f"'{value}'" for value in values)
+    return CheckConstraint(f"{column} IN ({listed})", name=column)
+
+
+def _finite(column: str) -> CheckConstraint:
+    # Refuses NaN as well: PostgreSQL sorts it above every number.  SQLite never sees one, because
+    # it reads NaN as NULL; there the store's door is the only guard.
+    bounds = f"BETWEEN -{LARGEST_DOUBLE} AND {LARGEST_DOUBLE}"
+    return CheckConstraint(f"{column} {bounds}", name=f"{column}_finite")
+
+
+def _number(name: str, *, nullable: bool = False) -> Column[Any]:
+    return Column(name, Double, nullable=nullable)
+
+
+def _integer(name: str, *, nullable: bool = False, key: bool = False) -> Column[Any]:
+    return Column(name, BigInteger, nullable=nullable, primary_key=key, autoincrement=False)
+
+
+def _integer_keys(*names: str) -> list[Column[Any]]:
+    return [_integer(name, key=True) for name in names]
+
+
+def _text(name: str, *, nullable: bool = False) -> Column[Any]:
+    return Column(name, Text, nullable=nullable)
+
+
+def _word(name: str, *, nullable: bool = False, key: bool = False) -> Column[Any]:
+    return Column(name, String, nullable=nullable, primary_key=key)
+
+
+def _flag(name: str) -> Column[Any]:
+    return Column(name, Boolean, nullable=False)
+
+
+def _json(name: str, *, nullable: bool = False) -> Column[Any]:
+    return Column(name, JSON(none_as_null=True), nullable=nullable)
+
+
+def _time(name: str, *, nullable: bool = False) -> Column[Any]:
+    return Column(name, UtcTime, nullable=nullable)
+
+
+def _job() -> Column[Any]:
+    return Column("job_id", String, ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+
+
+def _belongs_to(table: str, **columns: str) -> ForeignKeyConstraint:
+    there = [f"{table}.{column}" for column in columns.values()]
+    return ForeignKeyConstraint(list(columns), there, ondelete="CASCADE")
+
+
+jobs = Table(
+    "jobs",
+    metadata,
+    _word("id", key=True),
+    _text("name", nullable=True),
+    *map(_json, ("labels", "spec")),
+    _word("task"),
+    _word("method"),
+    Column("idempotency_key", String, nullable=True, unique=True),
+    _word("body_sha256"),
+    *map(_word, ("status", "phase")),
+    *map(_flag, ("cancel_requested", "pause_requested")),
+    _word("failure_reason", nullable=True),
+    _text("failure_message", nullable=True),
+    _json("failure_data", nullable=True),
+    _json("preflight", nullable=True),
+    _json("outcome", nullable=True),
+    _word("best_candidate", nullable=True),
+    _number("best_fitness", nullable=True),
+    _number("native_fitness", nullable=True),
+    *map(_integer, ("iteration", "env_steps", "tokens", "fence_count", "event_count")),
+    _time("created_at"),
+    _time("started_at", nullable=True),
+    _time("finished_at", nullable=True),
+    _one_of("status", "queued", "running", "paused", "succeeded", "failed", "cancelled"),
+    *map(_finite, ("best_fitness", "native_fitness")),
+    Index(None, "status", "id"),
+    Index(None, "task", "id"),
+)
+
+iterations = Table(
+    "iterations",
+    metadata,
+    _job(),
+    _integer("number", key=True),
+    _flag("proposed"),
+    _time("created_at"),
+)
+
+candidates = Table(
+    "candidates",
+    metadata,
+    _job(),
+    *_integer_keys("iteration", "number"),
+    _word("operator"),
+    _word("status"),
+    *map(_text, ("analysis", "prediction")),
+    _text("rejection", nullable=True),
+    _word("program_sha256", nullable=True),
+    _number("fitness", nullable=True),
+    _json("more"),
+    _time("created_at"),
+    _belongs_to("iterations", job_id="job_id", iteration="number"),
+    _one_of("status", "proposed", "rejected", "screened", "trained", "failed"),
+    _finite("fitness"),
+    Index(None, "program_sha256"),
+)
+
+checks = Table(
+    "checks",
+    metadata,
+    _word("job_id", key=True),
+    *_integer_keys("iteration", "number", "position"),
+    _word("rule"),
+    _flag("passed"),
+    _text("message"),
+    _json("more"),
+    _belongs_to("candidates", job_id="job_id", iteration="iteration", number="number"),
+)
+
+runs = Table(
+    "runs",
+    metadata,
+    _job(),
+    _word("stage", key=True),
+    _word("arm", key=True),
+    _integer("seed", key=True),
+    _integer("rung", key=True),
+    _integer("iteration", nullable=True),  # of the arm's candidate; NULL for the native arm
+    _integer("number", nullable=True),
+    _word("status"),
+    _number("fitness", nullable=True),
+    _integer("env_steps"),
+    _number("seconds"),
+    _text("failure", nullable=True),
+    _word("weights", nullable=True),
+    _word("checkpoint", nullable=True),
+    _integer("isolation_level"),
+    _json("more"),
+    _time("created_at"),
+    _belongs_to("candidates", job_id="job_id", iteration="iteration", number="number"),
+    _one_of("status", "scored", "failed"),
+    _one_of("stage", "baseline", "search", "confirm"),
+    *map(_finite, ("fitness", "seconds")),
+    # A scored run without a number would be ranked as if it had never been trained.
+    CheckConstraint("status <> 'scored' OR fitness IS NOT NULL", name="scored_has_fitness"),
+    Index(None, "job_id", "iteration", "number"),
+)
+
+curves = Table(
+    "curves",
+    metadata,
+    *(_word(name, key=True) for name in ("job_id", "stage", "arm")),
+    *_integer_keys("seed", "rung"),
+    *_integer_keys("position", "chunk"),  # position 0 holds the steps, the series follow in order
+    _word("series"),
+    _integer("points"),
+    Column("data", LargeBinary, nullable=False),
+    _belongs_to("runs", job_id="job_id", stage="stage", arm="arm", seed="seed", rung="rung"),
+)
+
+evaluations = Table(
+    "evaluations",
+    metadata,
+    _job(),
+    _word("stage", key=True),
+    _word("arm", key=True),
+    _integer("rung", key=True),
+    _json("report"),
+    _time("created_at"),
+)
+
+feedback = Table(
+    "feedback",
+    metadata,
+    _job(),
+    _integer("iteration", key=True),
+    _text("text"),
+    _word("best", nullable=True),
+    _json("more"),
+    _time("created_at"),
+    _belongs_to("iterations", job_id="job_id", iteration="number"),
+)
+
+exchanges = Table(
+    "exchanges",
+    metadata,
+    _job(),
+    *_integer_keys("iteration", "slot", "attempt"),
+    _word("designer"),
+    _json("prompt"),
+    _text("text"),
+    _word("outcome"),
+    _text("detail"),
+    _word("model"),
+    _word("request_id", nullable=True),
+    _word("finish_reason", nullable=True),
+    _integer("prompt_tokens", nullable=True),
+    _integer("completion_tokens", nullable=True),
+    _number("latency_seconds"),
+    *map(_json, ("request", "response", "more")),
+    _time("created_at"),
+    _finite("latency_seconds"),
+)
+
+artifacts = Table(
+    "artifacts",
+    metadata,
+    _job(),
+    _word("sha256", key=True),
+    _word("kind"),
+    _time("created_at"),
+    Index(None, "sha256"),
+)
+
+events = Table(
+    "events",
+    metadata,
+    _job(),
+    _integer("seq", key=True),
+    _word("kind"),
+    _word("level"),
+    _text("message"),
+    _json("data"),
+    _time("created_at"),
+)
+
+claims = Table(
+    "claims",
+    metadata,
+    _job(),
+    _word("step_key", key=True),
+    _word("owner", nullable=True),  # NULL: nobody; so are fence and expires_at then
+    _integer("fence", nullable=True),
+    _integer("lapses"),  # how many owners vanished without a word
+    _json("progress", nullable=True),
+    _time("claimed_at", nullable=True),
+    _time("heartbeat_at", nullable=True),
+    _time("expires_at", nullable=True),
+    _time("offered_until", nullable=True),
+    _time("resting_until", nullable=True),
+    _text("resting_reason", nullable=True),
+)

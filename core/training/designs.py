@@ -1,0 +1,202 @@
+"""What the members of a pack train on: programs, each called once for all members that share it.
+
+A program that breaks takes its own members down and nobody else: if a shared call is rejected, each
+of its members is called alone, and those whose own rows break the contract are reported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from core.errors import ProgramRejected
+from core.fields import Floats
+from core.records import Mode
+
+_LARGEST_REWARD = 1e30  # beyond it, statistics of rewards overflow
+
+
+class Code(Protocol):
+    """A loaded program; `core.training.runtime.LoadedProgram` is the real one."""
+
+    feature_names: tuple[str, ...]
+
+    def features(self, state_block: Floats) -> Floats:
+        """Return the extra dimensions [B, F] of states [B, ≥ state_size]."""
+        ...
+
+    def reward(
+        self, state_block: Floats, action: npt.NDArray[Any], next_block: Floats
+    ) -> dict[str, Floats]:
+        """Return the components [B] of transitions; none if the program has no reward."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A program (None: the native reward) and the places of the members that train on it."""
+
+    code: Code | None
+    members: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Earned:
+    """What the members earned in a rollout.
+
+    Attributes:
+        rewards:    [T, P, N] what they are trained on.
+        components: per member, name -> mean per step.
+    """
+
+    rewards: Floats
+    components: tuple[Mapping[str, float], ...]
+
+
+class Designs:
+    """The programs of a pack, called on whole blocks of rows in member-major order.
+
+    `rejections` collects, by member, why a program broke; the pack looks there after every call.
+    """
+
+    def __init__(self, groups: Sequence[Group], members: int, mode: Mode, weight: float) -> None:
+        self._groups = list(groups)
+        self._members = members
+        self._mode = mode
+        self._weight = weight
+        self.rejections: dict[int, str] = {}
+        self._living = np.ones(members, np.bool_)
+        self.feature_counts = [0] * members
+
+    @property
+    def most_features(self) -> int:
+        """Return the width to which features are padded."""
+        return max(self.feature_counts, default=0)
+
+    def drop(self, member: int) -> None:
+        """Call a member's program no more."""
+        self._living[member] = False
+
+    def learn_feature_counts(self, states: Floats) -> None:
+        """Call every `features` once, on the first states [P, N, S], to see how many there are."""
+        for code, members in self._working():
+            for member in members:
+                columns = self._alone(code, member, _features_of(states[member]))
+                if columns is not None:
+                    self.feature_counts[member] = columns.shape[1]
+
+    def features(self, states: Floats) -> Floats:
+        """Return the padded features [P, B, F] of states [P, B, S]; zeros where there are none."""
+        padded = np.zeros((*states.shape[:2], self.most_features), np.float32)
+        if not self.most_features:
+            return padded
+        for code, members in self._working():
+            width = self.feature_counts[members[0]]
+            if not width:
+                continue
+            for places, columns in self._together(code, members, _features_of, states):
+                padded[places, :, :width] = columns.reshape(len(places), -1, width)
+        return padded
+
+    def earn(
+        self, states: Floats, actions: npt.NDArray[Any], following: Floats, native: Floats
+    ) -> Earned:
+        """Compute what a rollout is worth to each member.
+
+        Args:
+            states:    [T, P, N, S] present state blocks.
+            actions:   int64 [T, P, N] or float32 [T, P, N, A], as the environment received them.
+            following: [T, P, N, C] blocks of the states reached, before any reset.
+            native:    [T, P, N] the environment's own reward.
+        """
+        rewards = native.copy()
+        components: list[Mapping[str, float]] = [{} for _ in range(self._members)]
+        blocks = [_by_member(block) for block in (states, actions, following)]
+        shape = native[:, 0].shape
+        for code, members in self._working():
+            for places, terms in self._together(code, members, _reward_of, *blocks):
+                for index, member in enumerate(places if terms else ()):
+                    own = {name: _part(values, index, places) for name, values in terms.items()}
+                    designed = self._sum(member, own).reshape(shape)
+                    rewards[:, member] = self._composed(native[:, member], designed)
+                    components[member] = {
+                        n: float(v.mean(dtype=np.float64)) for n, v in own.items()
+                    }
+        return Earned(rewards, tuple(components))
+
+    def _sum(self, member: int, terms: Mapping[str, Floats]) -> Floats:
+        """Add the components up; a member whose sum overflows cannot go on."""
+        total = np.stack(list(terms.values())).sum(axis=0, dtype=np.float64)
+        if np.abs(total).max() < _LARGEST_REWARD:
+            return np.asarray(total, np.float32)
+        self.drop(member)
+        self.rejections[member] = (
+            f"reward: expected a sum of components below {_LARGEST_REWARD:g}, but found "
+            f"{np.abs(total).max():.3g}. Scale the components down."
+        )
+        return np.zeros(total.shape, np.float32)
+
+    def _composed(self, native: Floats, designed: Floats) -> Floats:
+        if self._mode == "replace":
+            return designed
+        return np.asarray(native + self._weight * designed, np.float32)
+
+    def _working(self) -> list[tuple[Code, list[int]]]:
+        """Return the programs that have members left."""
+        working = []
+        for group in self._groups:
+            members = [m for m in group.members if self._living[m]]
+            if group.code is not None and members:
+                working.append((group.code, members))
+        return working
+
+    def _together(
+        self, code: Code, members: list[int], call: Callable[..., Any], *blocks: npt.NDArray[Any]
+    ) -> list[tuple[list[int], Any]]:
+        """Call a program for all its members at once, or one by one where that is rejected."""
+        try:
+            return [(members, call(*(_joined(block, members) for block in blocks))(code))]
+        except ProgramRejected:
+            alone = [
+                (m, self._alone(code, m, call(*(block[m] for block in blocks)))) for m in members
+            ]
+            return [([m], result) for m, result in alone if result is not None]
+
+    def _alone(self, code: Code, member: int, call: Callable[[Code], Any]) -> Any:
+        try:
+            return call(code)
+        except ProgramRejected as error:
+            self.drop(member)
+            self.rejections[member] = str(error)
+            return None
+
+
+def _features_of(states: Floats) -> Callable[[Code], Floats]:
+    return lambda code: code.features(states)
+
+
+def _reward_of(
+    states: Floats, actions: npt.NDArray[Any], following: Floats
+) -> Callable[[Code], dict[str, Floats]]:
+    return lambda code: code.reward(states, actions, following)
+
+
+def _by_member(block: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Turn [T, P, N, ...] into [P, T·N, ...]."""
+    swapped = block.swapaxes(0, 1)
+    return swapped.reshape(swapped.shape[0], -1, *swapped.shape[3:])
+
+
+def _joined(block: npt.NDArray[Any], members: list[int]) -> npt.NDArray[Any]:
+    """Take the rows of some members from [P, B, ...] as [M·B, ...]."""
+    chosen = block if len(members) == len(block) else block[members]
+    return chosen.reshape(-1, *block.shape[2:])
+
+
+def _part(values: Floats, index: int, places: list[int]) -> Floats:
+    part: Floats = values.reshape(len(places), -1)[index]
+    return part

@@ -1,0 +1,167 @@
+"""The examination: what a program said about the episodes that the scorer recorded.  Jailed.
+
+Statistics of components and features are self-reported in the end, for they come from generated
+code; they feed the next prompt, never a rank.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from core.errors import ProgramRejected
+from core.fields import Column, Floats, Layout
+from core.records import TermStatistics
+from core.sandbox.frames import Channel
+from core.training.ranks import spearman
+from core.training.runtime import LoadedProgram, load_program
+from core.training.transitions import Recording, load_recording, save_evidence
+from core.training.wire import layout_from_json, program_from_json, rejection_to_json
+
+EVIDENCE_ROWS = 1000
+SHOWN_ROWS = 12
+SHOWN_FIELDS = 16
+AT_BOUND = 1e-6
+FEWEST_EPISODES = 3  # below that a rank correlation says nothing
+
+Terms = Mapping[str, Floats]
+Rows = dict[str, list[dict[str, Any]]]
+
+
+def examine(channel: Channel, links: Sequence[socket.socket]) -> None:
+    """Examine one arm: its program and a recording in, statistics and evidence out."""
+    frame = channel.receive()
+    layout = layout_from_json(frame.header["space"])
+    program = program_from_json(frame.header["program"])
+    recording = load_recording(frame.blobs["recording"])
+    try:
+        loaded = None if program is None else load_program(program, layout)
+        components, features = compute_terms(loaded, recording)
+    except ProgramRejected as error:
+        channel.send(rejection_to_json(error))
+        return
+    evidence = save_evidence(
+        recording.transitions.take(slice(EVIDENCE_ROWS)),
+        {name: values[:EVIDENCE_ROWS] for name, values in components.items()},
+    )
+    channel.send(
+        {
+            "kind": "report",
+            "components": _as_json(describe_terms(components, recording, shares=True)),
+            "features": _as_json(describe_terms(features, recording, shares=False)),
+            "episodes": telling_episodes(recording, components, layout),
+        },
+        {"evidence": evidence},
+    )
+
+
+def compute_terms(program: LoadedProgram | None, recording: Recording) -> tuple[Terms, Terms]:
+    """Return components and features over the recorded rows, name -> [N]; empty without program.
+
+    Raises:
+        ProgramRejected: the program breaks on rows that the trained policy met.
+    """
+    if program is None:
+        return {}, {}
+    rows = recording.transitions
+    columns = program.features(rows.next[:, : program.layout.state_size])
+    features = {name: columns[:, i] for i, name in enumerate(program.feature_names)}
+    return program.reward(rows.state, rows.action, rows.next), features
+
+
+def describe_terms(
+    terms: Terms, recording: Recording, *, shares: bool
+) -> dict[str, TermStatistics]:
+    """Return the statistics of every term; `shares` relates them to each other."""
+    total = sum(float(np.abs(v).sum(dtype=np.float64)) for v in terms.values())
+    found = {}
+    for name, values in terms.items():
+        statistics = describe_term(values, recording)
+        if shares and total > 0:
+            own = float(np.abs(values).sum(dtype=np.float64))
+            statistics = dataclasses.replace(statistics, share=own / total)
+        found[name] = statistics
+    return found
+
+
+def describe_term(values: Floats, recording: Recording) -> TermStatistics:
+    """Return the statistics of one term [N]; `share` and `by_checkpoint` are left open."""
+    low, high = float(values.min()), float(values.max())
+    slack = AT_BOUND * (high - low)
+    at_bound = (values <= low + slack) | (values >= high - slack)
+    return TermStatistics(
+        mean=float(values.mean(dtype=np.float64)),
+        std=float(values.std(dtype=np.float64)),
+        low=low,
+        high=high,
+        saturated=float(at_bound.mean()),
+        zero=float((values == 0).mean()),
+        correlation=_correlation(values, recording),
+    )
+
+
+def telling_episodes(recording: Recording, components: Terms, layout: Layout) -> Rows:
+    """Return a few rows of the best, the median and the worst episode by fitness.
+
+    Each row names the step, the fields of the next state, the native reward and the components,
+    with three significant digits.
+    """
+    order = np.argsort(recording.fitness, kind="stable")
+    chosen = {"best": order[-1], "median": order[len(order) // 2], "worst": order[0]}
+    shown = Shown(recording, components, layout)
+    return {name: shown.rows(int(episode)) for name, episode in chosen.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """Rows of a recording, as they are shown to people and models."""
+
+    recording: Recording
+    components: Terms
+    layout: Layout
+
+    def rows(self, episode: int) -> list[dict[str, Any]]:
+        """Return at most SHOWN_ROWS rows, evenly spread over one episode."""
+        places = np.flatnonzero(self.recording.episode == episode)
+        steps = np.unique(np.linspace(0, len(places) - 1, SHOWN_ROWS).round().astype(int))
+        return [self._row(int(places[step]), int(step)) for step in steps]
+
+    def _row(self, place: int, step: int) -> dict[str, Any]:
+        rows = self.recording.transitions
+        row: dict[str, Any] = {"step": step}
+        for column in self._columns():
+            row[column.field.name] = _rounded(rows.next[place, column.start : column.stop], column)
+        action = rows.action[place]
+        row["action"] = int(action) if action.ndim == 0 else [_digits(a) for a in action[:8]]
+        row["native_reward"] = _digits(rows.native[place])
+        return row | {f"reward.{n}": _digits(v[place]) for n, v in self.components.items()}
+
+    def _columns(self) -> list[Column]:
+        seen = [c for c in self.layout.columns if "reward" in c.field.visible]
+        return seen[:SHOWN_FIELDS]
+
+
+def _correlation(values: Floats, recording: Recording) -> float | None:
+    count = len(recording.fitness)
+    if count < FEWEST_EPISODES:
+        return None
+    sums = np.bincount(recording.episode, weights=values, minlength=count)
+    return spearman(sums.tolist(), recording.fitness.tolist())
+
+
+def _rounded(values: Floats, column: Column) -> float | list[float]:
+    return _digits(values[0]) if column.scalar else [_digits(value) for value in values[:8]]
+
+
+def _digits(value: npt.NDArray[Any] | np.generic | float) -> float:
+    return float(f"{float(value):.3g}") + 0.0  # -0.0 becomes 0.0
+
+
+def _as_json(statistics: Mapping[str, TermStatistics]) -> dict[str, Any]:
+    return {name: dataclasses.asdict(term) for name, term in statistics.items()}

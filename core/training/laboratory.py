@@ -1,0 +1,186 @@
+"""The laboratory: everything that runs generated code or foreign environments, behind one port.
+
+    preflight   one child                     probing.py    → preflight.py in the jail
+    check       one short-lived child         checking.py   → check.py
+    train       one child per pack            supervising.py → train_child.py
+                scorer and actor per arm      measuring.py  → scorer.py, actor.py
+                one child per arm             examining.py  → examine.py
+
+This side holds no generated code and imports neither torch nor an environment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from core.errors import ScoringFailed
+from core.ports import Arm, Artifacts, PackOrder, PackResult, Progress, Watch
+from core.records import Preflight, Program, ProgramShape, Report, Run, Task
+from core.sandbox import Sandbox
+from core.statistics import mean
+from core.training.checking import check_program
+from core.training.examining import examine_arm, with_course
+from core.training.measuring import Measured, Score, measure
+from core.training.minutes import Member, Trained
+from core.training.probing import probe_task
+from core.training.supervising import Supervision, train_pack
+
+PRELOAD_DESIGN = ("core.training.check",)
+"""For workers that only propose: numpy, no torch, no environment."""
+
+PRELOAD = (
+    *PRELOAD_DESIGN,
+    "core.training.preflight",
+    "core.training.scorer",
+    "core.training.actor",
+    "core.training.examine",
+    "core.training.train_child",
+)
+"""What the sandbox must import before it closes, for everything a laboratory does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Laboratory:
+    """Implements `core.ports.Laboratory` on a sandbox and a store of artifacts.
+
+    Attributes:
+        sandbox:     made with PRELOAD, or PRELOAD_DESIGN where only `check` is called.
+        artifacts:   where probe sets, weights, checkpoints and evidence are kept.
+        supervision: deadlines and memory of training.
+    """
+
+    sandbox: Sandbox
+    artifacts: Artifacts
+    supervision: Supervision = field(default_factory=Supervision)
+
+    def preflight(self, task: Task, seed: int, watch: Watch) -> Preflight:
+        """Build the environment, probe it, and store the probe set; see the port."""
+        return probe_task(self.sandbox, self.artifacts, task, seed, watch)
+
+    def check(self, program: Program, task: Task, preflight: Preflight) -> ProgramShape:
+        """Call the program on the probe set and hold it to the contract; see the port."""
+        return check_program(self.sandbox, self.artifacts, program, preflight)
+
+    def train(self, order: PackOrder, watch: Watch) -> PackResult:
+        """Train the members of a pack, measure them, and examine their programs; see the port."""
+        trained = train_pack(self.sandbox, self.artifacts, order, self.supervision, watch)
+        runs: dict[Member, Run] = {}
+        reports: dict[str, Report] = {}
+        for number, arm in enumerate(order.arms.values()):
+            own = {member: trained[member] for member in order.members if member[0] == arm.key}
+            progress = Progress("measuring", number, len(order.arms), arm.key)
+            bench = Bench(self.sandbox, self.artifacts, order, arm, own, watch, progress)
+            measured, report = bench.work()
+            runs |= measured
+            if report is not None:
+                reports[arm.key] = report
+        return PackResult(tuple(runs[member] for member in order.members), reports)
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """One arm after its training: measured, examined, and written down."""
+
+    sandbox: Sandbox
+    artifacts: Artifacts
+    order: PackOrder
+    arm: Arm
+    trained: Mapping[Member, Trained]
+    watch: Watch
+    progress: Progress
+
+    def work(self) -> tuple[dict[Member, Run], Report | None]:
+        """Return the arm's runs, scored or failed, and its report if it was measured."""
+        sound = [m for m, one in self.trained.items() if one.failure is None and one.snapshots]
+        failed = {m: self._failed(m, self._why(m)) for m in self.trained if m not in sound}
+        if not sound:
+            return failed, None
+        try:
+            measured = self._measure(sound)
+        except ScoringFailed as error:
+            return failed | {m: self._failed(m, str(error)) for m in sound}, None
+        scores = self._scores_by_member(sound, measured)
+        scored = {member: self._scored(member, scores[member]) for member in sound}
+        report = self._report(sound, measured, scores) if self.order.record else None
+        return failed | scored, report
+
+    def _measure(self, members: Sequence[Member]) -> Measured:
+        policies: list[bytes] = []
+        recorded: list[int] = []
+        for member in members:
+            policies += [weights for _, weights in self.trained[member].snapshots]
+            recorded.append(len(policies) - 1)
+        return measure(
+            self.sandbox,
+            self.order,
+            self.arm.program,
+            policies,
+            recorded if self.order.record else (),
+            self.watch,
+            self.progress,
+        )
+
+    def _scores_by_member(
+        self, members: Sequence[Member], measured: Measured
+    ) -> dict[Member, Sequence[Score]]:
+        scores = iter(measured.scores)
+        return {m: [next(scores) for _ in self.trained[m].snapshots] for m in members}
+
+    def _scored(self, member: Member, scores: Sequence[Score]) -> Run:
+        one = self.trained[member]
+        steps = [steps for steps, _ in one.snapshots]
+        fitness = [mean(score.fitness) for score in scores]
+        return replace(
+            self._run(member),
+            status="scored",
+            fitness=fitness[-1],
+            episodes=scores[-1].fitness,
+            checkpoints=tuple(zip(steps, fitness, strict=True)),
+            weights=self.artifacts.put(one.snapshots[-1][1]),
+            checkpoint=None if one.checkpoint is None else self.artifacts.put(one.checkpoint),
+        )
+
+    def _failed(self, member: Member, reason: str) -> Run:
+        return replace(self._run(member), failure=reason)
+
+    def _why(self, member: Member) -> str:
+        return self.trained[member].failure or "the training gave no policy"
+
+    def _run(self, member: Member) -> Run:
+        one = self.trained[member]
+        return Run(
+            stage=self.order.stage,
+            arm=member[0],
+            seed=member[1],
+            rung=self.order.rung,
+            status="failed",
+            curve=one.curve,
+            env_steps=one.env_steps,
+            seconds=one.seconds,
+            isolation_level=self.sandbox.isolation.level,
+        )
+
+    def _report(
+        self,
+        members: Sequence[Member],
+        measured: Measured,
+        scores: Mapping[Member, Sequence[Score]],
+    ) -> Report:
+        report = examine_arm(
+            self.sandbox,
+            self.artifacts,
+            self.order,
+            self.arm.program,
+            measured,
+            self.watch,
+            self.progress,
+        )
+        last = [scores[member][-1] for member in members]
+        curves = [one.curve for m in members if (one := self.trained[m]).curve is not None]
+        steps = [steps for steps, _ in self.trained[members[0]].snapshots]
+        return replace(
+            with_course(report, [curve for curve in curves if curve is not None], steps),
+            episode_length=mean([length for score in last for length in score.length]),
+            terminated=mean([end for score in last for end in score.terminated]),
+        )

@@ -1,0 +1,174 @@
+"""The parent's side of a measurement: one scorer and one actor, linked, for the policies of an arm."""
+
+from __future__ import annotations
+
+import math
+import socket
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+from core.errors import ScoringFailed
+from core.ports import PackOrder, Progress, Watch
+from core.records import Program
+from core.sandbox import GIB, Child, ChildFailed, Frame, Limits, Sandbox
+from core.training.attending import POLL_SECONDS, next_frame
+from core.training.blame import clean
+from core.training.waves import FRAME_SECONDS
+from core.training.wire import (
+    program_to_json,
+    rejection_from_json,
+    space_to_json,
+    task_to_json,
+)
+
+SCORER = "core.training.scorer:score"
+ACTOR = "core.training.actor:act"
+MEMORY_BYTES = 2 * GIB
+_ASSUMED_STEPS = 2_000  # of an episode without a time limit
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """What one policy achieved: fitness, native return, length and end of every held-out episode."""
+
+    fitness: tuple[float, ...]
+    native: tuple[float, ...]
+    length: tuple[float, ...]
+    terminated: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """The scores of an arm's policies in their order, and the scorer's recording."""
+
+    scores: tuple[Score, ...]
+    recording: bytes | None
+
+
+def measure(
+    sandbox: Sandbox,
+    order: PackOrder,
+    program: Program | None,
+    policies: Sequence[bytes],
+    recorded: Sequence[int],
+    watch: Watch,
+    progress: Progress,
+) -> Measured:
+    """Measure policies of one arm on the order's held-out seeds.
+
+    Args:
+        sandbox:  where children come from.
+        order:    names task, preflight and held-out seeds.
+        program:  of the arm; only the actor gets it.
+        policies: weights as safetensors bytes.
+        recorded: indices of the policies whose transitions are recorded.
+        watch:    called about twice a second.
+        progress: what `watch` is told.
+
+    Raises:
+        ScoringFailed: weights, actor or environment broke; says which and how.
+        SandboxFailed: the sandbox itself broke.
+    """
+    weights = {f"weights.{index}": content for index, content in enumerate(policies)}
+    limits = _limits(order, len(policies))
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    with ExitStack() as stack:
+        stack.enter_context(theirs)
+        scorer = stack.enter_context(sandbox.spawn(SCORER, limits, links=[ours]))
+        try:
+            scorer.send(_scorer_order(order, len(policies), recorded), weights)
+            _expect_ready(next_frame(scorer, watch, progress))
+            actor = stack.enter_context(sandbox.spawn(ACTOR, limits, links=[theirs]))
+            return _converse(scorer, Companion(actor, order, program, weights), watch, progress)
+        except ChildFailed as error:
+            raise ScoringFailed(str(error), where="scorer") from error
+
+
+def _scorer_order(order: PackOrder, policies: int, recorded: Sequence[int]) -> dict[str, Any]:
+    return {
+        "task": task_to_json(order.task),
+        "policies": policies,
+        "seeds": list(order.held_out),
+        "record": list(recorded),
+        "max_episode_steps": order.preflight.max_episode_steps,
+    }
+
+
+class Companion:
+    """The actor as the parent sees it: it is fed once, and asked only why it failed."""
+
+    def __init__(
+        self,
+        child: Child,
+        order: PackOrder,
+        program: Program | None,
+        weights: Mapping[str, bytes],
+    ) -> None:
+        self._child = child
+        self._reason: str | None = None
+        header = {
+            "space": space_to_json(order.preflight),
+            "action": dict(order.preflight.action),
+            "program": program_to_json(program),
+            "policies": len(weights),
+            "episodes": len(order.held_out),
+        }
+        try:
+            child.send(header, weights)
+        except ChildFailed as error:
+            self._reason = str(error)
+
+    def look(self, wait_seconds: float = 0.0) -> str | None:
+        """Return why the actor cannot go on, or None; keeps its deadlines and output in check."""
+        if self._reason is None:
+            try:
+                frame = self._child.receive_or_none(wait_seconds)
+                self._reason = None if frame is None else _actor_reason(frame)
+            except ChildFailed as error:
+                self._reason = str(error)
+        return self._reason
+
+
+def _converse(scorer: Child, actor: Companion, watch: Watch, progress: Progress) -> Measured:
+    """Wait for the scores; the two children talk to each other meanwhile."""
+    while True:
+        watch(progress)
+        actor.look()
+        frame = scorer.receive_or_none(POLL_SECONDS)
+        if frame is None or frame.header.get("kind") == "progress":
+            continue
+        if frame.header.get("kind") == "scores":
+            return _read_scores(frame)
+        reason = actor.look(wait_seconds=FRAME_SECONDS / 10) or frame.header.get("reason", "")
+        raise ScoringFailed(clean(str(reason), 1200))
+
+
+def _expect_ready(frame: Frame) -> None:
+    if frame.header.get("kind") != "ready":
+        raise ScoringFailed(clean(str(frame.header.get("reason", "no reason given")), 1200))
+
+
+def _actor_reason(frame: Frame) -> str:
+    if frame.header.get("kind") == "rejected":
+        return str(rejection_from_json(frame.header))
+    return str(frame.header.get("reason", "the actor gave no reason"))
+
+
+def _read_scores(frame: Frame) -> Measured:
+    try:
+        scores = tuple(
+            Score(**{name: tuple(map(float, one[name])) for name in Score.__slots__})
+            for one in frame.header["policies"]
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ScoringFailed(f"{error}", expected="scores of every policy") from error
+    return Measured(scores, frame.blobs.get("recording"))
+
+
+def _limits(order: PackOrder, policies: int) -> Limits:
+    steps = policies * len(order.held_out) * (order.preflight.max_episode_steps or _ASSUMED_STEPS)
+    estimate = steps / max(order.preflight.steps_per_second, 1.0)
+    seconds = 120.0 + 20.0 * estimate
+    return Limits(wall_seconds=seconds, cpu_seconds=math.ceil(seconds), memory_bytes=MEMORY_BYTES)

@@ -1,0 +1,130 @@
+"""Stacks of small tanh networks: P policies and P value functions, one flat tensor [P, n].
+
+Everything is written for the whole stack at once; member p reads and writes row p only, so what
+happens to one member never reaches another.  Gradients are written by hand (they cost half of what
+autograd's do at this size) and tested against autograd.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+
+Views: TypeAlias = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Shapes:
+    """The form of one member's networks.
+
+    Attributes:
+        inputs:     I, columns that the policy sees (observation and features).
+        hidden:     widths of the tanh layers.
+        actions:    number of choices, or length of the action vector.
+        continuous: whether the action is a vector.
+    """
+
+    inputs: int
+    hidden: tuple[int, ...]
+    actions: int
+    continuous: bool
+
+    def parameters(self) -> dict[str, tuple[int, ...]]:
+        """Return every parameter's name and shape, in the order of the flat tensor."""
+        shapes: dict[str, tuple[int, ...]] = {}
+        for network, outputs in (("policy", self.actions), ("value", 1)):
+            sizes = (self.inputs, *self.hidden)
+            for layer, (before, after) in enumerate(pairwise(sizes)):
+                shapes[f"{network}.{layer}.weight"] = (after, before)
+                shapes[f"{network}.{layer}.bias"] = (after,)
+            shapes[f"{network}.out.weight"] = (outputs, self.hidden[-1])
+            shapes[f"{network}.out.bias"] = (outputs,)
+        if self.continuous:
+            shapes["policy.log_std"] = (self.actions,)
+        return shapes
+
+    @property
+    def size(self) -> int:
+        """Return n, the number of parameters of one member."""
+        return sum(math.prod(shape) for shape in self.parameters().values())
+
+
+def views(flat: Tensor, shapes: Shapes) -> dict[str, Tensor]:
+    """Return the named parts of a flat tensor [P, n], sharing its memory."""
+    named: dict[str, Tensor] = {}
+    start = 0
+    for name, shape in shapes.parameters().items():
+        size = math.prod(shape)
+        named[name] = flat[:, start : start + size].view(-1, *shape)
+        start += size
+    return named
+
+
+def initial_parameters(
+    shapes: Shapes, rng: np.random.Generator, log_std: float
+) -> dict[str, np.ndarray]:
+    """Draw one member's parameters: orthogonal weights, zero biases, a nearly uniform policy."""
+    gains = {"policy.out.weight": 0.01, "value.out.weight": 1.0}
+    drawn: dict[str, np.ndarray] = {}
+    for name, shape in shapes.parameters().items():
+        if name.endswith(".weight"):
+            drawn[name] = _orthogonal(shape, rng) * np.float32(gains.get(name, math.sqrt(2)))
+        else:
+            fill = log_std if name == "policy.log_std" else 0.0
+            drawn[name] = np.full(shape, fill, np.float32)
+    return drawn
+
+
+def _orthogonal(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    rows, columns = shape
+    q, r = np.linalg.qr(rng.standard_normal((max(shape), min(shape))))
+    q = q * np.sign(np.diag(r))
+    return np.ascontiguousarray(q if rows >= columns else q.T, np.float32)
+
+
+def layers(shapes: Shapes, network: str) -> list[str]:
+    """Return the names of a network's layers, first to last."""
+    return [f"{network}.{i}" for i in range(len(shapes.hidden))] + [f"{network}.out"]
+
+
+def forward(params: Views, names: Sequence[str], x: Tensor) -> list[Tensor]:
+    """Run a network on x [P, B, I]; return every layer's output, the input first."""
+    outputs = [x]
+    for name in names[:-1]:
+        outputs.append(_tanh(_linear(params, name, outputs[-1])))
+    outputs.append(_linear(params, names[-1], outputs[-1]))
+    return outputs
+
+
+def backward(
+    params: Views, gradient: Views, names: Sequence[str], outputs: Sequence[Tensor], d: Tensor
+) -> None:
+    """Write the gradient of a network's parameters, given d = ∂loss/∂(last output) [P, B, O]."""
+    for i in range(len(names) - 1, -1, -1):
+        name = names[i]
+        gradient[f"{name}.weight"].copy_(torch.bmm(d.transpose(1, 2), outputs[i]))
+        torch.sum(d, dim=1, out=gradient[f"{name}.bias"])
+        if i:
+            slope = torch.square(outputs[i]).neg_().add_(1.0)  # tanh' = 1 - tanh²
+            d = torch.bmm(d, params[f"{name}.weight"]).mul_(slope)
+
+
+def _linear(params: Views, name: str, x: Tensor) -> Tensor:
+    weight, bias = params[f"{name}.weight"], params[f"{name}.bias"]
+    if weight.shape[1] == 1:  # a product with one column takes another path for a stack of one
+        return (x * weight).sum(-1, keepdim=True) + bias[:, None]
+    return torch.baddbmm(bias[:, None], x, weight.transpose(1, 2))
+
+
+def _tanh(x: Tensor) -> Tensor:
+    if x.device.type == "cpu":  # NumPy's tanh was 12 times as fast as torch's when measured
+        np.tanh(x.numpy(), out=x.numpy())
+        return x
+    return x.tanh_()

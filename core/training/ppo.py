@@ -1,0 +1,227 @@
+"""PPO for a stack of members: one update of all of them from one rollout.
+
+Schulman et al. (arXiv 1707.06347), with the choices of "The 37 implementation details of PPO"
+(Huang et al., 2022) that matter for state vectors: orthogonal initial weights, advantages normalised
+per minibatch, clipped gradients, and no clipping of the value loss.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from core.training.networks import Shapes, Views, backward, forward, layers, views
+from core.training.settings import PPOSettings
+
+_BETA1, _BETA2, _ADAM_EPSILON = 0.9, 0.999, 1e-5
+_LOG_2PI = math.log(2 * math.pi)
+
+
+@dataclass(slots=True)
+class Stack:
+    """The parameters of P members and what Adam remembers of them.
+
+    Attributes:
+        flat, first, second: [P, n] parameters and their first and second moments.
+        updates:             [P, 1] gradient steps so far.
+        living:              [P] members that still learn; the others keep their parameters.
+    """
+
+    shapes: Shapes
+    flat: Tensor
+    first: Tensor
+    second: Tensor
+    updates: Tensor
+    living: Tensor
+    params: Views = field(init=False)
+    gradient: Tensor = field(init=False)
+    gradients: Views = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.params = views(self.flat, self.shapes)
+        self.gradient = torch.zeros_like(self.flat)
+        self.gradients = views(self.gradient, self.shapes)
+
+
+def new_stack(shapes: Shapes, members: int) -> Stack:
+    """Return a stack of zeros."""
+    flat = torch.zeros(members, shapes.size)
+    return Stack(
+        shapes=shapes,
+        flat=flat,
+        first=torch.zeros_like(flat),
+        second=torch.zeros_like(flat),
+        updates=torch.zeros(members, 1, dtype=torch.float64),
+        living=torch.ones(members, dtype=torch.bool),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Experience:
+    """What a rollout gave, ready for the update; B = steps × environments of one member.
+
+    Attributes:
+        inputs:     [P, B, I] normalised policy inputs.
+        actions:    [P, B] choices, or [P, B, A] actions before clipping, in half ranges.
+        log_probs:  [P, B] under the policy that acted.
+        advantages: [P, B]
+        returns:    [P, B] targets of the value function.
+    """
+
+    inputs: Tensor
+    actions: Tensor
+    log_probs: Tensor
+    advantages: Tensor
+    returns: Tensor
+
+    def at(self, rows: Tensor) -> Experience:
+        """Return the same rows of every member."""
+        return Experience(
+            self.inputs[:, rows],
+            self.actions[:, rows],
+            self.log_probs[:, rows],
+            self.advantages[:, rows],
+            self.returns[:, rows],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Losses:
+    """Means over an update, per member [P]."""
+
+    value: Tensor
+    entropy: Tensor
+    divergence: Tensor
+    clipped: Tensor
+
+
+@torch.no_grad()
+def update(
+    stack: Stack,
+    experience: Experience,
+    settings: PPOSettings,
+    rng: np.random.Generator,
+    learning_rate: float,
+) -> Losses:
+    """Take `epochs` passes over the experience in random minibatches, the same for all members."""
+    said: list[Losses] = []
+    for rows in minibatches(experience.inputs.shape[1], settings, rng):
+        said.append(loss_gradient(stack, experience.at(torch.from_numpy(rows)), settings))
+        descend(stack, learning_rate, settings.max_grad_norm)
+    names = Losses.__slots__
+    return Losses(*(torch.stack([getattr(one, n) for one in said]).mean(0) for n in names))
+
+
+def minibatches(
+    size: int, settings: PPOSettings, rng: np.random.Generator
+) -> list[npt.NDArray[np.int64]]:
+    """Return row numbers of every minibatch of every epoch; all minibatches are nearly equal."""
+    count = max(1, round(size / settings.minibatch))
+    return [
+        rows
+        for _ in range(settings.epochs)
+        for rows in np.array_split(rng.permutation(size), count)
+    ]
+
+
+@torch.no_grad()
+def loss_gradient(stack: Stack, batch: Experience, settings: PPOSettings) -> Losses:
+    """Write ∂loss/∂parameters of every member into `stack.gradient`.
+
+    loss = mean(max(-A·ratio, -A·clip(ratio))) + value·mean((V - return)²) - entropy·mean(H)
+    """
+    shapes, params = stack.shapes, stack.params
+    size = batch.inputs.shape[1]
+    policy, value = layers(shapes, "policy"), layers(shapes, "value")
+
+    hidden = forward(params, policy, batch.inputs)
+    log_probs, entropy = evaluate(stack, hidden[-1], batch.actions)
+    change = log_probs - batch.log_probs
+    ratio = change.exp()
+    advantages = _standardised(batch.advantages)
+    outside = ((ratio > 1 + settings.clip) & (advantages > 0)) | (
+        (ratio < 1 - settings.clip) & (advantages < 0)
+    )
+    d_log_prob = (advantages * ratio).masked_fill_(outside, 0.0).neg_().div_(size)
+    d_output = _policy_gradient(stack, hidden[-1], batch.actions, d_log_prob, settings.entropy)
+    backward(params, stack.gradients, policy, hidden, d_output)
+
+    hidden = forward(params, value, batch.inputs)
+    error = hidden[-1] - batch.returns[..., None]
+    backward(params, stack.gradients, value, hidden, error * (2 * settings.value / size))
+    return Losses(
+        value=error.square().mean((1, 2)),
+        entropy=entropy.mean(1),
+        divergence=(ratio - 1 - change).mean(1),
+        clipped=outside.float().mean(1),
+    )
+
+
+def evaluate(stack: Stack, output: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+    """Return log-probability and entropy [P, B] of actions under the policy's output [P, B, A]."""
+    if not stack.shapes.continuous:
+        log_probs = torch.log_softmax(output, -1)
+        chosen = log_probs.gather(-1, actions[..., None])[..., 0]
+        return chosen, -(log_probs.exp() * log_probs).sum(-1)
+    log_std = stack.params["policy.log_std"][:, None]
+    z = (actions - output) * torch.exp(-log_std)
+    log_probs = (-0.5 * z.square() - log_std - 0.5 * _LOG_2PI).sum(-1)
+    return log_probs, (log_std + 0.5 * (1 + _LOG_2PI)).sum(-1).expand_as(log_probs)
+
+
+def _policy_gradient(
+    stack: Stack, output: Tensor, actions: Tensor, d_log_prob: Tensor, entropy: float
+) -> Tensor:
+    """Return ∂loss/∂output [P, B, A]; for continuous actions also write that of `log_std`."""
+    size = output.shape[1]
+    if stack.shapes.continuous:
+        log_std = stack.params["policy.log_std"]
+        inverse = torch.exp(-log_std)[:, None]
+        z = (actions - output) * inverse
+        slope = (d_log_prob[..., None] * (z.square() - 1)).sum(1)
+        stack.gradients["policy.log_std"].copy_(slope - entropy)
+        return d_log_prob[..., None] * z * inverse
+    log_probs = torch.log_softmax(output, -1)
+    probs = log_probs.exp()
+    d_output = -probs * d_log_prob[..., None]
+    d_output.scatter_add_(-1, actions[..., None], d_log_prob[..., None])
+    if entropy:
+        mean = (probs * log_probs).sum(-1, keepdim=True)  # minus the entropy
+        d_output += probs * (log_probs - mean) * (entropy / size)
+    return d_output
+
+
+def _standardised(advantages: Tensor) -> Tensor:
+    mean = advantages.mean(1, keepdim=True)
+    return (advantages - mean) / (advantages.std(1, keepdim=True) + 1e-8)
+
+
+@torch.no_grad()
+def descend(stack: Stack, learning_rate: float, max_grad_norm: float) -> None:
+    """Take one step of Adam with every member's gradient clipped to its own norm."""
+    norm = stack.gradient.norm(dim=1, keepdim=True)
+    stack.gradient.mul_((max_grad_norm / (norm + 1e-6)).clamp_(max=1.0))
+    stack.updates += 1
+    stack.first.lerp_(stack.gradient, 1 - _BETA1)
+    stack.second.mul_(_BETA2).addcmul_(stack.gradient, stack.gradient, value=1 - _BETA2)
+    size = learning_rate / (1 - _BETA1**stack.updates)
+    root = (stack.second / (1 - _BETA2**stack.updates).float()).sqrt_().add_(_ADAM_EPSILON)
+    step = (stack.first / root).mul_(size.float())
+    stack.flat.sub_(step.masked_fill_(~stack.living[:, None], 0.0))
+
+
+@torch.no_grad()
+def values_of(stack: Stack, inputs: Tensor) -> Tensor:
+    """Return the value function [P, B] of inputs [P, B, I]."""
+    return forward(stack.params, layers(stack.shapes, "value"), inputs)[-1][..., 0]
+
+
+@torch.no_grad()
+def policy_of(stack: Stack, inputs: Tensor) -> Tensor:
+    """Return logits or means [P, B, A] of inputs [P, B, I]."""
+    return forward(stack.params, layers(stack.shapes, "policy"), inputs)[-1]

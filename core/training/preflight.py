@@ -1,0 +1,206 @@
+"""Preflight, in a jailed child: the environment is built and probed with random actions."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from core.envs import describe_env, make_batch
+from core.envs.batch import Actions, EnvBatch, EnvFacts
+from core.errors import EnvironmentUnusable, InvalidFitness, InvalidInput
+from core.fields import Floats, Layout, lay_out
+from core.fitness import check_fitness
+from core.records import Field, Task
+from core.sandbox.frames import Channel
+from core.training.action_space import read_action_space
+from core.training.episodes import Episode, run_episodes
+from core.training.probes import PROBE_ROWS, edge_transitions
+from core.training.transitions import Transitions, joined, repeated, save_transitions
+from core.training.wire import fields_to_json, task_from_json
+
+ROWS = 16
+PROBE_SECONDS = 5.0
+KEPT_ROWS = 20_000
+TOLERANCE = 1e-4
+
+
+def probe(channel: Channel, links: Sequence[socket.socket]) -> None:
+    """Probe one environment: a task in, facts and the probe set out."""
+    order = channel.receive().header
+    try:
+        found, transitions = explore(task_from_json(order["task"]), int(order["seed"]))
+    except (EnvironmentUnusable, InvalidInput) as error:
+        channel.send(
+            {
+                "kind": "unusable",
+                "fitness": isinstance(error, InvalidFitness),
+                "found": error.found,
+                "expected": error.expected,
+                "where": error.where,
+                "hint": error.hint,
+            }
+        )
+        return
+    channel.send({"kind": "found", **found}, {"probe": save_transitions(transitions)})
+
+
+def explore(task: Task, seed: int) -> tuple[dict[str, Any], Transitions]:
+    """Build the environment, live random episodes, and describe what was seen.
+
+    Returns:
+        What `core.records.Preflight` holds, as JSON, and the probe set with its edge rows.
+
+    Raises:
+        EnvironmentUnusable: it cannot be built or stepped.
+        InvalidFitness: the fitness names a field that the environment does not give.
+    """
+    facts = describe_env(task)
+    fields = flattened(facts)
+    task = replace(task, fields=fields)
+    check_fitness(task.fitness, fields)
+    layout = lay_out(fields, facts.observation_size)
+    walk = random_walk(task, facts, seed)
+    seen = walk.transitions
+    real = repeated(seen, PROBE_ROWS)
+    found = {
+        "fields": fields_to_json(fields),
+        "observation_size": facts.observation_size,
+        "action": dict(facts.action),
+        "max_episode_steps": facts.max_episode_steps,
+        "quantiles": quantiles(seen.next, layout),
+        "random_fitness": walk.fitness,
+        "steps_per_second": walk.steps_per_second,
+        "adapter": facts.adapter,
+        "warnings": [*facts.warnings, *out_of_range(seen.next, layout), *walk.warnings],
+    }
+    return found, joined([real, edge_transitions(real, layout)])
+
+
+def flattened(facts: EnvFacts) -> tuple[Field, ...]:
+    """Return the fields with dictionary keys resolved to places in the flat observation.
+
+    Whoever lays blocks out later then needs no knowledge of the environment.
+    """
+    columns = lay_out(facts.fields, facts.observation_size, facts.key_offsets).columns
+    flat = {
+        c.field.name: replace(
+            c.field, source=f"obs[{c.start}]" if c.scalar else f"obs[{c.start}:{c.stop}]"
+        )
+        for c in columns
+        if c.source.kind == "obs" and c.source.key is not None
+    }
+    return tuple(flat.get(field.name, field) for field in facts.fields)
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """What the random policy lived."""
+
+    transitions: Transitions
+    fitness: float
+    steps_per_second: float
+    warnings: tuple[str, ...]
+
+
+def random_walk(task: Task, facts: EnvFacts, seed: int) -> Walk:
+    """Live one random episode per row, and more until the probe set is full, for a few seconds.
+
+    Fitness is the mean over whole waves, one episode per row; to count whatever has ended when time
+    is up would favour short episodes.  If not even the first wave ends, its beginnings count.
+    """
+    batch = make_batch(task, ROWS, autoreset=False)
+    rng = np.random.default_rng(seed)
+    started = time.monotonic()
+    deadline = started + PROBE_SECONDS
+    episodes: list[Episode] = []
+    whole = 0  # episodes of waves that were not cut
+    try:
+        while not episodes or (_lived(episodes) < PROBE_ROWS and time.monotonic() < deadline):
+            wave = _wave(batch, rng, task, facts.max_episode_steps, deadline)
+            episodes += wave
+            whole += ROWS * all(episode.finished for episode in wave)
+    finally:
+        batch.close()
+    counted = episodes[: whole or ROWS]
+    return Walk(
+        _shuffled([e.transitions for e in episodes if e.transitions is not None], rng),
+        float(np.mean([episode.fitness for episode in counted])),
+        _lived(episodes) / max(time.monotonic() - started, 1e-6),
+        _unfinished(counted),
+    )
+
+
+def _wave(
+    batch: EnvBatch, rng: np.random.Generator, task: Task, limit: int | None, deadline: float
+) -> list[Episode]:
+    return run_episodes(
+        batch,
+        lambda _state: random_actions(batch, rng),
+        [int(number) for number in rng.integers(0, 2**31, ROWS)],
+        task.fitness,
+        keep=range(ROWS),
+        limit=limit,
+        deadline=deadline,
+    )
+
+
+def random_actions(batch: EnvBatch, rng: np.random.Generator) -> Actions:
+    """Draw an action per row, uniform over indices or between the bounds."""
+    space = read_action_space(batch.action)
+    if space.discrete:
+        return rng.integers(0, space.size, batch.rows)
+    uniform = rng.random((batch.rows, space.size), np.float32)
+    return uniform * (space.high - space.low) + space.low
+
+
+def quantiles(block: Floats, layout: Layout) -> dict[str, list[float]]:
+    """Return (1 %, 50 %, 99 %) of every field over rows [N, size]."""
+    values = layout.values(block, layout.names("metric"))
+    return {
+        name: [float(q) for q in np.quantile(value, (0.01, 0.5, 0.99))]
+        for name, value in values.items()
+    }
+
+
+def out_of_range(block: Floats, layout: Layout) -> list[str]:
+    """Say which fields were seen outside the range that the task promises."""
+    found = []
+    for name, value in layout.values(block, layout.names("metric")).items():
+        field = next(c.field for c in layout.columns if c.field.name == name)
+        low, high = float(value.min()), float(value.max())
+        slack = TOLERANCE * max(1.0, abs(field.low or 0.0), abs(field.high or 0.0))
+        under = field.low is not None and low < field.low - slack
+        over = field.high is not None and high > field.high + slack
+        if under or over:
+            found.append(
+                f"field {name!r}: expected values from {field.low} to {field.high}, "
+                f"but found {low:.4g} to {high:.4g} with random actions"
+            )
+    return found
+
+
+def _shuffled(parts: list[Transitions], rng: np.random.Generator) -> Transitions:
+    """Mix the rows, so that the first 4,096 are spread over episodes and times."""
+    everything = joined(parts)
+    chosen: npt.NDArray[np.int64] = rng.permutation(len(everything))[:KEPT_ROWS]
+    return everything.take(chosen)
+
+
+def _lived(episodes: Sequence[Episode]) -> int:
+    return sum(episode.length for episode in episodes)
+
+
+def _unfinished(episodes: Sequence[Episode]) -> tuple[str, ...]:
+    cut = sum(not episode.finished for episode in episodes)
+    if not cut:
+        return ()
+    return (
+        f"{cut} of {len(episodes)} random episodes did not end within {PROBE_SECONDS:g} s; "
+        "the random policy's fitness is that of their beginnings",
+    )

@@ -1,0 +1,208 @@
+"""The pipe between a worker and its training child: an order in, news out.
+
+Both ends use this page, so it imports neither torch nor an environment.  The worker reads news with
+`core.training.news`, which believes nothing that it has not checked.
+
+    order          → what to train, once
+    progress       ← one to five times a second
+    snapshot       ← weights of the living members, when a requested step count is reached
+    member_failed  ← a member that cannot go on, and why
+    member_done    ← a living member's curve and checkpoint, at the end
+    done           ← the last word; or
+    broken         ← the last word, if the environment or a checkpoint is at fault and not a program
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from core.ports import PackOrder
+from core.records import Curve, Json, Mode, Program, Task
+from core.sandbox.codec import BadFrame, Frame
+from core.training.wire import program_from_json, program_to_json, task_from_json, task_to_json
+
+Message: TypeAlias = tuple[dict[str, Any], dict[str, bytes]]  # header and blobs of a frame
+
+MOST_REASON_LETTERS = 1200
+LAST_WORDS = frozenset({"done", "broken"})  # kinds of frames after which nothing follows
+
+
+# --- worker to child ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class TrainOrder:
+    """What a training child is to do.
+
+    Attributes:
+        task:        with its fields.
+        settings:    of the learner, by name: the task's own, then the job's.
+        envs:        environments per member.
+        mode, weight: how the designed reward is composed with the native one.
+        members:     (arm key, seed), in the order in which the news number them.
+        programs:    arm key -> program; None trains on the native reward.
+        start_steps, stop_steps: environment steps per member at which the rung begins and ends.
+        total_steps: the last rung's last step.
+        checkpoint_at: step counts at which weights are wanted.
+        resume:      place of a member -> checkpoint to go on from.
+    """
+
+    task: Task
+    settings: Json
+    envs: int
+    mode: Mode
+    weight: float
+    members: tuple[tuple[str, int], ...]
+    programs: Mapping[str, Program | None]
+    start_steps: int
+    stop_steps: int
+    total_steps: int
+    checkpoint_at: tuple[int, ...]
+    resume: Mapping[int, bytes] = field(default_factory=dict)
+
+
+def train_order(order: PackOrder, resume: Mapping[tuple[str, int], bytes]) -> TrainOrder:
+    """Say what a pack's order means for the child.
+
+    Args:
+        order:  the pack.
+        resume: (arm key, seed) -> the checkpoint's bytes; empty at rung 0.
+    """
+    length = order.stop_steps - order.start_steps
+    count = max(1, order.checkpoints)
+    return TrainOrder(
+        task=order.task,
+        settings=dict(order.training.settings),
+        envs=order.training.envs,
+        mode=order.mode,
+        weight=order.weight,
+        members=order.members,
+        programs={key: arm.program for key, arm in order.arms.items()},
+        start_steps=order.start_steps,
+        stop_steps=order.stop_steps,
+        total_steps=max(order.training.steps, order.stop_steps),
+        checkpoint_at=tuple(order.start_steps + length * (i + 1) // count for i in range(count)),
+        resume={place: resume[m] for place, m in enumerate(order.members) if m in resume},
+    )
+
+
+def order_message(order: TrainOrder) -> Message:
+    """Return the order as a frame's header and blobs."""
+    header = {
+        "kind": "order",
+        "task": task_to_json(order.task),
+        "settings": dict(order.settings),
+        "envs": order.envs,
+        "mode": order.mode,
+        "weight": order.weight,
+        "members": [list(member) for member in order.members],
+        "programs": {key: program_to_json(p) for key, p in order.programs.items()},
+        "start_steps": order.start_steps,
+        "stop_steps": order.stop_steps,
+        "total_steps": order.total_steps,
+        "checkpoint_at": list(order.checkpoint_at),
+    }
+    return header, {str(place): content for place, content in order.resume.items()}
+
+
+def read_order(frame: Frame) -> TrainOrder:
+    """Return the order that `order_message` wrote; the child trusts its worker.
+
+    Raises:
+        BadFrame: it is no order.
+    """
+    header = frame.header
+    if header.get("kind") != "order":
+        raise BadFrame(repr(header.get("kind")), expected="an order")
+    return TrainOrder(
+        task=task_from_json(header["task"]),
+        settings=header["settings"],
+        envs=header["envs"],
+        mode=header["mode"],
+        weight=header["weight"],
+        members=tuple((arm, seed) for arm, seed in header["members"]),
+        programs={key: program_from_json(data) for key, data in header["programs"].items()},
+        start_steps=header["start_steps"],
+        stop_steps=header["stop_steps"],
+        total_steps=header["total_steps"],
+        checkpoint_at=tuple(header["checkpoint_at"]),
+        resume={int(place): content for place, content in frame.blobs.items()},
+    )
+
+
+# --- child to worker ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Advanced:
+    """Environment steps of all members together so far, and their speed."""
+
+    done: int
+    steps_per_second: float
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Weights by member's place, at a step count per member."""
+
+    steps: int
+    weights: Mapping[int, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class MemberFailed:
+    """A member that cannot go on."""
+
+    member: int
+    steps: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class MemberDone:
+    """What a living member ends with."""
+
+    member: int
+    env_steps: int
+    curve: Curve
+    checkpoint: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The last word of a child that carried its order out; seconds of wall-clock training."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """The last word of a child that could not: `error` is a class of `core.errors`."""
+
+    error: str
+    reason: str
+
+
+News: TypeAlias = Advanced | Snapshot | MemberFailed | MemberDone | Done | Broken
+
+
+def news_message(news: News) -> Message:
+    """Return news as a frame's header and blobs."""
+    match news:
+        case Advanced(done, speed):
+            return {"kind": "progress", "done": done, "steps_per_second": speed}, {}
+        case Snapshot(steps, weights):
+            return {"kind": "snapshot", "steps": steps}, {str(m): w for m, w in weights.items()}
+        case MemberFailed(member, steps, reason):
+            said = {"member": member, "steps": steps, "reason": reason[:MOST_REASON_LETTERS]}
+            return {"kind": "member_failed", **said}, {}
+        case MemberDone(member, env_steps, curve, checkpoint):
+            said = {"member": member, "env_steps": env_steps, "steps": list(curve.steps)}
+            series = {name: list(values) for name, values in curve.series.items()}
+            return {"kind": "member_done", **said, "series": series}, {"checkpoint": checkpoint}
+        case Done(seconds):
+            return {"kind": "done", "seconds": seconds}, {}
+        case Broken(error, reason):
+            return {"kind": "broken", "error": error, "reason": reason[:MOST_REASON_LETTERS]}, {}

@@ -1,0 +1,171 @@
+"""Collecting experience: every member acts in its own rows of one batch of environments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from core.envs import EnvBatch
+from core.fields import Floats
+from core.training.action_space import ActionSpace
+from core.training.normalise import normalised
+from core.training.ppo import Stack, policy_of
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """What T steps of P members in N environments each gave; all arrays [T, P, N, ...].
+
+    Attributes:
+        raw:        observations and features, I columns.
+        inputs:     the same as the policies saw them, normalised.
+        actions:    int64 choices, or float32 actions before clipping, in half action ranges.
+        received:   the actions as the environment received them.
+        states:     state blocks, following: blocks of the states reached, before any reset.
+        native:     the environment's own reward.
+        terminated, truncated: how episodes ended.
+    """
+
+    raw: Floats
+    inputs: Floats
+    actions: npt.NDArray[Any]
+    received: npt.NDArray[Any]
+    states: Floats
+    following: Floats
+    native: Floats
+    terminated: npt.NDArray[np.bool_]
+    truncated: npt.NDArray[np.bool_]
+
+    @property
+    def ended(self) -> npt.NDArray[np.bool_]:
+        """Return where episodes ended, for whatever reason."""
+        return self.terminated | self.truncated
+
+
+def middle(space: ActionSpace) -> Floats:
+    """Return the middle of the bounds, [A]: what a continuous policy calls 0."""
+    return np.asarray((space.low + space.high) / 2, np.float32)
+
+
+def half_range(space: ActionSpace) -> Floats:
+    """Return half the distance between the bounds, [A]: what a continuous policy calls 1."""
+    return np.asarray((space.high - space.low) / 2, np.float32)
+
+
+def draw_noise(space: ActionSpace, rng: np.random.Generator, steps: int, envs: int) -> Floats:
+    """Draw one member's exploration noise [T, N, A]: Gumbel for choices, else Gaussian."""
+    shape = (steps, envs, space.size)
+    if not space.discrete:
+        return rng.standard_normal(shape, np.float32)
+    exponential = rng.standard_exponential(shape, np.float32)
+    return np.negative(np.log(np.maximum(exponential, np.finfo(np.float32).tiny)))
+
+
+def received(space: ActionSpace, action: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return what the environment receives: inside the bounds, in its own units."""
+    if space.discrete:
+        return action
+    inside = np.nan_to_num(np.clip(action, -1.0, 1.0))
+    return np.asarray(middle(space) + half_range(space) * inside, np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class Gaze:
+    """What policies see of states: observation and features, normalised with frozen statistics."""
+
+    observation_size: int
+    features: Callable[[Floats], Floats]
+    mean: Floats  # [P, 1, I]
+    scale: Floats  # [P, 1, I]
+
+    def raw(self, states: Floats) -> Floats:
+        """Return observation and features [P, B, I] of states [P, B, ≥ state_size]."""
+        observed = states[..., : self.observation_size]
+        features = self.features(states)
+        return np.concatenate([observed, features], -1) if features.shape[-1] else observed
+
+    def inputs(self, raw: Floats) -> Floats:
+        """Return what the policies see."""
+        return normalised(raw, self.mean, self.scale)
+
+
+def collect(
+    batch: EnvBatch,
+    state: Floats,
+    stack: Stack,
+    gaze: Gaze,
+    space: ActionSpace,
+    noise: Floats,
+    tick: Callable[[int], None],
+) -> tuple[Rollout, Floats]:
+    """Let the policies act for T steps.
+
+    Args:
+        batch: P·N rows, member-major.
+        state: [P·N, S] the present state block.
+        stack: the policies.
+        gaze:  what they see.
+        space: how their outputs become actions.
+        noise: [T, P, N, A] exploration noise.
+        tick:  told after every step how many steps of each member there have been.
+
+    Returns:
+        the rollout, and the state block to go on from.
+    """
+    steps, members, envs, _ = noise.shape
+    rows = members * envs
+    kept = _room(noise, gaze, space, batch.layout.state_size, batch.layout.size)
+    std = _deviation(stack)
+    for t in range(steps):
+        kept.states[t] = blocks = state.reshape(members, envs, -1)
+        kept.raw[t] = raw = gaze.raw(blocks)
+        kept.inputs[t] = inputs = gaze.inputs(raw)
+        kept.actions[t] = action = _act(stack, inputs, noise[t], std)
+        kept.received[t] = given = received(space, action)
+        step = batch.step(given.reshape(rows, *given.shape[2:]))
+        kept.following[t] = step.next_block.reshape(members, envs, -1)
+        kept.native[t] = step.native.reshape(members, envs)
+        kept.terminated[t] = step.terminated.reshape(members, envs)
+        kept.truncated[t] = step.truncated.reshape(members, envs)
+        state = step.state
+        tick((t + 1) * envs)
+    return kept, state
+
+
+def _room(noise: Floats, gaze: Gaze, space: ActionSpace, state_size: int, size: int) -> Rollout:
+    """Make room for a rollout."""
+    shape = noise.shape[:3]
+    action = noise.shape if not space.discrete else shape
+    kind = np.int64 if space.discrete else np.float32
+    return Rollout(
+        raw=np.empty((*shape, gaze.mean.shape[-1]), np.float32),
+        inputs=np.empty((*shape, gaze.mean.shape[-1]), np.float32),
+        actions=np.empty(action, kind),
+        received=np.empty(action, kind),
+        states=np.empty((*shape, state_size), np.float32),
+        following=np.empty((*shape, size), np.float32),
+        native=np.empty(shape, np.float32),
+        terminated=np.empty(shape, np.bool_),
+        truncated=np.empty(shape, np.bool_),
+    )
+
+
+def _act(stack: Stack, inputs: Floats, noise: Floats, std: Floats | None) -> npt.NDArray[Any]:
+    output: Floats = policy_of(stack, torch.from_numpy(inputs)).numpy()
+    if std is None:
+        return np.asarray(
+            np.argmax(output + noise, axis=-1)
+        )  # the Gumbel trick: a draw from the softmax
+    return output + std * noise
+
+
+def _deviation(stack: Stack) -> Floats | None:
+    if not stack.shapes.continuous:
+        return None
+    deviation: Floats = np.exp(stack.params["policy.log_std"].numpy())[:, None]
+    return deviation

@@ -1,0 +1,179 @@
+"""The scorer: a jailed, trusted process that owns environment, held-out seeds and fitness.
+
+It loads no generated code.  Actions come from the actor as fixed-size frames of float32, in lock
+step; a frame that is late, short, not finite or out of range fails the arm that is measured.
+"""
+
+from __future__ import annotations
+
+import math
+import socket
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from core.envs import make_batch
+from core.envs.batch import Actions, EnvBatch
+from core.errors import EnvironmentUnusable, SandboxFailed, ScoringFailed
+from core.fields import Floats
+from core.records import Fitness
+from core.sandbox.frames import Channel, FloatLink
+from core.training.action_space import ActionSpace, read_action_space
+from core.training.episodes import Episode, run_episodes
+from core.training.numpy_policy import read_weights
+from core.training.transitions import Recording, joined, save_recording
+from core.training.waves import FRAME_SECONDS, waves
+from core.training.wire import task_from_json
+
+MOST_RECORDED_ROWS = 12_000
+MOST_RECORDED_EPISODES = 24
+BOUND_SLACK = 1e-4
+
+
+def score(channel: Channel, links: Sequence[socket.socket]) -> None:
+    """Measure all policies of one arm: an order with their weights in, their episodes out."""
+    frame = channel.receive()
+    try:
+        measurement = _prepare(frame.header, frame.blobs, FloatLink(links[0]))
+        channel.send({"kind": "ready"})
+        results = measurement.run(
+            lambda done, total: channel.send({"kind": "progress", "done": done, "total": total})
+        )
+    except (ScoringFailed, EnvironmentUnusable, SandboxFailed) as error:
+        channel.send({"kind": "failed", "reason": str(error)})
+        return
+    recording = record(results, frame.header["record"])
+    blobs = {} if recording is None else {"recording": save_recording(recording)}
+    channel.send({"kind": "scores", "policies": [_numbers(one) for one in results]}, blobs)
+
+
+def _prepare(
+    order: Mapping[str, Any], weights: Mapping[str, bytes], link: FloatLink
+) -> Measurement:
+    task = task_from_json(order["task"])
+    count, seeds = int(order["policies"]), [int(seed) for seed in order["seeds"]]
+    batch = make_batch(task, len(waves(count, len(seeds))[0]) * len(seeds), autoreset=False)
+    space = read_action_space(batch.action)
+    for policy in range(count):
+        read_weights(weights[f"weights.{policy}"], batch.layout.observation_size, space)
+    recorded, limit = set(order["record"]), order["max_episode_steps"]
+    return Measurement(batch, space, link, task.fitness, count, seeds, recorded, limit)
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """P policies times E held-out seeds, measured wave after wave on the same environments."""
+
+    batch: EnvBatch
+    space: ActionSpace
+    link: FloatLink
+    fitness: Fitness
+    policies: int
+    seeds: Sequence[int]
+    record: set[int]
+    limit: int | None
+
+    def run(self, report: Callable[[int, int], None]) -> list[list[Episode]]:
+        """Return the episodes of every policy.
+
+        Raises:
+            ScoringFailed: the actor broke, or a fitness is not finite.
+        """
+        results: dict[int, list[Episode]] = {}
+        plan = waves(self.policies, len(self.seeds))
+        for number, wave in enumerate(plan):
+            report(number, len(plan))
+            episodes = self._wave(number, wave)
+            for place, policy in enumerate(wave):
+                own = episodes[place * len(self.seeds) : (place + 1) * len(self.seeds)]
+                results.setdefault(policy, own)
+        self.link.close()
+        return [results[policy] for policy in range(self.policies)]
+
+    def _wave(self, number: int, wave: tuple[int, ...]) -> list[Episode]:
+        each = len(self.seeds)
+        keep = [
+            place * each + index
+            for place, policy in enumerate(wave)
+            if policy in self.record and policy not in wave[:place]
+            for index in range(math.ceil(MOST_RECORDED_EPISODES / len(self.record)))
+            if index < each
+        ]
+        episodes = run_episodes(
+            self.batch,
+            lambda state: self._ask(number, state),
+            list(self.seeds) * len(wave),
+            self.fitness,
+            keep=keep,
+            limit=self.limit,
+        )
+        if not all(math.isfinite(e.fitness) and math.isfinite(e.native) for e in episodes):
+            raise ScoringFailed("a fitness that is not finite", expected="finite numbers")
+        return episodes
+
+    def _ask(self, wave: int, state: Floats) -> Actions:
+        """Send the observations of all rows to the actor and return its checked actions."""
+        observed = np.ascontiguousarray(state[:, : self.batch.layout.observation_size], np.float32)
+        deadline = time.monotonic() + FRAME_SECONDS
+        try:
+            self.link.send(np.array([wave], np.float32).tobytes() + observed.tobytes(), deadline)
+            answer = self.link.receive_exactly(4 * len(state) * self.space.columns, deadline)
+        except SandboxFailed as error:
+            raise ScoringFailed(f"the actor did not answer: {error}", where="actor") from error
+        frame = np.frombuffer(answer, np.float32).reshape(len(state), self.space.columns)
+        return read_actions(frame, self.space)
+
+
+def read_actions(frame: Floats, space: ActionSpace) -> Actions:
+    """Turn an actor's frame [rows, 1 or A] into actions.
+
+    Raises:
+        ScoringFailed: a number is not finite, not an index, or outside the bounds.
+    """
+    if not np.isfinite(frame).all():
+        raise ScoringFailed("an action that is not finite", expected="finite", where="actor")
+    if space.discrete:
+        index = np.clip(frame[:, 0], -1, space.size).astype(np.int64)
+        if (index != frame[:, 0]).any() or (index < 0).any() or (index >= space.size).any():
+            raise ScoringFailed(
+                "no index", expected=f"indices from 0 to {space.size - 1}", where="actor"
+            )
+        return index
+    slack = BOUND_SLACK * (1 + np.abs(frame))
+    if (frame < space.low - slack).any() or (frame > space.high + slack).any():
+        raise ScoringFailed("an action outside", expected="actions in their bounds", where="actor")
+    return np.clip(frame, space.low, space.high)
+
+
+def record(results: Sequence[Sequence[Episode]], policies: Sequence[int]) -> Recording | None:
+    """Choose whole episodes of the named policies, in turn, up to MOST_RECORDED_ROWS rows."""
+    chosen: list[Episode] = []
+    rows = 0
+    for turn in zip(*(results[policy] for policy in policies), strict=True):
+        for episode in turn:
+            if episode.transitions is None or (
+                chosen and rows + episode.length > MOST_RECORDED_ROWS
+            ):
+                continue
+            chosen.append(episode)
+            rows += episode.length
+    parts = [e.transitions for e in chosen if e.transitions is not None]
+    if not parts:
+        return None
+    return Recording(
+        joined(parts),
+        np.repeat(np.arange(len(parts)), [len(part) for part in parts]),
+        np.array([episode.fitness for episode in chosen], np.float64),
+    )
+
+
+def _numbers(episodes: Sequence[Episode]) -> dict[str, list[float]]:
+    return {
+        "fitness": [episode.fitness for episode in episodes],
+        "native": [episode.native for episode in episodes],
+        "length": [float(episode.length) for episode in episodes],
+        "terminated": [float(episode.terminated) for episode in episodes],
+    }

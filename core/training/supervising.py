@@ -1,0 +1,127 @@
+"""The parent's side of a training: one child per pack, watched until its last word."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+from core.ports import Artifacts, PackOrder, Watch
+from core.records import Json
+from core.sandbox import (
+    GIB,
+    BadFrame,
+    ChildFailed,
+    ChildMisbehaved,
+    Frame,
+    Limits,
+    Sandbox,
+)
+from core.training.attending import next_frame
+from core.training.blame import clean
+from core.training.minutes import Member, Minutes, Trained
+from core.training.news import read_news
+from core.training.protocol import order_message, train_order
+from core.training.settings import PPOSettings
+
+ENTRY = "core.training.train_child:train"
+TAIL_LETTERS = 400
+
+
+@dataclass(frozen=True, slots=True)
+class Supervision:
+    """How long and how much a training may take.
+
+    wall_seconds     for start and end, whatever the number of steps
+    silence_seconds  between two pieces of news, beyond the time of one rollout
+    patience         how many times the time of pure stepping is granted for everything
+    memory_bytes     private memory of the child
+    """
+
+    wall_seconds: float = 120.0
+    silence_seconds: float = 60.0
+    patience: float = 20.0
+    memory_bytes: int = 4 * GIB
+
+    def limits(self, order: PackOrder) -> Limits:
+        """Return the limits of the child that carries out an order."""
+        steps = (order.stop_steps - order.start_steps) * len(order.members)
+        seconds = self.wall_seconds + self._granted(order, steps)
+        return Limits(
+            wall_seconds=seconds, cpu_seconds=math.ceil(seconds), memory_bytes=self.memory_bytes
+        )
+
+    def silence(self, order: PackOrder, settings: Json) -> float:
+        """Return for how many seconds a training may say nothing; it speaks after each rollout."""
+        length = settings.get("rollout")
+        rollout = length if isinstance(length, int) else PPOSettings().rollout
+        steps = rollout * order.training.envs * len(order.members)
+        return self.silence_seconds + self._granted(order, steps)
+
+    def _granted(self, order: PackOrder, steps: int) -> float:
+        return self.patience * steps / max(order.preflight.steps_per_second, 1.0)
+
+
+def train_pack(
+    sandbox: Sandbox,
+    artifacts: Artifacts,
+    order: PackOrder,
+    supervision: Supervision,
+    watch: Watch,
+) -> dict[Member, Trained]:
+    """Train all members of an order and return what became of each.
+
+    If the child dies or gives up, every arm is trained once more in a child of its own, so that a
+    program that takes its process down loses its own runs only.
+
+    Raises:
+        SandboxFailed: the sandbox itself is broken.
+        StepInterrupted, ClaimLost: `watch` said so; the child is dead then.
+    """
+    try:
+        return _train(sandbox, artifacts, order, supervision, watch)
+    except ChildFailed as error:
+        arms = list(dict.fromkeys(arm for arm, _ in order.members))
+        if len(arms) == 1:
+            return {member: Trained(failure=_reason(error)) for member in order.members}
+    alone: dict[Member, Trained] = {}
+    for arm in arms:
+        alone |= train_pack(sandbox, artifacts, _only(order, arm), supervision, watch)
+    return alone
+
+
+def _train(
+    sandbox: Sandbox,
+    artifacts: Artifacts,
+    order: PackOrder,
+    supervision: Supervision,
+    watch: Watch,
+) -> dict[Member, Trained]:
+    checkpoints = {m: artifacts.get(sha) for m, sha in order.resume.items() if m in order.members}
+    orders = train_order(order, checkpoints)
+    silence = supervision.silence(order, orders.settings)
+    header, blobs = order_message(orders)
+    minutes = Minutes(order, [Trained() for _ in order.members])
+    with sandbox.spawn(ENTRY, supervision.limits(order)) as child:
+        child.send(header, blobs)
+        while not minutes.closed:
+            _take_down(next_frame(child, watch, minutes.progress(), silence), minutes)
+    if minutes.broken is not None:
+        raise ChildFailed(minutes.broken)
+    return dict(zip(order.members, minutes.trained, strict=True))
+
+
+def _take_down(frame: Frame, minutes: Minutes) -> None:
+    try:
+        minutes.take(read_news(frame, len(minutes.trained)))
+    except BadFrame as error:
+        raise ChildMisbehaved(f"it sent bad news ({error})") from error
+
+
+def _only(order: PackOrder, arm: str) -> PackOrder:
+    members = tuple(member for member in order.members if member[0] == arm)
+    return replace(order, members=members, arms={arm: order.arms[arm]})
+
+
+def _reason(error: ChildFailed) -> str:
+    tail = "" if error.exit is None else error.exit.stderr_tail.strip()[-TAIL_LETTERS:]
+    return clean(f"The training ended early: {error.found}. {tail}".strip(), 1200)

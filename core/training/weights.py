@@ -1,0 +1,164 @@
+"""A member as bytes: the weights that leave for scoring, and the checkpoint to go on from.
+
+Both are safetensors.  A member's own inputs are I = D + F; the pack may have padded them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+from torch import Tensor
+
+from core.errors import TrainingFailed
+from core.training.action_space import ActionSpace
+from core.training.networks import Shapes, views
+from core.training.normalise import ReturnScaler, RunningMoments
+from core.training.ppo import Stack
+from core.training.rollout import half_range, middle
+
+_FIRST_WEIGHTS = ("policy.0.weight", "value.0.weight")
+
+
+@dataclass(frozen=True, slots=True)
+class Progressed:
+    """How far a member has come: environment steps and rollouts."""
+
+    steps: int
+    rollouts: int
+
+
+def export_weights(
+    stack: Stack, member: int, inputs: int, space: ActionSpace, moments: RunningMoments | None
+) -> bytes:
+    """Return what is needed to act: policy and observation statistics.
+
+    The output layer is brought to the environment's own units, so that a continuous policy's mean
+    is the action itself.
+    """
+    tensors = {
+        name: value
+        for name, value in _member_arrays(stack.flat, stack.shapes, member, inputs).items()
+        if name.startswith("policy.")
+    }
+    if not space.discrete:
+        half = half_range(space)
+        tensors["policy.out.weight"] = tensors["policy.out.weight"] * half[:, None]
+        tensors["policy.out.bias"] = tensors["policy.out.bias"] * half + middle(space)
+        tensors["policy.log_std"] = tensors["policy.log_std"] + np.log(half)
+    mean, scale = np.zeros(inputs), np.ones(inputs)
+    if moments is not None:
+        mean, scale = moments.mean[member, :inputs], moments.scale()[member, :inputs]
+    tensors["normaliser.mean"] = mean.astype(np.float32)
+    tensors["normaliser.scale"] = scale.astype(np.float32)
+    return save({name: np.ascontiguousarray(value) for name, value in tensors.items()})
+
+
+def export_checkpoint(
+    stack: Stack,
+    member: int,
+    inputs: int,
+    observed: RunningMoments,
+    returns: ReturnScaler,
+    progressed: Progressed,
+) -> bytes:
+    """Return everything that the next rung needs; environments and their streams restart."""
+    tensors: dict[str, npt.NDArray[np.generic]] = {}
+    for prefix, flat in _tensors(stack).items():
+        for name, value in _member_arrays(flat, stack.shapes, member, inputs).items():
+            tensors[f"{prefix}.{name}"] = np.ascontiguousarray(value)
+    for prefix, moments in (("observed", observed), ("returns", returns.moments)):
+        width = inputs if prefix == "observed" else 1
+        tensors[f"{prefix}.mean"] = moments.mean[member, :width].copy()
+        tensors[f"{prefix}.variance"] = moments.variance[member, :width].copy()
+        tensors[f"{prefix}.count"] = moments.count[member].copy()
+    tensors["updates"] = stack.updates[member].numpy().copy()
+    tensors["progressed"] = np.array([progressed.steps, progressed.rollouts], np.int64)
+    return save(tensors)
+
+
+def import_checkpoint(
+    content: bytes,
+    stack: Stack,
+    member: int,
+    inputs: int,
+    observed: RunningMoments,
+    returns: ReturnScaler,
+) -> None:
+    """Put a checkpoint into a member's place.
+
+    Raises:
+        TrainingFailed: it is not a checkpoint, or one of another network.
+    """
+    try:
+        tensors = load(content)
+        for prefix, flat in _tensors(stack).items():
+            for name, view in _member_arrays(flat, stack.shapes, member, inputs).items():
+                view[...] = _same_shape(tensors[f"{prefix}.{name}"], view.shape, name)
+        for prefix, moments in (("observed", observed), ("returns", returns.moments)):
+            width = inputs if prefix == "observed" else 1
+            moments.mean[member, :width] = tensors[f"{prefix}.mean"]
+            moments.variance[member, :width] = tensors[f"{prefix}.variance"]
+            moments.count[member] = tensors[f"{prefix}.count"]
+        stack.updates[member] = float(tensors["updates"][0])
+    except (SafetensorError, KeyError, ValueError, IndexError) as error:
+        raise _not_a_checkpoint(error) from error
+
+
+def peek(content: bytes | None) -> Progressed:
+    """Say how far a checkpoint had come; None is the beginning.
+
+    Raises:
+        TrainingFailed: it is not a checkpoint.
+    """
+    if content is None:
+        return Progressed(0, 0)
+    try:
+        steps, rollouts = (int(value) for value in load(content)["progressed"])
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise _not_a_checkpoint(error) from error
+    return Progressed(steps, rollouts)
+
+
+def _not_a_checkpoint(error: Exception) -> TrainingFailed:
+    return TrainingFailed(
+        f"{type(error).__name__}: {error}",
+        expected="a checkpoint of the same network",
+        where="resuming a run",
+    )
+
+
+def _tensors(stack: Stack) -> dict[str, Tensor]:
+    return {"parameter": stack.flat, "first": stack.first, "second": stack.second}
+
+
+def _member_arrays(
+    flat: Tensor, shapes: Shapes, member: int, inputs: int
+) -> dict[str, npt.NDArray[np.float32]]:
+    """Return views of a member's named arrays, first layers cut to its own inputs."""
+    arrays = {name: view[member].numpy() for name, view in views(flat, shapes).items()}
+    return {
+        name: value[:, :inputs] if name in _FIRST_WEIGHTS else value
+        for name, value in arrays.items()
+    }
+
+
+def put_parameters(
+    stack: Stack, member: int, inputs: int, values: dict[str, npt.NDArray[np.float32]]
+) -> None:
+    """Write a member's parameters; what pads its inputs stays zero."""
+    with torch.no_grad():
+        for name, view in _member_arrays(stack.flat, stack.shapes, member, inputs).items():
+            view[...] = values[name]
+
+
+def _same_shape(
+    value: npt.NDArray[np.float32], shape: tuple[int, ...], name: str
+) -> npt.NDArray[np.float32]:
+    if value.shape != shape:
+        raise ValueError(f"{name} has shape {value.shape} instead of {shape}")
+    return value

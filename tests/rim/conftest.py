@@ -1,0 +1,83 @@
+"""Stores on both databases: a test that takes `store` or `database_url` runs once on each."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from sqlalchemy import Engine
+
+import migrations
+from core.storage import Store, open_store
+from core.storage.engine import open_engine
+from tests.databases import (
+    ENGINES,
+    empty,
+    fresh_database,
+    postgres_server,
+    quick_folder,
+    sqlite_template,
+)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """The URL of a PostgreSQL server, one per test process."""
+    with postgres_server() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def migrated_postgres(postgres: str) -> Iterator[str]:
+    with fresh_database(postgres) as url:
+        migrations.upgrade(url)
+        yield url
+
+
+@pytest.fixture(scope="session")
+def migrated_sqlite() -> Iterator[Path]:
+    """A migrated SQLite file; tests work on copies of it beside it."""
+    with quick_folder() as folder:
+        yield sqlite_template(folder)
+
+
+@pytest.fixture(params=ENGINES)
+def database_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The URL of a migrated database without rows."""
+    if request.param == "postgresql":
+        url: str = request.getfixturevalue("migrated_postgres")
+        empty(url)
+        yield url
+        return
+    template: Path = request.getfixturevalue("migrated_sqlite")
+    with TemporaryDirectory(dir=template.parent) as folder:
+        path = shutil.copy(template, Path(folder) / "rewardsmith.db")
+        yield f"sqlite:///{path}"
+
+
+@pytest.fixture
+def store(database_url: str) -> Iterator[Store]:
+    store = open_store(database_url)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[Engine]:
+    """Connections of their own to the database of `store`, to look behind it."""
+    engine = open_engine(database_url)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture(params=ENGINES)
+def unmigrated_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of a database that has nothing in it yet."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'new' / 'rewardsmith.db'}"
+        return
+    with fresh_database(request.getfixturevalue("postgres")) as url:
+        yield url

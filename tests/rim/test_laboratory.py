@@ -1,0 +1,372 @@
+"""The laboratory end to end: preflight, check, training, measurement and examination for real."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load
+
+import core.training.laboratory
+from core.errors import EnvironmentUnusable, InvalidFitness, StepInterrupted
+from core.ports import Arm, Progress
+from core.records import NATIVE, Field, Fitness, Task, Training
+from core.sandbox import Sandbox
+from core.training.laboratory import PRELOAD, PRELOAD_DESIGN, Laboratory
+from core.training.measuring import measure
+from core.training.supervising import Supervision
+from core.training.transitions import load_transitions
+from tests.rim.laboratory_parts import (
+    CART_POLE,
+    ESCAPE,
+    PENDULUM,
+    MemoryArtifacts,
+    an_order,
+    program,
+    rewarding,
+)
+
+
+def ignore(progress):
+    pass
+
+
+@pytest.fixture(scope="module")
+def laboratory():
+    box = Sandbox(PRELOAD)
+    yield Laboratory(box, MemoryArtifacts())
+    box.close()
+
+
+@pytest.fixture(scope="module")
+def cart_pole(laboratory):
+    return laboratory.preflight(CART_POLE, 0, ignore)
+
+
+# --- preflight ------------------------------------------------------------------------------------
+
+
+def test_preflight_says_what_the_environment_is_like(laboratory, cart_pole):
+    assert cart_pole.observation_size == 4
+    assert cart_pole.action == {"kind": "discrete", "n": 2}
+    assert cart_pole.max_episode_steps == 500
+    assert 15 < cart_pole.random_fitness < 30
+    assert cart_pole.steps_per_second > 100
+    low, middle, high = cart_pole.quantiles["angle"]
+    assert -0.5 < low < middle < high < 0.5
+    assert cart_pole.isolation_level == laboratory.sandbox.isolation.level
+
+
+def test_the_probe_set_is_real_transitions_and_edge_rows(laboratory, cart_pole):
+    probe = load_transitions(laboratory.artifacts.get(cart_pole.probe))
+    assert len(probe) == 4096 + 256
+    assert probe.state.shape == (4352, 4)
+    assert probe.next.shape == (4352, 5)
+    assert set(np.unique(probe.action)) == {0, 1}
+    assert np.isfinite(probe.next).all()
+    assert probe.next[4096:, 0].min() == np.float32(-4.8)
+
+
+def test_the_same_seed_gives_the_same_preflight(laboratory, cart_pole):
+    again = laboratory.preflight(CART_POLE, 0, ignore)
+    assert again.probe == cart_pole.probe
+    assert again.random_fitness == cart_pole.random_fitness
+
+
+def test_an_environment_without_fields_gets_them_from_its_observation(laboratory):
+    found = laboratory.preflight(Task("plain", "Pendulum-v1", ""), 0, ignore)
+    assert [field.name for field in found.fields] == ["obs_0", "obs_1", "obs_2"]
+
+
+def test_a_field_that_leaves_its_documented_range_is_a_warning(laboratory):
+    narrow = replace(CART_POLE, fields=(Field("x", "obs[0]", low=-0.01, high=0.01),))
+    warnings = laboratory.preflight(narrow, 0, ignore).warnings
+    assert "field 'x': expected values from -0.01 to 0.01" in warnings[-1]
+
+
+def test_an_unknown_environment_is_refused_by_name(laboratory):
+    with pytest.raises(EnvironmentUnusable, match="CartPoole"):
+        laboratory.preflight(replace(CART_POLE, environment="CartPoole-v1"), 0, ignore)
+
+
+def test_a_fitness_of_an_unknown_field_is_refused(laboratory):
+    wrong = replace(CART_POLE, fitness=Fitness("success", where="angel > 0"))
+    with pytest.raises(InvalidFitness, match="angel"):
+        laboratory.preflight(wrong, 0, ignore)
+
+
+def test_who_watches_a_preflight_can_stop_it(laboratory):
+    def stop(progress):
+        raise StepInterrupted("cancelled")
+
+    with pytest.raises(StepInterrupted):
+        laboratory.preflight(PENDULUM, 0, stop)
+
+
+# --- the parent -----------------------------------------------------------------------------------
+
+
+def test_the_parent_s_side_imports_neither_torch_nor_environments():
+    seen, waiting = set(), ["core.training.laboratory"]
+    root = Path(core.training.laboratory.__file__).parent.parent.parent
+    while waiting:
+        name = waiting.pop()
+        file = root / (name.replace(".", "/") + ".py")
+        if name in seen or not file.exists():
+            continue
+        seen.add(name)
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                waiting.append(node.module)
+            elif isinstance(node, ast.Import):
+                waiting += [alias.name for alias in node.names]
+        seen |= set(waiting)
+    assert not {n for n in seen if n.split(".")[0] in ("torch", "gymnasium") or "core.envs" in n}
+
+
+# --- training -------------------------------------------------------------------------------------
+
+GOOD = """
+import numpy as np
+
+def features(obs):
+    return {"lean": obs.angle + 0.5 * obs.spin}
+
+def reward(obs, action, next_obs, params):
+    return {
+        "upright": np.cos(next_obs.angle),
+        "centre": -0.1 * np.abs(next_obs.x),
+        "fall": -5.0 * next_obs.terminated,
+    }
+"""
+BREAKS = "return {'a': obs.x / (np.abs(obs.angle) < 0.1)}"  # NaN or infinite where the pole leans
+HANGS = "global n\nn += 1\nwhile n > 1:\n    pass\nreturn {'a': obs.x}"
+ENDS = "global n\nn += 1\nif n > 1:\n    os._exit(0)\nreturn {'a': obs.x}"
+
+
+def order_of(cart_pole, programs, seeds=(0,), **changes):
+    arms = {key: Arm(key, one) for key, one in programs.items()}
+    return an_order(
+        CART_POLE,
+        cart_pole,
+        arms=arms,
+        members=tuple((key, seed) for key in arms for seed in seeds),
+        **{"stop_steps": 1500, "training": Training(steps=1500, envs=4), **changes},
+    )
+
+
+@pytest.fixture(scope="module")
+def result(laboratory, cart_pole):
+    programs = {NATIVE: None, "0.0": program(GOOD)}
+    order = order_of(
+        cart_pole,
+        programs,
+        seeds=(0, 1),
+        stop_steps=12_000,
+        training=Training(steps=12_000, envs=8),
+        checkpoints=3,
+        held_out=(1, 2, 3, 4, 5),
+    )
+    return laboratory.train(order, ignore)
+
+
+@pytest.mark.slow
+def test_training_gives_a_measured_run_for_every_member_in_order(result):
+    assert [(run.arm, run.seed) for run in result.runs] == [
+        (NATIVE, 0),
+        (NATIVE, 1),
+        ("0.0", 0),
+        ("0.0", 1),
+    ]
+    for run in result.runs:
+        assert run.status == "scored"
+        assert len(run.episodes) == 5
+        assert run.fitness == pytest.approx(np.mean(run.episodes))
+        assert [steps for steps, _ in run.checkpoints] == [4_000, 8_000, 12_000]
+        assert run.checkpoints[-1][1] == run.fitness
+        assert run.env_steps >= 12_000
+        assert run.fitness > 60  # the random policy has about 22
+
+
+@pytest.mark.slow
+def test_weights_and_checkpoints_are_stored(laboratory, result):
+    for run in result.runs:
+        assert "policy.out.weight" in load(laboratory.artifacts.get(run.weights))
+        assert laboratory.artifacts.get(run.checkpoint)
+
+
+@pytest.mark.slow
+def test_the_report_describes_components_features_and_episodes(result):
+    report = result.reports["0.0"]
+    assert list(report.components) == ["upright", "centre", "fall"]
+    assert sum(term.share for term in report.components.values()) == pytest.approx(1.0)
+    assert len(report.components["upright"].by_checkpoint) == 3
+    assert list(report.features) == ["lean"]
+    assert 1 <= len(report.episodes["worst"]) <= 12
+    assert {"step", "angle", "action", "reward.upright"} <= set(report.episodes["best"][0])
+    assert "secret" not in report.episodes["best"][0]
+    assert report.episode_length == pytest.approx(
+        np.mean([e for run in result.runs if run.arm == "0.0" for e in run.episodes])
+    )
+
+
+@pytest.mark.slow
+def test_the_evidence_shows_what_each_component_was_on_recorded_transitions(laboratory, result):
+    evidence = load(laboratory.artifacts.get(result.reports["0.0"].transitions))
+    assert len(evidence["state"]) <= 1000
+    np.testing.assert_allclose(
+        evidence["component.upright"], np.cos(evidence["next"][:, 2]), rtol=1e-5
+    )
+
+
+@pytest.mark.slow
+def test_a_member_trained_alone_is_scored_as_in_company(laboratory, cart_pole):
+    together = order_of(cart_pole, {NATIVE: None, "0.0": program(GOOD)})
+    alone = order_of(cart_pole, {"0.0": program(GOOD)})
+    in_company, on_its_own = laboratory.train(together, ignore), laboratory.train(alone, ignore)
+    assert in_company.runs[1].fitness == on_its_own.runs[0].fitness
+
+
+@pytest.mark.slow
+def test_the_next_rung_goes_on_from_the_checkpoint(laboratory, cart_pole):
+    first = laboratory.train(order_of(cart_pole, {NATIVE: None}), ignore).runs[0]
+    order = order_of(
+        cart_pole,
+        {NATIVE: None},
+        rung=1,
+        start_steps=1500,
+        stop_steps=3000,
+        training=Training(steps=3000, envs=4),
+        resume={(NATIVE, 0): first.checkpoint},
+    )
+    second = laboratory.train(order, ignore).runs[0]
+    assert (second.status, second.rung) == ("scored", 1)
+    assert second.curve.steps[0] > 1500
+    assert second.env_steps < 3000
+
+
+@pytest.mark.slow
+def test_a_member_that_breaks_is_a_failed_run_with_the_line_and_the_others_go_on(
+    laboratory, cart_pole
+):
+    order = order_of(cart_pole, {"0.0": rewarding(BREAKS), "0.1": program(GOOD)})
+    broken, sound = laboratory.train(order, ignore).runs
+    assert (broken.status, broken.fitness) == ("failed", None)
+    assert "line 5" in broken.failure
+    assert sound.status == "scored"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("body", "before", "part"),
+    [
+        pytest.param(HANGS, "n = 0", "said nothing for 3 s", id="hangs"),
+        pytest.param(ENDS, "n = 0\n" + ESCAPE, "exit code 0", id="ends the process"),
+    ],
+)
+def test_a_program_that_takes_its_process_down_loses_its_own_runs_only(
+    laboratory, cart_pole, body, before, part
+):
+    quick = replace(laboratory, supervision=Supervision(silence_seconds=3.0, patience=1.0))
+    order = order_of(cart_pole, {"0.0": rewarding(body, before), "0.1": program(GOOD)})
+    fallen, sound = quick.train(order, ignore).runs
+    assert fallen.status == "failed"
+    assert part in fallen.failure
+    assert sound.status == "scored"
+
+
+@pytest.mark.slow
+def test_policies_of_a_program_that_breaks_while_acting_are_failed_runs(laboratory, cart_pole):
+    # In training it is called with many rows, in the actor with one row per episode.
+    late = program(
+        "import numpy as np\n"
+        "def features(obs):\n"
+        "    return {'a': obs.x if len(obs.x) != 3 else obs.x / 0}\n"
+        "def reward(obs, action, next_obs, params):\n    return {'a': obs.x}\n"
+    )
+    order = order_of(cart_pole, {"0.0": late, "0.1": program(GOOD)}, held_out=(1, 2, 3))
+    broken, sound = laboratory.train(order, ignore).runs
+    assert broken.status == "failed"
+    assert "line 3" in broken.failure
+    assert sound.status == "scored"
+
+
+@pytest.mark.slow
+def test_who_watches_a_training_hears_of_it_and_can_stop_it(laboratory, cart_pole):
+    heard = []
+
+    def stop_in_the_middle(progress):
+        heard.append(progress)
+        if progress.done > 0:
+            raise StepInterrupted("cancelled")
+
+    order = order_of(cart_pole, {NATIVE: None}, stop_steps=10_000_000)
+    with pytest.raises(StepInterrupted):
+        laboratory.train(order, stop_in_the_middle)
+    assert heard[-1].phase == "training"
+    assert 0 < heard[-1].done < heard[-1].total
+
+
+@pytest.mark.slow
+def test_what_a_program_adds_to_the_native_reward_is_not_its_fitness(laboratory, cart_pole):
+    huge = rewarding("return {'huge': np.full_like(obs.x, 1e6) + obs.x}")
+    order = order_of(cart_pole, {"0.0": huge}, mode="add", weight=1.0)
+    run = laboratory.train(order, ignore).runs[0]
+    assert all(0 < episode <= 500 for episode in run.episodes)
+
+
+def test_a_worker_that_only_designs_gets_a_sandbox_without_torch_and_gymnasium():
+    imports = "; ".join(f"import {module}" for module in PRELOAD_DESIGN)
+    heavy = "{'torch', 'gymnasium', 'mujoco'} & set(sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys; {imports}; sys.exit(len({heavy}))"], check=False
+    )
+    assert done.returncode == 0
+
+
+FAKES = {
+    "replace json.dumps": "sys.modules['json'].dumps = lambda *a, **k: '{}'",
+    "replace np.mean and np.sum": "np.mean = np.sum = lambda *a, **k: 999.0",
+    "replace the environment's step": (
+        "for module in list(sys.modules.values()):\n"
+        "    for kind in list(vars(module).values()):\n"
+        "        try:\n"
+        "            if 'advance' in vars(kind):\n"
+        "                kind.advance = lambda *a, **k: (a[1], a[1][:, 0] + 999, a[1][:, 0] > 9)\n"
+        "        except Exception:\n"
+        "            pass"
+    ),
+    "print a forged result": 'os.write(1, b\'{"kind": "done", "fitness": 999}\\n\')',
+    "forge a frame": "os.write(3, b'RSF1' + b'\\x40' * 4000)",
+    "a thread in the background": (
+        "def forge():\n"
+        "    while True:\n"
+        "        sys.modules['json'].dumps = lambda *a, **k: '{}'\n"
+        "sys.modules['_thread'].start_new_thread(forge, ())"
+    ),
+    "close every descriptor": "os.closerange(3, 64)",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FAKES)
+def test_a_fake_in_the_training_process_is_scored_honestly_or_fails(laboratory, cart_pole, name):
+    body = "return {'upright': np.cos(next_obs.angle)}"
+    fake = rewarding(body, before=ESCAPE + FAKES[name])
+    order = order_of(cart_pole, {"0.0": fake, "0.1": program(GOOD)})
+    faked, sound = laboratory.train(order, ignore).runs
+    assert sound.status == "scored"
+    if faked.status == "scored":
+        weights = laboratory.artifacts.get(faked.weights)
+        again = measure(
+            laboratory.sandbox, order, None, [weights], (), ignore, Progress("measuring", 0, 1)
+        )
+        assert faked.episodes == again.scores[0].fitness
+    else:
+        assert faked.fitness is None
+        assert faked.failure

@@ -1,0 +1,120 @@
+"""Migrations make the tables of `core/storage/tables.py`, from nothing and more than once."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from alembic import command
+from alembic.script import ScriptDirectory
+from sqlalchemy import inspect, text
+
+import migrations
+from core.errors import ConfigurationError, StorageFailed
+from core.storage import open_store
+from core.storage.engine import open_engine, writing
+from core.storage.tables import HEAD, metadata
+
+
+@pytest.fixture
+def migrated_url(unmigrated_url):
+    migrations.upgrade(unmigrated_url)
+    return unmigrated_url
+
+
+@pytest.fixture
+def engine(migrated_url):
+    engine = open_engine(migrated_url)
+    yield engine
+    engine.dispose()
+
+
+def test_the_migrated_schema_is_that_of_the_tables(migrated_url):
+    command.check(migrations.configuration(migrated_url))
+
+
+def test_constraints_are_those_of_the_tables(engine):
+    found = {name for table in metadata.tables for name in _constraints(inspect(engine), table)}
+    assert found == {str(c.name) for t in metadata.tables.values() for c in t.constraints}
+
+
+def _constraints(inspector, table):
+    yield inspector.get_pk_constraint(table)["name"]
+    for kind in ("foreign_keys", "unique_constraints", "check_constraints"):
+        yield from (found["name"] for found in getattr(inspector, f"get_{kind}")(table))
+
+
+def test_upgrading_again_changes_nothing(migrated_url):
+    migrations.upgrade(migrated_url)
+    command.check(migrations.configuration(migrated_url))
+
+
+@pytest.mark.slow
+def test_several_processes_may_upgrade_at_once(unmigrated_url):
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(_upgrade_in_a_process, [unmigrated_url] * 2))
+    command.check(migrations.configuration(unmigrated_url))
+
+
+def _upgrade_in_a_process(url):
+    code = "import sys, migrations; migrations.upgrade(sys.argv[1])"
+    subprocess.run([sys.executable, "-c", code, url], check=True)
+
+
+def test_the_store_knows_the_newest_revision(migrated_url):
+    scripts = ScriptDirectory.from_config(migrations.configuration(migrated_url))
+    assert scripts.get_current_head() == HEAD
+
+
+def test_an_upgraded_database_passes_the_check(migrated_url):
+    store = open_store(migrated_url)
+    store.check_schema()
+    store.close()
+
+
+def test_a_database_that_was_never_upgraded_is_named_so(unmigrated_url):
+    store = open_store(unmigrated_url)
+    with pytest.raises(StorageFailed, match=r"not migrated.*rewardsmith db upgrade"):
+        store.check_schema()
+    with pytest.raises(StorageFailed, match=r"not migrated.*rewardsmith db upgrade"):
+        store.unfinished_jobs()
+    store.close()
+
+
+def test_a_database_of_a_newer_version_is_left_alone(engine, migrated_url):
+    newer = text("UPDATE alembic_version SET version_num = '9999'")
+    writing(engine, lambda connection: connection.execute(newer))
+    with pytest.raises(StorageFailed, match="newer version"):
+        migrations.upgrade(migrated_url)
+    store = open_store(migrated_url)
+    with pytest.raises(StorageFailed, match=f"expected revision {HEAD}, but found revision 9999"):
+        store.check_schema()
+    store.close()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        pytest.param("mysql://host/name", id="another kind of database"),
+        pytest.param("no url at all", id="no URL"),
+        pytest.param("sqlite://", id="a database in memory"),
+    ],
+)
+def test_a_url_that_cannot_be_used_is_refused_with_an_example(url):
+    with pytest.raises(ConfigurationError, match="sqlite:///path"):
+        migrations.upgrade(url)
+
+
+def test_a_server_that_does_not_answer_is_named_so_without_the_password():
+    url = "postgresql://somebody:hunter2@127.0.0.1:9/nothing"
+    with pytest.raises(StorageFailed, match="REWARDSMITH_DATABASE_URL") as caught:
+        migrations.upgrade(url)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_file_that_cannot_be_made_is_named_so(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(StorageFailed, match="REWARDSMITH_DATABASE_URL"):
+        migrations.upgrade(f"sqlite:///{tmp_path / 'file' / 'rewardsmith.db'}")

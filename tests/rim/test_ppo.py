@@ -1,0 +1,570 @@
+"""The learner: its numbers against definitions, its members apart, and that it learns."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from core.envs import make_batch
+from core.errors import InvalidInput, TrainingFailed
+from core.training.advantages import estimate_advantages
+from core.training.experience import following_values, weigh
+from core.training.networks import Shapes, forward, initial_parameters, layers, views
+from core.training.normalise import ReturnScaler, RunningMoments, normalised
+from core.training.numpy_policy import read_weights
+from core.training.pack import Span
+from core.training.ppo import Experience, descend, evaluate, loss_gradient, minibatches, new_stack
+from core.training.rollout import Gaze, Rollout
+from core.training.settings import PPOSettings, read_settings
+from core.training.streams import Purpose, environment_seeds, stream
+from core.training.weights import put_parameters
+from tests.rim.training_parts import (
+    CART_POLE,
+    PENDULUM,
+    QUICK,
+    Code,
+    Heard,
+    Target,
+    measured_return,
+    pack_of,
+    parameters,
+    trained,
+)
+
+TARGET = replace(PENDULUM, name="target", environment="Target-v0")
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    torch.set_num_threads(1)
+
+
+def leaning(states, action, following):
+    return {"upright": 1 - np.abs(following[:, 2]), "centre": -0.1 * np.abs(following[:, 0])}
+
+
+def energies(states):
+    return {"energy": states[:, 3] ** 2, "lean": states[:, 2] * 10}
+
+
+# --- settings -------------------------------------------------------------------------------------
+
+
+def test_settings_keep_their_defaults_where_nothing_is_said():
+    assert read_settings({}) == PPOSettings()
+    assert read_settings({"epochs": 3.0, "hidden": [8]}) == PPOSettings(epochs=3, hidden=(8,))
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"learning_rat": 1e-3}, "Did you mean 'learning_rate'"),
+        ({"epochs": 0}, "from 1 to 100"),
+        ({"epochs": 2.5}, "whole number"),
+        ({"gamma": 1.5}, "from 0 to 1"),
+        ({"gamma": "0.9"}, "finite number"),
+        ({"gamma": float("nan")}, "finite number"),
+        ({"anneal": 1}, "true or false"),
+        ({"hidden": []}, "1 to 4"),
+        ({"hidden": [64, "64"]}, "1 to 1024"),
+    ],
+)
+def test_a_wrong_setting_is_named(given, words):
+    with pytest.raises(InvalidInput, match=words):
+        read_settings(given)
+
+
+# --- advantages, worked out by hand ---------------------------------------------------------------
+
+
+def column(*values, kind=np.float32):
+    return np.array(values, kind).reshape(-1, 1, 1)
+
+
+def test_advantages_are_discounted_sums_of_surprises():
+    # δ = r + 0.5·V' - V: [1 + 0.5·2 - 1, 0 + 0.5·4 - 2, 2 + 0.5·6 - 4] = [1, 0, 1]; γλ = 0.25
+    found = estimate_advantages(
+        column(1, 0, 2),
+        column(1, 2, 4),
+        column(2, 4, 6),
+        column(0, 0, 0, kind=bool),
+        column(0, 0, 0, kind=bool),
+        gamma=0.5,
+        gae_lambda=0.5,
+    )
+    assert found.ravel().tolist() == [1 + 0.25 * 0.25, 0.25, 1]
+
+
+def test_nothing_follows_a_terminated_step_and_the_final_state_follows_a_truncated_one():
+    # step 0 terminates: δ = 1 - 1 = 0.  step 1 is cut: δ = 1 + 0.5·8 - 2 = 3.  No trace crosses.
+    found = estimate_advantages(
+        column(1, 1, 1),
+        column(1, 2, 4),
+        column(100, 8, 6),
+        column(1, 0, 0, kind=bool),
+        column(1, 1, 0, kind=bool),
+        gamma=0.5,
+        gae_lambda=0.5,
+    )
+    assert found.ravel().tolist() == [0, 3, 1 + 0.5 * 6 - 4]
+
+
+def linear_value_stack(inputs):
+    """A stack of one whose value is tanh(sum of its inputs)."""
+    stack = new_stack(Shapes(inputs, (1,), 2, False), 1)
+    stack.params["value.0.weight"].fill_(1.0)
+    stack.params["value.out.weight"].fill_(1.0)
+    return stack
+
+
+def a_rollout(states, following, terminated, truncated):
+    steps = len(states)
+    states, following = (
+        np.array(b, np.float32).reshape(steps, 1, 1, -1) for b in (states, following)
+    )
+    nothing = np.zeros((steps, 1, 1))
+    flags = (np.array(f, bool).reshape(steps, 1, 1) for f in (terminated, truncated))
+    choices = nothing.astype(np.int64)
+    return Rollout(
+        states,
+        (states - 1) * 2,
+        choices,
+        choices,
+        states,
+        following,
+        nothing.astype(np.float32),
+        *flags,
+    )
+
+
+def test_a_cut_episode_is_worth_what_its_final_state_is_worth_normalised_as_in_the_rollout():
+    # inputs are (s - 1)·2; the second step is cut at state 1.5, the next episode starts at 9
+    rollout = a_rollout([1.1, 1.2, 9.0], [1.2, 1.5, 0.7], [0, 0, 0], [0, 1, 0])
+    gaze = Gaze(
+        1,
+        lambda s: s[..., :0],
+        np.full((1, 1, 1), 1, np.float32),
+        np.full((1, 1, 1), 2, np.float32),
+    )
+    stack = linear_value_stack(1)
+    values = np.tanh((np.array([1.1, 1.2, 9.0], np.float32) - 1) * 2).reshape(3, 1, 1)
+    found = following_values(rollout, values, stack, gaze)
+    expected = np.tanh([0.4, 1.0, -0.6])
+    np.testing.assert_allclose(found.ravel(), expected, atol=1e-6)
+    settings = PPOSettings(gamma=0.5, gae_lambda=0.0)
+    experience = weigh(rollout, np.ones((3, 1, 1), np.float32), stack, gaze, settings)
+    np.testing.assert_allclose(experience.returns.numpy().ravel(), 1 + 0.5 * expected, atol=1e-6)
+
+
+# --- normalisers against slow definitions ---------------------------------------------------------
+
+
+def test_running_moments_are_those_of_all_rows_ever_seen():
+    rng = np.random.default_rng(0)
+    blocks = [rng.normal(5, 3, (2, n, 4)).astype(np.float32) for n in (7, 1, 30)]
+    moments = RunningMoments(2, 4)
+    for block in blocks:
+        moments.add(block)
+    seen = np.concatenate(blocks, axis=1).astype(np.float64)
+    np.testing.assert_allclose(moments.mean, seen.mean(1), rtol=1e-4)
+    np.testing.assert_allclose(moments.variance, seen.var(1), rtol=1e-3)
+    np.testing.assert_allclose(moments.scale(), 1 / seen.std(1), rtol=1e-3)
+
+
+def test_what_is_seen_is_clipped_at_ten_deviations():
+    rows = np.array([[[0.0, 100.0]]], np.float32)
+    mean, scale = np.array([[[1.0, 0.0]]], np.float32), np.array([[[2.0, 1.0]]], np.float32)
+    assert normalised(rows, mean, scale).tolist() == [[[-2.0, 10.0]]]
+
+
+def test_rewards_are_divided_by_the_deviation_of_discounted_returns():
+    rng = np.random.default_rng(1)
+    rewards = rng.normal(3, 2, (40, 1, 2)).astype(np.float32)
+    ended = rng.random((40, 1, 2)) < 0.1
+    history = []
+    for row in range(2):
+        running = 0.0
+        for reward, end in zip(rewards[:, 0, row], ended[:, 0, row], strict=True):
+            running = 0.9 * running + reward
+            history.append(running)
+            running = 0.0 if end else running
+    found = ReturnScaler(1, 2, 0.9).scale(rewards, ended)
+    expected = np.clip(rewards / np.sqrt(np.var(history)), -10, 10)
+    np.testing.assert_allclose(found, expected, rtol=1e-3)
+
+
+# --- gradients against autograd -------------------------------------------------------------------
+
+
+def filled_stack(shapes, members=3):
+    stack = new_stack(shapes, members)
+    for member in range(members):
+        drawn = initial_parameters(shapes, np.random.default_rng(member), log_std=-0.3)
+        drawn["policy.out.weight"] *= 50
+        put_parameters(stack, member, shapes.inputs, drawn)
+    return stack
+
+
+def some_experience(shapes, members=3, size=40):
+    torch.manual_seed(0)
+    actions = (
+        torch.randn(members, size, shapes.actions)
+        if shapes.continuous
+        else torch.randint(0, shapes.actions, (members, size))
+    )
+    draw = torch.randn(4, members, size)
+    inputs = torch.randn(members, size, shapes.inputs)
+    return Experience(inputs, actions, draw[0] * 0.3 - 1.2, draw[1], draw[2])
+
+
+def textbook_loss(params, shapes, batch, settings, member):
+    """PPO's loss of one member, written down as in the paper."""
+
+    def network(name):
+        x = batch.inputs[member]
+        for layer in layers(shapes, name)[:-1]:
+            x = torch.tanh(
+                x @ params[f"{layer}.weight"][member].T + params[f"{layer}.bias"][member]
+            )
+        return x @ params[f"{name}.out.weight"][member].T + params[f"{name}.out.bias"][member]
+
+    if shapes.continuous:
+        policy = torch.distributions.Normal(
+            network("policy"), params["policy.log_std"][member].exp()
+        )
+        log_probs = policy.log_prob(batch.actions[member]).sum(-1)
+        entropy = policy.entropy().sum(-1)
+    else:
+        policy = torch.distributions.Categorical(logits=network("policy"))
+        log_probs, entropy = policy.log_prob(batch.actions[member]), policy.entropy()
+    advantages = batch.advantages[member]
+    advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
+    ratio = (log_probs - batch.log_probs[member]).exp()
+    clipped = ratio.clamp(1 - settings.clip, 1 + settings.clip)
+    surrogate = torch.min(ratio * advantages, clipped * advantages).mean()
+    error = (network("value")[:, 0] - batch.returns[member]).square().mean()
+    return -surrogate + settings.value * error - settings.entropy * entropy.mean()
+
+
+@pytest.mark.parametrize("continuous", [False, True], ids=["choices", "vectors"])
+@pytest.mark.parametrize("entropy", [0.0, 0.05])
+def test_the_gradient_written_by_hand_is_that_of_the_textbook_loss(continuous, entropy):
+    shapes, settings = Shapes(5, (8, 6), 3, continuous), PPOSettings(entropy=entropy)
+    stack, batch = filled_stack(shapes), some_experience(shapes)
+    losses = loss_gradient(stack, batch, settings)
+    flat = stack.flat.clone().requires_grad_()
+    sum(textbook_loss(views(flat, shapes), shapes, batch, settings, m) for m in range(3)).backward()
+    torch.testing.assert_close(stack.gradient, flat.grad, atol=1e-5, rtol=1e-4)
+    assert 0 < losses.clipped.min() < 1
+
+
+@pytest.mark.parametrize("continuous", [False, True], ids=["choices", "vectors"])
+def test_a_step_is_that_of_clipped_adam_for_each_member(continuous):
+    shapes = Shapes(3, (4,), 2, continuous)
+    stack = filled_stack(shapes)
+    own = [torch.nn.Parameter(stack.flat[m].clone()) for m in range(3)]
+    optimisers = [torch.optim.Adam([p], lr=0.01, eps=1e-5) for p in own]
+    torch.manual_seed(1)
+    for size in (10.0, 0.01, 1.0):
+        gradient = torch.randn_like(stack.flat) * size
+        stack.gradient.copy_(gradient)
+        descend(stack, 0.01, max_grad_norm=0.5)
+        for m, (parameter, optimiser) in enumerate(zip(own, optimisers, strict=True)):
+            parameter.grad = gradient[m].clone()
+            torch.nn.utils.clip_grad_norm_([parameter], 0.5)
+            optimiser.step()
+    torch.testing.assert_close(stack.flat, torch.stack([p.data for p in own]), atol=1e-6, rtol=1e-5)
+
+
+def test_log_probabilities_and_entropies_are_those_of_torch_s_distributions():
+    shapes = Shapes(2, (4,), 3, True)
+    stack, output, actions = filled_stack(shapes), torch.randn(3, 5, 3), torch.randn(3, 5, 3)
+    log_probs, entropy = evaluate(stack, output, actions)
+    policy = torch.distributions.Normal(output, stack.params["policy.log_std"].exp()[:, None])
+    torch.testing.assert_close(log_probs, policy.log_prob(actions).sum(-1))
+    torch.testing.assert_close(entropy, policy.entropy().sum(-1))
+
+
+def test_every_row_is_used_once_per_epoch():
+    settings = PPOSettings(minibatch=30, epochs=3)
+    parts = minibatches(100, settings, np.random.default_rng(0))
+    assert [len(part) for part in parts] == [34, 33, 33] * 3
+    assert sorted(np.concatenate(parts[:3])) == list(range(100))
+
+
+def test_initial_weights_are_orthogonal_and_the_first_policy_nearly_uniform():
+    drawn = initial_parameters(Shapes(6, (16, 16), 3, False), np.random.default_rng(0), 0.0)
+    square = drawn["policy.1.weight"]
+    np.testing.assert_allclose(square @ square.T, 2 * np.eye(16), atol=1e-5)
+    assert np.linalg.norm(drawn["policy.out.weight"], axis=1) == pytest.approx(0.01, abs=1e-6)
+
+
+# --- random streams -------------------------------------------------------------------------------
+
+
+def test_streams_are_keyed_by_seed_purpose_and_rollout():
+    keys = [
+        (0, Purpose.WEIGHTS, 0),
+        (0, Purpose.ACTIONS, 0),
+        (0, Purpose.ACTIONS, 1),
+        (1, Purpose.ACTIONS, 0),
+    ]
+    drawn = [float(stream(*key).random()) for key in keys]
+    assert len(set(drawn)) == 4
+    assert drawn == [float(stream(*key).random()) for key in keys]
+    assert environment_seeds(3, 0, 4)[:2] == environment_seeds(3, 0, 2)
+    assert environment_seeds(3, 0, 2) != environment_seeds(3, 1, 2)
+
+
+@pytest.mark.parametrize("task", [CART_POLE, PENDULUM], ids=["choices", "vectors"])
+def test_the_same_seed_gives_the_same_curve(task):
+    one, other = (trained([("native", 3), ("native", 4)], task=task) for _ in range(2))
+    assert one.curve(0) == other.curve(0)
+    assert torch.equal(one.stack.flat, other.stack.flat)
+    assert not torch.equal(one.stack.flat[0], one.stack.flat[1])
+
+
+# --- members apart --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("task", [CART_POLE, PENDULUM], ids=["choices", "vectors"])
+def test_packs_of_one_two_and_eight_give_a_member_the_same_curve(task):
+    packs = [trained([("native", s) for s in range(n)], task=task) for n in (1, 2, 8)]
+    for pack in packs[1:]:
+        assert pack.curve(0).steps == packs[0].curve(0).steps
+        for name, values in packs[0].curve(0).series.items():
+            np.testing.assert_allclose(pack.curve(0).series[name], values, rtol=1e-3, atol=1e-5)
+        torch.testing.assert_close(pack.stack.flat[0], packs[0].stack.flat[0], atol=1e-5, rtol=1e-4)
+
+
+def test_a_member_s_place_does_not_matter():
+    members = [("native", 0), ("native", 1), ("native", 2)]
+    forth, back = trained(members), trained(members[::-1])
+    torch.testing.assert_close(forth.stack.flat, back.stack.flat.flip(0), atol=1e-6, rtol=1e-5)
+
+
+def test_a_neighbour_with_more_features_changes_nothing():
+    programs = {"plain": Code(leaning), "rich": Code(leaning, energies)}
+    alone = trained([("plain", 0), ("plain", 1)], programs={"plain": programs["plain"]})
+    beside = trained([("plain", 0), ("rich", 0), ("plain", 1)], programs=programs)
+    one, other = parameters(alone, 0), parameters(beside, 0)
+    assert one.keys() == other.keys()
+    for name, value in one.items():
+        np.testing.assert_allclose(other[name], value, rtol=1e-4, atol=1e-5)
+    assert parameters(beside, 1)["parameter.policy.0.weight"].shape == (16, 6)
+    padding = views(beside.stack.flat, beside.stack.shapes)["policy.0.weight"][0, :, 4:]
+    assert torch.count_nonzero(padding) == 0
+
+
+def test_features_are_seen_by_the_policy_and_measured_with_it():
+    pack = trained([("rich", 0), ("rich", 1)], programs={"rich": Code(leaning, energies)})
+    weights = read_weights(pack.weights()[0], 4, pack.space)
+    assert weights["policy.0.weight"].shape == (16, 6)
+    assert np.abs(weights["policy.0.weight"][:, 4:]).max() > 0
+    assert weights["normaliser.scale"][4] != 1.0
+
+
+# --- programs -------------------------------------------------------------------------------------
+
+
+def rewards_of(mode, code, weight=1.0, steps=1024):
+    pack = trained(
+        [("a", 0), ("b", 0)], steps, programs={"a": code, "b": None}, mode=mode, weight=weight
+    )
+    return pack.curve(0), pack.curve(1)
+
+
+def test_components_are_summed_and_kept_apart_in_the_curve():
+    own, native = rewards_of("replace", Code(leaning))
+    parts = np.add(own.series["component.upright"], own.series["component.centre"])
+    np.testing.assert_allclose(own.series["training_reward"], parts, rtol=1e-4)
+    assert set(native.series["training_reward"]) == {1.0}
+    assert "component.upright" not in native.series
+    assert len(own.steps) == len(own.series["native_return"]) == 8
+
+
+def test_in_mode_add_the_weighted_design_is_added_to_the_native_reward():
+    own, _ = rewards_of("add", Code(leaning), weight=0.5)
+    parts = np.add(own.series["component.upright"], own.series["component.centre"])
+    np.testing.assert_allclose(own.series["training_reward"], 1 + 0.5 * parts, rtol=1e-4)
+
+
+def test_a_program_without_a_reward_trains_on_the_native_one():
+    own, _ = rewards_of("replace", Code(None, energies))
+    assert set(own.series["training_reward"]) == {1.0}
+
+
+def test_a_program_is_called_once_per_rollout_for_all_its_members():
+    code = Code(leaning)
+    trained([("a", 0), ("a", 1), ("a", 2)], 1024, programs={"a": code})
+    assert code.calls == 1024 // (32 * 4)
+
+
+def breaking_at(limit):
+    calls = {"n": 0}
+
+    def reward(states, action, following):
+        calls["n"] += 1
+        terms = leaning(states, action, following)
+        if calls["n"] > limit:
+            terms["centre"] = np.full(len(states), np.nan)
+        return terms
+
+    return reward
+
+
+def too_large(states, action, following):
+    return {"a": np.full(len(states), 3e38), "b": np.full(len(states), 3e38)}
+
+
+@pytest.mark.parametrize(
+    ("reward", "words"),
+    [(breaking_at(0), "finite"), (breaking_at(3), "finite"), (too_large, "sum of components")],
+    ids=["at once", "after a while", "a sum that overflows"],
+)
+def test_a_broken_member_is_taken_out_and_its_neighbours_do_not_feel_it(reward, words):
+    heard = Heard()
+    members = [("good", 0), ("bad", 0), ("good", 1)]
+    beside = trained(members, programs={"good": Code(leaning), "bad": Code(reward)}, heard=heard)
+    whole = trained(members, programs={"good": Code(leaning), "bad": Code(leaning)})
+    assert words in heard.failures.pop(1)
+    assert not heard.failures
+    assert beside.living == [0, 2]
+    assert set(beside.weights()) == set(beside.checkpoints()) == {0, 2}
+    for place in (0, 2):
+        assert torch.equal(beside.stack.flat[place], whole.stack.flat[place])
+
+
+def test_only_the_seed_whose_own_rows_break_the_contract_is_taken_out():
+    first = make_batch(CART_POLE, 4).reset(environment_seeds(1, 0, 4))
+
+    def broken_where_seed_1_begins(states, action, following):
+        terms = leaning(states, action, following)
+        begins = np.isin(states[:, 0], first[:, 0])
+        return terms | {"centre": np.where(begins, np.nan, terms["centre"])}
+
+    heard = Heard()
+    members = [("a", 0), ("a", 1), ("a", 2)]
+    trained(members, programs={"a": Code(broken_where_seed_1_begins)}, heard=heard)
+    assert list(heard.failures) == [1]
+
+
+def test_a_loss_that_is_not_finite_takes_a_member_out_and_nobody_else():
+    heard = Heard()
+    pack = pack_of([("native", 0), ("native", 1)], heard=heard)
+    pack.train(Span(256, 1024))
+    with torch.no_grad():
+        pack.stack.params["value.out.weight"][0].fill_(torch.inf)
+    pack.train(Span(1024, 1024))
+    assert "NaN or infinite" in heard.failures[0]
+    assert pack.living == [1]
+    assert torch.equal(pack.stack.flat[1], trained([("native", 0), ("native", 1)]).stack.flat[1])
+
+
+def test_training_ends_when_nobody_is_left():
+    pack = trained([("bad", 0), ("bad", 1)], 10_000, programs={"bad": Code(breaking_at(0))})
+    assert pack.living == []
+    assert pack.progressed.steps < 10_000
+
+
+# --- rungs ----------------------------------------------------------------------------------------
+
+
+def test_a_rung_goes_on_from_its_checkpoint():
+    first = trained([("native", 0), ("native", 1)], 512)
+    saved = first.checkpoints()
+    resumed = [("native", s, saved[s]) for s in (0, 1)]
+    one, other = (trained(resumed, 1024) for _ in range(2))
+    assert torch.equal(one.stack.flat, other.stack.flat)
+    assert one.progressed.steps == 1024
+    assert one.curve(0).steps[0] == 512 + 128
+    assert one.stack.updates[0, 0] == 2 * first.stack.updates[0, 0] + 4  # no warming rollout again
+    fresh = pack_of(resumed)
+    assert torch.equal(fresh.stack.flat, first.stack.flat)
+    assert torch.equal(fresh.stack.second, first.stack.second)
+    np.testing.assert_array_equal(fresh.observed.mean, first.observed.mean)
+    np.testing.assert_array_equal(fresh.returns.moments.variance, first.returns.moments.variance)
+
+
+def test_a_survivor_goes_on_without_those_that_did_not():
+    saved = trained([("native", 0), ("native", 1), ("native", 2)], 512).checkpoints()
+    together = trained([("native", s, saved[s]) for s in (0, 1, 2)], 1024)
+    survivor = trained([("native", 2, saved[2])], 1024)
+    torch.testing.assert_close(survivor.stack.flat[0], together.stack.flat[2], atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"not tensors at all", None], ids=["empty", "text", "another"]
+)
+def test_a_checkpoint_that_does_not_fit_is_refused(content):
+    if content is None:
+        content = trained([("native", 0)], 256, settings={**QUICK, "hidden": [8]}).checkpoints()[0]
+    with pytest.raises(TrainingFailed, match="a checkpoint of the same network"):
+        pack_of([("native", 0, content)])
+
+
+def test_snapshots_come_when_their_steps_are_reached():
+    heard = Heard()
+    pack = pack_of([("native", 0), ("native", 1)], heard=heard)
+    pack.train(Span(1000, 1000, snapshots=(1000, 300)))
+    assert [steps for steps, _ in heard.snapshots] == [300, 1000]
+    assert heard.snapshots[-1][1] == pack.weights()
+    assert heard.steps[-1] == 1024
+
+
+def test_a_continuous_policy_leaves_in_the_environment_s_own_units():
+    pack = trained([("native", 0)], task=PENDULUM)
+    weights = read_weights(pack.weights()[0], 3, pack.space)
+    inside = pack.stack.params["policy.out.weight"][0].numpy()
+    np.testing.assert_allclose(weights["policy.out.weight"], 2 * inside, rtol=1e-6)
+
+
+def test_the_learning_rate_falls_only_when_asked():
+    still, falling = (
+        pack_of([("native", 0)], settings={**QUICK, "anneal": a}) for a in (False, True)
+    )
+    for pack in (still, falling):
+        pack.train(Span(512, 1024))
+    assert still._learning_rate(1024) == 1e-3
+    assert falling._learning_rate(1024) == pytest.approx(0.5e-3)
+
+
+# --- that it learns -------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_it_learns_to_balance_the_pole():
+    pack = trained([("native", s) for s in range(4)], 40_000, envs=8, settings={})
+    returns = [measured_return(CART_POLE, w) for w in pack.weights().values()]
+    assert np.median(returns) > 400
+    assert min(returns) > 150
+
+
+def test_it_learns_the_right_action_for_each_of_two_states():
+    settings = {**QUICK, "minibatch": 32, "epochs": 4, "learning_rate": 3e-3, "gamma": 0.0}
+    pack = trained([("native", 0), ("native", 1)], 6000, task=TARGET, settings=settings)
+    for weights in pack.weights().values():
+        assert measured_return(TARGET, weights, limit=10) > -0.05
+    assert Target.action_space.shape == (1,)
+
+
+@pytest.mark.slow
+def test_it_learns_to_swing_a_pendulum_up():
+    settings = {"gamma": 0.9, "learning_rate": 1e-3, "epochs": 10}
+    pack = trained([("native", s) for s in range(3)], 100_000, task=PENDULUM, settings=settings)
+    returns = [measured_return(PENDULUM, w, limit=200) for w in pack.weights().values()]
+    assert np.median(returns) > -400
+
+
+def test_values_are_computed_as_the_network_says():
+    shapes = Shapes(3, (4,), 2, False)
+    stack, x = filled_stack(shapes), torch.randn(3, 5, 3)
+    found = forward(stack.params, layers(shapes, "value"), x)[-1][1, :, 0]
+    w = {n: v[1] for n, v in stack.params.items()}
+    hidden = torch.tanh(x[1] @ w["value.0.weight"].T + w["value.0.bias"])
+    torch.testing.assert_close(
+        found, (hidden @ w["value.out.weight"].T + w["value.out.bias"])[:, 0]
+    )

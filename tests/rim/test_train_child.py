@@ -1,0 +1,280 @@
+"""The training child: its order, its news, and that it believes neither programs nor silence."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import socket
+import threading
+from dataclasses import replace
+
+import pytest
+
+from core.ports import Arm, PackOrder
+from core.records import Curve, Preflight, Program, Training
+from core.sandbox import GIB, Limits, Sandbox
+from core.sandbox.codec import BadFrame, Frame
+from core.sandbox.frames import Channel
+from core.training.news import read_news
+from core.training.protocol import (
+    LAST_WORDS,
+    Advanced,
+    Broken,
+    Done,
+    MemberDone,
+    MemberFailed,
+    Snapshot,
+    TrainOrder,
+    news_message,
+    order_message,
+    read_order,
+    train_order,
+)
+from core.training.train_child import train
+from tests.rim.training_parts import CART_POLE, PENDULUM, QUICK
+
+CURVE = Curve((128, 256), {"native_return": (20.0, 21.5)})
+
+
+def program(body, features=""):
+    source = (
+        f"import numpy as np\n{features}\ndef reward(obs, action, next_obs, params):\n    {body}\n"
+    )
+    sha256 = hashlib.sha256(source.encode()).hexdigest()
+    return Program(source, sha256, has_reward=True, has_features=bool(features))
+
+
+UPRIGHT = program("return {'upright': 1 - np.abs(next_obs.angle)}")
+RICH = program(
+    "return {'upright': features(next_obs)['cosine']}",
+    "def features(obs):\n    return {'cosine': np.cos(obs.angle)}\n",
+)
+NAN = program("return {'upright': np.where(np.abs(next_obs.x) > 0.1, np.nan, 1.0)}")
+UNLOADABLE = replace(UPRIGHT, source="import os\n")
+
+
+def an_order(arms, steps=1024, **changes):
+    order = TrainOrder(
+        task=CART_POLE,
+        settings=QUICK,
+        envs=4,
+        mode="replace",
+        weight=0.02,
+        members=tuple((arm, 0) for arm in arms),
+        programs=arms,
+        start_steps=0,
+        stop_steps=steps,
+        total_steps=steps,
+        checkpoint_at=(steps // 2, steps),
+    )
+    return dataclasses.replace(order, **changes)
+
+
+def carried_out(order):
+    """The news of a child that lives in a thread of this process."""
+    ours, theirs = (Channel(end) for end in socket.socketpair())
+    child = threading.Thread(target=train, args=(theirs, ()))
+    child.start()
+    ours.send(*order_message(order))
+    news = until_the_last_word(ours.receive, order)
+    child.join()
+    ours.close()
+    theirs.close()
+    return news
+
+
+def until_the_last_word(receive, order):
+    news = []
+    while not news or not isinstance(news[-1], (Done, Broken)):
+        news.append(read_news(receive(), len(order.members)))
+    return news
+
+
+def only(news, kind):
+    return [one for one in news if isinstance(one, kind)]
+
+
+# --- what travels ---------------------------------------------------------------------------------
+
+
+def test_an_order_arrives_as_it_was_sent():
+    order = an_order({"native": None, "0.0": RICH}, resume={1: b"a checkpoint"})
+    header, blobs = order_message(order)
+    found = read_order(Frame(header, blobs))
+    assert found == replace(order, task=replace(order.task, description=""))
+
+
+def test_a_pack_s_order_says_what_the_child_needs():
+    preflight = Preflight((), 4, {"kind": "discrete", "n": 2}, 500, {}, 0.0, 1.0, "numpy", "", {})
+    pack = PackOrder(
+        task=replace(CART_POLE, training={"epochs": 3, "gamma": 0.9}),
+        preflight=preflight,
+        training=Training(steps=3000, envs=16, settings={"epochs": 4}),
+        stage="search",
+        rung=1,
+        mode="add",
+        weight=0.5,
+        members=(("0.1", 7), ("native", 7)),
+        arms={"0.1": Arm("0.1", UPRIGHT), "native": Arm("native")},
+        start_steps=1000,
+        stop_steps=2000,
+        held_out=(1, 2),
+        checkpoints=4,
+    )
+    order = train_order(pack, {("native", 7): b"saved"})
+    assert order.settings == {"epochs": 4, "gamma": 0.9}
+    assert order.checkpoint_at == (1250, 1500, 1750, 2000)
+    assert order.total_steps == 3000
+    assert order.resume == {1: b"saved"}
+    assert order.programs == {"0.1": UPRIGHT, "native": None}
+
+
+@pytest.mark.parametrize(
+    "news",
+    [
+        Advanced(1000, 2500.5),
+        Snapshot(500, {0: b"weights", 2: b"others"}),
+        MemberFailed(1, 500, "it broke"),
+        MemberDone(2, 1024, CURVE, b"checkpoint"),
+        Done(12.5),
+        Broken("EnvironmentUnusable", "no such environment"),
+    ],
+    ids=lambda news: type(news).__name__,
+)
+def test_news_arrive_as_they_were_sent(news):
+    header, blobs = news_message(news)
+    assert read_news(Frame(header, blobs), 3) == news
+    assert (header["kind"] in LAST_WORDS) == isinstance(news, (Done, Broken))
+
+
+@pytest.mark.parametrize(
+    ("header", "blobs"),
+    [
+        ({}, {}),
+        ({"kind": ["progress"]}, {}),
+        ({"kind": "progress", "done": -1, "steps_per_second": 1.0}, {}),
+        ({"kind": "progress", "done": True, "steps_per_second": 1.0}, {}),
+        ({"kind": "progress", "done": 1, "steps_per_second": "fast"}, {}),
+        ({"kind": "snapshot", "steps": 5}, {"3": b""}),
+        ({"kind": "snapshot", "steps": 5}, {"9" * 5000: b""}),
+        ({"kind": "snapshot", "steps": 2**60}, {}),
+        ({"kind": "member_failed", "member": 3, "steps": 1, "reason": "x"}, {}),
+        ({"kind": "member_failed", "member": 0, "steps": 1, "reason": None}, {}),
+        ({"kind": "member_done", "member": 0, "env_steps": 1, "steps": [], "series": {}}, {}),
+        (
+            {"kind": "member_done", "member": 0, "env_steps": 1, "steps": [1], "series": {"a": []}},
+            {"checkpoint": b""},
+        ),
+        (
+            {"kind": "member_done", "member": 0, "env_steps": 1, "steps": "1", "series": {}},
+            {"checkpoint": b""},
+        ),
+        (
+            {
+                "kind": "member_done",
+                "member": 0,
+                "env_steps": 1,
+                "steps": [1],
+                "series": {"a": [10**400]},
+            },
+            {"checkpoint": b""},
+        ),
+    ],
+)
+def test_news_that_no_honest_child_tells_are_refused(header, blobs):
+    with pytest.raises(BadFrame):
+        read_news(Frame(header, blobs), 3)
+
+
+def test_what_a_child_says_in_words_is_cleaned():
+    header, blobs = news_message(MemberFailed(0, 1, "red\x1b[31m\nnew line " + "x" * 5000))
+    reason = read_news(Frame(header, blobs), 1).reason
+    assert reason.isprintable()
+    assert len(reason) <= 1200
+
+
+# --- what it does ---------------------------------------------------------------------------------
+
+
+def test_a_pack_is_trained_and_tells_of_it():
+    news = carried_out(an_order({"native": None, "0.0": UPRIGHT, "0.1": RICH}))
+    assert [one.steps for one in only(news, Snapshot)] == [512, 1024]
+    assert all(set(one.weights) == {0, 1, 2} for one in only(news, Snapshot))
+    assert [one.member for one in only(news, MemberDone)] == [0, 1, 2]
+    assert all(one.env_steps == 1024 for one in only(news, MemberDone))
+    curve = only(news, MemberDone)[1].curve
+    upright = curve.series["component.upright"]
+    assert curve.series["training_reward"] == pytest.approx(upright, rel=1e-5)
+    assert not only(news, MemberFailed)
+    assert only(news, Advanced)[0].steps_per_second > 0
+    assert news[-1].seconds > 0
+
+
+def test_broken_programs_fail_alone():
+    news = carried_out(an_order({"0.0": UNLOADABLE, "0.1": UPRIGHT, "0.2": NAN}))
+    failures = {one.member: one.reason for one in only(news, MemberFailed)}
+    assert set(failures) == {0, 2}
+    assert "import of 'os' is not allowed" in failures[0]
+    assert "nan" in failures[2]
+    assert [one.member for one in only(news, MemberDone)] == [1]
+    assert isinstance(news[-1], Done)
+
+
+def test_a_pack_of_nothing_but_broken_programs_ends_at_once():
+    news = carried_out(an_order({"0.0": UNLOADABLE}, steps=10**9))
+    assert [type(one) for one in news] == [MemberFailed, Done]
+
+
+def test_the_next_rung_goes_on_from_the_checkpoints():
+    first = carried_out(an_order({"0.0": RICH, "native": None}))
+    saved = {one.member: one.checkpoint for one in only(first, MemberDone)}
+    rung = an_order(
+        {"0.0": RICH, "native": None},
+        start_steps=1024,
+        stop_steps=2048,
+        total_steps=2048,
+        checkpoint_at=(2048,),
+        resume=saved,
+    )
+    one, other = carried_out(rung), carried_out(rung)
+    assert [m.env_steps for m in only(one, MemberDone)] == [2048, 2048]
+    assert only(one, Snapshot) == only(other, Snapshot)
+    assert only(one, Advanced)[0].done < 1024
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "words"),
+    [
+        ({"task": replace(PENDULUM, environment="Nowhere-v0")}, "EnvironmentUnusable", "Nowhere"),
+        ({"settings": {"epoch": 3}}, "InvalidInput", "'epochs'"),
+        ({"resume": {0: b"no checkpoint"}}, "TrainingFailed", "a checkpoint"),
+    ],
+    ids=["no environment", "an unknown setting", "no checkpoint"],
+)
+def test_what_is_nobody_s_program_s_fault_is_said_as_such(changes, error, words):
+    news = carried_out(an_order({"native": None}, **changes))
+    assert isinstance(news[-1], Broken)
+    assert news[-1].error == error
+    assert words in news[-1].reason
+
+
+@pytest.fixture(scope="module")
+def sandbox():
+    box = Sandbox(("core.training.train_child",))
+    yield box
+    box.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "environment", ["CartPole-v1", "Pendulum-v1", "Hopper-v5", "LunarLander-v3"]
+)
+def test_it_trains_behind_the_wall(sandbox, environment):
+    task = replace(PENDULUM, environment=environment)
+    order = an_order({"native": None}, task=task, steps=512)
+    limits = Limits(wall_seconds=120, cpu_seconds=120, memory_bytes=2 * GIB)
+    with sandbox.spawn("core.training.train_child:train", limits) as child:
+        child.send(*order_message(order))
+        news = until_the_last_word(child.receive, order)
+    assert isinstance(news[-1], Done)
+    assert only(news, MemberDone)[0].env_steps == 512
