@@ -28,7 +28,7 @@ def queue_of(step: Step) -> str:
 
 def make_celery(settings: Settings) -> Celery:
     """Return the Celery application for the configured broker; nothing is connected yet."""
-    app = Celery("rewardsmith", broker=settings.broker_url, set_as_current=False)
+    app = Celery("rewardsmith", broker=broker_address(settings), set_as_current=False)
     app.conf.update(
         task_ignore_result=True,
         result_backend=None,
@@ -41,10 +41,17 @@ def make_celery(settings: Settings) -> Celery:
         broker_connection_retry_on_startup=True,
         broker_transport_options=transport_options(settings),
         worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,
         worker_send_task_events=False,
         worker_cancel_long_running_tasks_on_connection_loss=False,
     )
     return app
+
+
+def broker_address(settings: Settings) -> str:
+    """Return the broker's URL; a folder has no host, but Kombu wants one and warns at every message."""
+    url = settings.broker_url
+    return "filesystem://localhost//" if url.rstrip("/") == "filesystem:" else url
 
 
 def transport_options(settings: Settings) -> dict[str, Any]:

@@ -280,8 +280,6 @@ class Store:
         )
         return None if taken is None else ClaimedStep(self._engine, taken, lease_seconds)
 
-    # --- inside -------------------------------------------------------------------------------
-
     def _read(self, work: Callable[[Connection], T]) -> T:
         with reading(self._engine) as connection:
             return work(connection)

@@ -38,7 +38,7 @@ class TrainOrder:
 
     Attributes:
         task:        with its fields.
-        settings:    of the learner, by name: the task's own, then the job's.
+        settings:    of the learner, by name; the task's own were merged in when the job was made.
         envs:        environments per member.
         mode, weight: how the designed reward is composed with the native one.
         members:     (arm key, seed), in the order in which the news number them.
