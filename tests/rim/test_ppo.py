@@ -553,10 +553,10 @@ def test_it_learns_the_right_action_for_each_of_two_states():
 
 @pytest.mark.slow
 def test_it_learns_to_swing_a_pendulum_up():
-    settings = {"gamma": 0.9, "learning_rate": 1e-3, "epochs": 10}
-    pack = trained([("native", s) for s in range(3)], 100_000, task=PENDULUM, settings=settings)
+    settings = {"gamma": 0.95, "rollout": 256, "epochs": 10}
+    pack = trained([("native", s) for s in range(3)], 60_000, task=PENDULUM, settings=settings)
     returns = [measured_return(PENDULUM, w, limit=200) for w in pack.weights().values()]
-    assert np.median(returns) > -400
+    assert np.median(returns) > -300  # a random policy has -1200
 
 
 def test_values_are_computed_as_the_network_says():

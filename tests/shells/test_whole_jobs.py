@@ -196,7 +196,7 @@ def test_an_environment_that_is_not_there_fails_with_what_to_do(embedded):
     body = {"task": {"environment": "nowhere:Nothing-v0", "description": "Do nothing."}}
     job = embedded.finished(embedded.post("/v1/jobs", body)["id"])
     assert job["status"] == "failed"
-    assert job["failure"]["code"] == "environment_unusable"
+    assert job["failure"]["code"] == "environment-unusable"
     assert "nowhere" in job["failure"]["detail"]
 
 

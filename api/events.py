@@ -1,0 +1,127 @@
+"""What happens to a job, as a list and as a stream that can be cut and taken up again."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Annotated
+
+import anyio
+from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.sse import KEEPALIVE_COMMENT, EventSourceResponse, format_sse_event
+
+from api import openapi
+from api.dependencies import Here, House, JobId
+from api.limits import MAX_EVENT
+from api.show import activity_view, event_view
+from api.views import EventPage
+from core.errors import StorageFailed
+from core.records import FINISHED
+from core.storage import Activity, Event, Store
+
+router = APIRouter(tags=["events"])
+
+POLL_SECONDS = 0.5
+KEEP_ALIVE_SECONDS = 10.0
+BATCH = 200
+
+
+@router.get(
+    "/jobs/{job_id}/events",
+    operation_id="list_events",
+    summary="Read or follow a job's events",
+    response_model=EventPage,
+    responses=openapi.refusals(404, 422) | openapi.EVENT_STREAM,
+)
+def list_events(
+    job_id: JobId,
+    here: Here,
+    request: Request,
+    after: Annotated[
+        int, Query(ge=0, le=MAX_EVENT, description="Number of the last one seen.")
+    ] = 0,
+    limit: Annotated[int, Query(ge=1, le=1_000, description="How many at most (list only).")] = 100,
+    last_event_id: Annotated[
+        str | None, Header(description="As `after`; browsers send it when they reconnect.")
+    ] = None,
+) -> Response | EventPage:
+    """Return events in order; with `Accept: text/event-stream`, go on sending them as they happen.
+
+    In the stream, `id` is the event's number, `event` its kind, and `data` the event. Between them come
+    `progress` events without a number, which say what is being done right now, and a last one named
+    `end` when there will be no more.
+    """
+    here.store.job(job_id)
+    start = max(after, _number(last_event_id))
+    if "text/event-stream" in request.headers.get("accept", ""):
+        headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+        return EventSourceResponse(follow(here, job_id, start), headers=headers)
+    found = [event_view(event) for event in here.store.events(job_id, after=start, limit=limit)]
+    return EventPage(data=found, next=found[-1].id if found else start)
+
+
+def _number(last_event_id: str | None) -> int:
+    """Read what a browser sends back; anything that we cannot have sent means the beginning."""
+    text = (last_event_id or "").strip()
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One look at a job: what is new, what is being done, and whether that is all."""
+
+    events: tuple[Event, ...]
+    activity: tuple[Activity, ...]
+    status: str
+
+    @property
+    def ended(self) -> bool:
+        """Tell whether the job has ended and every event of it is in hand."""
+        return self.status in FINISHED and len(self.events) < BATCH
+
+
+def look(store: Store, job_id: str, after: int) -> Look:
+    """Read the job first, so that an ended one has its last event among those read after."""
+    status = store.job(job_id).status
+    events = store.events(job_id, after=after, limit=BATCH)
+    activity = () if status in FINISHED else store.activity(job_id)
+    return Look(events, activity, status)
+
+
+async def follow(here: House, job_id: str, after: int) -> AsyncIterator[bytes]:
+    """Yield a job's events after a number, as they happen, until it ends or the server does."""
+    said, spoken_at = "", time.monotonic()
+    while not here.stopping:
+        try:
+            seen = await run_in_threadpool(look, here.store, job_id, after)
+        except StorageFailed:
+            return  # the client comes back with its last number, and is told why by the first answer
+        for event in seen.events:
+            after = event.seq
+            yield _numbered(event)
+        doing = _doing(seen)
+        if seen.events or doing != said:
+            said, spoken_at = doing, time.monotonic()
+            yield format_sse_event(event="progress", data_str=doing)
+        if seen.ended:
+            yield format_sse_event(event="end", data_str=json.dumps({"status": seen.status}))
+            return
+        if time.monotonic() - spoken_at > KEEP_ALIVE_SECONDS:
+            spoken_at = time.monotonic()
+            yield KEEPALIVE_COMMENT
+        if len(seen.events) < BATCH:
+            await anyio.sleep(POLL_SECONDS)
+
+
+def _numbered(event: Event) -> bytes:
+    return format_sse_event(
+        event=event.kind, id=str(event.seq), data_str=event_view(event).model_dump_json()
+    )
+
+
+def _doing(seen: Look) -> str:
+    steps = [activity_view(item).model_dump(exclude={"age_seconds"}) for item in seen.activity]
+    return json.dumps({"status": seen.status, "activity": steps})

@@ -1,0 +1,177 @@
+"""What the API answers of a job's history: candidates, runs, iterations, exchanges."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, Field
+
+from api.schemas import JsonObject
+from api.views import IntervalView
+from core import records
+
+
+class CheckView(BaseModel):
+    """One verdict on a program."""
+
+    rule: str
+    passed: bool
+    message: str
+
+
+class ProgramView(BaseModel):
+    """The program without its text, which is under `code`."""
+
+    sha256: str
+    has_reward: bool
+    has_features: bool
+    params: dict[str, float]
+    bounds: dict[str, tuple[float, float]]
+    components: list[str]
+    features: list[str]
+    microseconds_per_row: float | None
+
+
+class TermView(BaseModel):
+    """One component or feature over recorded transitions of the trained policy."""
+
+    mean: float
+    std: float
+    low: float
+    high: float
+    share: float
+    saturated: float
+    zero: float
+    correlation: float | None
+    by_checkpoint: list[float]
+
+
+class ReportView(BaseModel):
+    """What is known of a candidate's behaviour beyond its fitness."""
+
+    components: dict[str, TermView]
+    features: dict[str, TermView]
+    episode_length: float
+    terminated: float
+    episodes: dict[str, list[JsonObject]]
+
+
+class CandidateView(BaseModel):
+    """One reply of the designer and everything that became of it."""
+
+    id: str
+    job_id: str
+    key: str
+    iteration: int
+    number: int
+    operator: records.Operator
+    status: records.CandidateStatus
+    parents: list[str] = Field(description="Ids of the candidates that it was made from.")
+    analysis: str
+    prediction: str
+    fitness: IntervalView | None = Field(
+        description="Over its runs at the highest rung it reached."
+    )
+    rejection: str | None
+    checks: list[CheckView]
+    program: ProgramView | None
+    report: ReportView | None
+    links: dict[str, str]
+
+
+class FeedbackView(BaseModel):
+    """What was told to the designer after an iteration."""
+
+    text: str
+    best: str | None
+    diagnoses: list[str]
+    data: JsonObject
+
+
+class IterationView(BaseModel):
+    """One round: its candidates and what was learnt."""
+
+    number: int
+    proposed: bool
+    candidates: list[CandidateView]
+    feedback: FeedbackView | None
+
+
+class CurveView(BaseModel):
+    """What a run said of itself while training; feedback, never rank."""
+
+    steps: list[int]
+    series: dict[str, list[float]]
+
+
+class RunView(BaseModel):
+    """One training of one arm with one seed up to one rung, and its measured fitness."""
+
+    id: str
+    job_id: str
+    stage: records.Stage
+    arm: str
+    seed: int
+    rung: int
+    status: records.RunStatus
+    fitness: float | None
+    episodes: list[float]
+    checkpoints: list[tuple[int, float]] = Field(description="(environment steps, fitness).")
+    env_steps: int
+    seconds: float
+    failure: str | None
+    isolation_level: int
+
+
+class RunWithCurveView(RunView):
+    """A run with its learning curve."""
+
+    curve: CurveView | None
+
+
+class MessageView(BaseModel):
+    """One message of a prompt."""
+
+    role: str
+    text: str
+
+
+class UsageView(BaseModel):
+    """Tokens of one exchange; null where the endpoint did not say."""
+
+    prompt_tokens: int | None
+    completion_tokens: int | None
+
+
+class ExchangeView(BaseModel):
+    """One question to the designer and its answer, as they were sent."""
+
+    iteration: int
+    slot: int
+    attempt: int
+    designer: str
+    prompt: list[MessageView]
+    reply: str
+    outcome: records.ReplyOutcome
+    detail: str
+    model: str
+    finish_reason: str | None
+    usage: UsageView
+    latency_seconds: float
+    notes: list[str]
+
+
+class RunList(BaseModel):
+    """Runs in order of stage, rung and seed."""
+
+    data: list[RunView]
+
+
+class IterationList(BaseModel):
+    """Iterations in order."""
+
+    data: list[IterationView]
+
+
+class ExchangeList(BaseModel):
+    """Exchanges in order of iteration, slot and attempt."""
+
+    data: list[ExchangeView]

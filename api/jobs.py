@@ -1,0 +1,179 @@
+"""Design jobs: create, list, read, cancel, pause, resume, and what came out."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, BackgroundTasks, Header, Query, Response, status
+
+from api import downloads, openapi
+from api.dependencies import Here, JobId
+from api.history_views import CandidateView, ExchangeList
+from api.limits import MAX_PAGE, Text
+from api.schemas import JobRequest
+from api.show import job_view
+from api.show_history import candidate_view, exchange_view
+from api.submission import complete, fingerprint
+from api.views import JobView, Page
+from core.records import FINISHED, JobStatus
+
+router = APIRouter(tags=["jobs"])
+
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        pattern=r"^[\x21-\x7e]{1,255}$",
+        description="Repeat a key with the same body, and the job is created once.",
+        examples=["3f9a6a0e-6c1f-4f0e-9e59-0f0c6b0d8a11"],
+    ),
+]
+Limit = Annotated[int, Query(ge=1, le=MAX_PAGE, description="How many at most.")]
+After = Annotated[
+    str | None, Query(max_length=200, description="`next` of the page before; leave out to begin.")
+]
+
+
+@router.post(
+    "/jobs",
+    operation_id="create_job",
+    summary="Submit a design job",
+    status_code=status.HTTP_202_ACCEPTED,
+    response_description="The job was accepted; follow it under `Location`.",
+    responses=openapi.refusals(413, 422) | openapi.ACCEPTED,
+)
+def create_job(
+    request: JobRequest,
+    here: Here,
+    response: Response,
+    background: BackgroundTasks,
+    idempotency_key: IdempotencyKey = None,
+) -> JobView:
+    """Check a request, store it, and wake a worker.
+
+    Only `task` is needed; an environment that is not in the catalogue also needs a description. Every
+    default is echoed in `spec`. The environment itself is built by the first step of the job: where
+    that fails, the job fails with the same kind of problem that a refusal here would have had.
+    """
+    job, replayed = here.store.create_job(
+        complete(request),
+        idempotency_key=idempotency_key,
+        body_sha256=fingerprint(request),
+        name=request.name,
+        labels=request.labels,
+    )
+    response.headers["Location"] = f"/v1/jobs/{job.id}"
+    if replayed:
+        response.headers["Idempotent-Replayed"] = "true"
+    background.add_task(here.wake, job.id)
+    return job_view(job)
+
+
+@router.get(
+    "/jobs",
+    operation_id="list_jobs",
+    summary="List jobs, newest first",
+    responses=openapi.refusals(404, 422),
+)
+def list_jobs(
+    here: Here,
+    after: After = None,
+    limit: Limit = 20,
+    status: Annotated[JobStatus | None, Query(description="Only jobs in this state.")] = None,
+    task: Annotated[
+        Text | None, Query(max_length=200, description="Only jobs for the task of this name.")
+    ] = None,
+) -> Page[JobView]:
+    """Return one page; new jobs never shift what was read already."""
+    page = here.store.jobs(after=after, limit=limit, status=status, task=task)
+    shown = [job_view(job) for job in page.items]
+    return Page(data=shown, has_more=page.has_more, next=shown[-1].id if page.has_more else None)
+
+
+@router.get(
+    "/jobs/{job_id}",
+    operation_id="read_job",
+    summary="Read a job",
+    responses=openapi.refusals(404),
+)
+def read_job(job_id: JobId, here: Here) -> JobView:
+    """Return the job with what is being done for it, its outcome, and its complete request."""
+    job = here.store.job(job_id)
+    return job_view(job, () if job.status in FINISHED else here.store.activity(job_id))
+
+
+@router.post(
+    "/jobs/{job_id}/cancel",
+    operation_id="cancel_job",
+    summary="Cancel a job",
+    status_code=status.HTTP_202_ACCEPTED,
+    responses=openapi.refusals(404, 409),
+)
+def cancel_job(job_id: JobId, here: Here) -> JobView:
+    """Ask for the end of a job; what is under way is stopped, what is stored stays."""
+    return job_view(here.store.request_cancel(job_id))
+
+
+@router.post(
+    "/jobs/{job_id}/pause",
+    operation_id="pause_job",
+    summary="Pause a job",
+    status_code=status.HTTP_202_ACCEPTED,
+    responses=openapi.refusals(404, 409),
+)
+def pause_job(job_id: JobId, here: Here) -> JobView:
+    """Let a job rest; the step under way is given up and done again after the pause."""
+    return job_view(here.store.request_pause(job_id))
+
+
+@router.post(
+    "/jobs/{job_id}/resume",
+    operation_id="resume_job",
+    summary="Resume a paused job",
+    status_code=status.HTTP_202_ACCEPTED,
+    responses=openapi.refusals(404, 409),
+)
+def resume_job(job_id: JobId, here: Here, background: BackgroundTasks) -> JobView:
+    """Let a paused job go on where it stopped."""
+    job = here.store.resume(job_id)
+    background.add_task(here.wake, job.id)
+    return job_view(job)
+
+
+@router.get(
+    "/jobs/{job_id}/exchanges",
+    operation_id="list_exchanges",
+    summary="Read every prompt and reply",
+    responses=openapi.refusals(404, 422),
+)
+def list_exchanges(
+    job_id: JobId,
+    here: Here,
+    iteration: Annotated[int | None, Query(ge=0, le=1_000, description="Only this one.")] = None,
+) -> ExchangeList:
+    """Return what the designer was asked and what it answered, word for word."""
+    found = here.store.exchanges(job_id, iteration)
+    return ExchangeList(data=[exchange_view(exchange) for exchange in found])
+
+
+@router.get(
+    "/jobs/{job_id}/best",
+    operation_id="read_best",
+    summary="Read the best candidate so far",
+    responses=openapi.refusals(404),
+)
+def read_best(job_id: JobId, here: Here) -> CandidateView:
+    """Return the chosen candidate, or, while the job runs, the best one so far."""
+    _, best = downloads.best(here.store, job_id)
+    return candidate_view(best)
+
+
+@router.get(
+    "/jobs/{job_id}/best/reward.py",
+    operation_id="download_reward",
+    summary="Download the best reward as one file",
+    response_class=openapi.PythonResponse,
+    responses=openapi.refusals(404) | openapi.python_file("The file, which needs only NumPy."),
+)
+def download_reward(job_id: JobId, here: Here) -> Response:
+    """Return a file that runs in the user's own project without this service."""
+    return downloads.reward_file(here.store, job_id)

@@ -1,0 +1,198 @@
+"""Every kind of problem: its name, its status, its title, and what usually helps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from core import errors
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of problem: its status, its title, and what usually helps."""
+
+    code: str
+    status: int
+    title: str
+    hint: str
+
+
+ERRORS: Mapping[type[errors.RewardsmithError], Kind] = {
+    errors.RewardsmithError: Kind(
+        "internal", 500, "The server has a fault", "Look for the request id in the server's log."
+    ),
+    errors.InvalidInput: Kind(
+        "invalid-input",
+        422,
+        "The request cannot be accepted",
+        "Correct the named places and send it again.",
+    ),
+    errors.UnknownTask: Kind(
+        "unknown-task",
+        422,
+        "There is no such task",
+        "List the catalogue with GET /v1/tasks, or name an environment id and describe what is wanted.",
+    ),
+    errors.UnknownMethod: Kind(
+        "unknown-method", 422, "There is no such method", "List the methods with GET /v1/methods."
+    ),
+    errors.UnknownDesigner: Kind(
+        "unknown-designer",
+        422,
+        "There is no such designer",
+        "List the designers with GET /v1/methods.",
+    ),
+    errors.InvalidFitness: Kind(
+        "invalid-fitness",
+        422,
+        "The fitness cannot be measured",
+        "Use only fields that the task names, in comparisons joined by `and`.",
+    ),
+    errors.IdempotencyMismatch: Kind(
+        "idempotency-key-reused",
+        422,
+        "The idempotency key belongs to another request",
+        "Use a new Idempotency-Key for a new job; repeat a key only with the very same body.",
+    ),
+    errors.ProgramRejected: Kind(
+        "program-rejected",
+        422,
+        "The program breaks a rule",
+        "Follow the contract of generated programs.",
+    ),
+    errors.NotFound: Kind(
+        "not-found", 404, "There is nothing under that id", "List what there is with GET /v1/jobs."
+    ),
+    errors.Conflict: Kind(
+        "conflict",
+        409,
+        "Not possible in the present state",
+        "Read the job to see which state it is in.",
+    ),
+    errors.EnvironmentUnusable: Kind(
+        "environment-unusable",
+        422,
+        "The environment cannot be used",
+        "Check the id, and that its package is installed where the workers run.",
+    ),
+    errors.TrainingFailed: Kind(
+        "training-failed",
+        500,
+        "A training broke",
+        "Look at the failed run; lower the learning rate.",
+    ),
+    errors.ScoringFailed: Kind(
+        "scoring-failed", 500, "A fitness could not be measured", "Look at the worker's log."
+    ),
+    errors.SandboxFailed: Kind(
+        "sandbox-failed",
+        503,
+        "Generated code cannot be run safely here",
+        "Run `rewardsmith doctor` where the workers run.",
+    ),
+    errors.DesignerUnavailable: Kind(
+        "designer-unavailable",
+        503,
+        "The designer does not answer",
+        "Check the endpoint, the model's name and the key, then resume the job.",
+    ),
+    errors.ClaimLost: Kind(
+        "claim-lost",
+        409,
+        "Another worker owns the step",
+        "Nothing to do: the other worker goes on.",
+    ),
+    errors.StepInterrupted: Kind(
+        "step-interrupted", 409, "The job was cancelled or paused", "Resume the job to go on."
+    ),
+    errors.StorageFailed: Kind(
+        "storage-failed",
+        503,
+        "The database or the data folder cannot be used",
+        "Run `rewardsmith doctor` on the server, and `rewardsmith db upgrade` after an update.",
+    ),
+    errors.ConfigurationError: Kind(
+        "configuration-error",
+        503,
+        "A setting of the server is missing or wrong",
+        "Run `rewardsmith doctor` on the server.",
+    ),
+}
+
+MALFORMED = Kind(
+    "malformed-body",
+    422,
+    "The body is not readable JSON",
+    "Send JSON with Content-Type: application/json.",
+)
+NO_SUCH_PATH = Kind(
+    "no-such-path", 404, "There is nothing at this path", "See /docs for every path."
+)
+WRONG_VERSION = Kind(
+    "wrong-api-version",
+    404,
+    "This server does not speak that API version",
+    "Use the paths under /v1.",
+)
+METHOD_NOT_ALLOWED = Kind(
+    "method-not-allowed", 405, "This path does not take that verb", "See /docs for what it takes."
+)
+BODY_TOO_LARGE = Kind(
+    "body-too-large", 413, "The body is too large", "A request may have 1 MiB; shorten the task."
+)
+NO_CANDIDATE_YET = Kind(
+    "no-valid-candidate-yet",
+    404,
+    "There is no design to download yet",
+    "Wait for the first measured candidate; GET /v1/jobs/{id} says how far the job is.",
+)
+NO_CODE = Kind(
+    "no-code",
+    404,
+    "This candidate has no program",
+    "Its `rejection` says why; choose another candidate.",
+)
+BAD_REQUEST = Kind(
+    "bad-request", 400, "The request cannot be understood", "See /docs for what is accepted."
+)
+
+# Reasons for which a worker ends a job that are no error of the house.
+BASELINE_FAILED = Kind(
+    "baseline-failed",
+    500,
+    "The native reward could not be trained",
+    "Look at the runs of the job; other training settings may help.",
+)
+NO_VALID_CANDIDATE = Kind(
+    "no-valid-candidate",
+    500,
+    "No candidate could be trained",
+    "Read the rejections; describe the task more closely, or allow more candidates.",
+)
+CRASH_LOOP = Kind(
+    "crash-loop",
+    500,
+    "The same step broke again and again",
+    "Run `rewardsmith doctor` where the workers run, and look at their log.",
+)
+
+KINDS: Mapping[str, Kind] = {
+    kind.code: kind
+    for kind in (
+        *ERRORS.values(),
+        MALFORMED,
+        NO_SUCH_PATH,
+        WRONG_VERSION,
+        METHOD_NOT_ALLOWED,
+        BODY_TOO_LARGE,
+        NO_CANDIDATE_YET,
+        NO_CODE,
+        BAD_REQUEST,
+        BASELINE_FAILED,
+        NO_VALID_CANDIDATE,
+        CRASH_LOOP,
+    )
+}
+
+OTHER_FAILURE = Kind("job-failed", 500, "The job failed", "Read the job's events.")

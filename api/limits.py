@@ -1,0 +1,158 @@
+"""How much a stranger may send: size of a body, shape of its JSON, bounds of every number."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import AfterValidator, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic_core import PydanticCustomError, core_schema
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.errors import printable
+
+MAX_BODY_BYTES = 1 << 20
+MAX_DESCRIPTION = 20_000
+MAX_ITERATIONS = 50
+MAX_CANDIDATES = 32
+MAX_STEPS = 50_000_000
+MAX_SEEDS = 20
+MAX_ENVS = 1_024
+MAX_PACKS = 64
+MAX_RUNGS = 8
+MAX_EPISODES = 1_000
+MAX_FIELDS = 512
+MAX_PAGE = 100
+MAX_SEED = 2**31 - 1
+MAX_EVENT = 2**53 - 1
+MAX_BUDGET_STEPS = 10**12
+MAX_BUDGET_TOKENS = 10**10
+MAX_BUDGET_SECONDS = 60 * 86_400.0
+MAX_DEPTH = 16
+MAX_INTEGER = 2**53 - 1
+
+# `module:namespace/Name-v0`, all but the name optional, as gymnasium.make reads it.
+ENVIRONMENT_ID = (
+    r"^(?:[A-Za-z_][A-Za-z0-9_.]*:)?(?:[A-Za-z0-9_-]+/)?[A-Za-z0-9_.-]*[A-Za-z][A-Za-z0-9_.-]*$"
+)
+_FORBIDDEN = re.compile("[\x00\ud800-\udfff]")
+
+
+def storable(text: str) -> str:
+    """Return the text if every database can keep it.
+
+    Raises:
+        ValueError: it holds a NUL or half of a surrogate pair.
+    """
+    if _FORBIDDEN.search(text):
+        raise ValueError("expected Unicode text, but found a NUL or a lone surrogate; remove it")
+    return text
+
+
+Text = Annotated[str, AfterValidator(storable)]
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """Text of a given form, refused in words instead of with the pattern.
+
+    Attributes:
+        pattern: regular expression that the whole text matches.
+        words:   what is expected, for people.
+    """
+
+    pattern: str
+    words: str
+
+    def __get_pydantic_core_schema__(
+        self, source: object, handler: GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
+        """Check the form after everything else was checked."""
+        return core_schema.no_info_after_validator_function(self._check, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, object]:
+        """Tell the documentation the pattern."""
+        return {**handler(schema), "pattern": self.pattern}
+
+    def _check(self, text: str) -> str:
+        if re.fullmatch(self.pattern, text) is None:
+            raise ValueError(f"expected {self.words}, but found {printable(text, 60)!r}")
+        return text
+
+
+def check_json(value: object) -> object:
+    """Return a parsed JSON value if it is flat, finite and storable; see MAX_DEPTH, MAX_INTEGER.
+
+    Raises:
+        PydanticCustomError: with the reason, and the place as `pointer`.
+    """
+    for pointer, item, depth in _walk(value):
+        if depth > MAX_DEPTH:
+            reason = f"expected JSON at most {MAX_DEPTH} levels deep, but it goes on below that"
+            raise _refusal(pointer, reason)
+        if found := _unacceptable(item):
+            raise _refusal(pointer, found)
+    return value
+
+
+def _refusal(pointer: str, reason: str) -> PydanticCustomError:
+    return PydanticCustomError("unacceptable", "{reason}", {"reason": reason, "pointer": pointer})
+
+
+def _walk(value: object) -> Iterator[tuple[str, object, int]]:
+    """Yield (pointer, value, depth) of everything inside, without recursion: depth is hostile."""
+    stack: list[tuple[str, object, int]] = [("", value, 0)]
+    while stack:
+        pointer, item, depth = stack.pop()
+        yield pointer, item, depth
+        if isinstance(item, dict):
+            yield from ((pointer, key, depth) for key in item)
+            stack.extend((f"{pointer}/{key}", inner, depth + 1) for key, inner in item.items())
+        elif isinstance(item, list):
+            stack.extend((f"{pointer}/{n}", inner, depth + 1) for n, inner in enumerate(item))
+
+
+def _unacceptable(item: object) -> str | None:
+    if isinstance(item, float) and not math.isfinite(item):
+        return "expected a finite number, but found NaN or an infinity"
+    if isinstance(item, int) and abs(item) > MAX_INTEGER:
+        return f"expected an integer within ±{MAX_INTEGER}, but found a larger one"
+    if isinstance(item, str) and _FORBIDDEN.search(item):
+        return "expected Unicode text, but found a NUL or a lone surrogate"
+    return None
+
+
+class BodyLimit:
+    """Refuse a body over the limit, whether it says so in Content-Length or comes in chunks."""
+
+    def __init__(self, app: ASGIApp, limit: int = MAX_BODY_BYTES) -> None:
+        self.app, self.limit = app, limit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, counting what is read of its body."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        announced = Headers(scope=scope).get("content-length", "0")
+        too_large = announced.isdigit() and int(announced[:20]) > self.limit
+        seen = 0
+
+        async def counted() -> Message:
+            nonlocal seen
+            message = await receive()
+            seen += len(message.get("body", b""))
+            if too_large or seen > self.limit:
+                # Raised where the body is read, so it is answered like any other refusal.
+                raise HTTPException(
+                    413, f"expected at most {self.limit} bytes, but the body is larger"
+                )
+            return message
+
+        await self.app(scope, counted, send)

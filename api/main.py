@@ -1,0 +1,49 @@
+"""Put the server together: settings and store in, an application out."""
+
+from __future__ import annotations
+
+from fastapi import Depends, FastAPI
+
+from api import candidates, events, handlers, health, iterations, jobs, openapi, problems, tasks
+from api.dependencies import House, Notify, migrated
+from api.headers import Envelope
+from api.limits import BodyLimit
+from core.settings import Settings
+from core.storage import Store, open_store
+
+DESCRIPTION = """\
+Submit a reinforcement-learning task in words; get reward code back, with the evidence for it.
+
+`POST /v1/jobs` starts a design, `GET /v1/jobs/{id}/events` follows it, and
+`GET /v1/jobs/{id}/best/reward.py` downloads what came out. Unknown fields are refused, every refusal
+is an `application/problem+json` document with a hint, and every list is paged by `after`.
+"""
+
+
+def create_app(settings: Settings, notify: Notify, store: Store | None = None) -> FastAPI:
+    """Return the application.
+
+    Args:
+        settings: of the server; nothing is read from the environment here.
+        notify:   tells the workers that a job has moved, by its id.
+        store:    the database, opened from the settings if left out.
+    """
+    app = FastAPI(
+        title="Rewardsmith",
+        version="1",
+        description=DESCRIPTION,
+        redoc_url=None,
+        responses=openapi.EVERYWHERE,
+    )
+    app.state.house = House(settings, store or open_store(settings.database_url), notify)
+    app.add_middleware(BodyLimit)
+    app.add_middleware(Envelope)
+    handlers.install(app)
+    ready = [Depends(migrated)]
+    for part in (jobs, iterations, candidates, events):
+        app.include_router(part.router, prefix="/v1", dependencies=ready)
+    app.include_router(tasks.router, prefix="/v1")
+    app.include_router(health.router)
+    app.include_router(problems.router)
+    openapi.install(app)
+    return app

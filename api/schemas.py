@@ -1,0 +1,252 @@
+"""What a stranger may send: bounded, finite, and nothing unknown.
+
+The same pieces are echoed back in a job's `spec`, so a spec can be posted again unchanged.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import Annotated
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Strict,
+    Tag,
+    field_validator,
+    model_validator,
+)
+from pydantic.config import JsonDict
+
+from api import limits
+from api.limits import Text
+from core import records
+
+Name = Annotated[
+    str,
+    limits.Form(r"^[a-z0-9][a-z0-9._-]{0,63}$", "a name of lower-case letters, digits, - . _"),
+]
+TaskName = Annotated[
+    str,
+    limits.Form(r"^[A-Za-z0-9][A-Za-z0-9 ._:/-]{0,199}$", "a name of letters, digits, - . _ : /"),
+]
+Label = Annotated[Text, Field(min_length=1, max_length=200)]
+Identifier = Annotated[
+    str, limits.Form(r"^[A-Za-z_][A-Za-z0-9_]{0,63}$", "an identifier such as pole_angle")
+]
+Whole = Annotated[int, Strict()]  # "7" and true are no numbers
+Real = Annotated[float, Strict(), Field(allow_inf_nan=False)]
+EnvironmentId = Annotated[
+    Text,
+    limits.Form(limits.ENVIRONMENT_ID, "an id such as CartPole-v1 or my_package:MyEnv-v0"),
+    Field(
+        max_length=200,
+        description="An id for gymnasium.make, with `module:` in front if a module must be imported.",
+        examples=["CartPole-v1", "my_package:MyEnv-v0"],
+    ),
+]
+Description = Annotated[
+    Text,
+    Field(
+        max_length=limits.MAX_DESCRIPTION,
+        description="What is wanted, in words; the designer reads them.",
+        examples=["Park the cart at the right edge with the pole upright."],
+    ),
+]
+JsonObject = dict[str, object]
+
+
+class Piece(BaseModel):
+    """A part of a request: a typo is an error, not a default."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class FieldBody(Piece):
+    """One named piece of an observation."""
+
+    name: Identifier
+    source: Text = Field(max_length=100, examples=["obs[0]", "obs[0:3]", "info.x_velocity"])
+    unit: Text = Field(default="1", max_length=40)
+    low: Real | None = None
+    high: Real | None = None
+    meaning: Text = Field(default="", max_length=500)
+    visible: tuple[records.Visibility, ...] | None = Field(
+        default=None,
+        max_length=3,
+        description="Who may see it; by default the reward, and the policy if it is observed.",
+    )
+
+
+class FitnessBody(Piece):
+    """How well an episode was done, measured on the untouched environment; higher is better."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [{"kind": "share", "where": "abs(x) < 0.2", "horizon": 500}]
+        },
+    )
+
+    kind: records.FitnessKind = "return"
+    where: Text | None = Field(default=None, max_length=2_000)
+    field: Text | None = Field(default=None, max_length=100)
+    over: records.Reduction | None = None
+    horizon: Whole | None = Field(default=None, ge=1, le=limits.MAX_STEPS)
+    goal: Real | None = None
+
+
+class TrainingBody(Piece):
+    """How every run is trained; the same for the native reward and all candidates."""
+
+    algorithm: Name = "ppo"
+    steps: Whole = Field(
+        default=200_000, ge=1, le=limits.MAX_STEPS, description="Environment steps per run."
+    )
+    seeds: Whole = Field(
+        default=2, ge=1, le=limits.MAX_SEEDS, description="Runs per candidate while searching."
+    )
+    envs: Whole = Field(default=8, ge=1, le=limits.MAX_ENVS)
+    rungs: tuple[Real, ...] = Field(default=(1.0,), min_length=1, max_length=limits.MAX_RUNGS)
+    keep: Real = Field(default=0.34, gt=0, le=1)
+    checkpoints: Whole = Field(default=4, ge=1, le=100)
+    packs: Whole = Field(default=2, ge=1, le=limits.MAX_PACKS)
+    settings: JsonObject = Field(default_factory=dict, max_length=100)
+
+    @field_validator("rungs")
+    @classmethod
+    def _grow_to_one(cls, rungs: tuple[float, ...]) -> tuple[float, ...]:
+        growing = all(a < b for a, b in itertools.pairwise(rungs))
+        if not (growing and rungs[0] > 0 and rungs[-1] == 1.0):
+            raise ValueError("expected growing shares that end in 1.0, such as [0.25, 1.0]")
+        return rungs
+
+
+class TaskBody(Piece):
+    """What is to be learnt, said in full."""
+
+    name: TaskName | None = Field(default=None, description="The environment's id if left out.")
+    environment: EnvironmentId
+    description: Description
+    fitness: FitnessBody = FitnessBody()
+    fields: tuple[FieldBody, ...] = Field(default=(), max_length=limits.MAX_FIELDS)
+    env_kwargs: JsonObject = Field(default_factory=dict, max_length=100)
+    max_episode_steps: Whole | None = Field(default=None, ge=1, le=10_000_000)
+    actions: Text = Field(
+        default="", max_length=5_000, description="What the actions do, in words."
+    )
+    training: JsonObject = Field(default_factory=dict, max_length=20)
+
+
+class DesignerBody(Piece):
+    """Who writes the programs.  Keys and endpoints are settings of the server, never of a request."""
+
+    name: Name = "evolution"
+    model: Text | None = Field(default=None, max_length=200)
+    temperature: Real | None = Field(default=None, ge=0, le=2)
+    recording: (
+        Annotated[Text, limits.Form(r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}$", "a plain file name")]
+        | None
+    ) = None
+
+
+class EvaluationBody(Piece):
+    """How fitness is measured: episodes and fresh seeds."""
+
+    episodes: Whole = Field(default=10, ge=1, le=limits.MAX_EPISODES)
+    confirm_seeds: Whole = Field(default=5, ge=1, le=limits.MAX_SEEDS)
+    confirm_episodes: Whole = Field(default=20, ge=1, le=limits.MAX_EPISODES)
+    confirm_candidates: Whole = Field(default=1, ge=1, le=8)
+
+
+class BudgetBody(Piece):
+    """Hard limits of a job; null means no limit of that kind."""
+
+    env_steps: Whole | None = Field(default=None, ge=1, le=limits.MAX_BUDGET_STEPS)
+    tokens: Whole | None = Field(default=None, ge=1, le=limits.MAX_BUDGET_TOKENS)
+    seconds: Real | None = Field(default=None, gt=0, le=limits.MAX_BUDGET_SECONDS)
+
+
+class SpecBody(Piece):
+    """A job's request with every default filled in; it can be posted again unchanged."""
+
+    task: TaskBody
+    method: Name
+    designer: DesignerBody
+    iterations: Whole
+    candidates: Whole
+    mode: records.Mode
+    weight: Real
+    training: TrainingBody
+    evaluation: EvaluationBody
+    budget: BudgetBody
+    seed: Whole
+
+
+SMALL: JsonDict = {"task": "cartpole-park"}
+FULL: JsonDict = {
+    "task": {
+        "environment": "MountainCarContinuous-v0",
+        "description": "Reach the flag on the right hill with little effort.",
+        "fitness": {"kind": "success", "where": "position >= 0.45", "over": "any"},
+        "fields": [
+            {"name": "position", "source": "obs[0]", "unit": "m", "low": -1.2, "high": 0.6},
+            {"name": "velocity", "source": "obs[1]", "unit": "m/s", "low": -0.07, "high": 0.07},
+        ],
+    },
+    "method": "eureka",
+    "designer": {"name": "evolution"},
+    "iterations": 2,
+    "candidates": 4,
+    "training": {"steps": 100_000, "seeds": 2},
+    "budget": {"env_steps": 5_000_000},
+    "name": "gentle climber",
+    "labels": {"project": "hills"},
+}
+
+
+def _form_of_task(value: object) -> str:
+    """Say which form a task has, so that errors name one place and not one per form."""
+    return "task:name" if isinstance(value, str) else "task:full"
+
+
+TaskChoice = Annotated[
+    Annotated[Text, Field(min_length=1, max_length=200), Tag("task:name")]
+    | Annotated[TaskBody, Tag("task:full")],
+    Discriminator(_form_of_task),
+]
+
+
+class JobRequest(Piece):
+    """A design job: only `task` is needed, and `description` where the task is an environment id."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [SMALL, FULL]})
+
+    task: TaskChoice = Field(
+        description="A task of the catalogue, an environment id, or a task said in full.",
+        examples=["cartpole-park"],
+    )
+    description: Description | None = None
+    method: Name = "smith"
+    designer: DesignerBody = DesignerBody()
+    iterations: Whole = Field(default=3, ge=1, le=limits.MAX_ITERATIONS)
+    candidates: Whole = Field(
+        default=4, ge=1, le=limits.MAX_CANDIDATES, description="Per iteration."
+    )
+    mode: records.Mode = "replace"
+    weight: Real = Field(default=0.02, gt=0, le=1_000)
+    training: TrainingBody = TrainingBody()
+    evaluation: EvaluationBody = EvaluationBody()
+    budget: BudgetBody = BudgetBody()
+    seed: Whole = Field(default=0, ge=0, le=limits.MAX_SEED)
+    name: Label | None = None
+    labels: dict[Label, Annotated[Text, Field(max_length=200)]] = Field(
+        default_factory=dict, max_length=20
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _plain(cls, body: object) -> object:
+        return limits.check_json(body)

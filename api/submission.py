@@ -1,0 +1,166 @@
+"""From a request to a complete job spec: defaults, and every check that needs no environment."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from api.designers import DESIGNERS
+from api.errors import InvalidField
+from api.schemas import JobRequest, SpecBody, TaskBody, TrainingBody
+from core import loop
+from core.errors import UnknownDesigner
+from core.methods import find_method
+from core.records import (
+    Budget,
+    DesignerChoice,
+    Evaluation,
+    History,
+    JobSpec,
+    Task,
+    Training,
+)
+from core.tasks import catalogue, check_task, find_task, task_from_mapping
+
+SPEC: TypeAdapter[SpecBody] = TypeAdapter(SpecBody)
+
+
+def complete(request: JobRequest) -> JobSpec:
+    """Fill in every default and hold the request to what can be known without the environment.
+
+    Raises:
+        InvalidInput: unknown task, method or designer, unreadable fitness, a budget that buys nothing.
+    """
+    task = _task(request)
+    spec = JobSpec(
+        task=task,
+        method=find_method(request.method).name,
+        designer=DesignerChoice(**request.designer.model_dump()),
+        iterations=request.iterations,
+        candidates=request.candidates,
+        mode=request.mode,
+        weight=request.weight,
+        training=_training(task, request.training),
+        evaluation=Evaluation(**request.evaluation.model_dump()),
+        budget=Budget(**request.budget.model_dump()),
+        seed=request.seed,
+    )
+    _check_designer(spec.designer)
+    _check_budget(spec)
+    return spec
+
+
+def fingerprint(request: JobRequest) -> str:
+    """Return the sha256 of what was asked for, independent of spaces and the order of keys."""
+    asked = request.model_dump(mode="json", exclude_unset=True)
+    text = json.dumps(asked, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def show_spec(spec: JobSpec) -> SpecBody:
+    """Return the spec as it can be posted again."""
+    return SPEC.validate_python(asdict(spec))
+
+
+# --- the task ---------------------------------------------------------------------------------
+
+
+def _task(request: JobRequest) -> Task:
+    asked = request.task
+    task = _named_task(asked, request.description) if isinstance(asked, str) else _full_task(asked)
+    if request.description is not None:
+        task = replace(task, description=request.description)
+    if not task.description.strip():
+        overrides = isinstance(asked, str) or request.description is not None
+        raise InvalidField(
+            "an empty description",
+            pointer="/description" if overrides else "/task/description",
+            expected="a description of what is wanted, in words",
+            hint="Say in a sentence or two what the agent should do.",
+        )
+    check_task(task)
+    return task
+
+
+def _named_task(name: str, description: str | None) -> Task:
+    """Find a task by name.  Whether an id outside the catalogue exists is found out by preflight."""
+    task = find_task(name)
+    if name not in catalogue() and description is None:
+        raise InvalidField(
+            f"the environment {name} without a description",
+            pointer="/description",
+            expected="a task of the catalogue, or an environment id with a description",
+            hint="Add `description`: what is wanted, in words.",
+        )
+    return task
+
+
+def _full_task(body: TaskBody) -> Task:
+    given = body.model_dump(mode="json", exclude_unset=True)
+    return task_from_mapping({name: value for name, value in given.items() if value is not None})
+
+
+# --- training and budget ----------------------------------------------------------------------
+
+
+def _training(task: Task, asked: TrainingBody) -> Training:
+    """Lay the request's numbers over the task's own, and those over the general defaults."""
+    own = _given_training(task.training)
+    given = asked.model_dump(exclude_unset=True)
+    settings = {**own.pop("settings", {}), **given.pop("settings", {})}
+    return Training(**{**own, **given, "settings": settings})
+
+
+def _given_training(values: Mapping[str, object]) -> dict[str, Any]:
+    try:
+        return TrainingBody.model_validate(dict(values)).model_dump(exclude_unset=True)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        place = "/".join(map(str, first["loc"]))
+        raise InvalidField(
+            first["msg"], pointer=f"/task/training/{place}", where=f"training of the task, {place}"
+        ) from error
+
+
+def _check_designer(designer: DesignerChoice) -> None:
+    if designer.name not in DESIGNERS:
+        raise UnknownDesigner(
+            repr(designer.name), expected=f"one of {', '.join(DESIGNERS)}", where="designer"
+        )
+    if designer.name == "replay" and designer.recording is None:
+        raise InvalidField(
+            "no recording",
+            pointer="/designer/recording",
+            expected="the name of a recording for the designer `replay`",
+            hint="Name a recording, or use the designer `evolution`, which needs none.",
+        )
+
+
+def _check_budget(spec: JobSpec) -> None:
+    """Refuse a budget that does not pay for the baseline, one iteration and the confirmation."""
+    allowed = spec.budget.env_steps
+    needed = least_env_steps(spec)
+    if allowed is not None and allowed < needed:
+        raise InvalidField(
+            f"{allowed}",
+            pointer="/budget/env_steps",
+            expected=f"at least {needed} environment steps: baseline, one iteration and confirmation",
+            hint="Raise the budget, or lower training.steps, training.seeds or candidates.",
+        )
+
+
+def least_env_steps(spec: JobSpec) -> int:
+    """Return the environment steps of the shortest sensible job."""
+    return planned_env_steps(replace(spec, iterations=1))
+
+
+def planned_env_steps(spec: JobSpec) -> int:
+    """Return the environment steps of the whole job if no budget ends it early."""
+    history = History(spec)
+    native = spec.training.seeds * spec.training.steps
+    return native + spec.iterations * loop.iteration_cost(history) + loop.confirm_cost(history)

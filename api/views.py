@@ -1,0 +1,185 @@
+"""What the API answers: stored records, in the shape that the documentation shows."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Generic, TypeVar
+
+from pydantic import BaseModel, Field
+
+from api.errors import Problem
+from api.schemas import FieldBody, FitnessBody, JsonObject, SpecBody
+from core import records
+
+T = TypeVar("T")
+
+
+class IntervalView(BaseModel):
+    """A mean with its 95 % interval over n training seeds."""
+
+    mean: float
+    low: float
+    high: float
+    n: int
+
+
+class OutcomeView(BaseModel):
+    """How the job ended: the chosen design against the native reward on fresh seeds."""
+
+    verdict: records.Verdict
+    best: str | None = Field(description="Id of the chosen candidate.")
+    native: IntervalView
+    designed: IntervalView | None
+    native_iqm: float
+    designed_iqm: float | None
+    probability_of_improvement: float | None
+    sentence: str
+
+
+class CountsView(BaseModel):
+    """How many candidates there are, and what became of them."""
+
+    proposed: int = 0
+    rejected: int = 0
+    trained: int = 0
+    failed: int = 0
+
+
+class SpentView(BaseModel):
+    """What the job has used so far."""
+
+    env_steps: int
+    tokens: int
+    seconds: float
+
+
+class EstimateView(BaseModel):
+    """What the whole job will use at most."""
+
+    env_steps: int
+
+
+class BestView(BaseModel):
+    """The best candidate so far, by its fitness in the search."""
+
+    id: str
+    key: str
+    fitness: float | None
+
+
+class LinksView(BaseModel):
+    """Where to go on."""
+
+    self: str
+    events: str
+    iterations: str
+    candidates: str
+    best: str
+    reward_file: str
+
+
+class ActivityView(BaseModel):
+    """What a living worker is doing for the job right now."""
+
+    step: str
+    phase: str
+    done: int
+    total: int
+    note: str
+    age_seconds: float
+
+
+class JobView(BaseModel):
+    """A design job."""
+
+    id: str
+    name: str | None
+    labels: dict[str, str]
+    status: records.JobStatus
+    phase: str | None = Field(description="What is being done; free to grow new words.")
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    cancel_requested: bool
+    pause_requested: bool
+    iteration: int | None = Field(description="The current iteration, counted from 0.")
+    counts: CountsView
+    activity: list[ActivityView] = Field(
+        description="The steps under way; told of a single job, left empty in a list."
+    )
+    spent: SpentView
+    estimate: EstimateView
+    native_fitness: float | None = Field(description="The baseline's mean fitness in the search.")
+    best: BestView | None
+    outcome: OutcomeView | None
+    failure: Problem | None = Field(description="Why the job failed, as the problem it is.")
+    spec: SpecBody = Field(description="The request with every default; can be posted again.")
+    links: LinksView
+
+
+class Page(BaseModel, Generic[T]):
+    """One page of a list; `next` is the `after` of the next page, null at the end."""
+
+    data: list[T]
+    has_more: bool
+    next: str | None
+
+
+class EventView(BaseModel):
+    """Something that happened to a job; `id` counts from 1 within the job, without gaps."""
+
+    id: int
+    created_at: datetime
+    type: str
+    level: str
+    message: str
+    data: JsonObject
+
+
+class EventPage(BaseModel):
+    """Events in order; go on with `after` = `next`."""
+
+    data: list[EventView]
+    next: int
+
+
+class TaskView(BaseModel):
+    """A task of the catalogue."""
+
+    name: str
+    environment: str
+    description: str
+    fitness: FitnessBody
+    measured: str = Field(description="The fitness in one sentence.")
+    fields: list[FieldBody]
+    env_kwargs: JsonObject
+    max_episode_steps: int | None
+    actions: str
+    training: JsonObject
+
+
+class TaskList(BaseModel):
+    """The catalogue."""
+
+    data: list[TaskView]
+
+
+class NamedView(BaseModel):
+    """A name that a request may use, and what it stands for."""
+
+    name: str
+    description: str
+
+
+class MethodList(BaseModel):
+    """What may be chosen in `method` and `designer`."""
+
+    data: list[NamedView]
+    designers: list[NamedView]
+
+
+class HealthView(BaseModel):
+    """That the server runs, or is ready."""
+
+    status: str
+    checks: dict[str, str] = {}

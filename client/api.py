@@ -1,0 +1,291 @@
+"""The Python client: create a job, follow it, save the best reward.
+
+>>> from client.api import Client                            # doctest: +SKIP
+>>> job = Client().jobs.create("cartpole-park")              # doctest: +SKIP
+>>> for event in job.events(): print(event.kind)             # doctest: +SKIP
+>>> job.best.save("reward.py")                               # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from client.transport import ApiProblem, Document, StreamedEvent, Transport, Unreachable
+
+__all__ = ["ApiProblem", "Best", "Client", "Job", "Jobs", "StreamedEvent", "Unreachable"]
+
+FINISHED = frozenset({"succeeded", "failed", "cancelled"})
+TRANSIENT = frozenset({"progress", "end"})
+PAGE = 100
+
+
+class Client:
+    """A connection to one Rewardsmith server.
+
+    Args:
+        base_url: where the server is; by default REWARDSMITH_API_URL, else http://127.0.0.1:8700.
+        timeout:  seconds that a single answer may take.
+    """
+
+    def __init__(self, base_url: str | None = None, *, timeout: float = 30.0) -> None:
+        self._transport = Transport(base_url, timeout=timeout)
+        self.jobs = Jobs(self._transport)
+
+    @property
+    def base_url(self) -> str:
+        """Return the server's address."""
+        return self._transport.base_url
+
+    def tasks(self) -> list[Document]:
+        """Return the catalogue."""
+        return _data(self._transport.document("GET", "/v1/tasks"))
+
+    def task(self, name: str) -> Document:
+        """Return one task of the catalogue."""
+        return self._transport.document("GET", f"/v1/tasks/{name}")
+
+    def methods(self) -> Document:
+        """Return the methods (`data`) and the designers (`designers`)."""
+        return self._transport.document("GET", "/v1/methods")
+
+    def candidate(self, candidate_id: str) -> Document:
+        """Return one candidate."""
+        return self._transport.document("GET", f"/v1/candidates/{candidate_id}")
+
+    def code(self, candidate_id: str) -> str:
+        """Return the text of a candidate's program."""
+        return self._transport.answer("GET", f"/v1/candidates/{candidate_id}/code").text
+
+    def runs(self, candidate_id: str) -> list[Document]:
+        """Return the trainings of a candidate."""
+        return _data(self._transport.document("GET", f"/v1/candidates/{candidate_id}/runs"))
+
+    def run(self, run_id: str) -> Document:
+        """Return one training with its curve."""
+        return self._transport.document("GET", f"/v1/runs/{run_id}")
+
+    def ready(self) -> bool:
+        """Tell whether the server answers and can do its work."""
+        try:
+            self._transport.document("GET", "/readyz")
+        except (ApiProblem, Unreachable):
+            return False
+        return True
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._transport.close()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Jobs:
+    """The jobs of a server."""
+
+    transport: Transport
+
+    def create(
+        self,
+        task: str | Mapping[str, object],
+        description: str | None = None,
+        *,
+        idempotency_key: str | None = None,
+        **request: Any,
+    ) -> Job:
+        """Submit a job; repeating a lost request cannot make two.
+
+        Args:
+            task: a name of the catalogue, an environment id, or a whole task.
+            description: what is wanted, in words.
+            idempotency_key: names this request; made up if left out.
+            request: further entries of the body: iterations, candidates, training, budget, …
+
+        Raises:
+            ApiProblem: the request was refused; says where and why.
+            Unreachable: nobody answered.
+        """
+        body = {"task": task, "description": description, **request}
+        body = {name: value for name, value in body.items() if value is not None}
+        headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
+        return Job(
+            self.transport, self.transport.document("POST", "/v1/jobs", json=body, headers=headers)
+        )
+
+    def get(self, job_id: str) -> Job:
+        """Return a job."""
+        return Job(self.transport, self.transport.document("GET", f"/v1/jobs/{job_id}"))
+
+    def page(self, after: str | None = None, limit: int = PAGE, **filters: str | None) -> Document:
+        """Return one page of jobs as the server gives it, newest first."""
+        asked = {"after": after, "limit": limit, **filters}
+        params = {name: value for name, value in asked.items() if value is not None}
+        return self.transport.document("GET", "/v1/jobs", params=params)
+
+    def list(self, *, status: str | None = None, task: str | None = None) -> Iterator[Job]:
+        """Yield jobs, newest first, as far back as the caller reads."""
+        after: str | None = None
+        while True:
+            page = self.page(after, status=status, task=task)
+            yield from (Job(self.transport, document) for document in page["data"])
+            after = page["next"]
+            if after is None:
+                return
+
+    def cancel(self, job_id: str) -> Job:
+        """Ask for the end of a job; what it has so far stays."""
+        return self._act(job_id, "cancel")
+
+    def pause(self, job_id: str) -> Job:
+        """Let a job rest after what is under way has been given up."""
+        return self._act(job_id, "pause")
+
+    def resume(self, job_id: str) -> Job:
+        """Let a paused job go on."""
+        return self._act(job_id, "resume")
+
+    def _act(self, job_id: str, verb: str) -> Job:
+        return Job(self.transport, self.transport.document("POST", f"/v1/jobs/{job_id}/{verb}"))
+
+
+class Job:
+    """A job as it was when last read; `document` is the whole of it."""
+
+    def __init__(self, transport: Transport, document: Document) -> None:
+        self._transport = transport
+        self.document = document
+
+    @property
+    def id(self) -> str:
+        """Return the job's id."""
+        return str(self.document["id"])
+
+    @property
+    def status(self) -> str:
+        """Return the status as last read."""
+        return str(self.document["status"])
+
+    @property
+    def finished(self) -> bool:
+        """Tell whether the job had ended when last read."""
+        return self.status in FINISHED
+
+    @property
+    def best(self) -> Best:
+        """Return the best design so far; asking for what is not there yet raises ApiProblem."""
+        return Best(self._transport, self.id)
+
+    def refresh(self) -> Job:
+        """Read the job again."""
+        self.document = self._transport.document("GET", f"/v1/jobs/{self.id}")
+        return self
+
+    def events(self, after: int = 0, *, transient: bool = False) -> Iterator[StreamedEvent]:
+        """Yield what happens until the job ends; each event once, in order, whatever breaks.
+
+        Args:
+            after: number of the last event already seen.
+            transient: also yield `progress`, which says what is being done right now.
+        """
+        for event in self._transport.stream(f"/v1/jobs/{self.id}/events", after):
+            if transient or event.kind not in TRANSIENT:
+                yield event
+
+    def wait(self, timeout: float | None = None, *, poll: float = 1.0) -> Job:
+        """Return when the job has ended.
+
+        Raises:
+            TimeoutError: it has not, within `timeout` seconds; the job goes on.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while not self.refresh().finished:
+            if deadline is not None and time.monotonic() + poll > deadline:
+                raise TimeoutError(f"job {self.id} is still {self.status} after {timeout} seconds")
+            time.sleep(poll)
+        return self
+
+    def iterations(self) -> list[Document]:
+        """Return the refinement history."""
+        return _data(self._transport.document("GET", f"/v1/jobs/{self.id}/iterations"))
+
+    def exchanges(self) -> list[Document]:
+        """Return every prompt and reply."""
+        return _data(self._transport.document("GET", f"/v1/jobs/{self.id}/exchanges"))
+
+    def candidates(self, status: str | None = None) -> Iterator[Document]:
+        """Yield the candidates in the order in which they were proposed."""
+        after: str | None = None
+        while True:
+            asked = {"after": after, "limit": PAGE, "status": status}
+            params = {name: value for name, value in asked.items() if value is not None}
+            page = self._transport.document("GET", f"/v1/jobs/{self.id}/candidates", params=params)
+            yield from page["data"]
+            after = page["next"]
+            if after is None:
+                return
+
+    def cancel(self) -> Job:
+        """Ask for the job's end."""
+        return Jobs(self._transport).cancel(self.id)
+
+    def pause(self) -> Job:
+        """Let the job rest."""
+        return Jobs(self._transport).pause(self.id)
+
+    def resume(self) -> Job:
+        """Let the paused job go on."""
+        return Jobs(self._transport).resume(self.id)
+
+    def __repr__(self) -> str:
+        return f"<Job {self.id} {self.status}>"
+
+
+@dataclass(frozen=True, slots=True)
+class Best:
+    """The best design of a job."""
+
+    transport: Transport
+    job_id: str
+
+    def document(self) -> Document:
+        """Return the candidate behind the design."""
+        return self.transport.document("GET", f"/v1/jobs/{self.job_id}/best")
+
+    def code(self) -> str:
+        """Return the text of the program alone, as the designer wrote it."""
+        path = f"/v1/candidates/{self.document()['id']}/code"
+        return self.transport.answer("GET", path).text
+
+    def source(self) -> str:
+        """Return the text of the file that runs without us."""
+        response = self.transport.answer("GET", f"/v1/jobs/{self.job_id}/best/reward.py")
+        digest = hashlib.sha256(response.content).hexdigest()
+        if response.headers.get("etag", "").strip('"') not in ("", digest):
+            raise Unreachable(self.transport.base_url, "the download arrived damaged")
+        return response.text
+
+    def save(self, path: str | Path = "reward.py") -> Path:
+        """Write the file and return where it is."""
+        target = Path(path)
+        target.write_text(self.source(), encoding="utf-8")
+        return target
+
+
+def _data(document: Document) -> list[Document]:
+    return list(document["data"])

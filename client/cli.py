@@ -1,0 +1,75 @@
+"""The `rewardsmith` command.
+
+Exit codes: 0 done, 1 the job (or a check) failed, 2 the request was refused or this machine is not
+set up for it, 3 no server answers, 130 interrupted; an interrupted job goes on, and the command says
+how to look again.
+"""
+
+from __future__ import annotations
+
+import typer
+from typer.core import TyperGroup
+
+from client import console
+from client.commands import best, catalogue, db, demo, design, doctor, jobs, serve, worker
+from client.transport import ApiProblem, Unreachable
+from core.errors import RewardsmithError
+
+
+class Guarded(TyperGroup):
+    """Turns what can go wrong into a sentence and an exit code, in one place."""
+
+    def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]  # typer's own context
+        """Run the chosen command."""
+        try:
+            return super().invoke(ctx)
+        except ApiProblem as error:
+            console.refuse(_json(ctx), str(error), error.problem)
+            raise typer.Exit(_code(error)) from error
+        except Unreachable as error:
+            console.refuse(_json(ctx), str(error))
+            raise typer.Exit(console.UNREACHABLE) from error
+        except RewardsmithError as error:
+            console.refuse(_json(ctx), error.sentence())
+            raise typer.Exit(console.USAGE) from error
+        except KeyboardInterrupt as error:
+            raise typer.Exit(console.INTERRUPTED) from error
+
+
+def _json(context: typer.Context) -> bool:
+    return bool(context.meta.get("json"))
+
+
+def _code(error: ApiProblem) -> int:
+    if error.status == 503:
+        return console.UNREACHABLE
+    return console.USAGE if 400 <= error.status < 500 else console.FAILED
+
+
+app = typer.Typer(
+    name="rewardsmith",
+    cls=Guarded,
+    help="Design reward functions for reinforcement learning, and measure that they are better.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("demo")(demo.demo)
+app.command("serve")(serve.serve)
+app.command("worker")(worker.worker)
+app.command("design")(design.design)
+app.add_typer(jobs.app, name="jobs")
+app.command("best")(best.best)
+app.command("tasks")(catalogue.tasks)
+app.command("methods")(catalogue.methods)
+app.command("doctor")(doctor.doctor)
+app.add_typer(db.app, name="db")
+
+
+def main() -> None:
+    """Run the command; the entry point of the distribution."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,26 @@
+"""`rewardsmith db`: the database's tables."""
+
+from __future__ import annotations
+
+import typer
+
+from client.console import JsonFlag, Screen
+
+app = typer.Typer(help="Look after the database.", no_args_is_help=True)
+
+
+@app.callback()
+def db() -> None:
+    """Look after the database."""
+
+
+@app.command("upgrade")
+def upgrade(json_output: JsonFlag = False) -> None:
+    """Make the tables, or bring them up to date; does nothing where they are."""
+    from core.settings import read_settings
+    from migrations import upgrade as migrate
+
+    migrate(read_settings().database_url)
+    screen = Screen(json_output)
+    screen.emit({"database": "up to date"})
+    screen.say("The database is up to date.")

@@ -1,0 +1,99 @@
+"""`rewardsmith serve`: the server and its workers, with nothing else to install."""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from client.console import JsonFlag, Screen
+from client.processes import Children, command, end_with_parent, exit_on_sigterm
+
+if TYPE_CHECKING:
+    from core.settings import Settings
+
+MOST_WORKERS = 4
+DESIGN_SLOTS = 2
+
+
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address; REWARDSMITH_API_HOST.")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65_535, help="Port; 0 picks a free one.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=0, help="Trainings at a time; 0 starts no worker at all.")
+    ] = None,
+    queues: Annotated[str, typer.Option(help="Kinds of step to serve.")] = "design,train",
+    migrate: Annotated[
+        bool, typer.Option("--migrate", help="Also bring a PostgreSQL database up to date.")
+    ] = False,
+    exit_with_parent: Annotated[
+        bool, typer.Option(help="End when the process that started this one ends.")
+    ] = False,
+    json_output: JsonFlag = False,
+) -> None:
+    """Serve the API, and start workers as child processes."""
+    if exit_with_parent:
+        end_with_parent()
+    from client.server import listen, run_server
+    from core.settings import read_settings
+
+    exit_on_sigterm()
+    screen = Screen(json_output)
+    settings = read_settings()
+    prepare_database(settings, migrate)
+    bound = listen(host or settings.api_host, settings.api_port if port is None else port)
+    count = usual_workers() if workers is None else workers
+    children = Children(os.environ, screen.complain)
+    children.start(worker_commands(count, queues.split(",")))
+    try:
+        run_server(settings, bound, lambda: announce(bound, count, settings, screen))
+    finally:
+        children.stop()
+
+
+def usual_workers() -> int:
+    """Return one per core that we may use, four at most."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return min(cores or 1, MOST_WORKERS)
+
+
+def worker_commands(count: int, queues: list[str]) -> list[list[str]]:
+    """Return the command lines of the workers: one that waits for models, one that uses the cores."""
+    slots = {"design": DESIGN_SLOTS, "train": count}
+    return [
+        command("worker", "--queues", name, "--slots", str(slots[name]), "--exit-with-parent")
+        for name in ("design", "train")
+        if count and name in queues
+    ]
+
+
+def prepare_database(settings: Settings, migrate: bool) -> None:
+    """Make the tables of an embedded database; another's are touched only when told so.
+
+    Raises:
+        StorageFailed: it cannot be reached, or it is not up to date and we were not told to change it.
+    """
+    from core.storage import open_store
+    from migrations import upgrade
+
+    if migrate or settings.database_url.startswith("sqlite"):
+        upgrade(settings.database_url)
+    store = open_store(settings.database_url)
+    try:
+        store.check_schema()
+    finally:
+        store.close()
+
+
+def announce(bound: socket.socket, count: int, settings: Settings, screen: Screen) -> None:
+    """Say where the server listens, now that it does."""
+    host, port = bound.getsockname()[:2]
+    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    screen.say(f"listening on {url}")
+    screen.emit(
+        {"listening": url, "pid": os.getpid(), "workers": count, "home": str(settings.home)}
+    )

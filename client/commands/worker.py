@@ -1,0 +1,34 @@
+"""`rewardsmith worker`: carry out steps, on this or any other machine."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from client.processes import end_with_parent
+
+DEFAULT_QUEUES = "design,train"
+
+
+def worker(
+    queues: Annotated[
+        str, typer.Option(help="Kinds of step to take: design, train, or both.")
+    ] = DEFAULT_QUEUES,
+    slots: Annotated[
+        int | None,
+        typer.Option(min=1, help="Steps at a time; by default REWARDSMITH_WORKER_SLOTS."),
+    ] = None,
+    exit_with_parent: Annotated[
+        bool, typer.Option(help="End when the process that started this one ends.")
+    ] = False,
+) -> None:
+    """Carry out the steps of jobs until stopped."""
+    if exit_with_parent:
+        end_with_parent()
+    from core.settings import read_settings
+    from workers.main import run  # brings torch along: only here
+
+    settings = read_settings()
+    names = [name.strip() for name in queues.split(",") if name.strip()]
+    run(settings, names, slots or settings.worker_slots)

@@ -1,0 +1,73 @@
+"""What the command says, and how: text for people, JSON for programs, one exit code each."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+OK, FAILED, USAGE, UNREACHABLE, INTERRUPTED = 0, 1, 2, 3, 130
+
+
+def _remember(context: typer.Context, wanted: bool) -> bool:
+    context.meta["json"] = wanted
+    return wanted
+
+
+JsonFlag = Annotated[
+    bool, typer.Option("--json", help="Answer as JSON, one document per line.", callback=_remember)
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Screen:
+    """Where answers go.  With `json` nothing but JSON reaches the standard output."""
+
+    json: bool = False
+
+    @property
+    def terminal(self) -> bool:
+        """Tell whether somebody looks at a terminal and wants text."""
+        return not self.json and sys.stdout.isatty()
+
+    def console(self) -> Console:
+        """Return rich's console, which leaves colours out where nobody would see them."""
+        from rich.console import Console
+
+        return Console(highlight=False)
+
+    def say(self, text: str = "") -> None:
+        """Write a line for people; nothing in JSON mode."""
+        if not self.json:
+            typer.echo(text)
+
+    def show(self, renderable: RenderableType) -> None:
+        """Show a table or a coloured text; nothing in JSON mode."""
+        if not self.json:
+            self.console().print(renderable)
+
+    def emit(self, document: object) -> None:
+        """Write a JSON line; nothing in text mode."""
+        if self.json:
+            typer.echo(json.dumps(document, ensure_ascii=False))
+
+    def complain(self, text: str) -> None:
+        """Write a line to the standard error."""
+        typer.echo(text, err=True)
+
+
+def refuse(json_wanted: bool, message: str, problem: Mapping[str, object] | None = None) -> None:
+    """Say on the standard error why a command did not do what it was asked."""
+    if json_wanted:
+        typer.echo(
+            json.dumps({"error": problem or {"detail": message}}, ensure_ascii=False), err=True
+        )
+    else:
+        typer.echo(message, err=True)

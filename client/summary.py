@@ -1,0 +1,117 @@
+"""How a finished job is told: one JSON line for programs, a few sentences for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from client.api import ApiProblem, Job
+from client.console import FAILED, OK, Screen
+from client.transport import Document
+
+_VERDICTS = {
+    "better": "better: the designed reward beats the native one",
+    "equal": "equal: the designed reward cannot be told from the native one",
+    "worse": "worse: the native reward was better",
+}
+
+
+def last_line(job: Document, reward_file: Path | None) -> dict[str, object]:
+    """Return the document that ends `demo --json` and `design --watch --json`."""
+    outcome: Mapping[str, Any] = job["outcome"] or {}
+    counts = job["counts"]
+    return {
+        "job_id": job["id"],
+        "verdict": outcome.get("verdict"),
+        "fitness": {"native": outcome.get("native"), "designed": outcome.get("designed")},
+        "iterations": 0 if job["iteration"] is None else job["iteration"] + 1,
+        "candidates": {name: counts[name] for name in ("proposed", "rejected", "trained")},
+        "env_steps": job["spent"]["env_steps"],
+        "seconds": round(job["spent"]["seconds"], 1),
+        "reward_file": str(reward_file) if reward_file else None,
+    }
+
+
+def conclude(job: Job, screen: Screen, reward_file: Path) -> int:
+    """Save the best reward, tell how the job ended, and return the exit code."""
+    saved = _save(job, reward_file)
+    document = job.document
+    _tell(document, screen)
+    if saved is not None:
+        _show_code(job, saved, screen)
+    screen.emit(last_line(document, saved))
+    return OK if job.status == "succeeded" else FAILED
+
+
+def _save(job: Job, reward_file: Path) -> Path | None:
+    """Save the best reward if there is one; a job that failed late may still have one."""
+    if job.document["best"] is None:
+        return None
+    try:
+        return job.best.save(reward_file).resolve()
+    except ApiProblem as problem:
+        if problem.code != "no-valid-candidate-yet":
+            raise
+        return None
+
+
+def _tell(job: Document, screen: Screen) -> None:
+    screen.say()
+    if job["failure"] is not None:
+        failure = job["failure"]
+        screen.say(f"The job failed. {failure['title']}: {failure['detail']}")
+        if failure["hint"] and failure["hint"] not in failure["detail"]:
+            screen.say(failure["hint"])
+    elif job["outcome"] is None:
+        screen.say(f"The job is {job['status']}.")
+    else:
+        _tell_outcome(job, screen)
+
+
+def _tell_outcome(job: Document, screen: Screen) -> None:
+    outcome, counts, spent = job["outcome"], job["counts"], job["spent"]
+    screen.say(f"Verdict  {_VERDICTS[outcome['verdict']]}")
+    screen.say(f"native   {_interval(outcome['native'])}")
+    if outcome["designed"] is not None:
+        screen.say(f"designed {_interval(outcome['designed'])}")
+    screen.say(outcome["sentence"])
+    screen.say(
+        f"{counts['proposed']} candidates ({counts['rejected']} rejected, "
+        f"{counts['trained']} trained), "
+        f"{spent['env_steps']:,} environment steps, {spent['seconds']:.0f} s, "
+        f"designer {job['spec']['designer']['name']}"
+    )
+
+
+def _interval(interval: Mapping[str, Any]) -> str:
+    low, high = number(interval["low"]), number(interval["high"])
+    return f"{number(interval['mean'])}  95 % interval [{low}, {high}] over {interval['n']} fresh seeds"
+
+
+def number(value: float | None) -> str:
+    """Write a fitness with four digits, or a dash."""
+    return "–" if value is None else f"{value:.4g}"
+
+
+def _show_code(job: Job, path: Path, screen: Screen) -> None:
+    """Show the program of the best candidate; the saved file has it with wrappers around it."""
+    if screen.json:
+        return
+    code, numbers = job.best.code(), job.best.document()["program"]["params"]
+    screen.say()
+    if screen.terminal:
+        from rich.syntax import Syntax
+
+        screen.show(Syntax(code, "python", theme="ansi_dark", background_color="default"))
+    else:
+        screen.say(code.rstrip())
+    if numbers:
+        shown = ", ".join(f"{name} = {value:g}" for name, value in numbers.items())
+        screen.say(f"\ntrained with {shown}")
+    screen.say(f"\nSaved as {path}")
+
+
+def look_again(job_id: str, screen: Screen) -> None:
+    """Say on the standard error how to come back to a job that goes on."""
+    screen.complain(f"\nThe job goes on. Look again with: rewardsmith jobs watch {job_id}")

@@ -1,0 +1,171 @@
+"""Requests that survive a restart of the server, and event streams that survive a cut.
+
+Only what is safe to repeat is repeated: reading always, writing because every write carries an
+idempotency key or is idempotent by itself.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import httpx2
+
+DEFAULT_URL = "http://127.0.0.1:8700"
+ATTEMPTS = 4
+PAUSE_SECONDS = 0.25
+RETRIED = frozenset({502, 503, 504})
+STREAM_SILENCE_SECONDS = 45.0
+STREAM_PATIENCE_SECONDS = 120.0
+
+Document = Mapping[str, Any]  # Any: a JSON document, whose shape the API's schema describes
+
+
+class Unreachable(Exception):
+    """No server answered at the address."""
+
+    def __init__(self, base_url: str, reason: str) -> None:
+        self.base_url = base_url
+        super().__init__(
+            f"no server answers at {base_url} ({reason}). "
+            "Start one with `rewardsmith serve`, or set REWARDSMITH_API_URL."
+        )
+
+
+class ApiProblem(Exception):
+    """The server refused; `problem` is its whole explanation (RFC 9457)."""
+
+    def __init__(self, problem: Document) -> None:
+        self.problem = problem
+        self.status = int(problem.get("status", 0))
+        self.code = str(problem.get("code", ""))
+        self.hint = str(problem.get("hint") or "")
+        super().__init__(self._sentence())
+
+    def _sentence(self) -> str:
+        lines = [
+            f"{self.problem.get('title', 'The server refused')}: {self.problem.get('detail', '')}"
+        ]
+        detail = str(self.problem.get("detail", ""))
+        for place in self.problem.get("errors", ()):
+            if str(place["message"]) not in detail:
+                lines.append(f"  {place['pointer']}: {place['message']}")
+        if self.hint and self.hint not in detail:
+            lines.append(self.hint)
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True, slots=True)
+class StreamedEvent:
+    """One event of a stream; transient ones (`progress`, `end`) have no `seq`."""
+
+    kind: str
+    data: Document
+    seq: int | None
+
+
+class Transport:
+    """Speaks HTTP with one server."""
+
+    def __init__(self, base_url: str | None = None, *, timeout: float = 30.0) -> None:
+        self.base_url = (base_url or os.environ.get("REWARDSMITH_API_URL") or DEFAULT_URL).rstrip(
+            "/"
+        )
+        self._http = httpx2.Client(base_url=self.base_url, timeout=timeout)
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._http.close()
+
+    def document(self, method: str, path: str, **options: Any) -> Document:
+        """Send a request and return the JSON of its answer."""
+        document: Document = self.answer(method, path, **options).json()
+        return document
+
+    def answer(self, method: str, path: str, **options: Any) -> httpx2.Response:
+        """Send a request, again if nobody answers or the server is not ready.
+
+        Raises:
+            ApiProblem: the server refused.
+            Unreachable: nobody answered.
+        """
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                response = self._http.request(method, path, **options)
+            except httpx2.TransportError as error:
+                if attempt == ATTEMPTS:
+                    raise Unreachable(self.base_url, _reason(error)) from error
+            except httpx2.InvalidURL as error:
+                raise Unreachable(self.base_url, _reason(error)) from error
+            else:
+                if response.status_code not in RETRIED or attempt == ATTEMPTS:
+                    return _accepted(response)
+            time.sleep(PAUSE_SECONDS * 2 ** (attempt - 1))
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    def stream(self, path: str, after: int) -> Iterator[StreamedEvent]:
+        """Yield the events after number `after` until the server says that there will be no more.
+
+        A cut connection is taken up again where it broke: every numbered event comes exactly once.
+
+        Raises:
+            ApiProblem: the server refused.
+            Unreachable: nobody answered for two minutes.
+        """
+        last, silent_since, pause = after, time.monotonic(), PAUSE_SECONDS
+        while True:
+            try:
+                for event in self._connection(path, last):
+                    silent_since, pause = time.monotonic(), PAUSE_SECONDS
+                    if event.seq is not None and event.seq <= last:
+                        continue
+                    last = last if event.seq is None else event.seq
+                    yield event
+                    if event.kind == "end":
+                        return
+            except httpx2.TransportError as error:
+                if time.monotonic() - silent_since > STREAM_PATIENCE_SECONDS:
+                    raise Unreachable(self.base_url, _reason(error)) from error
+            except ApiProblem as error:
+                if error.status not in RETRIED:
+                    raise
+                if time.monotonic() - silent_since > STREAM_PATIENCE_SECONDS:
+                    raise
+            time.sleep(pause)
+            pause = min(2 * pause, 5.0)
+
+    def _connection(self, path: str, last: int) -> Iterator[StreamedEvent]:
+        headers = {"Accept": "text/event-stream", "Last-Event-ID": str(last)}
+        timeout = httpx2.Timeout(10.0, read=STREAM_SILENCE_SECONDS)
+        with self._http.stream("GET", path, headers=headers, timeout=timeout) as response:
+            if response.is_error:
+                response.read()
+                _accepted(response)
+            for event in httpx2.EventSource(response):
+                data = json.loads(event.data) if event.data else {}
+                yield StreamedEvent(event.event, data, data.get("id"))
+
+
+def _accepted(response: httpx2.Response) -> httpx2.Response:
+    if response.is_success:
+        return response
+    try:
+        problem = response.json()
+    except ValueError:
+        problem = None
+    if not isinstance(problem, dict) or "title" not in problem:
+        problem = {
+            "title": "The server answered with something else than its API",
+            "status": response.status_code,
+            "detail": f"HTTP {response.status_code} from {response.request.url}",
+            "hint": "Check that REWARDSMITH_API_URL names a Rewardsmith server.",
+        }
+    raise ApiProblem(problem)
+
+
+def _reason(error: Exception) -> str:
+    return str(error) or type(error).__name__

@@ -1,0 +1,104 @@
+"""A server with a database of each kind, and jobs in it whose every fact went through the ledger."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+from api.dependencies import House
+from api.main import create_app
+from client.server import Server, listen
+from core.settings import Settings
+from core.storage import Store, open_store
+from tests.rim.conftest import (  # noqa: F401  # fixtures are found by name
+    database_url,
+    migrated_postgres,
+    migrated_sqlite,
+    postgres,
+    unmigrated_url,
+)
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path, migrated_sqlite: Path) -> str:  # noqa: F811
+    path = tmp_path / "rewardsmith.db"
+    shutil.copy(migrated_sqlite, path)
+    return f"sqlite:///{path}"
+
+
+@pytest.fixture
+def store(database_url: str) -> Iterator[Store]:  # noqa: F811
+    store = open_store(database_url)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def settings(tmp_path: Path, database_url: str) -> Settings:  # noqa: F811
+    return Settings(home=tmp_path / "home", database_url=database_url)
+
+
+@pytest.fixture
+def woken() -> list[str]:
+    """The ids of the jobs for which workers were woken."""
+    return []
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> FastAPI:
+    """One application for all tests; each of them moves another house in."""
+    settings = Settings(home=tmp_path_factory.mktemp("home"))
+    return create_app(settings, lambda _: None)
+
+
+@pytest.fixture
+def app(built: FastAPI, settings: Settings, store: Store, woken: list[str]) -> FastAPI:
+    built.state.house = House(settings, store, woken.append)
+    return built
+
+
+@pytest.fixture
+def api(app: FastAPI) -> Iterator[TestClient]:
+    with TestClient(app, raise_server_exceptions=False) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def listening(built: FastAPI) -> Iterator[str]:
+    with serving(built) as url:
+        yield url
+
+
+@pytest.fixture
+def server(app: FastAPI, listening: str) -> str:
+    """The address of the same app behind real HTTP."""
+    return listening
+
+
+@contextmanager
+def serving(app: FastAPI) -> Iterator[str]:
+    """Serve an app from a thread, on a free port of the loopback."""
+    listening = threading.Event()
+    server = Server(app, listening.set)
+    bound = listen("127.0.0.1", 0)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]})
+    thread.start()
+    try:
+        assert listening.wait(10)
+        yield f"http://127.0.0.1:{bound.getsockname()[1]}"
+    finally:
+        app.state.house.stopping = True
+        server.should_exit = True
+        thread.join(10)
+        bound.close()
+
+
+ON_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+"""For what has nothing to do with the kind of database."""

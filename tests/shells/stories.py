@@ -1,0 +1,133 @@
+"""Jobs in several states of their life, told to a store through claims and ledgers as workers do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+from core.ports import Progress
+from core.records import (
+    NATIVE,
+    Curve,
+    Exchange,
+    Feedback,
+    Interval,
+    Outcome,
+    Prompt,
+    Reply,
+    Report,
+    Run,
+    TermStatistics,
+    Usage,
+)
+from core.storage import ClaimedStep, Store
+from tests.builders import a_preflight, a_program, a_run, a_spec, confirmations, rejected, trained
+
+CURVE = Curve((500, 1000), {"return": (10.0, 20.0)})
+
+
+def a_new_job(store: Store, name: str | None = None, **changes: object) -> str:
+    job, _ = store.create_job(
+        a_spec(**changes), idempotency_key=None, body_sha256="0" * 64, name=name, labels={}
+    )
+    return job.id
+
+
+@contextmanager
+def step(store: Store, job_id: str, key: str) -> Iterator[ClaimedStep]:
+    claim = store.claim(job_id, key, "worker", 30.0)
+    assert claim is not None
+    yield claim
+    claim.release()
+
+
+def a_job_in_training(store: Store) -> str:
+    """Two candidates are proposed, one of them rejected, and nothing is measured yet."""
+    job_id = a_new_job(store)
+    with step(store, job_id, "preflight") as claim:
+        claim.add_preflight(a_preflight())
+    with step(store, job_id, "baseline") as claim:
+        claim.add_runs([a_run(NATIVE, 0.2, seed=s, stage="baseline") for s in (0, 1)], {})
+    with step(store, job_id, "propose/0") as claim:
+        claim.add_exchange(an_exchange())
+        claim.add_candidate(trained(0))
+        claim.add_candidate(rejected(1, "line 3: expected a dict, but found a float"))
+        claim.end_proposing(0)
+    return job_id
+
+
+def a_finished_job(store: Store) -> str:
+    """Candidate 0.0 was trained, reflected upon, confirmed on fresh seeds, and is better."""
+    job_id = a_job_in_training(store)
+    with step(store, job_id, "train/0/0/0") as claim:
+        claim.add_runs([_measured("0.0", 0.7, 0), _measured("0.0", 0.9, 1)], {"0.0": a_report()})
+    with step(store, job_id, "reflect/0") as claim:
+        claim.add_feedback(Feedback(0, "`near` is all of the reward.", "0.0", ("one term",)))
+    with step(store, job_id, "confirm/0") as claim:
+        claim.add_runs(confirmations({NATIVE: [0.1, 0.2, 0.3], "0.0": [0.8, 0.8, 0.9]}), {})
+    with step(store, job_id, "finish") as claim:
+        claim.finish(an_outcome())
+    return job_id
+
+
+def a_failed_job(store: Store) -> str:
+    job_id = a_new_job(store)
+    with step(store, job_id, "preflight") as claim:
+        claim.fail("environment_unusable", "CartPol-v1: no such environment. Check the id.")
+    return job_id
+
+
+def while_training(store: Store, job_id: str) -> ClaimedStep:
+    """A worker holds a Train step and has said how far it is."""
+    claim = store.claim(job_id, "train/0/0/0", "worker", 30.0)
+    assert claim is not None
+    claim.beat(Progress("training", 600, 2000, "2 runs"))
+    return claim
+
+
+def many_events(store: Store, job_id: str, number: int) -> None:
+    with step(store, job_id, "preflight") as claim:
+        for count in range(number):
+            claim.event("log", f"message {count} – with ünïcode", {"count": count})
+
+
+STORIES: dict[str, Callable[[Store], str]] = {
+    "queued": a_new_job,
+    "training": a_job_in_training,
+    "finished": a_finished_job,
+    "failed": a_failed_job,
+}
+
+
+def an_exchange() -> Exchange:
+    return Exchange(
+        iteration=0,
+        slot=0,
+        attempt=0,
+        prompt=Prompt((("system", "You design rewards."), ("user", "Park the point."))),
+        reply=Reply(a_program().source, usage=Usage(100, 50), model="grammar"),
+        designer="evolution",
+    )
+
+
+def a_report() -> Report:
+    near = TermStatistics(mean=0.5, std=0.1, low=0.0, high=1.0, share=1.0)
+    return Report(components={"near": near}, episode_length=100.0)
+
+
+def an_outcome() -> Outcome:
+    return Outcome(
+        verdict="better",
+        best="0.0",
+        native=Interval(0.2, 0.1, 0.3, 3),
+        designed=Interval(0.83, 0.8, 0.9, 3),
+        native_iqm=0.2,
+        designed_iqm=0.83,
+        probability_of_improvement=1.0,
+        sentence="The designed reward is better than the native one.",
+    )
+
+
+def _measured(arm: str, fitness: float, seed: int) -> Run:
+    return replace(a_run(arm, fitness, seed=seed), curve=CURVE, checkpoints=((1000, fitness),))

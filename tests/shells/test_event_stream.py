@@ -1,0 +1,185 @@
+"""Events as a list and as a stream: every event once, in order, whatever breaks."""
+
+from __future__ import annotations
+
+import json
+import random
+import socket
+import threading
+from urllib.parse import urlsplit
+
+import httpx2
+import pytest
+
+from client.api import Client
+from tests.shells import stories
+from tests.shells.conftest import ON_SQLITE
+
+SSE = {"Accept": "text/event-stream"}
+
+
+def events_of(text: str) -> list[dict[str, str]]:
+    """Read a stream's text as browsers do; what has no empty line after it is not an event."""
+    blocks = text.split("\n\n")[:-1]
+    lines = [[line.partition(": ") for line in block.split("\n")] for block in blocks]
+    return [{name: value for name, _, value in block if name} for block in lines]
+
+
+def numbered(text: str) -> list[dict[str, str]]:
+    return [event for event in events_of(text) if "id" in event]
+
+
+def test_a_list_goes_on_after_the_number_of_the_last_one_seen(api, store):
+    job_id = stories.a_finished_job(store)
+    everything = api.get(f"/v1/jobs/{job_id}/events").json()
+    first = api.get(f"/v1/jobs/{job_id}/events", params={"limit": 2}).json()
+    rest = api.get(f"/v1/jobs/{job_id}/events", params={"after": first["next"]}).json()
+    assert first["data"] + rest["data"] == everything["data"]
+    assert [event["id"] for event in everything["data"]] == list(range(1, everything["next"] + 1))
+    assert everything["data"][0]["type"] == "job.created"
+
+
+@pytest.mark.parametrize("params", [{"after": -1}, {"after": 2**70}, {"limit": 0}, {"after": "x"}])
+def test_a_list_from_nowhere_is_refused(api, store, params):
+    job_id = stories.a_new_job(store)
+    assert api.get(f"/v1/jobs/{job_id}/events", params=params).status_code == 422
+
+
+def test_the_stream_of_a_finished_job_has_all_its_events_and_ends(server, store):
+    job_id = stories.a_finished_job(store)
+    answer = httpx2.get(f"{server}/v1/jobs/{job_id}/events", headers=SSE)
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    assert answer.headers["x-accel-buffering"] == "no"
+    events = numbered(answer.text)
+    stored = [(str(e.seq), e.kind, e.message) for e in store.events(job_id)]
+    assert [(e["id"], e["event"], json.loads(e["data"])["message"]) for e in events] == stored
+    last = events_of(answer.text)[-1]
+    assert (last["event"], json.loads(last["data"])) == ("end", {"status": "succeeded"})
+
+
+@ON_SQLITE
+@pytest.mark.parametrize(
+    ("last_event_id", "first"),
+    [("3", 4), ("", 1), ("nonsense", 1), ("-3", 1), ("9" * 40, 1), ("²", 1)],
+)
+def test_a_stream_goes_on_after_the_last_event_id(server, store, last_event_id, first):
+    job_id = stories.a_finished_job(store)
+    headers = {**SSE, "Last-Event-ID": last_event_id.encode()}
+    answer = httpx2.get(f"{server}/v1/jobs/{job_id}/events", headers=headers)
+    assert int(numbered(answer.text)[0]["id"]) == first
+
+
+def test_a_stream_after_the_last_event_of_a_finished_job_ends_at_once(server, store):
+    job_id = stories.a_finished_job(store)
+    headers = {**SSE, "Last-Event-ID": str(store.job(job_id).event_count)}
+    answer = httpx2.get(f"{server}/v1/jobs/{job_id}/events", headers=headers)
+    assert [event["event"] for event in events_of(answer.text)] == ["progress", "end"]
+
+
+def test_the_stream_of_an_unknown_job_is_a_problem_and_no_stream(server):
+    answer = httpx2.get(f"{server}/v1/jobs/job_{'0' * 26}/events", headers=SSE)
+    assert answer.status_code == 404
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_a_stream_brings_what_happens_while_it_is_open(server, store):
+    job_id = stories.a_job_in_training(store)
+    claim = stories.while_training(store, job_id)
+    job = Client(server).jobs.get(job_id)
+    kinds = []
+    for event in job.events(transient=True):
+        kinds.append(event.kind)
+        if event.kind == "progress" and event.data["activity"]:
+            assert event.data["activity"][0]["done"] == 600
+            store.request_cancel(job_id)
+            claim.release()
+    assert kinds[-2:] == ["job.completed", "end"] or kinds[-3:-1] == ["job.completed", "progress"]
+
+
+@ON_SQLITE
+def test_a_stream_cut_at_any_byte_and_taken_up_again_brings_every_event_once(server, store):
+    job_id = stories.a_new_job(store)
+    stories.many_events(store, job_id, 60)
+    store.request_cancel(job_id)
+    whole = [str(e.seq) for e in store.events(job_id, limit=1000)]
+    dice = random.Random(7)
+    seen: list[str] = []
+    while len(seen) < len(whole):
+        seen += [e["id"] for e in numbered(_cut(server, job_id, seen[-1:], dice.randint(1, 6000)))]
+    assert seen == whole
+
+
+def _cut(server: str, job_id: str, last: list[str], size: int) -> str:
+    """Read a stream's body up to a byte, and drop the connection there."""
+    headers = {**SSE, **({"Last-Event-ID": last[0]} if last else {})}
+    body = b""
+    with httpx2.stream("GET", f"{server}/v1/jobs/{job_id}/events", headers=headers) as answer:
+        for chunk in answer.iter_bytes():
+            body += chunk
+            if len(body) >= size:
+                break
+    return body[:size].decode(errors="replace")
+
+
+@ON_SQLITE
+def test_the_client_takes_up_a_stream_that_is_cut_again_and_again(server, store):
+    job_id = stories.a_new_job(store)
+    stories.many_events(store, job_id, 60)
+    store.request_cancel(job_id)
+    with _ProxyThatCuts(server, [700, 1_500, 4_000, 9_000]) as url:
+        seen = [event.seq for event in Client(url).jobs.get(job_id).events()]
+    assert seen == [event.seq for event in store.events(job_id, limit=1000)]
+
+
+class _ProxyThatCuts:
+    """A TCP proxy whose n-th stream is cut after so many bytes; later ones are left alone."""
+
+    def __init__(self, target: str, cuts: list[int]) -> None:
+        where = urlsplit(target)
+        self._target, self._cuts = (where.hostname, where.port), list(cuts)
+        self._listening = socket.create_server(("127.0.0.1", 0))
+
+    def __enter__(self) -> str:
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+        return f"http://127.0.0.1:{self._listening.getsockname()[1]}"
+
+    def __exit__(self, *_: object) -> None:
+        self._listening.shutdown(socket.SHUT_RDWR)
+        self._listening.close()
+        self._thread.join(5)
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                near, _ = self._listening.accept()
+            except OSError:
+                return
+            with near, socket.create_connection(self._target) as far:
+                self._pass(near, far)
+
+    def _pass(self, near: socket.socket, far: socket.socket) -> None:
+        """Pass one request on, and its answer back up to the cut; one request per connection."""
+        request = near.recv(65_536).replace(
+            b"HTTP/1.1\r\n", b"HTTP/1.1\r\nConnection: close\r\n", 1
+        )
+        far.sendall(request)
+        left = self._cuts.pop(0) if b"text/event-stream" in request and self._cuts else 10**9
+        while left > 0 and (data := far.recv(min(left, 4096))):
+            near.sendall(data)
+            left -= len(data)
+
+
+@ON_SQLITE
+def test_a_server_that_stops_ends_its_streams(app, store):
+    from tests.shells.conftest import serving
+
+    job_id = stories.a_new_job(store)
+    with (
+        serving(app) as url,
+        httpx2.stream("GET", f"{url}/v1/jobs/{job_id}/events", headers=SSE) as answer,
+    ):
+        chunks = answer.iter_text()
+        next(chunks)
+        app.state.house.stopping = True
+        list(chunks)

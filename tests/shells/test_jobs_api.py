@@ -1,0 +1,229 @@
+"""Creating, listing and steering jobs over REST, on both databases."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.shells import stories
+
+CARTPOLE = {"task": "cartpole-park"}
+POINT = {
+    "environment": "my_package:PointPark-v0",
+    "description": "Park the point.",
+    "fields": [{"name": "position", "source": "obs[0]"}, {"name": "d", "source": "info.distance"}],
+    "fitness": {"kind": "share", "where": "0.75 < position < 1.25", "horizon": 100},
+}
+
+
+def create(api, body=CARTPOLE, **headers):
+    return api.post("/v1/jobs", json=body, headers=headers)
+
+
+# --- creating ---------------------------------------------------------------------------------
+
+
+def test_a_name_of_the_catalogue_is_all_that_a_job_needs(api, woken):
+    answer = create(api)
+    job = answer.json()
+    assert answer.status_code == 202
+    assert answer.headers["location"] == f"/v1/jobs/{job['id']}"
+    assert (job["status"], job["spec"]["task"]["environment"]) == ("queued", "CartPole-v1")
+    assert api.get(answer.headers["location"]).json() == job
+    assert woken == [job["id"]]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(CARTPOLE, id="a task of the catalogue"),
+        pytest.param({"task": POINT}, id="a task said in full"),
+        pytest.param({"task": "Ant-v5", "description": "Run."}, id="an environment with words"),
+        pytest.param(
+            {**CARTPOLE, "designer": {"name": "openai", "model": "m"}, "mode": "add", "seed": 9},
+            id="with choices",
+        ),
+    ],
+)
+def test_a_spec_can_be_posted_again_unchanged(api, body):
+    spec = create(api, body).json()["spec"]
+    assert create(api, spec).json()["spec"] == spec
+
+
+def test_the_tasks_own_training_defaults_stand_below_the_requests(api):
+    spec = create(api, {**CARTPOLE, "training": {"seeds": 3}}).json()["spec"]
+    assert (spec["training"]["steps"], spec["training"]["seeds"]) == (150_000, 3)
+
+
+def test_a_description_replaces_the_words_of_a_catalogue_task(api):
+    task = create(api, {**CARTPOLE, "description": "Park it gently."}).json()["spec"]["task"]
+    assert (task["name"], task["description"]) == ("cartpole-park", "Park it gently.")
+
+
+def test_a_field_from_outside_the_observation_is_not_shown_to_the_policy(api):
+    fields = create(api, {"task": POINT}).json()["spec"]["task"]["fields"]
+    assert [field["visible"] for field in fields] == [["policy", "reward"], ["reward"]]
+
+
+def test_an_unknown_environment_is_accepted_because_only_preflight_can_tell(api):
+    answer = create(api, {"task": "NoSuchThing-v7", "description": "Do it."})
+    assert answer.status_code == 202
+
+
+def test_a_broker_that_is_down_does_not_lose_the_job(api, app):
+    def down(job_id):
+        raise ConnectionError("no broker")
+
+    app.state.house.notify = down
+    answer = create(api)
+    assert answer.status_code == 202
+    assert api.get(answer.headers["location"]).status_code == 200
+
+
+# --- idempotency ------------------------------------------------------------------------------
+
+
+def test_the_same_key_and_body_give_the_same_job(api):
+    first = create(api, **{"Idempotency-Key": "k1"})
+    again = api.post(
+        "/v1/jobs",
+        content=b'{ "task":  "cartpole-park" }',
+        headers={"Idempotency-Key": "k1", "Content-Type": "application/json"},
+    )
+    assert again.status_code == 202
+    assert again.json()["id"] == first.json()["id"]
+    assert "idempotent-replayed" not in first.headers
+    assert again.headers["idempotent-replayed"] == "true"
+
+
+def test_the_same_key_with_another_body_is_refused(api):
+    create(api, **{"Idempotency-Key": "k1"})
+    answer = create(api, {**CARTPOLE, "seed": 1}, **{"Idempotency-Key": "k1"})
+    assert (answer.status_code, answer.json()["code"]) == (422, "idempotency-key-reused")
+
+
+def test_twenty_posts_at_once_make_one_job(api):
+    with ThreadPoolExecutor(20) as pool:
+        answers = list(pool.map(lambda _: create(api, **{"Idempotency-Key": "k"}), range(20)))
+    assert {answer.status_code for answer in answers} == {202}
+    assert len({answer.json()["id"] for answer in answers}) == 1
+    assert len(api.get("/v1/jobs").json()["data"]) == 1
+
+
+@pytest.mark.parametrize("key", ["", "two words", "k" * 256])
+def test_a_key_that_is_none_is_refused(api, key):
+    assert create(api, **{"Idempotency-Key": key}).status_code == 422
+
+
+# --- listing ----------------------------------------------------------------------------------
+
+
+def test_pages_show_every_job_once_newest_first_while_new_ones_arrive(api, store):
+    ids = [stories.a_new_job(store) for _ in range(5)]
+    seen, after = [], None
+    while True:
+        params = {"limit": 2} | ({"after": after} if after else {})
+        page = api.get("/v1/jobs", params=params).json()
+        seen += [job["id"] for job in page["data"]]
+        stories.a_new_job(store)
+        if not page["has_more"]:
+            break
+        after = page["next"]
+    assert seen == ids[::-1]
+    assert page["next"] is None
+
+
+def test_jobs_are_filtered_by_status_and_task(api, store):
+    queued, failed = stories.a_new_job(store), stories.a_failed_job(store)
+    other = create(api).json()["id"]
+
+    def listed(**params):
+        return {job["id"] for job in api.get("/v1/jobs", params=params).json()["data"]}
+
+    assert listed(status="failed") == {failed}
+    assert listed(task="cartpole-park") == {other}
+    assert listed(status="queued", task="point-park") == {queued}
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        pytest.param({"limit": 0}, id="an empty page"),
+        pytest.param({"limit": 101}, id="a page too large"),
+        pytest.param({"limit": "many"}, id="a limit in words"),
+        pytest.param({"status": "sleeping"}, id="an unknown state"),
+        pytest.param({"task": "a\0b"}, id="a task with a NUL"),
+    ],
+)
+def test_a_list_that_makes_no_sense_is_refused(api, params):
+    assert api.get("/v1/jobs", params=params).status_code == 422
+
+
+# --- steering ---------------------------------------------------------------------------------
+
+
+def test_a_queued_job_is_cancelled_at_once_and_twice_is_once(api, store):
+    job_id = stories.a_new_job(store)
+    for _ in range(2):
+        answer = api.post(f"/v1/jobs/{job_id}/cancel")
+        assert (answer.status_code, answer.json()["status"]) == (202, "cancelled")
+
+
+def test_a_running_job_is_cancelled_when_its_worker_lets_go(api, store):
+    job_id = stories.a_job_in_training(store)
+    claim = stories.while_training(store, job_id)
+    asked = api.post(f"/v1/jobs/{job_id}/cancel").json()
+    assert (asked["status"], asked["cancel_requested"]) == ("running", True)
+    claim.release()
+    assert api.get(f"/v1/jobs/{job_id}").json()["status"] == "cancelled"
+
+
+def test_a_paused_job_goes_on_where_it_stopped_and_a_worker_is_woken(api, store, woken):
+    job_id = stories.a_job_in_training(store)
+    assert api.post(f"/v1/jobs/{job_id}/pause").json()["status"] == "paused"
+    assert api.post(f"/v1/jobs/{job_id}/resume").json()["status"] == "running"
+    assert woken == [job_id]
+
+
+@pytest.mark.parametrize("verb", ["cancel", "pause", "resume"])
+def test_a_finished_job_cannot_be_steered_and_the_answer_says_what_can_be_done(api, store, verb):
+    answer = api.post(f"/v1/jobs/{stories.a_finished_job(store)}/{verb}")
+    problem = answer.json()
+    assert (answer.status_code, problem["code"]) == (409, "conflict")
+    assert "submit a new one" in problem["hint"]
+
+
+# --- reading ----------------------------------------------------------------------------------
+
+
+def test_a_job_says_what_is_being_done_right_now(api, store):
+    job_id = stories.a_job_in_training(store)
+    claim = stories.while_training(store, job_id)
+    (doing,) = api.get(f"/v1/jobs/{job_id}").json()["activity"]
+    claim.release()
+    assert (doing["step"], doing["done"], doing["total"]) == ("train/0/0/0", 600, 2000)
+    assert api.get(f"/v1/jobs/{job_id}").json()["counts"] == {
+        "proposed": 2,
+        "rejected": 1,
+        "trained": 0,
+        "failed": 0,
+    }
+
+
+def test_a_job_that_failed_in_preflight_carries_the_problem_that_a_refusal_would_have_been(
+    api, store
+):
+    failure = api.get(f"/v1/jobs/{stories.a_failed_job(store)}").json()["failure"]
+    assert (failure["code"], failure["status"]) == ("environment-unusable", 422)
+    assert "no such environment" in failure["detail"]
+    assert api.get(failure["type"]).json()["title"] == failure["title"]
+
+
+def test_a_finished_job_tells_its_verdict_with_intervals(api, store):
+    job = api.get(f"/v1/jobs/{stories.a_finished_job(store)}").json()
+    assert job["status"] == "succeeded"
+    assert job["outcome"]["verdict"] == "better"
+    assert job["outcome"]["designed"] == {"mean": 0.83, "low": 0.8, "high": 0.9, "n": 3}
+    assert job["best"]["id"] == job["outcome"]["best"]
+    assert job["spent"]["env_steps"] > 0
