@@ -104,6 +104,8 @@ class Zygote:
         return next(slot for slot in range(self._first_slot, 2**31) if slot not in taken)
 
     def _hear(self, client: _Client) -> None:
+        if client.connection.fileno() < 0:
+            return  # buried by an earlier event of the same batch
         try:
             message = client.messages.read()
         except ValueError:
