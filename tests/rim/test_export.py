@@ -116,7 +116,7 @@ def load(tmp_path: Path, source: str, task: Task = CARTPOLE, mode="replace", **p
     path.write_text(text)
     spec = importlib.util.spec_from_file_location("reward", path)
     module = importlib.util.module_from_spec(spec)
-    # Gymnasium rebuilds a wrapped environment by importing the wrapper's module, as a user's project can.
+    # Gymnasium rebuilds a wrapped environment by importing its module, as a user's project can.
     sys.modules["reward"] = module
     spec.loader.exec_module(module)
     return module
@@ -335,20 +335,6 @@ def reward(obs, action, next_obs, params):
     env = module.DesignedReward(Pair())
     env.reset()
     assert env.step(0)[1] == -2.0
-
-
-@pytest.fixture(scope="module")
-def bare_python(tmp_path_factory) -> Path:
-    """A virtual environment that holds gymnasium, numpy and what they need, nothing else."""
-    folder = tmp_path_factory.mktemp("bare") / "venv"
-    constraints = Path(__file__).parents[2] / "constraints.txt"
-    subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-    python = folder / "bin" / "python"
-    subprocess.run(
-        [python, "-m", "pip", "install", "-q", "-c", str(constraints), "gymnasium", "numpy"],
-        check=True,
-    )
-    return python
 
 
 @pytest.mark.slow

@@ -242,6 +242,17 @@ def test_the_next_rung_goes_on_from_the_checkpoints():
     assert only(one, Advanced)[0].done < 1024
 
 
+def test_a_program_that_breaks_on_the_next_rung_does_not_stop_its_neighbours():
+    first = carried_out(an_order({"0.0": RICH, "native": None}, steps=512))
+    saved = {one.member: one.checkpoint for one in only(first, MemberDone)}
+    rung = an_order(
+        {"0.0": UNLOADABLE, "native": None}, start_steps=512, checkpoint_at=(1024,), resume=saved
+    )
+    news = carried_out(rung)
+    assert [one.member for one in only(news, MemberFailed)] == [0]
+    assert [one.member for one in only(news, MemberDone)] == [1]
+
+
 @pytest.mark.parametrize(
     ("changes", "error", "words"),
     [

@@ -11,6 +11,7 @@ from core.envs import make_batch
 from core.errors import ProgramRejected
 from core.records import Field, Task
 from core.training.action_space import read_action_space
+from core.training.designs import Rewards
 from core.training.numpy_policy import stack_policies
 from core.training.pack import Member, Span, new_pack
 from core.training.settings import read_settings
@@ -102,7 +103,7 @@ def pack_of(members, programs=None, task=CART_POLE, envs=4, settings=None, heard
     batch = make_batch(task, len(members) * envs)
     settings = read_settings(QUICK if settings is None else settings)
     return new_pack(
-        [Member(*m) for m in members], programs, batch, settings, heard or Heard(), **how
+        [Member(*m) for m in members], Rewards(programs, **how), batch, settings, heard or Heard()
     )
 
 

@@ -16,32 +16,18 @@ from api.dependencies import House
 from api.main import create_app
 from client.server import Server, listen
 from core.settings import Settings
-from core.storage import Store, open_store
-from tests.rim.conftest import (  # noqa: F401  # fixtures are found by name
-    database_url,
-    migrated_postgres,
-    migrated_sqlite,
-    postgres,
-    unmigrated_url,
-)
+from core.storage import Store
 
 
 @pytest.fixture
-def sqlite_url(tmp_path: Path, migrated_sqlite: Path) -> str:  # noqa: F811
+def sqlite_url(tmp_path: Path, migrated_sqlite: Path) -> str:
     path = tmp_path / "rewardsmith.db"
     shutil.copy(migrated_sqlite, path)
     return f"sqlite:///{path}"
 
 
 @pytest.fixture
-def store(database_url: str) -> Iterator[Store]:  # noqa: F811
-    store = open_store(database_url)
-    yield store
-    store.close()
-
-
-@pytest.fixture
-def settings(tmp_path: Path, database_url: str) -> Settings:  # noqa: F811
+def settings(tmp_path: Path, database_url: str) -> Settings:
     return Settings(home=tmp_path / "home", database_url=database_url)
 
 

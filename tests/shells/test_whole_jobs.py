@@ -8,10 +8,15 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
+import safetensors.numpy
 
+from core.fields import lay_out
+from core.storage import FolderArtifacts, open_store
 from tests.databases import fresh_database, postgres_server
 from tests.stack import QUICK_TASK, Stack, eventually, family, gone, stack, valkey_url
 
@@ -69,6 +74,68 @@ def test_a_job_is_done_on_the_embedded_stack(embedded, embedded_job):
     job = embedded.job(embedded_job)
     assert job["outcome"]["verdict"] in ("better", "equal", "worse")
     assert_nothing_is_doubled(embedded, embedded_job)
+
+
+COMPARE = """
+import json, sys, warnings
+import numpy as np
+import reward
+from gymnasium.utils.env_checker import check_env
+
+warnings.filterwarnings("ignore", message=".*")
+check_env(reward.make_env(), skip_render_check=True)
+recorded = np.load(sys.argv[1])
+stored = {k[10:]: recorded[k] for k in recorded if k.startswith("component.")}
+obs = {k[4:]: recorded[k] for k in recorded if k.startswith("obs.")}
+after = {k[5:]: recorded[k] for k in recorded if k.startswith("next.")}
+paid = reward.designed_components(obs, recorded["action"], after)
+assert sorted(paid) == sorted(stored), (sorted(paid), sorted(stored))
+for name, values in stored.items():
+    np.testing.assert_allclose(paid[name], values, rtol=1e-5, atol=1e-5, err_msg=name)
+print(json.dumps({"rows": len(recorded["action"]), "components": len(paid)}))
+"""
+
+
+def test_the_download_pays_what_was_stored_where_there_is_only_gymnasium_and_numpy(
+    embedded, tmp_path, bare_python
+):
+    body = {**QUICK_TASK, "evaluation": {"episodes": 30, "confirm_seeds": 2}}
+    job_id = embedded.post("/v1/jobs", body)["id"]
+    assert embedded.finished(job_id)["status"] == "succeeded"
+    saved = embedded.run("best", job_id, "-o", str(tmp_path / "reward.py"))
+    assert saved.returncode == 0, saved.stderr
+    np.savez(tmp_path / "recorded.npz", **recorded_transitions(embedded, job_id))
+    (tmp_path / "compare.py").write_text(COMPARE)
+    done = subprocess.run(
+        [bare_python, "compare.py", "recorded.npz"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["rows"] == 1000
+
+
+def recorded_transitions(server: Stack, job_id: str) -> dict[str, np.ndarray]:
+    """Return the evidence of a job's best candidate by field, as the store keeps it."""
+    store = open_store(f"sqlite:///{server.home}/rewardsmith.db")
+    history = store.history(job_id)
+    store.close()
+    candidates = [c for i in history.iterations for c in i.candidates]
+    best = next(c for c in candidates if c.key == history.outcome.best)
+    evidence = FolderArtifacts(server.home / "artifacts").get(best.report.transitions)
+    rows = safetensors.numpy.load(evidence)
+    layout = lay_out(history.preflight.fields, history.preflight.observation_size)
+    state = layout.values(rows["state"], layout.names("reward", next_state=False))
+    after = layout.values(rows["next"], layout.names("reward"))
+    terms = {name: values for name, values in rows.items() if name.startswith("component.")}
+    return (
+        terms
+        | {"action": rows["action"]}
+        | {f"obs.{name}": values for name, values in state.items()}
+        | {f"next.{name}": values for name, values in after.items()}
+    )
 
 
 def test_two_workers_do_a_job_together_on_postgresql_and_valkey(tmp_path, embedded, embedded_job):

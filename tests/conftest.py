@@ -1,8 +1,13 @@
-"""Stores on both databases: a test that takes `store` or `database_url` runs once on each."""
+"""Stores on both databases, and an interpreter that has only what a user's project has.
+
+A test that takes `store` or `database_url` runs once on each kind of database.
+"""
 
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -81,3 +86,17 @@ def unmigrated_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[s
         return
     with fresh_database(request.getfixturevalue("postgres")) as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def bare_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A virtual environment that holds gymnasium, numpy and what they need, nothing else."""
+    folder = tmp_path_factory.mktemp("bare") / "venv"
+    constraints = Path(__file__).parents[1] / "constraints.txt"
+    subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+    python = folder / "bin" / "python"
+    subprocess.run(
+        [python, "-m", "pip", "install", "-q", "-c", str(constraints), "gymnasium", "numpy"],
+        check=True,
+    )
+    return python
