@@ -19,6 +19,7 @@ from core.errors import ConfigurationError
 from core.settings import Settings
 from core.storage import Store, open_store
 from workers.carrying import Carrier
+from workers.logs import configure_logs
 from workers.messages import CARRY_OUT, QUEUES, dispatch, make_celery
 from workers.sweep import sweep_until
 from workers.toolbox import Bench, open_bench
@@ -40,6 +41,7 @@ def run(settings: Settings, queues: Sequence[str] = QUEUES, slots: int = 1) -> N
         ZygoteFailed: the sandbox cannot be started.
     """
     _check(queues, slots)
+    configure_logs(settings.log_level)
     store = open_store(settings.database_url)
     store.check_schema()
     bench = open_bench(settings, trains="train" in queues)

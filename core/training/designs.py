@@ -7,7 +7,7 @@ of its members is called alone, and those whose own rows break the contract are 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -77,6 +77,11 @@ class Designs:
         """Return the width to which features are padded."""
         return max(self.feature_counts, default=0)
 
+    def reject(self, member: int, reason: str) -> None:
+        """Note why a member's program broke, and call it no more."""
+        self.rejections[member] = reason
+        self.drop(member)
+
     def drop(self, member: int) -> None:
         """Call a member's program no more."""
         self._living[member] = False
@@ -133,11 +138,14 @@ class Designs:
         total = np.stack(list(terms.values())).sum(axis=0, dtype=np.float64)
         if np.abs(total).max() < _LARGEST_REWARD:
             return np.asarray(total, np.float32)
-        self.drop(member)
-        self.rejections[member] = (
-            f"reward: expected a sum of components below {_LARGEST_REWARD:g}, but found "
-            f"{np.abs(total).max():.3g}. Scale the components down."
+        error = ProgramRejected(
+            f"{np.abs(total).max():.3g}",
+            rule="runtime",
+            expected=f"a sum of components below {_LARGEST_REWARD:g}",
+            where="reward",
+            hint="Scale the components down.",
         )
+        self.reject(member, str(error))
         return np.zeros(total.shape, np.float32)
 
     def _composed(self, native: Floats, designed: Floats) -> Floats:
@@ -170,9 +178,37 @@ class Designs:
         try:
             return call(code)
         except ProgramRejected as error:
-            self.drop(member)
-            self.rejections[member] = str(error)
+            self.reject(member, str(error))
             return None
+
+
+@dataclass(frozen=True, slots=True)
+class Rewards:
+    """What the members of a pack are trained on.
+
+    Attributes:
+        programs: arm -> its program; None for the native reward.
+        rejected: arm -> why its program could not even be loaded; its members are taken out.
+        mode:     "replace" or "add": whether the designed reward replaces the native one.
+        weight:   of the designed reward in mode "add".
+    """
+
+    programs: Mapping[str, Code | None]
+    rejected: Mapping[str, str] = field(default_factory=dict)
+    mode: Mode = "replace"
+    weight: float = 1.0
+
+    def designs(self, arms: Sequence[str]) -> Designs:
+        """Return the programs for members of the given arms, in the order of their places."""
+        groups = [
+            Group(self.programs.get(arm), tuple(i for i, own in enumerate(arms) if own == arm))
+            for arm in dict.fromkeys(arms)
+        ]
+        designs = Designs(groups, len(arms), self.mode, self.weight)
+        for place, arm in enumerate(arms):
+            if arm in self.rejected:
+                designs.reject(place, self.rejected[arm])
+        return designs
 
 
 def _features_of(states: Floats) -> Callable[[Code], Floats]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -13,15 +13,15 @@ import torch
 from core.envs import EnvBatch
 from core.errors import TrainingFailed
 from core.fields import Floats
-from core.records import Curve, Mode
+from core.records import Curve
 from core.training.action_space import ActionSpace, read_action_space
 from core.training.curves import CurveKeeper
-from core.training.designs import Code, Designs, Earned, Group
+from core.training.designs import Designs, Earned, Rewards
 from core.training.experience import by_member, weigh
 from core.training.networks import Shapes, initial_parameters
 from core.training.normalise import ReturnScaler, RunningMoments
 from core.training.ppo import Experience, Losses, Stack, new_stack, update
-from core.training.rollout import Gaze, Rollout, collect, draw_noise
+from core.training.rollout import Actors, Gaze, Rollout, collect, draw_noise
 from core.training.settings import PPOSettings
 from core.training.streams import Purpose, environment_seeds, stream
 from core.training.weights import (
@@ -106,20 +106,19 @@ class Pack:
         return self.batch.layout.observation_size + self.designs.feature_counts[member]
 
     def place(self) -> None:
-        """Give every member its parameters: drawn anew, or those of its checkpoint."""
-        own = self.stack.shapes
-        for place, member in enumerate(self.members):
-            inputs = self.inputs_of(place)
-            if member.checkpoint is None:
-                shapes = Shapes(inputs, own.hidden, own.actions, own.continuous)
-                rng = stream(member.seed, Purpose.WEIGHTS)
+        """Give every living member its parameters: drawn anew, or those of its checkpoint."""
+        self._take_out_rejected()
+        for place in self.living:
+            inputs, checkpoint = self.inputs_of(place), self.members[place].checkpoint
+            if checkpoint is None:
+                shapes = replace(self.stack.shapes, inputs=inputs)
+                rng = stream(self.members[place].seed, Purpose.WEIGHTS)
                 drawn = initial_parameters(shapes, rng, self.settings.log_std)
                 put_parameters(self.stack, place, inputs, drawn)
             else:
                 import_checkpoint(
-                    member.checkpoint, self.stack, place, inputs, self.observed, self.returns
+                    checkpoint, self.stack, place, inputs, self.observed, self.returns
                 )
-        self._take_out_rejected()
 
     def train(self, span: Span) -> None:
         """Train until `span.stop` environment steps per member, or until nobody can go on."""
@@ -137,7 +136,11 @@ class Pack:
         """
         gaze = self._gaze()
         rollout, self.state = collect(
-            self.batch, self.state, self.stack, gaze, self.space, self._noise(), self._tick
+            self.batch,
+            self.state,
+            Actors(self.stack, gaze, self.space),
+            self._noise(),
+            self._tick,
         )
         earned = self.designs.earn(
             rollout.states, rollout.received, rollout.following, rollout.native
@@ -237,44 +240,27 @@ class Pack:
 
 def new_pack(
     members: Sequence[Member],
-    programs: Mapping[str, Code | None],
+    rewards: Rewards,
     batch: EnvBatch,
     settings: PPOSettings,
     listener: Listener,
-    *,
-    mode: Mode = "replace",
-    weight: float = 1.0,
 ) -> Pack:
     """Put members into their places, from scratch or from their checkpoints.
 
     Args:
         members:  the runs; `batch.rows` is a multiple of their number.
-        programs: arm -> its program; None for the native reward.
+        rewards:  what they are trained on.
         batch:    environments, not yet reset; member p owns rows p·N to (p+1)·N.
         settings: of the learner.
         listener: hears of progress, snapshots and failures.
-        mode:     "replace" or "add": whether the designed reward replaces the native one.
-        weight:   of the designed reward in mode "add".
 
     Raises:
         TrainingFailed: checkpoints are not of this network, or not equally far.
     """
-    groups = [
-        Group(programs[arm], tuple(i for i, m in enumerate(members) if m.arm == arm))
-        for arm in dict.fromkeys(m.arm for m in members)
-    ]
-    envs = batch.rows // len(members)
-    rollouts = {peek(m.checkpoint) for m in members}
-    if len(rollouts) > 1:
-        raise TrainingFailed(
-            f"checkpoints at {sorted(p.steps for p in rollouts)} steps",
-            expected="equally far members",
-        )
-    started = rollouts.pop()
-    state = batch.reset(
-        [s for m in members for s in environment_seeds(m.seed, started.rollouts, envs)]
-    )
-    designs = Designs(groups, len(members), mode, weight)
+    envs, started = batch.rows // len(members), _started(members)
+    seeds = [s for m in members for s in environment_seeds(m.seed, started.rollouts, envs)]
+    state = batch.reset(seeds)
+    designs = rewards.designs([member.arm for member in members])
     designs.learn_feature_counts(state.reshape(len(members), envs, -1))
     space = read_action_space(batch.action)
     inputs = batch.layout.observation_size + designs.most_features
@@ -295,3 +281,12 @@ def new_pack(
     )
     pack.place()
     return pack
+
+
+def _started(members: Sequence[Member]) -> Progressed:
+    """Say how far the members have come; all of them equally."""
+    found = {peek(member.checkpoint) for member in members}
+    if len(found) > 1:
+        steps = sorted(progressed.steps for progressed in found)
+        raise TrainingFailed(f"checkpoints at {steps} steps", expected="equally far members")
+    return found.pop()

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 
 from core.envs import EnvBatch
-from core.fields import Floats
+from core.fields import Floats, Layout
 from core.training.action_space import ActionSpace
 from core.training.normalise import normalised
 from core.training.ppo import Stack, policy_of
@@ -94,39 +94,47 @@ class Gaze:
         return normalised(raw, self.mean, self.scale)
 
 
+@dataclass(frozen=True, slots=True)
+class Actors:
+    """The policies of a pack, what they see, and what their outputs become."""
+
+    stack: Stack
+    gaze: Gaze
+    space: ActionSpace
+
+    def act(self, inputs: Floats, noise: Floats) -> npt.NDArray[Any]:
+        """Return choices [P, N] or vectors [P, N, A] in half ranges, drawn with the given noise."""
+        output: Floats = policy_of(self.stack, torch.from_numpy(inputs)).numpy()
+        if self.space.discrete:
+            return np.asarray(np.argmax(output + noise, axis=-1))  # Gumbel: a draw from the softmax
+        deviation: Floats = np.exp(self.stack.params["policy.log_std"].numpy())
+        return np.asarray(output + deviation[:, None] * noise)
+
+
 def collect(
-    batch: EnvBatch,
-    state: Floats,
-    stack: Stack,
-    gaze: Gaze,
-    space: ActionSpace,
-    noise: Floats,
-    tick: Callable[[int], None],
+    batch: EnvBatch, state: Floats, actors: Actors, noise: Floats, tick: Callable[[int], None]
 ) -> tuple[Rollout, Floats]:
     """Let the policies act for T steps.
 
     Args:
-        batch: P·N rows, member-major.
-        state: [P·N, S] the present state block.
-        stack: the policies.
-        gaze:  what they see.
-        space: how their outputs become actions.
-        noise: [T, P, N, A] exploration noise.
-        tick:  told after every step how many steps of each member there have been.
+        batch:  P·N rows, member-major.
+        state:  [P·N, S] the present state block.
+        actors: who acts.
+        noise:  [T, P, N, A] exploration noise.
+        tick:   told after every step how many steps of each member there have been.
 
     Returns:
         the rollout, and the state block to go on from.
     """
     steps, members, envs, _ = noise.shape
     rows = members * envs
-    kept = _room(noise, gaze, space, batch.layout.state_size, batch.layout.size)
-    std = _deviation(stack)
+    kept = _room(noise, actors, batch.layout)
     for t in range(steps):
         kept.states[t] = blocks = state.reshape(members, envs, -1)
-        kept.raw[t] = raw = gaze.raw(blocks)
-        kept.inputs[t] = inputs = gaze.inputs(raw)
-        kept.actions[t] = action = _act(stack, inputs, noise[t], std)
-        kept.received[t] = given = received(space, action)
+        kept.raw[t] = raw = actors.gaze.raw(blocks)
+        kept.inputs[t] = inputs = actors.gaze.inputs(raw)
+        kept.actions[t] = action = actors.act(inputs, noise[t])
+        kept.received[t] = given = received(actors.space, action)
         step = batch.step(given.reshape(rows, *given.shape[2:]))
         kept.following[t] = step.next_block.reshape(members, envs, -1)
         kept.native[t] = step.native.reshape(members, envs)
@@ -137,35 +145,19 @@ def collect(
     return kept, state
 
 
-def _room(noise: Floats, gaze: Gaze, space: ActionSpace, state_size: int, size: int) -> Rollout:
+def _room(noise: Floats, actors: Actors, layout: Layout) -> Rollout:
     """Make room for a rollout."""
-    shape = noise.shape[:3]
-    action = noise.shape if not space.discrete else shape
-    kind = np.int64 if space.discrete else np.float32
+    shape, discrete = noise.shape[:3], actors.space.discrete
+    inputs = (*shape, actors.gaze.mean.shape[-1])
+    action, kind = (shape, np.int64) if discrete else (noise.shape, np.float32)
     return Rollout(
-        raw=np.empty((*shape, gaze.mean.shape[-1]), np.float32),
-        inputs=np.empty((*shape, gaze.mean.shape[-1]), np.float32),
+        raw=np.empty(inputs, np.float32),
+        inputs=np.empty(inputs, np.float32),
         actions=np.empty(action, kind),
         received=np.empty(action, kind),
-        states=np.empty((*shape, state_size), np.float32),
-        following=np.empty((*shape, size), np.float32),
+        states=np.empty((*shape, layout.state_size), np.float32),
+        following=np.empty((*shape, layout.size), np.float32),
         native=np.empty(shape, np.float32),
         terminated=np.empty(shape, np.bool_),
         truncated=np.empty(shape, np.bool_),
     )
-
-
-def _act(stack: Stack, inputs: Floats, noise: Floats, std: Floats | None) -> npt.NDArray[Any]:
-    output: Floats = policy_of(stack, torch.from_numpy(inputs)).numpy()
-    if std is None:
-        return np.asarray(
-            np.argmax(output + noise, axis=-1)
-        )  # the Gumbel trick: a draw from the softmax
-    return output + std * noise
-
-
-def _deviation(stack: Stack) -> Floats | None:
-    if not stack.shapes.continuous:
-        return None
-    deviation: Floats = np.exp(stack.params["policy.log_std"].numpy())[:, None]
-    return deviation

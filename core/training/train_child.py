@@ -15,9 +15,9 @@ import torch
 from core.envs import load_simulators, make_batch
 from core.errors import EnvironmentUnusable, InvalidInput, ProgramRejected, TrainingFailed
 from core.fields import Layout
-from core.records import Program, Task
+from core.records import Task
 from core.sandbox.frames import Channel
-from core.training.designs import Code
+from core.training.designs import Code, Rewards
 from core.training.pack import Member, Pack, Span, new_pack
 from core.training.protocol import (
     Advanced,
@@ -63,47 +63,29 @@ def carry_out(order: TrainOrder, teller: Teller) -> Pack:
         TrainingFailed: a checkpoint does not fit.
     """
     batch = make_batch(order.task, len(order.members) * order.envs)
+    members = [
+        Member(arm, seed, order.resume.get(place))
+        for place, (arm, seed) in enumerate(order.members)
+    ]
     try:
-        programs, rejected = load_programs(order.programs, batch.layout)
-        pack = new_pack(
-            [
-                Member(arm, seed, order.resume.get(place))
-                for place, (arm, seed) in enumerate(order.members)
-            ],
-            programs,
-            batch,
-            read_settings(order.settings),
-            teller,
-            mode=order.mode,
-            weight=order.weight,
-        )
-        for place, (arm, _) in enumerate(order.members):
-            if arm in rejected:
-                pack.fail(place, rejected[arm])
+        rewards = load_rewards(order, batch.layout)
+        pack = new_pack(members, rewards, batch, read_settings(order.settings), teller)
         pack.train(Span(order.stop_steps, order.total_steps, order.checkpoint_at))
     finally:
         batch.close()
     return pack
 
 
-def load_programs(
-    programs: Mapping[str, Program | None], layout: Layout
-) -> tuple[dict[str, Code | None], dict[str, str]]:
-    """Load every arm's program; return them, and why the others were rejected.
-
-    An arm that is rejected stands in the pack with the native reward until it is taken out.
-    """
+def load_rewards(order: TrainOrder, layout: Layout) -> Rewards:
+    """Load every arm's program; those that cannot be loaded are rejected with the reason."""
     loaded: dict[str, Code | None] = {}
     rejected: dict[str, str] = {}
-    for arm, program in programs.items():
-        loaded[arm] = None
-        if program is None:
-            continue
+    for arm, program in order.programs.items():
         try:
-            loaded[arm] = load_program(program, layout)
+            loaded[arm] = None if program is None else load_program(program, layout)
         except ProgramRejected as error:
             rejected[arm] = str(error)
-    return loaded, rejected
+    return Rewards(loaded, rejected, order.mode, order.weight)
 
 
 class Teller:
@@ -150,7 +132,7 @@ def warm_up() -> None:
         batch = make_batch(Task("warm-up", environment, ""), 4)
         members = [Member("native", 0), Member("native", 1)]
         settings = read_settings({"rollout": 8, "minibatch": 16, "hidden": [8]})
-        pack = new_pack(members, {"native": None}, batch, settings, _Silence())
+        pack = new_pack(members, Rewards({"native": None}), batch, settings, _Silence())
         pack.train(Span(stop=32, total=32, snapshots=(32,)))
         pack.checkpoints()
         batch.close()
