@@ -130,8 +130,8 @@ def _rows(rows: list) -> dict:
 
 
 def _actions(space: gym.Space, actions) -> np.ndarray:
-    if isinstance(space, (gym.spaces.Discrete, gym.spaces.MultiDiscrete)):
-        return np.asarray(actions, dtype=np.int64)
+    if isinstance(space, gym.spaces.Discrete):  # programs count choices from 0
+        return np.asarray(actions, dtype=np.int64) - int(space.start)
     return np.asarray(actions, dtype=np.float32)
 
 
