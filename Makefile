@@ -30,7 +30,7 @@ check: $(STAMP)  ## format, lint, types, import contracts, fast tests: under a m
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
-	@$(BIN)/lint-imports --no-cache --no-timeout 2>/dev/null || $(BIN)/lint-imports --no-cache
+	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/python -m pytest -q -n 2 -m 'not slow and not gpu'
 
 test: $(STAMP)   ## everything: SQLite and PostgreSQL, filesystem and Valkey, sandbox, training, workers
