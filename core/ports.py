@@ -133,12 +133,13 @@ class PackResult:
 class Laboratory(Protocol):
     """Everything that happens behind the walls of the sandbox."""
 
-    def preflight(self, task: Task, seed: int, watch: Watch) -> Preflight:
+    def preflight(self, task: Task, training: Training, seed: int, watch: Watch) -> Preflight:
         """Build the environment, probe it, and store the probe set.
 
         Raises:
             EnvironmentUnusable: it cannot be built, or its spaces are not supported.
             InvalidFitness: the fitness names a field that the environment does not give.
+            InvalidInput: the learner has no such setting, or its value is absurd.
         """
         ...
 

@@ -99,13 +99,16 @@ def carry_out(step: Step, ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
 
 def preflight(ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
     """Build and probe the environment; a failure ends the job before a token is spent."""
-    history = ledger.history()
+    spec = ledger.history().spec
     try:
-        found = tools.laboratory.preflight(history.spec.task, history.spec.seed, watch)
-    except (EnvironmentUnusable, InvalidInput) as error:
+        found = tools.laboratory.preflight(spec.task, spec.training, spec.seed, watch)
+    except EnvironmentUnusable as error:
         ledger.fail("environment_unusable", str(error))
         return
-    ledger.add_preflight(replace(found, estimate=estimate(history.spec, found)))
+    except InvalidInput as error:
+        ledger.fail("invalid_input", str(error))
+        return
+    ledger.add_preflight(replace(found, estimate=estimate(spec, found)))
 
 
 def estimate(spec: JobSpec, preflight: Preflight) -> dict[str, object]:

@@ -24,6 +24,7 @@ from core.records import (
     Report,
     Run,
     Task,
+    Training,
 )
 from tests.builders import a_preflight, a_run
 
@@ -134,7 +135,7 @@ class PretendLaboratory:
     refuse: Callable[[Program], str | None] = lambda program: None
     orders: list[PackOrder] = field(default_factory=list)
 
-    def preflight(self, task: Task, seed: int, watch: Watch) -> Preflight:
+    def preflight(self, task: Task, training: Training, seed: int, watch: Watch) -> Preflight:
         return a_preflight()
 
     def check(self, program: Program, task: Task, preflight: Preflight) -> ProgramShape:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 
 from core.errors import ScoringFailed
 from core.ports import Arm, Artifacts, PackOrder, PackResult, Progress, Watch
-from core.records import Preflight, Program, ProgramShape, Report, Run, Task
+from core.records import Preflight, Program, ProgramShape, Report, Run, Task, Training
 from core.sandbox import Sandbox
 from core.statistics import mean
 from core.training.checking import check_program
@@ -24,6 +24,7 @@ from core.training.examining import examine_arm, with_course
 from core.training.measuring import Measured, Score, measure
 from core.training.minutes import Member, Trained
 from core.training.probing import probe_task
+from core.training.settings import read_settings
 from core.training.supervising import Supervision, train_pack
 
 PRELOAD_DESIGN = ("core.training.check",)
@@ -54,8 +55,9 @@ class Laboratory:
     artifacts: Artifacts
     supervision: Supervision = field(default_factory=Supervision)
 
-    def preflight(self, task: Task, seed: int, watch: Watch) -> Preflight:
+    def preflight(self, task: Task, training: Training, seed: int, watch: Watch) -> Preflight:
         """Build the environment, probe it, and store the probe set; see the port."""
+        read_settings(training.settings)
         return probe_task(self.sandbox, self.artifacts, task, seed, watch)
 
     def check(self, program: Program, task: Task, preflight: Preflight) -> ProgramShape:

@@ -9,10 +9,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
-from core.errors import ScoringFailed
+from core.errors import EnvironmentUnusable, ScoringFailed
 from core.ports import PackOrder, Progress, Watch
 from core.records import Program
-from core.sandbox import GIB, Child, ChildFailed, Frame, Limits, Sandbox
+from core.sandbox import GIB, Child, ChildFailed, ChildTimedOut, Frame, Limits, Sandbox
 from core.training.attending import POLL_SECONDS, next_frame
 from core.training.blame import clean
 from core.training.waves import FRAME_SECONDS
@@ -25,7 +25,7 @@ from core.training.wire import (
 
 SCORER = "core.training.scorer:score"
 ACTOR = "core.training.actor:act"
-MEMORY_BYTES = 2 * GIB
+MEMORY_BYTES = 4 * GIB
 _ASSUMED_STEPS = 2_000  # of an episode without a time limit
 
 
@@ -68,8 +68,9 @@ def measure(
         progress: what `watch` is told.
 
     Raises:
-        ScoringFailed: weights, actor or environment broke; says which and how.
-        SandboxFailed: the sandbox itself broke.
+        ScoringFailed: weights or actor broke, which is the arm's own fault; says which and how.
+        EnvironmentUnusable: the environment broke, which is no arm's fault.
+        SandboxFailed: the scorer, which runs nothing of the arm, or the sandbox itself broke.
     """
     weights = {f"weights.{index}": content for index, content in enumerate(policies)}
     limits = _limits(order, len(policies))
@@ -82,7 +83,10 @@ def measure(
             _expect_ready(next_frame(scorer, watch, progress))
             actor = stack.enter_context(sandbox.spawn(ACTOR, limits, links=[theirs]))
             return _converse(scorer, Companion(actor, order, program, weights), watch, progress)
-        except ChildFailed as error:
+        except ChildTimedOut as error:
+            # A slow actor uses up the scorer's time as well; without a program nobody is to blame.
+            if program is None:
+                raise
             raise ScoringFailed(str(error), where="scorer") from error
 
 
@@ -141,13 +145,20 @@ def _converse(scorer: Child, actor: Companion, watch: Watch, progress: Progress)
             continue
         if frame.header.get("kind") == "scores":
             return _read_scores(frame)
+        _refuse_environment(frame)
         reason = actor.look(wait_seconds=FRAME_SECONDS / 10) or frame.header.get("reason", "")
         raise ScoringFailed(clean(str(reason), 1200))
 
 
 def _expect_ready(frame: Frame) -> None:
     if frame.header.get("kind") != "ready":
+        _refuse_environment(frame)
         raise ScoringFailed(clean(str(frame.header.get("reason", "no reason given")), 1200))
+
+
+def _refuse_environment(frame: Frame) -> None:
+    if frame.header.get("error") == EnvironmentUnusable.__name__:
+        raise EnvironmentUnusable(clean(str(frame.header.get("reason", "")), 1200))
 
 
 def _actor_reason(frame: Frame) -> str:

@@ -43,7 +43,7 @@ def score(channel: Channel, links: Sequence[socket.socket]) -> None:
             lambda done, total: channel.send({"kind": "progress", "done": done, "total": total})
         )
     except (ScoringFailed, EnvironmentUnusable, SandboxFailed) as error:
-        channel.send({"kind": "failed", "reason": str(error)})
+        channel.send({"kind": "failed", "error": type(error).__name__, "reason": str(error)})
         return
     recording = record(results, frame.header["record"])
     blobs = {} if recording is None else {"recording": save_recording(recording)}

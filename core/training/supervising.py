@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+from core.errors import TrainingFailed
 from core.ports import Artifacts, PackOrder, Watch
 from core.records import Json
 from core.sandbox import (
     GIB,
+    MIB,
     BadFrame,
     ChildFailed,
     ChildMisbehaved,
@@ -35,19 +37,24 @@ class Supervision:
     silence_seconds  between two pieces of news, beyond the time of one rollout
     patience         how many times the time of pure stepping is granted for everything
     memory_bytes     private memory of the child
+    row_bytes        the same for each environment; simulators reserve more than they use
     """
 
     wall_seconds: float = 120.0
     silence_seconds: float = 60.0
     patience: float = 20.0
     memory_bytes: int = 4 * GIB
+    row_bytes: int = 48 * MIB
 
     def limits(self, order: PackOrder) -> Limits:
         """Return the limits of the child that carries out an order."""
         steps = (order.stop_steps - order.start_steps) * len(order.members)
         seconds = self.wall_seconds + self._granted(order, steps)
+        rows = len(order.members) * order.training.envs
         return Limits(
-            wall_seconds=seconds, cpu_seconds=math.ceil(seconds), memory_bytes=self.memory_bytes
+            wall_seconds=seconds,
+            cpu_seconds=math.ceil(seconds),
+            memory_bytes=self.memory_bytes + rows * self.row_bytes,
         )
 
     def silence(self, order: PackOrder, settings: Json) -> float:
@@ -71,9 +78,11 @@ def train_pack(
     """Train all members of an order and return what became of each.
 
     If the child dies or gives up, every arm is trained once more in a child of its own, so that a
-    program that takes its process down loses its own runs only.
+    program that takes its process down loses its own runs only.  Where no program was there to do
+    that, the machine or the environment is at fault.
 
     Raises:
+        TrainingFailed: the child of the native reward died or gave up.
         SandboxFailed: the sandbox itself is broken.
         StepInterrupted, ClaimLost: `watch` said so; the child is dead then.
     """
@@ -82,6 +91,8 @@ def train_pack(
     except ChildFailed as error:
         arms = list(dict.fromkeys(arm for arm, _ in order.members))
         if len(arms) == 1:
+            if order.arms[arms[0]].program is None:
+                raise TrainingFailed(_reason(error), where="native reward") from error
             return {member: Trained(failure=_reason(error)) for member in order.members}
     alone: dict[Member, Trained] = {}
     for arm in arms:

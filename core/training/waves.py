@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-MOST_ROWS = 128
+MOST_ROWS = 48  # a MuJoCo environment reserves up to some 25 MiB of address space
 FRAME_SECONDS = 5.0  # for one exchange of observations and actions
 
 
@@ -13,7 +13,7 @@ def waves(policies: int, episodes: int) -> list[tuple[int, ...]]:
 
     The last wave repeats its last policy where it is short.
 
-    >>> waves(5, 50)
+    >>> waves(5, 20)
     [(0, 1), (2, 3), (4, 4)]
     """
     count = math.ceil(policies / max(1, MOST_ROWS // episodes))

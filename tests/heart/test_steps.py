@@ -137,7 +137,7 @@ def test_a_designer_that_refuses_our_key_ends_the_job_with_a_reason():
 
 def test_an_environment_that_cannot_be_built_ends_the_job_before_anything_is_asked():
     class Broken(PretendLaboratory):
-        def preflight(self, task, seed, watch):
+        def preflight(self, task, training, seed, watch):
             raise EnvironmentUnusable("no module named box2d", hint="pip install gymnasium[box2d]")
 
     ledger = MemoryLedger(History(a_spec()))

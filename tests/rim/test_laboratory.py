@@ -45,7 +45,7 @@ def laboratory():
 
 @pytest.fixture(scope="module")
 def cart_pole(laboratory):
-    return laboratory.preflight(CART_POLE, 0, ignore)
+    return laboratory.preflight(CART_POLE, Training(), 0, ignore)
 
 
 # --- preflight ------------------------------------------------------------------------------------
@@ -73,31 +73,31 @@ def test_the_probe_set_is_real_transitions_and_edge_rows(laboratory, cart_pole):
 
 
 def test_the_same_seed_gives_the_same_preflight(laboratory, cart_pole):
-    again = laboratory.preflight(CART_POLE, 0, ignore)
+    again = laboratory.preflight(CART_POLE, Training(), 0, ignore)
     assert again.probe == cart_pole.probe
     assert again.random_fitness == cart_pole.random_fitness
 
 
 def test_an_environment_without_fields_gets_them_from_its_observation(laboratory):
-    found = laboratory.preflight(Task("plain", "Pendulum-v1", ""), 0, ignore)
+    found = laboratory.preflight(Task("plain", "Pendulum-v1", ""), Training(), 0, ignore)
     assert [field.name for field in found.fields] == ["obs_0", "obs_1", "obs_2"]
 
 
 def test_a_field_that_leaves_its_documented_range_is_a_warning(laboratory):
     narrow = replace(CART_POLE, fields=(Field("x", "obs[0]", low=-0.01, high=0.01),))
-    warnings = laboratory.preflight(narrow, 0, ignore).warnings
+    warnings = laboratory.preflight(narrow, Training(), 0, ignore).warnings
     assert "field 'x': expected values from -0.01 to 0.01" in warnings[-1]
 
 
 def test_an_unknown_environment_is_refused_by_name(laboratory):
     with pytest.raises(EnvironmentUnusable, match="CartPoole"):
-        laboratory.preflight(replace(CART_POLE, environment="CartPoole-v1"), 0, ignore)
+        laboratory.preflight(replace(CART_POLE, environment="CartPoole-v1"), Training(), 0, ignore)
 
 
 def test_a_fitness_of_an_unknown_field_is_refused(laboratory):
     wrong = replace(CART_POLE, fitness=Fitness("success", where="angel > 0"))
     with pytest.raises(InvalidFitness, match="angel"):
-        laboratory.preflight(wrong, 0, ignore)
+        laboratory.preflight(wrong, Training(), 0, ignore)
 
 
 def test_who_watches_a_preflight_can_stop_it(laboratory):
@@ -105,7 +105,7 @@ def test_who_watches_a_preflight_can_stop_it(laboratory):
         raise StepInterrupted("cancelled")
 
     with pytest.raises(StepInterrupted):
-        laboratory.preflight(PENDULUM, 0, stop)
+        laboratory.preflight(PENDULUM, Training(), 0, stop)
 
 
 # --- the parent -----------------------------------------------------------------------------------
