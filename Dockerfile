@@ -38,6 +38,6 @@ RUN apt-get update \
     && pip install ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} torch==2.13.0 \
     && pip install -c constraints.txt '.[worker]'
 USER rewardsmith
-HEALTHCHECK --interval=30s --timeout=10s --start-period=60s \
-    CMD ["rewardsmith", "doctor", "--json"]
-CMD ["rewardsmith", "worker"]
+HEALTHCHECK --interval=15s --timeout=5s --start-period=60s \
+    CMD test -n "$(find /tmp/alive -newermt '-30 seconds')"
+CMD ["rewardsmith", "worker", "--alive-file", "/tmp/alive"]

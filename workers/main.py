@@ -11,6 +11,7 @@ import socket
 import threading
 import uuid
 from collections.abc import Sequence
+from pathlib import Path
 
 import structlog
 from celery import Celery, signals
@@ -27,13 +28,19 @@ from workers.toolbox import Bench, open_bench
 log = structlog.get_logger("rewardsmith.worker")
 
 
-def run(settings: Settings, queues: Sequence[str] = QUEUES, slots: int = 1) -> None:
+def run(
+    settings: Settings,
+    queues: Sequence[str] = QUEUES,
+    slots: int = 1,
+    alive_file: Path | None = None,
+) -> None:
     """Serve the queues until the process is told to stop.
 
     Args:
-        settings: of this machine.
-        queues:   which kinds of step to take: "design", "train".
-        slots:    how many steps at a time.
+        settings:   of this machine.
+        queues:     which kinds of step to take: "design", "train".
+        slots:      how many steps at a time.
+        alive_file: touched every second while all is well, for a health check.
 
     Raises:
         ConfigurationError: an unknown queue, or no slot.
@@ -48,7 +55,7 @@ def run(settings: Settings, queues: Sequence[str] = QUEUES, slots: int = 1) -> N
     carrier = Carrier(store, bench, owner_name(), settings.lease_seconds)
     celery = make_celery(settings)
     _register(celery, carrier)
-    _sweep_while_running(celery, store, carrier.stopping, bench)
+    _sweep_while_running(celery, store, carrier.stopping, bench, alive_file)
     log.info("worker starts", owner=carrier.owner, queues=list(queues), slots=slots)
     celery.worker_main(
         [
@@ -86,10 +93,14 @@ def _register(celery: Celery, carrier: Carrier) -> None:
 
 
 def _sweep_while_running(
-    celery: Celery, store: Store, stopping: threading.Event, bench: Bench
+    celery: Celery,
+    store: Store,
+    stopping: threading.Event,
+    bench: Bench,
+    alive_file: Path | None,
 ) -> None:
     sweeper = threading.Thread(
-        target=sweep_until, args=(stopping, store, celery), name="sweep", daemon=True
+        target=sweep_until, args=(stopping, store, celery, alive_file), name="sweep", daemon=True
     )
 
     @signals.worker_ready.connect(weak=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 
 import structlog
 from celery import Celery
@@ -29,10 +30,18 @@ def sweep_once(store: Store, celery: Celery) -> int:
     return announced
 
 
-def sweep_until(stopping: threading.Event, store: Store, celery: Celery) -> None:
-    """Sweep once a second until told to stop; a database or broker that is away is waited for."""
+def sweep_until(
+    stopping: threading.Event, store: Store, celery: Celery, alive_file: Path | None
+) -> None:
+    """Sweep once a second until told to stop; a database or broker that is away is waited for.
+
+    After each sweep that went well `alive_file` is touched: a process that is up but cut off from its
+    database looks as dead as it is.
+    """
     while not stopping.wait(PERIOD_SECONDS):
         try:
             sweep_once(store, celery)
+            if alive_file is not None:
+                alive_file.touch()
         except (StorageFailed, OperationalError, OSError) as error:
             log.warning("sweep failed", error=str(error))

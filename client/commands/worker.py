@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -19,6 +20,10 @@ def worker(
         int | None,
         typer.Option(min=1, help="Steps at a time; by default REWARDSMITH_WORKER_SLOTS."),
     ] = None,
+    alive_file: Annotated[
+        Path | None,
+        typer.Option(help="File to touch every second while all is well, for a health check."),
+    ] = None,
     exit_with_parent: Annotated[
         bool, typer.Option(help="End when the process that started this one ends.")
     ] = False,
@@ -31,4 +36,4 @@ def worker(
 
     settings = read_settings()
     names = [name.strip() for name in queues.split(",") if name.strip()]
-    run(settings, names, slots or settings.worker_slots)
+    run(settings, names, slots or settings.worker_slots, alive_file)

@@ -207,7 +207,9 @@ def test_a_lost_message_costs_seconds(tmp_path):
         job_id = server.post("/v1/jobs", QUICK_TASK)["id"]
         for message in (server.home / "broker" / "messages").iterdir():
             message.unlink()
-        server.worker()
+        alive = tmp_path / "alive"
+        server.worker("--alive-file", str(alive))
+        eventually(alive.exists, 60, "the worker says that it is alive")
         assert server.finished(job_id)["status"] == "succeeded"
 
 

@@ -1,0 +1,143 @@
+"""From a hint to a stored fact, and what happens when that goes wrong."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import pytest
+from sqlalchemy import text
+
+from core.errors import SandboxFailed
+from core.steps import Toolbox
+from core.storage import Store
+from tests.builders import a_spec
+from tests.fakes import PretendLaboratory, ScriptedDesigner
+from workers.carrying import MAX_FAILURES, Carrier
+
+
+@dataclass
+class PretendBench:
+    """A bench whose laboratory does as the test says."""
+
+    laboratory: PretendLaboratory
+    refusal: SandboxFailed | None = None
+    sandbox: None = None
+    required_isolation: int = 3
+
+    @property
+    def tools(self) -> Toolbox:
+        designer = ScriptedDesigner(lambda ask: "no code")
+        return Toolbox(lambda spec: designer, self.laboratory, lambda job, i, r, n: tuple(range(n)))
+
+    def permit(self, spec):
+        if self.refusal:
+            raise self.refusal
+
+
+class Broken(PretendLaboratory):
+    def preflight(self, task, training, seed, watch):
+        raise SandboxFailed("no memory for a child")
+
+
+@pytest.fixture
+def job_id(store: Store) -> str:
+    job, _ = store.create_job(
+        a_spec(), idempotency_key=None, body_sha256="0" * 64, name=None, labels={}
+    )
+    return job.id
+
+
+def a_carrier(store, laboratory=None, **bench) -> Carrier:
+    laboratory = laboratory or PretendLaboratory(lambda arm, seed: 0.5)
+    return Carrier(store, PretendBench(laboratory, **bench), "me", 30.0)
+
+
+def wake(store, job_id):
+    """Let the rest after a failure be over, as time would."""
+    with store._engine.begin() as connection:
+        connection.execute(text("UPDATE claims SET resting_until = NULL"))
+
+
+def test_a_free_step_is_done_and_its_claim_given_back(store, job_id):
+    assert a_carrier(store).carry_out(job_id, "preflight")
+    assert store.history(job_id).preflight is not None
+    assert store.activity(job_id) == ()
+
+
+def test_a_step_that_is_not_wanted_is_left_alone(store, job_id):
+    assert not a_carrier(store).carry_out(job_id, "train/0/0/0")
+    assert store.history(job_id).iterations == ()
+
+
+def test_a_step_that_somebody_owns_is_left_alone(store, job_id):
+    claim = store.claim(job_id, "preflight", "somebody else", 60)
+    assert not a_carrier(store).carry_out(job_id, "preflight")
+    claim.release()
+
+
+def test_a_message_of_a_deleted_job_is_no_error(store):
+    assert not a_carrier(store).carry_out("job_" + "0" * 26, "preflight")
+
+
+def test_a_broken_system_lets_the_step_rest_and_says_so(store, job_id):
+    assert not a_carrier(store, Broken(lambda arm, seed: 0.5)).carry_out(job_id, "preflight")
+    assert store.job(job_id).status == "running"
+    assert store.claim(job_id, "preflight", "me", 5) is None, "it rests"
+    messages = [event.message for event in store.events(job_id)]
+    assert any("no memory for a child" in message for message in messages)
+
+
+def test_a_step_that_breaks_again_and_again_ends_the_job_with_its_last_words(store, job_id):
+    carrier = a_carrier(store, Broken(lambda arm, seed: 0.5))
+    for _ in range(MAX_FAILURES):
+        wake(store, job_id)
+        assert not carrier.carry_out(job_id, "preflight")
+    job = store.job(job_id)
+    assert (job.status, job.failure.reason) == ("failed", "crash_loop")
+    assert "no memory for a child" in job.failure.message
+
+
+def test_a_machine_whose_walls_are_too_thin_runs_nothing(store, job_id):
+    laboratory = PretendLaboratory(lambda arm, seed: 0.5)
+    carrier = a_carrier(store, laboratory, refusal=SandboxFailed("isolation level 1"))
+    assert not carrier.carry_out(job_id, "preflight")
+    assert store.history(job_id).preflight is None
+
+
+def test_a_worker_that_is_being_stopped_gives_its_step_back(store, job_id):
+    carrier = a_carrier(store)
+    carrier.carry_out(job_id, "preflight")
+
+    class Stopping(PretendLaboratory):
+        def train(self, order, watch):
+            carrier.stopping.set()
+            return super().train(order, watch)
+
+    carrier = replace(carrier, bench=PretendBench(Stopping(lambda arm, seed: 0.5)))
+    assert not carrier.carry_out(job_id, "baseline")
+    assert store.history(job_id).native == ()
+    assert store.activity(job_id) == ()
+
+
+def test_a_cancelled_training_stores_nothing_and_the_job_ends(store, job_id):
+    carrier = a_carrier(store)
+    carrier.carry_out(job_id, "preflight")
+
+    class Cancelled(PretendLaboratory):
+        def train(self, order, watch):
+            store.request_cancel(job_id)
+            return super().train(order, watch)
+
+    carrier = a_carrier(store, Cancelled(lambda arm, seed: 0.5))
+    assert not carrier.carry_out(job_id, "baseline")
+    assert store.job(job_id).status == "cancelled"
+    assert store.history(job_id).native == ()
+
+
+def test_a_designer_without_code_ends_the_job_and_every_word_is_kept(store, job_id):
+    carrier = a_carrier(store)
+    for key in ("preflight", "baseline", "propose/0"):
+        carrier.carry_out(job_id, key)
+    exchanges = store.exchanges(job_id)
+    assert {exchange.reply.text for exchange in exchanges} == {"no code"}
+    assert all(c.rejection for c in store.iterations(job_id)[0].candidates)
