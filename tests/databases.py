@@ -15,12 +15,14 @@ from itertools import count
 from pathlib import Path
 
 import psycopg
+import pytest
 from psycopg import sql
 from sqlalchemy import make_url
 
 import migrations
 
-ENGINES = ("sqlite", "postgresql")
+# Fast tests run on SQLite; `make test` runs the same ones on PostgreSQL too.
+ENGINES = ("sqlite", pytest.param("postgresql", marks=pytest.mark.slow))
 MEMORY_BYTES = 2**30
 
 _numbers = count(1)

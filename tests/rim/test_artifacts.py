@@ -96,6 +96,7 @@ except StorageFailed as error:
 """
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_a_failure_of_the_store_and_leaves_nothing_half_written(folder):
     # A limit on the size of files stands for the disk: the write ends early in the same way.
     done = subprocess.run(
@@ -115,6 +116,7 @@ FolderArtifacts(sys.argv[1]).put(b"weights")
 """
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_while_writing_leaves_no_artifact(artifacts, folder):
     folder.mkdir()
     done = subprocess.run([sys.executable, "-c", KILLED, folder], check=False)

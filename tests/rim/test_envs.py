@@ -77,6 +77,7 @@ gymnasium.register("Toy-v0", entry_point=Toy)
 # --- the fast rows are the slow rows --------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("environment", CLASSIC)
 def test_numpy_rows_live_the_same_episodes_as_gymnasium_s_own(environment):
     fields = (Field("inner", "sim.state[0:2]"), TERMINATED)

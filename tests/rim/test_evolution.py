@@ -131,6 +131,7 @@ def test_every_program_is_finite_on_any_finite_input(name, size):
             assert np.isfinite(values).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TASKS)
 def test_programs_differ(name):
     sources = [program.source for program in seeded(name)]

@@ -31,6 +31,8 @@ from tests.rim.laboratory_parts import (
     rewarding,
 )
 
+pytestmark = pytest.mark.slow  # a sandbox is started, and children are waited for
+
 
 def ignore(progress):
     pass

@@ -261,6 +261,7 @@ def test_the_gradient_written_by_hand_is_that_of_the_textbook_loss(continuous, e
     assert 0 < losses.clipped.min() < 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("continuous", [False, True], ids=["choices", "vectors"])
 def test_a_step_is_that_of_clipped_adam_for_each_member(continuous):
     shapes = Shapes(3, (4,), 2, continuous)
@@ -330,6 +331,7 @@ def test_the_same_seed_gives_the_same_curve(task):
 # --- members apart --------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", [CART_POLE, PENDULUM], ids=["choices", "vectors"])
 def test_packs_of_one_two_and_eight_give_a_member_the_same_curve(task):
     packs = [trained([("native", s) for s in range(n)], task=task) for n in (1, 2, 8)]
@@ -543,6 +545,7 @@ def test_it_learns_to_balance_the_pole():
     assert min(returns) > 150
 
 
+@pytest.mark.slow
 def test_it_learns_the_right_action_for_each_of_two_states():
     settings = {**QUICK, "minibatch": 32, "epochs": 4, "learning_rate": 3e-3, "gamma": 0.0}
     pack = trained([("native", 0), ("native", 1)], 6000, task=TARGET, settings=settings)

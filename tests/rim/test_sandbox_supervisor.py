@@ -29,6 +29,8 @@ from core.sandbox import (
     clean_text,
 )
 
+pytestmark = pytest.mark.slow  # a sandbox is started, and children are waited for
+
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 LIMITS = Limits(wall_seconds=20, cpu_seconds=10, memory_bytes=128 * MIB)

@@ -23,7 +23,7 @@ def valkey() -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(params=["filesystem", "valkey"])
+@pytest.fixture(params=["filesystem", pytest.param("valkey", marks=pytest.mark.slow)])
 def celery(request, tmp_path: Path):
     broker = "filesystem://" if request.param == "filesystem" else "valkey"
     if broker == "valkey":
