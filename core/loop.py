@@ -254,9 +254,18 @@ def confirm_arms(history: History) -> tuple[str, ...]:
 
 
 def confirm_packs(history: History) -> list[tuple[Member, ...]]:
-    """Split the confirmation into packs; every pack has all arms, so that they share conditions."""
-    groups = _split(confirm_seeds(history), history.spec.training.packs)
-    return [tuple((arm, seed) for arm in confirm_arms(history) for seed in g) for g in groups]
+    """Split the confirmation into packs; the native reward has one of its own.
+
+    Members of a pack share a process.  No program may stand beside the runs that it is compared with;
+    a member's curve does not depend on its pack, so the conditions stay equal.
+    """
+    arms = confirm_arms(history)
+    if not arms:
+        return []
+    members = [(arm, seed) for arm in arms for seed in confirm_seeds(history)]
+    native = tuple(member for member in members if member[0] == NATIVE)
+    designed = [member for member in members if member[0] != NATIVE]
+    return [native, *map(tuple, _split(designed, max(1, history.spec.training.packs - 1)))]
 
 
 def _split(items: Sequence[T], parts: int) -> list[Sequence[T]]:

@@ -29,7 +29,7 @@ def decide(history: History) -> Outcome:
     best = max(designs, key=lambda arm: (mean(designs[arm]), arm))
     designed = designs[best]
     seed = history.spec.seed
-    ruling = verdict(designed, native, seed=seed)
+    ruling = verdict(designed, native, chosen_from=len(designs), seed=seed)
     left, right = bootstrap_interval(designed, seed=seed), bootstrap_interval(native, seed=seed)
     return Outcome(
         verdict=ruling,

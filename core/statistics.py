@@ -89,8 +89,17 @@ def difference_interval(
     return Interval(float(a.mean() - b.mean()), float(low), float(high), min(len(a), len(b)))
 
 
-def verdict(designed: Sequence[float], native: Sequence[float], *, seed: int = 0) -> Verdict:
+def verdict(
+    designed: Sequence[float], native: Sequence[float], *, chosen_from: int = 1, seed: int = 0
+) -> Verdict:
     """Say whether the designed arm is better, equal or worse on fresh seeds.
+
+    Args:
+        designed:    fitness of each run of the design.
+        native:      fitness of each run of the native reward.
+        chosen_from: how many designs the best was chosen from on these same seeds; the threshold is
+            divided by it (Bonferroni), or the luckiest of several equals would win too often.
+        seed:        of the resampling, where there are too many arrangements to count.
 
     "Equal" means that the two samples do not tell them apart.  The percentile bootstrap is too narrow
     at five runs a side, so a permutation test decides: under the null hypothesis the labels are
@@ -98,7 +107,7 @@ def verdict(designed: Sequence[float], native: Sequence[float], *, seed: int = 0
     """
     a, b = _checked(designed), _checked(native)
     difference = float(a.mean() - b.mean())
-    if permutation_p(a, b, seed=seed) > 0.05 or difference == 0.0:
+    if permutation_p(a, b, seed=seed) > 0.05 / chosen_from or difference == 0.0:
         return "equal"
     return "better" if difference > 0 else "worse"
 

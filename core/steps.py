@@ -147,8 +147,8 @@ def propose(number: int, ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
     filled = {c.number for c in _iteration(history, number).candidates}
     briefs = [brief for brief in method.briefs(history) if brief.slot not in filled]
     paid = {(e.slot, e.attempt): e for e in ledger.exchanges(number)}
-    desk = Desk(ledger, tools, method, history, tools.designer(history.spec), paid)
     try:
+        desk = Desk(ledger, tools, method, history, tools.designer(history.spec), paid)
         _in_threads([lambda b=brief: desk.fill(b) for brief in briefs], watch)  # type: ignore[misc]
     except DesignerUnavailable as error:
         _designer_down(error, ledger)
@@ -157,20 +157,26 @@ def propose(number: int, ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
 
 
 def _in_threads(works: Sequence[Callable[[], None]], watch: Watch) -> None:
-    """Run the works concurrently, keep the claim alive, and raise the first error."""
+    """Run the works concurrently, keep the claim alive, and raise the first error in the end.
+
+    What the other works were already waiting for is paid for, so they are waited for as well, unless
+    `watch` says that nothing may be written any more.
+    """
     if not works:
         return
+    errors: list[BaseException] = []
     pool = ThreadPoolExecutor(min(CONCURRENT_ASKS, len(works)), thread_name_prefix="propose")
     try:
         waiting: set[Future[None]] = {pool.submit(work) for work in works}
         while waiting:
             done, waiting = wait(waiting, BEAT_SECONDS, return_when=FIRST_COMPLETED)
-            for future in done:
-                future.result()
+            errors += [error for future in done if (error := future.exception()) is not None]
             watch(Progress("proposing", len(works) - len(waiting), len(works)))
     finally:
         # An answer that is still on its way cannot be called back; its thread finds the claim gone.
         pool.shutdown(wait=False, cancel_futures=True)
+    if errors:
+        raise errors[0]
 
 
 def _designer_down(error: DesignerUnavailable, ledger: Ledger) -> None:
@@ -413,6 +419,7 @@ def pack_order(
         held_out=tools.held_out(ledger.job_id, iteration, rung, episodes),
         checkpoints=spec.training.checkpoints,
         resume=_checkpoints(candidates, members, rung) if stage == "search" else {},
+        record=stage == "search",
     )
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import structlog
@@ -24,6 +26,7 @@ from workers.toolbox import Bench
 log = structlog.get_logger("rewardsmith.worker")
 
 MAX_FAILURES = 3  # of the same step by a broken system, not by a candidate
+MAX_LAPSES = 10  # workers that vanished with the same step in hand
 REST_SECONDS = 5.0
 
 
@@ -59,13 +62,12 @@ class Carrier:
         if key not in {step_key(step) for step in wanted(history)}:
             return False
 
-        def watch(progress: Progress) -> None:
-            if self.stopping.is_set():
-                raise StepInterrupted("the worker is being stopped; the step goes on elsewhere")
-            claim.beat(progress)
-
+        if claim.lapses >= MAX_LAPSES:
+            claim.fail("crash_loop", f"Step {key} was left by {claim.lapses} workers that died.")
+            return False
         try:
             self.bench.permit(history.spec)
+            watch = Patient(claim, self.stopping, self.lease_seconds)
             carry_out(read_step(key), claim, self.bench.tools, watch)
         except StepInterrupted as stop:
             log.info("step interrupted", reason=str(stop))
@@ -73,21 +75,56 @@ class Carrier:
         except ClaimLost as lost:
             log.warning("claim lost", reason=str(lost))
             return False
-        except StorageFailed:
-            raise  # nothing can be noted in a store that fails; the lease lapses
-        except RewardsmithError as error:
-            self._note_failure(claim, key, error)
+        except Exception as error:
+            # The one place where whatever a step raises becomes a stored fact: what is not noted here
+            # would be tried again for ever.
+            log.exception("step failed")
+            with suppress(StorageFailed, ClaimLost):  # then the lease lapses, and that is counted
+                self._note_failure(claim, key, error)
             return False
         log.info("step done")
         return True
 
-    def _note_failure(self, claim: ClaimedStep, key: str, error: RewardsmithError) -> None:
+    def _note_failure(self, claim: ClaimedStep, key: str, error: Exception) -> None:
         """Let a step that broke rest, and end the job when it breaks again and again."""
-        log.error("step failed", error=str(error), kind=type(error).__name__)
         failures = 1 + claim.failures()
-        message = f"Step {key} failed ({failures} of {MAX_FAILURES}): {error}"
+        words = str(error) if isinstance(error, RewardsmithError) else repr(error)[:1000]
+        message = f"Step {key} failed ({failures} of {MAX_FAILURES}): {words}"
         claim.event("step.failed", message, {"step": key}, level="error")
         if failures >= MAX_FAILURES:
             claim.fail("crash_loop", message)
         else:
             claim.wait(REST_SECONDS, message)
+
+
+class Patient:
+    """The watch of a step: renews its claim, and bears a database that is away for a moment.
+
+    As long as the lease stands nobody else can own the step, so a training need not die of a restart
+    of the database.
+    """
+
+    def __init__(self, claim: ClaimedStep, stopping: threading.Event, lease_seconds: float) -> None:
+        """Begin now: the claim has just been taken."""
+        self._claim = claim
+        self._stopping = stopping
+        self._patience = lease_seconds / 2
+        self._renewed = time.monotonic()
+
+    def __call__(self, progress: Progress) -> None:
+        """Renew the claim.
+
+        Raises:
+            StepInterrupted: the job was cancelled or paused, or this worker is being stopped.
+            ClaimLost: somebody else owns the step.
+            StorageFailed: the database has been away for half a lease.
+        """
+        if self._stopping.is_set():
+            raise StepInterrupted("the worker is being stopped; the step goes on elsewhere")
+        try:
+            self._claim.beat(progress)
+        except StorageFailed:
+            if time.monotonic() - self._renewed > self._patience:
+                raise
+        else:
+            self._renewed = time.monotonic()

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import structlog
 from celery import Celery
-from kombu.exceptions import OperationalError
 
-from core.errors import NotFound, StorageFailed
+from core.errors import NotFound
 from core.storage import Store
 from workers.messages import dispatch
 
@@ -19,7 +18,10 @@ PERIOD_SECONDS = 1.0
 
 
 def sweep_once(store: Store, celery: Celery) -> int:
-    """Settle and announce what is due in every unfinished job; return how many steps were announced."""
+    """Settle and announce what is due in every unfinished job; return the number of announced steps.
+
+    A broker that is away is every job's trouble alike: each is logged, and the next sweep tries again.
+    """
     announced = 0
     for job_id in store.unfinished_jobs():
         try:
@@ -27,6 +29,9 @@ def sweep_once(store: Store, celery: Celery) -> int:
             announced += dispatch(store, celery, job_id)
         except NotFound:
             continue  # deleted since the list was read
+        except Exception:
+            # One job that cannot be read must not keep the sweep from all the others.
+            log.exception("job not swept", job_id=job_id)
     return announced
 
 
@@ -43,5 +48,6 @@ def sweep_until(
             sweep_once(store, celery)
             if alive_file is not None:
                 alive_file.touch()
-        except (StorageFailed, OperationalError, OSError) as error:
-            log.warning("sweep failed", error=str(error))
+        except Exception:
+            # Whatever it is, the next second may be better; a sweep that ends heals nothing any more.
+            log.exception("sweep failed")

@@ -98,7 +98,8 @@ def _fields_of(flat: np.ndarray, offsets: dict, env: gym.Env, who: str = "reward
     """Read every field of a present state that `who` may see; one row."""
     values = {}
     for name, (kind, key, start, stop, visible) in FIELDS.items():
-        if who not in visible:
+        # A reward that calls `features` reads what the policy sees as well.
+        if who not in visible and not (who == "reward" and kind == "obs" and "policy" in visible):
             continue
         if kind == "obs":
             begin = offsets.get(key, 0) + start
@@ -198,7 +199,7 @@ class DesignedReward(gym.Wrapper, RecordConstructorArgs):
     def _total(self, terms: dict, native: float) -> float:
         if _REWARD is None:
             return native
-        designed = float(np.sum([value[0] for value in terms.values()], dtype=np.float32))
+        designed = float(np.sum([value[0] for value in terms.values()], dtype=np.float64))
         return designed if self.mode == "replace" else native + self.weight * designed
 
     def _observe(self, obs):
@@ -285,7 +286,7 @@ class DesignedVectorReward(VectorWrapper):
     def _total(self, terms: dict, native: np.ndarray) -> np.ndarray:
         if _REWARD is None:
             return native.copy()
-        designed = np.sum(list(terms.values()), axis=0, dtype=np.float32).astype(np.float64)
+        designed = np.sum(list(terms.values()), axis=0, dtype=np.float64)
         return designed if self.mode == "replace" else native + self.weight * designed
 
     def _observe(self, obs):

@@ -13,6 +13,7 @@ from core.loop import (
     Reflect,
     Train,
     confirm_cost,
+    confirm_packs,
     confirm_seeds,
     iteration_cost,
     next_steps,
@@ -92,11 +93,13 @@ RUNGS = a_spec(candidates=3, training=Training(steps=1000, seeds=1, packs=1, run
         ),
         pytest.param(a_history(DONE), [Propose(1)], id="the next iteration follows reflection"),
         pytest.param(
-            a_history(DONE, DONE_TOO), [Confirm(0)], id="after the last iteration: confirm"
+            a_history(DONE, DONE_TOO),
+            [Confirm(0), Confirm(1)],
+            id="after the last iteration: confirm",
         ),
         pytest.param(
             a_history(DONE, DONE_TOO, confirmations=HALF_CONFIRMED),
-            [Confirm(0)],
+            [Confirm(1)],
             id="a half-confirmed job goes on",
         ),
         pytest.param(
@@ -173,7 +176,7 @@ def test_what_the_confirmation_costs_is_kept_back_from_the_budget():
         return next_steps(a_history(DONE, spec=limited, spent=spent))
 
     assert with_limit(6000 + one_more) == (Propose(1),)
-    assert with_limit(6000 + one_more - 1) == (Confirm(0),)
+    assert with_limit(6000 + one_more - 1) == (Confirm(0), Confirm(1))
 
 
 @pytest.mark.parametrize(
@@ -183,7 +186,7 @@ def test_what_the_confirmation_costs_is_kept_back_from_the_budget():
 )
 def test_a_used_up_budget_ends_the_search_and_confirms_what_exists(budget, spent):
     history = a_history(DONE, spec=a_spec(budget=budget), spent=spent)
-    assert next_steps(history) == (Confirm(0),)
+    assert next_steps(history) == (Confirm(0), Confirm(1))
 
 
 def test_an_open_iteration_is_finished_even_when_the_budget_is_used_up():
@@ -191,6 +194,20 @@ def test_an_open_iteration_is_finished_even_when_the_budget_is_used_up():
         an_iteration(proposed(0)), spec=a_spec(budget=Budget(tokens=1)), spent=Spent(tokens=2)
     )
     assert next_steps(history) == (Train(0, 0, 0),)
+
+
+@pytest.mark.parametrize("packs", [1, 2, 4])
+def test_no_program_is_confirmed_beside_the_runs_it_is_compared_with(packs):
+    spec = a_spec(
+        training=Training(seeds=2, packs=packs),
+        evaluation=Evaluation(confirm_seeds=3, confirm_candidates=2),
+    )
+    history = a_history(DONE, DONE_TOO, spec=spec)
+    found = confirm_packs(history)
+    assert all(len({arm == NATIVE for arm, _ in pack}) == 1 for pack in found)
+    members = [member for pack in found for member in pack]
+    assert len(members) == len(set(members)) == 3 * 3
+    assert len(found) == max(2, packs)
 
 
 def test_confirmation_seeds_were_never_used_in_the_search():

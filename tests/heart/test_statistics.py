@@ -97,6 +97,16 @@ def test_two_identical_rewards_are_rarely_called_better():
     assert draws.count("better") / 400 <= 0.05
 
 
+def test_the_luckiest_of_five_equals_is_rarely_called_better_either():
+    rng = np.random.default_rng(2)
+    better = 0
+    for _ in range(400):
+        native, *designs = (list(rng.normal(size=5)) for _ in range(6))
+        best = max(designs, key=mean)
+        better += verdict(best, native, chosen_from=5) == "better"
+    assert better / 400 <= 0.05
+
+
 def test_the_difference_has_an_interval_of_its_own():
     interval = difference_interval([1.0, 1.0, 1.0], [0.0, 0.0, 0.0])
     assert (interval.mean, interval.low, interval.high) == (1.0, 1.0, 1.0)

@@ -135,6 +135,32 @@ def test_a_designer_that_refuses_our_key_ends_the_job_with_a_reason():
     assert ledger.facts.failure == "designer_unavailable: connection refused"
 
 
+def test_answers_of_other_slots_that_are_paid_for_are_kept_when_one_slot_finds_nobody():
+    def script(ask):
+        if ask.slot == 0:
+            raise DesignerUnavailable("too many requests", retry_after_seconds=5.0)
+        return good(ask)
+
+    ledger = MemoryLedger(a_history(spec=a_spec(candidates=4)))
+    tools = toolbox(ScriptedDesigner(script), PretendLaboratory(lambda arm, seed: 0.5))
+    carry_out(read_step("propose/0"), ledger, tools, watch=lambda progress: None)
+    assert sorted(exchange.slot for exchange in ledger.paid) == [1, 2, 3]
+    assert ledger.rests == [5.0]
+
+
+def test_a_designer_that_cannot_be_made_ends_the_job_with_its_reason():
+    def no_recording(spec):
+        raise DesignerUnavailable("no such recording")
+
+    ledger = MemoryLedger(a_history())
+    tools = replace(
+        toolbox(ScriptedDesigner(good), PretendLaboratory(lambda arm, seed: 0.5)),
+        designer=no_recording,
+    )
+    carry_out(read_step("propose/0"), ledger, tools, watch=lambda progress: None)
+    assert ledger.facts.failure == "designer_unavailable: no such recording"
+
+
 def test_an_environment_that_cannot_be_built_ends_the_job_before_anything_is_asked():
     class Broken(PretendLaboratory):
         def preflight(self, task, training, seed, watch):

@@ -7,6 +7,7 @@ import importlib.util
 import subprocess
 import sys
 import warnings
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -220,6 +221,35 @@ def test_features_follow_the_original_dimensions(tmp_path):
     for obs, _, _, _ in steps(env, 5):
         assert obs.shape == env.observation_space.shape == (5,)
         assert obs[4] == pytest.approx(obs[1] ** 2 + obs[2] ** 2, rel=1e-5)
+
+
+def test_a_reward_that_calls_features_reads_what_only_the_policy_sees(tmp_path):
+    source = """
+import numpy as np
+
+def features(obs):
+    return {"lean": np.abs(obs.hidden_angle)}
+
+def reward(obs, action, next_obs, params):
+    return {"straight": -features(next_obs)["lean"]}
+"""
+    hidden = replace(
+        CARTPOLE, fields=(Field("hidden_angle", "obs[2]", visible=("policy",)), *CARTPOLE.fields)
+    )
+    for obs, reward, _, _ in steps(load(tmp_path, source, hidden).make_env(), 5):
+        assert reward == pytest.approx(-abs(obs[2]), rel=1e-5)
+
+
+def test_components_that_cancel_are_summed_with_care(tmp_path):
+    source = """
+import numpy as np
+
+def reward(obs, action, next_obs, params):
+    one = np.ones(len(action), np.float32)
+    return {"up": 1000 * one, "small": 0.001 * one, "down": -1000 * one}
+"""
+    for _, reward, _, _ in steps(load(tmp_path, source).make_env(), 3):
+        assert reward == pytest.approx(0.001, rel=1e-5)
 
 
 def test_features_alone_leave_the_native_reward(tmp_path):

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, replace
 
 import pytest
 from sqlalchemy import text
 
-from core.errors import SandboxFailed
+from core.errors import SandboxFailed, StorageFailed
+from core.ports import Progress
 from core.steps import Toolbox
 from core.storage import Store
 from tests.builders import a_spec
 from tests.fakes import PretendLaboratory, ScriptedDesigner
-from workers.carrying import MAX_FAILURES, Carrier
+from workers.carrying import MAX_FAILURES, MAX_LAPSES, Carrier, Patient
 
 
 @dataclass
@@ -95,6 +97,60 @@ def test_a_step_that_breaks_again_and_again_ends_the_job_with_its_last_words(sto
     job = store.job(job_id)
     assert (job.status, job.failure.reason) == ("failed", "crash_loop")
     assert "no memory for a child" in job.failure.message
+
+
+@pytest.mark.parametrize(
+    "error",
+    [TypeError("a bug of ours"), StorageFailed("no space left on the artifacts' disk")],
+    ids=["a bug", "a full disk"],
+)
+def test_whatever_a_step_raises_is_told_and_ends_the_job_in_the_end(store, job_id, error):
+    class Raising(PretendLaboratory):
+        def preflight(self, task, training, seed, watch):
+            raise error
+
+    carrier = a_carrier(store, Raising(lambda arm, seed: 0.5))
+    for _ in range(MAX_FAILURES):
+        wake(store, job_id)
+        assert not carrier.carry_out(job_id, "preflight")
+        assert any(str(error)[:10] in event.message for event in store.events(job_id))
+    assert store.job(job_id).status == "failed"
+
+
+def test_a_step_that_takes_worker_after_worker_with_it_is_given_up(store, job_id):
+    for number in range(MAX_LAPSES + 1):
+        assert store.claim(job_id, "preflight", f"worker {number}", 0.001) is not None
+        while store.activity(job_id):
+            pass  # until the database's clock says that the lease is over
+    a_carrier(store).carry_out(job_id, "preflight")
+    job = store.job(job_id)
+    assert (job.status, job.failure.reason) == ("failed", "crash_loop")
+
+
+def test_a_database_that_is_away_for_a_moment_does_not_end_a_training():
+    class Blinking:
+        beats = 0
+
+        def beat(self, progress):
+            self.beats += 1
+            if self.beats == 2:
+                raise StorageFailed("the database restarts")
+
+    claim = Blinking()
+    watch = Patient(claim, threading.Event(), lease_seconds=30.0)
+    for _ in range(3):
+        watch(Progress("training", 0, 1))
+    assert claim.beats == 3
+
+
+def test_a_database_that_stays_away_ends_it():
+    class Gone:
+        def beat(self, progress):
+            raise StorageFailed("the database is gone")
+
+    watch = Patient(Gone(), threading.Event(), lease_seconds=0.0)
+    with pytest.raises(StorageFailed):
+        watch(Progress("training", 0, 1))
 
 
 def test_a_machine_whose_walls_are_too_thin_runs_nothing(store, job_id):

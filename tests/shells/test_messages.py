@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from amqp.exceptions import ChannelError
 from kombu.simple import SimpleQueue
+from sqlalchemy import text
 
 from core.settings import Settings
 from core.storage import Store
@@ -99,3 +100,15 @@ def test_a_cancelled_job_is_announced_no_more(celery, store, job_id):
     store.request_cancel(job_id)
     assert sweep_once(store, celery) == 0
     assert messages(celery, "train") == []
+
+
+def test_a_job_that_cannot_be_read_does_not_keep_the_sweep_from_the_others(celery, store, job_id):
+    younger, _ = store.create_job(
+        a_spec(), idempotency_key=None, body_sha256="0" * 64, name=None, labels={}
+    )
+    with store._engine.begin() as connection:
+        connection.execute(
+            text("UPDATE jobs SET spec = :nothing WHERE id = :id"), {"nothing": "{}", "id": job_id}
+        )
+    assert sweep_once(store, celery) == 1
+    assert messages(celery, "train") == [[younger.id, "preflight"]]
