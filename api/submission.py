@@ -25,7 +25,13 @@ from core.records import (
     Task,
     Training,
 )
-from core.tasks import catalogue, check_task, find_task, task_from_mapping
+from core.tasks import (
+    catalogue,
+    check_task,
+    find_task,
+    task_from_mapping,
+    with_known_fields,
+)
 
 SPEC: TypeAdapter[SpecBody] = TypeAdapter(SpecBody)
 
@@ -102,7 +108,8 @@ def _named_task(name: str, description: str | None) -> Task:
 
 def _full_task(body: TaskBody) -> Task:
     given = body.model_dump(mode="json", exclude_unset=True)
-    return task_from_mapping({name: value for name, value in given.items() if value is not None})
+    named = {name: value for name, value in given.items() if value is not None}
+    return with_known_fields(task_from_mapping(named))
 
 
 # --- training and budget ----------------------------------------------------------------------

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from core.loop import confirm_arms
+from core.loop import budget_exhausted, confirm_arms
 from core.records import NATIVE, History, Interval, Outcome, Run, Verdict
 from core.statistics import bootstrap_interval, iqm, mean, probability_of_improvement, verdict
+
+FEWEST_SEEDS = 4  # with three a side no arrangement is rarer than one in ten
 
 _WORDS: dict[Verdict, str] = {
     "better": "The designed reward is better than the native one",
@@ -58,15 +60,22 @@ def sentence(ruling: Verdict, designed: Interval, native: Interval) -> str:
     'fitness 0.8 [0.7, 0.9] against 0 [0, 0] over 5 fresh seeds.'
     """
     numbers = (
-        f"fitness {designed.mean:.3g} [{designed.low:.3g}, {designed.high:.3g}] against "
-        f"{native.mean:.3g} [{native.low:.3g}, {native.high:.3g}]"
+        f"fitness {_short(designed.mean)} [{_short(designed.low)}, {_short(designed.high)}] against "
+        f"{_short(native.mean)} [{_short(native.low)}, {_short(native.high)}]"
     )
-    return f"{_WORDS[ruling]}: {numbers} over {native.n} fresh seeds."
+    few = " That is too few to decide; four is the least." if native.n < FEWEST_SEEDS else ""
+    return f"{_WORDS[ruling]}: {numbers} over {native.n} fresh seeds.{few}"
+
+
+def _short(number: float) -> str:
+    return f"{number:.0f}" if abs(number) >= 1000 else f"{number:.3g}"
 
 
 def no_design(history: History) -> str:
     """Say why no candidate could be confirmed, with the first reason."""
     candidates = [c for i in history.iterations for c in i.candidates]
+    if not candidates and (budget := budget_exhausted(history)):
+        return f"The budget ({budget}) was used up before the first iteration; allow more of it."
     rejected = [c.rejection for c in candidates if c.rejection]
     failed = [run.failure for c in candidates for run in c.runs if run.failure]
     first = next(iter([*rejected, *failed]), "the designer proposed nothing")

@@ -228,6 +228,10 @@ class Ledger(Protocol):
         """End the job as failed; `reason` is a short name, `message` for people."""
         ...
 
+    def pause(self, reason: str) -> None:
+        """Let the job rest until people have mended something and resume it; nothing is lost."""
+        ...
+
     def wait(self, seconds: float, reason: str) -> None:
         """Let the step rest: it is not claimed again before that many seconds have passed."""
         ...

@@ -12,11 +12,13 @@ from dataclasses import dataclass, replace
 
 from core import loop
 from core.errors import (
+    ConfigurationError,
     DesignerUnavailable,
     EnvironmentUnusable,
     InvalidInput,
     ProgramRejected,
 )
+from core.fitness import describe
 from core.loop import Member, Step
 from core.methods import Method, find_method
 from core.outcome import decide, no_design
@@ -109,6 +111,7 @@ def preflight(ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
         ledger.fail("invalid_input", str(error))
         return
     ledger.add_preflight(replace(found, estimate=estimate(spec, found)))
+    ledger.event("log", f"Fitness: {describe(spec.task.fitness, found.fields)}")
 
 
 def estimate(spec: JobSpec, preflight: Preflight) -> dict[str, object]:
@@ -153,6 +156,9 @@ def propose(number: int, ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
     except DesignerUnavailable as error:
         _designer_down(error, ledger)
         return
+    except ConfigurationError as error:
+        ledger.pause(str(error))
+        return
     ledger.end_proposing(number)
 
 
@@ -181,7 +187,7 @@ def _in_threads(works: Sequence[Callable[[], None]], watch: Watch) -> None:
 
 def _designer_down(error: DesignerUnavailable, ledger: Ledger) -> None:
     if error.retry_after_seconds is None:
-        ledger.fail("designer_unavailable", str(error))
+        ledger.pause(str(error))  # a refused key, say: once it is mended, the job goes on
         return
     ledger.event("designer.unavailable", str(error), level="warning")
     ledger.wait(error.retry_after_seconds, str(error))

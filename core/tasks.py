@@ -17,6 +17,7 @@ import math
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from importlib.resources import files
 from types import MappingProxyType
@@ -57,8 +58,8 @@ def catalogue() -> Mapping[str, Task]:
 def find_task(name: str) -> Task:
     """Return a task of the catalogue, or a plain one for any other environment id.
 
-    An id outside the catalogue gives a task of that name with the native return as its fitness and
-    no fields yet: preflight derives them from the observation space.
+    An environment id gives a task of that name with the native return as its fitness.  Its fields are
+    those of the catalogue where that knows the environment; otherwise preflight derives them.
 
     Raises:
         UnknownTask: neither; says which names are near.
@@ -66,14 +67,34 @@ def find_task(name: str) -> Task:
     if name in catalogue():
         return catalogue()[name]
     if _ENVIRONMENT.match(name) and (":" in name or _VERSIONED.search(name)):
-        return Task(name, name, f"Do as well as possible in {name}, as its own reward counts it.")
-    near = difflib.get_close_matches(name, catalogue(), n=3, cutoff=0.4)
+        wish = f"Do as well as possible in {name}, as its own reward counts it."
+        return with_known_fields(Task(name, name, wish))
+    near = difflib.get_close_matches(name, catalogue(), n=3, cutoff=0.6)
     raise UnknownTask(
         repr(name),
         expected=f"one of the tasks {', '.join(catalogue())}, or an environment id",
         where="task",
         hint=f"Did you mean {' or '.join(near)}?" if near else None,
     )
+
+
+def with_known_fields(task: Task) -> Task:
+    """Give a task without fields those of the catalogue's task on the same environment, if any.
+
+    Actions and training come along where the task has none; description and fitness stay its own.
+    """
+    if task.fields:
+        return task
+    for known in catalogue().values():
+        same = known.environment == task.environment
+        if same and dict(known.env_kwargs) == dict(task.env_kwargs):
+            return replace(
+                task,
+                fields=known.fields,
+                actions=task.actions or known.actions,
+                training=task.training or known.training,
+            )
+    return task
 
 
 # --- checking ---------------------------------------------------------------------------------

@@ -100,6 +100,10 @@ class MemoryLedger:
     def fail(self, reason: str, message: str, data: Json | None = None) -> None:
         self.facts = replace(self.facts, failure=f"{reason}: {message}", status="failed")
 
+    def pause(self, reason: str) -> None:
+        self.facts = replace(self.facts, pause_requested=True)
+        self.events.append(("job.blocked", reason))
+
     def wait(self, seconds: float, reason: str) -> None:
         self.rests.append(seconds)
 

@@ -11,7 +11,9 @@ import structlog
 
 from core.errors import (
     ClaimLost,
+    ConfigurationError,
     Conflict,
+    InvalidInput,
     NotFound,
     RewardsmithError,
     StepInterrupted,
@@ -25,7 +27,7 @@ from workers.toolbox import Bench
 
 log = structlog.get_logger("rewardsmith.worker")
 
-MAX_FAILURES = 3  # of the same step by a broken system, not by a candidate
+MAX_FAILURES = 4  # of the same step by a broken system, not by a candidate
 MAX_LAPSES = 10  # workers that vanished with the same step in hand
 REST_SECONDS = 5.0
 
@@ -89,12 +91,15 @@ class Carrier:
         """Let a step that broke rest, and end the job when it breaks again and again."""
         failures = 1 + claim.failures()
         words = str(error) if isinstance(error, RewardsmithError) else repr(error)[:1000]
+        if isinstance(error, (InvalidInput, ConfigurationError)):
+            claim.pause(words)  # trying again would not help; once it is mended, the job goes on
+            return
         message = f"Step {key} failed ({failures} of {MAX_FAILURES}): {words}"
         claim.event("step.failed", message, {"step": key}, level="error")
         if failures >= MAX_FAILURES:
             claim.fail("crash_loop", message)
         else:
-            claim.wait(REST_SECONDS, message)
+            claim.wait(REST_SECONDS * 4.0 ** (failures - 1), message)
 
 
 class Patient:

@@ -190,12 +190,22 @@ def living(connection: Connection, job_id: str) -> frozenset[str]:
 
 
 def activity(connection: Connection, job_id: str) -> tuple[Activity, ...]:
-    """Return who works on which steps of a job, longest first."""
+    """Return who works on which steps of a job, longest first, then the steps that rest and why."""
     columns = (claims.c.step_key, claims.c.owner, claims.c.progress, claims.c.claimed_at)
     query = select(*columns, claims.c.heartbeat_at, now().label("now"))
     query = query.where(claims.c.job_id == job_id, claims.c.expires_at > now())
     rows = connection.execute(query.order_by(claims.c.claimed_at, claims.c.step_key))
-    return tuple(map(_activity, rows))
+    return (*map(_activity, rows), *_resting(connection, job_id))
+
+
+def _resting(connection: Connection, job_id: str) -> tuple[Activity, ...]:
+    columns = (claims.c.step_key, claims.c.resting_reason, claims.c.claimed_at)
+    query = select(*columns).where(claims.c.job_id == job_id, claims.c.resting_until > now())
+    query = query.where(_lapsed, claims.c.claimed_at.is_not(None)).order_by(claims.c.step_key)
+    return tuple(
+        Activity(row.step_key, "", Progress("waiting", 0, 0, row.resting_reason), row.claimed_at, 0)
+        for row in connection.execute(query)
+    )
 
 
 def _activity(row: Row[Any]) -> Activity:

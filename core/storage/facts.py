@@ -212,6 +212,12 @@ def _set_best(connection: Connection, job_id: str, key: str) -> None:
     set_job(connection, job_id, best_candidate=key, best_fitness=found.fitness)
 
 
+def pause_for(connection: Connection, job_id: str, reason: str) -> None:
+    """Ask for a pause on behalf of people who have something to mend; it comes with the release."""
+    set_job(connection, job_id, pause_requested=True)
+    append_event(connection, job_id, "job.blocked", reason, {}, "error")
+
+
 def fail(connection: Connection, job_id: str, reason: str, message: str, data: Json) -> None:
     """End the job as failed."""
     set_job(

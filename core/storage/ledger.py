@@ -137,6 +137,10 @@ class ClaimedStep:
         """End the job as failed."""
         self._write(facts.fail, reason, message, data or {})
 
+    def pause(self, reason: str) -> None:
+        """Let the job rest until people have mended something and resume it."""
+        self._write(facts.pause_for, reason)
+
     def wait(self, seconds: float, reason: str) -> None:
         """Let the step rest for that many seconds."""
         writing(self._engine, lambda c: claims.rest(c, self._claim, seconds, reason))

@@ -128,11 +128,12 @@ def test_a_designer_that_is_down_is_waited_for():
     assert not ledger.facts.iterations
 
 
-def test_a_designer_that_refuses_our_key_ends_the_job_with_a_reason():
+def test_a_designer_that_refuses_our_key_lets_the_job_rest_with_a_reason():
     ledger = MemoryLedger(a_history())
     tools = toolbox(ScriptedDesigner(unavailable(None)), PretendLaboratory(lambda arm, seed: 0.5))
     carry_out(read_step("propose/0"), ledger, tools, watch=lambda progress: None)
-    assert ledger.facts.failure == "designer_unavailable: connection refused"
+    assert ledger.facts.pause_requested
+    assert ("job.blocked", "connection refused") in ledger.events
 
 
 def test_answers_of_other_slots_that_are_paid_for_are_kept_when_one_slot_finds_nobody():
@@ -148,7 +149,7 @@ def test_answers_of_other_slots_that_are_paid_for_are_kept_when_one_slot_finds_n
     assert ledger.rests == [5.0]
 
 
-def test_a_designer_that_cannot_be_made_ends_the_job_with_its_reason():
+def test_a_designer_that_cannot_be_made_lets_the_job_rest_with_its_reason():
     def no_recording(spec):
         raise DesignerUnavailable("no such recording")
 
@@ -158,7 +159,8 @@ def test_a_designer_that_cannot_be_made_ends_the_job_with_its_reason():
         designer=no_recording,
     )
     carry_out(read_step("propose/0"), ledger, tools, watch=lambda progress: None)
-    assert ledger.facts.failure == "designer_unavailable: no such recording"
+    assert ledger.facts.pause_requested
+    assert ("job.blocked", "no such recording") in ledger.events
 
 
 def test_an_environment_that_cannot_be_built_ends_the_job_before_anything_is_asked():

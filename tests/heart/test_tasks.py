@@ -8,7 +8,14 @@ import pytest
 
 from core.errors import InvalidFitness, InvalidInput, UnknownTask
 from core.records import Field, Fitness, Task
-from core.tasks import catalogue, check_task, find_task, task_from_mapping, task_to_mapping
+from core.tasks import (
+    catalogue,
+    check_task,
+    find_task,
+    task_from_mapping,
+    task_to_mapping,
+    with_known_fields,
+)
 
 HEIGHT = Field("height", "obs[0]", unit="m", low=0.0, high=2.0)
 TASK = Task("climb", "Hill-v0", "Climb the hill.", Fitness(), (HEIGHT,))
@@ -144,3 +151,26 @@ def test_the_required_entries_are_asked_for():
         task_from_mapping({"description": "Climb."})
     with pytest.raises(InvalidInput, match="'description'"):
         task_from_mapping({"environment": "Hill-v0"})
+
+
+@pytest.mark.parametrize(
+    ("environment", "name"),
+    [("LunarLander-v3", "lunarlander"), ("CartPole-v1", "cartpole-park"), ("Hopper-v5", "hopper")],
+)
+def test_an_environment_that_the_catalogue_knows_brings_its_fields_and_keeps_its_own_wish(
+    environment, name
+):
+    task = find_task(environment)
+    assert task.name == environment
+    assert task.fields == catalogue()[name].fields
+    assert task.fitness == Fitness()
+
+
+def test_fields_that_are_given_are_kept():
+    own = Task("mine", "CartPole-v1", "Stand.", fields=(Field("place", "obs[0]"),))
+    assert with_known_fields(own) == own
+
+
+def test_another_variant_of_an_environment_is_another_environment():
+    windy = Task("mine", "LunarLander-v3", "Land.", env_kwargs={"enable_wind": True})
+    assert with_known_fields(windy).fields == ()

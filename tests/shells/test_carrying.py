@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import pytest
 from sqlalchemy import text
 
-from core.errors import SandboxFailed, StorageFailed
+from core.errors import ConfigurationError, SandboxFailed, StorageFailed
 from core.ports import Progress
 from core.steps import Toolbox
 from core.storage import Store
@@ -115,6 +115,25 @@ def test_whatever_a_step_raises_is_told_and_ends_the_job_in_the_end(store, job_i
         assert not carrier.carry_out(job_id, "preflight")
         assert any(str(error)[:10] in event.message for event in store.events(job_id))
     assert store.job(job_id).status == "failed"
+
+
+def test_a_setting_that_is_wrong_lets_the_job_rest_until_it_is_mended(store, job_id):
+    class Unset(PretendLaboratory):
+        def preflight(self, task, training, seed, watch):
+            raise ConfigurationError("no key", hint="Set REWARDSMITH_OPENAI_API_KEY.")
+
+    a_carrier(store, Unset(lambda arm, seed: 0.5)).carry_out(job_id, "preflight")
+    assert store.job(job_id).status == "paused"
+    assert any("Set REWARDSMITH_OPENAI_API_KEY" in event.message for event in store.events(job_id))
+    store.resume(job_id)
+    assert a_carrier(store).carry_out(job_id, "preflight")
+
+
+def test_a_step_that_rests_says_why_it_waits(store, job_id):
+    a_carrier(store, Broken(lambda arm, seed: 0.5)).carry_out(job_id, "preflight")
+    (waiting,) = store.activity(job_id)
+    assert waiting.progress.phase == "waiting"
+    assert "no memory for a child" in waiting.progress.note
 
 
 def test_a_step_that_takes_worker_after_worker_with_it_is_given_up(store, job_id):
