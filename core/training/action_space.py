@@ -18,13 +18,11 @@ class ActionSpace:
     Attributes:
         discrete: one choice out of `size`, counted from 0; else `size` numbers within bounds.
         size:     n, or A.
-        start:    what the environment adds to a choice before it uses it.
         low, high: [A]; empty when discrete.
     """
 
     discrete: bool
     size: int
-    start: int
     low: Floats
     high: Floats
 
@@ -44,7 +42,6 @@ def read_action_space(action: Mapping[str, Any]) -> ActionSpace:
     return ActionSpace(
         discrete,
         int(action["n"] if discrete else action["size"]),
-        int(action.get("start", 0)),
         np.asarray(action.get("low", ()), np.float32),
         np.asarray(action.get("high", ()), np.float32),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -56,21 +56,33 @@ class CurveKeeper:
         )
 
     def curve(self, member: int) -> Curve:
-        """Return a member's curve, thinned by means of neighbours to at most 200 points."""
+        """Return a member's curve, thinned by means of neighbours to at most 200 points.
+
+        What the first rollouts could not say yet (a learner's losses before it learned) has the
+        first value that is known.
+        """
         steps, points = self._steps[member], self._points[member]
-        names = [n for n in (points[0] if points else {}) if all(n in point for point in points)]
+        values = {n: _filled([p.get(n) for p in points]) for n in (points[-1] if points else ())}
         chunks = np.array_split(np.arange(len(steps)), min(MOST_POINTS, max(1, len(steps))))
         return Curve(
             steps=tuple(steps[int(chunk[-1])] for chunk in chunks if chunk.size),
             series={
                 name: tuple(
-                    _plain(float(np.mean([points[i][name] for i in chunk])))
+                    _plain(float(np.mean([known[i] for i in chunk])))
                     for chunk in chunks
                     if chunk.size
                 )
-                for name in names
+                for name, known in values.items()
             },
         )
+
+
+def _filled(values: Sequence[float | None]) -> list[float]:
+    """Put the next known value where one is missing; the last one is known."""
+    filled: list[float] = []
+    for value in reversed(values):
+        filled.append(filled[-1] if value is None else value)
+    return filled[::-1]
 
 
 def _plain(value: float) -> float:

@@ -114,7 +114,7 @@ class Designs:
 
         Args:
             states:    [T, P, N, S] present state blocks.
-            actions:   int64 [T, P, N] or float32 [T, P, N, A], as the environment received them.
+            actions:   int64 [T, P, N] or float32 [T, P, N, A], choices counted from 0.
             following: [T, P, N, C] blocks of the states reached, before any reset.
             native:    [T, P, N] the environment's own reward.
         """

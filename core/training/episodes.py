@@ -13,7 +13,6 @@ from core.envs.batch import Actions, EnvBatch, Transition
 from core.fields import Column, Floats
 from core.fitness import episode_fitness, fields_of
 from core.records import Fitness
-from core.training.action_space import read_action_space
 from core.training.transitions import Transitions
 
 MOST_STEPS = 10_000  # of an episode, where the environment has no time limit
@@ -102,11 +101,9 @@ class _Log:
         self.alive &= ~(step.terminated | step.truncated)
 
     def _kept(self, state: Floats, action: Actions, step: Transition) -> Transitions:
-        start = read_action_space(self.batch.action).start
-        received = action[self.keep] + start if action.ndim == 1 else action[self.keep]
         return Transitions(
             state[self.keep],
-            received,
+            action[self.keep],
             step.next_block[self.keep],
             step.native[self.keep],
             step.terminated[self.keep],

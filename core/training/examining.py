@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -13,12 +12,19 @@ from core.ports import Artifacts, PackOrder, Progress, Watch
 from core.records import Curve, Json, Program, Report, TermStatistics
 from core.sandbox import GIB, ChildFailed, Frame, Limits, Sandbox
 from core.training.attending import next_frame
+from core.training.blame import clean
 from core.training.measuring import Measured
-from core.training.runtime import MOST_COMPONENTS, MOST_FEATURES
+from core.training.runtime import MOST_COMPONENTS, MOST_FEATURES, MOST_LETTERS_OF_A_NAME
 from core.training.wire import program_to_json, space_to_json
 
 ENTRY = "core.training.examine:examine"
 _NUMBERS = ("mean", "std", "low", "high", "share", "saturated", "zero")
+LARGEST = 1e300  # far from where sums overflow
+MOST_EXACT = 2**53  # beyond it, integers are kept as floats: no database takes them all
+MOST_ROWS = 64
+MOST_CELLS = 64
+MOST_NUMBERS = 64
+MOST_CELL_LETTERS = 200
 LIMITS = Limits(wall_seconds=60.0, cpu_seconds=60, memory_bytes=2 * GIB)
 
 
@@ -41,7 +47,7 @@ def examine_arm(
             frame = next_frame(child, watch, progress)
         except ChildFailed:
             return Report()  # the fitness stands; only the words about it are missing
-    return _read(frame, artifacts) if frame.header.get("kind") == "report" else Report()
+    return read_report(frame, artifacts) if frame.header.get("kind") == "report" else Report()
 
 
 def with_course(report: Report, curves: Sequence[Curve], steps: Sequence[int]) -> Report:
@@ -66,7 +72,8 @@ def _value_at(curve: Curve, series: str, step: int) -> float:
     return curve.series[series][max(place, 0)]
 
 
-def _read(frame: Frame, artifacts: Artifacts) -> Report:
+def read_report(frame: Frame, artifacts: Artifacts) -> Report:
+    """Read what a child in which generated code ran says of an arm; what is malformed is left out."""
     header = frame.header
     return Report(
         components=_terms(header.get("components"), MOST_COMPONENTS),
@@ -77,35 +84,64 @@ def _read(frame: Frame, artifacts: Artifacts) -> Report:
 
 
 def _terms(found: Any, most: int) -> dict[str, TermStatistics]:
-    """Read statistics from a child in which generated code ran; what is malformed is left out."""
     if not isinstance(found, Mapping) or len(found) > most:
         return {}
     return {
         name: term
         for name, one in found.items()
-        if name.isidentifier() and (term := _term(one)) is not None
+        if _is_name(name) and (term := _term(one)) is not None
     }
 
 
 def _term(found: Any) -> TermStatistics | None:
     if not isinstance(found, Mapping):
         return None
-    numbers: list[Any] = [found.get(name) for name in _NUMBERS]
-    correlation = found.get("correlation")
-    if not all(_is_number(number) for number in (*numbers, correlation or 0.0)):
+    numbers = [_number(found.get(name)) for name in _NUMBERS]
+    if any(number is None for number in numbers):
         return None
-    mean, std, low, high, share, saturated, zero = numbers
+    correlation = _number(found.get("correlation"))  # an episode or two have none
+    mean, std, low, high, share, saturated, zero = (n for n in numbers if n is not None)
     return TermStatistics(mean, std, low, high, share, saturated, zero, correlation)
 
 
-def _is_number(value: Any) -> bool:
-    return type(value) in (int, float) and math.isfinite(value)
+def _is_name(name: str) -> bool:
+    return name.isidentifier() and len(name) <= MOST_LETTERS_OF_A_NAME
+
+
+def _number(value: Any) -> float | None:
+    """Return a finite number as it is, None for anything else."""
+    if type(value) not in (int, float) or not abs(value) < LARGEST:
+        return None
+    number: float = value if abs(value) <= MOST_EXACT else float(value)
+    return number
 
 
 def _episodes(found: Any) -> dict[str, tuple[Json, ...]]:
     if not isinstance(found, Mapping):
         return {}
-    return {
-        name: tuple(row for row in found.get(name, ()) if isinstance(row, Mapping))
-        for name in ("best", "median", "worst")
+    return {name: _rows(found.get(name)) for name in ("best", "median", "worst")}
+
+
+def _rows(found: Any) -> tuple[Json, ...]:
+    if not isinstance(found, list):
+        return ()
+    read = [_row(row) for row in found[:MOST_ROWS] if isinstance(row, Mapping)]
+    return tuple(row for row in read if row)
+
+
+def _row(found: Mapping[str, Any]) -> Json:
+    """Build a row anew from what a cell may hold: text, a number, or a list of numbers."""
+    cells = {
+        clean(name, MOST_CELL_LETTERS): _cell(value)
+        for name, value in list(found.items())[:MOST_CELLS]
     }
+    return {name: value for name, value in cells.items() if value is not None}
+
+
+def _cell(value: Any) -> str | float | list[float] | None:
+    if isinstance(value, str):
+        return clean(value, MOST_CELL_LETTERS)
+    if not isinstance(value, list):
+        return _number(value)
+    numbers = [n for one in value[:MOST_NUMBERS] if (n := _number(one)) is not None]
+    return numbers if len(numbers) == len(value) else None

@@ -7,6 +7,8 @@ from typing import TypeAlias
 
 from core.ports import PackOrder, Progress
 from core.records import Curve
+from core.sandbox.codec import BadFrame
+from core.training.numpy_policy import MOST_BYTES
 from core.training.protocol import (
     Advanced,
     Broken,
@@ -15,6 +17,7 @@ from core.training.protocol import (
     MemberFailed,
     News,
     Snapshot,
+    checkpoint_steps,
 )
 
 Member: TypeAlias = tuple[str, int]  # (arm key, seed)
@@ -53,13 +56,17 @@ class Minutes:
         return Progress("training", min(self.done, total), total, self.note)
 
     def take(self, news: News) -> None:
-        """Take one piece of news down."""
+        """Take one piece of news down.
+
+        Raises:
+            BadFrame: weights that nobody asked for, or more than a policy may have.
+        """
         match news:
             case Advanced(done, speed):
                 self.done, self.note = done, f"{speed:.0f} steps/s"
             case Snapshot(steps, weights):
                 for place, content in weights.items():
-                    self.trained[place].snapshots.append((steps, content))
+                    self._keep(place, steps, content)
             case MemberFailed(place, steps, reason):
                 self.trained[place].failure = reason
                 self._lived(place, steps)
@@ -73,6 +80,17 @@ class Minutes:
                     one.seconds = seconds / len(self.trained)
             case Broken(error, reason):
                 self.closed, self.broken = True, f"{error}: {reason}"
+
+    def _keep(self, place: int, steps: int, weights: bytes) -> None:
+        kept = self.trained[place].snapshots
+        wanted = checkpoint_steps(self.order)
+        if steps not in wanted or (kept and steps <= kept[-1][0]):
+            raise BadFrame(
+                f"weights at {steps} steps", expected=f"one snapshot at each of {wanted}, in order"
+            )
+        if len(weights) > MOST_BYTES:
+            raise BadFrame(f"weights of {len(weights)} bytes", expected=f"at most {MOST_BYTES}")
+        kept.append((steps, weights))
 
     def _lived(self, place: int, steps: int) -> None:
         # A last rollout may go a little beyond the end; a forged count may not go further.

@@ -79,7 +79,7 @@ def _read_curve(steps: object, series: object) -> Curve:
     read = {clean(str(name), MOST_NAME_LETTERS): _numbers(v) for name, v in series.items()}
     if any(len(values) != len(steps) for values in read.values()):
         raise BadFrame("series of different lengths", expected=f"{len(steps)} points each")
-    return Curve(tuple(int(value) for value in _numbers(steps)), read)
+    return Curve(tuple(_read_count(value, "a curve's steps") for value in steps), read)
 
 
 def _numbers(values: object) -> tuple[float, ...]:
@@ -93,9 +93,12 @@ def _is_number(value: object) -> TypeGuard[float]:
 
 
 def _count(header: Mapping[str, Any], name: str) -> int:
-    value = header.get(name)
+    return _read_count(header.get(name), name)
+
+
+def _read_count(value: object, where: str) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**53:
-        raise BadFrame(repr(value)[:80], expected="a count", where=name)
+        raise BadFrame(repr(value)[:80], expected="a count", where=where)
     return value
 
 

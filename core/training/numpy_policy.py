@@ -22,7 +22,9 @@ MOST_BYTES = 32 * 1024**2
 MOST_LAYERS = 8
 MOST_UNITS = 4096
 LARGEST_WEIGHT = 1e6
+LARGEST_SHIFT = 1e30  # of what is in the environment's own units, which may be large
 INPUT_CLIP = 10.0
+_SHIFTS = frozenset({"normaliser.mean", "policy.out.bias"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,8 +154,9 @@ def _units(bias: Floats) -> int:
 def _hold_tensor(name: str, tensor: Floats, shape: tuple[int, ...]) -> None:
     if tensor.dtype != np.float32 or tensor.shape != shape:
         raise _unfit(f"{tensor.dtype} {tensor.shape} in {name}", f"float32 {shape}")
-    if not np.isfinite(tensor).all() or np.abs(tensor).max(initial=0.0) > LARGEST_WEIGHT:
-        raise _unfit(f"non-finite or huge numbers in {name}", f"numbers up to ±{LARGEST_WEIGHT:g}")
+    largest = LARGEST_SHIFT if name in _SHIFTS else LARGEST_WEIGHT
+    if not np.isfinite(tensor).all() or np.abs(tensor).max(initial=0.0) > largest:
+        raise _unfit(f"non-finite or huge numbers in {name}", f"numbers up to ±{largest:g}")
 
 
 def _unfit(found: str, expected: str) -> ScoringFailed:

@@ -124,10 +124,10 @@ class Pack:
         """Train until `span.stop` environment steps per member, or until nobody can go on."""
         self.begun = time.monotonic()
         waiting = sorted(span.snapshots)
+        self._tell_due(waiting)  # whole rollouts: the rung before may have gone beyond this one's
         while self.progressed.steps < span.stop and self.living:
             self.advance(self._learning_rate(span.total))
-            while waiting and waiting[0] <= self.progressed.steps:
-                self.listener.snapshot(waiting.pop(0), self.weights())
+            self._tell_due(waiting)
 
     def advance(self, learning_rate: float) -> None:
         """Collect one rollout and learn from it.
@@ -185,6 +185,10 @@ class Pack:
         self.stack.living[member] = False
         self.stack.flat[member] = 0.0
         self.listener.failed(member, self.progressed.steps, reason)
+
+    def _tell_due(self, waiting: list[int]) -> None:
+        while waiting and self.living and waiting[0] <= self.progressed.steps:
+            self.listener.snapshot(waiting.pop(0), self.weights())
 
     def _tick(self, steps: int) -> None:
         self.listener.progress(self.progressed.steps + steps, time.monotonic() - self.begun)

@@ -70,8 +70,6 @@ def train_order(order: PackOrder, resume: Mapping[tuple[str, int], bytes]) -> Tr
         order:  the pack.
         resume: (arm key, seed) -> the checkpoint's bytes; empty at rung 0.
     """
-    length = order.stop_steps - order.start_steps
-    count = max(1, order.checkpoints)
     return TrainOrder(
         task=order.task,
         settings=dict(order.training.settings),
@@ -83,9 +81,16 @@ def train_order(order: PackOrder, resume: Mapping[tuple[str, int], bytes]) -> Tr
         start_steps=order.start_steps,
         stop_steps=order.stop_steps,
         total_steps=max(order.training.steps, order.stop_steps),
-        checkpoint_at=tuple(order.start_steps + length * (i + 1) // count for i in range(count)),
+        checkpoint_at=checkpoint_steps(order),
         resume={place: resume[m] for place, m in enumerate(order.members) if m in resume},
     )
+
+
+def checkpoint_steps(order: PackOrder) -> tuple[int, ...]:
+    """Return the different step counts at which an order wants weights, ascending."""
+    length, count = order.stop_steps - order.start_steps, max(1, order.checkpoints)
+    steps = (order.start_steps + length * (i + 1) // count for i in range(count))
+    return tuple(dict.fromkeys(steps))
 
 
 def order_message(order: TrainOrder) -> Message:

@@ -91,7 +91,7 @@ class LoadedProgram:
 
         Args:
             state_block: [B, state_size] present states.
-            action:      int64 [B] or float32 [B, A], as the environment received it.
+            action:      int64 [B] counted from 0, or float32 [B, A] as the environment received it.
             next_block:  [B, size] the final next states, before any reset.
 
         Raises:

@@ -20,15 +20,17 @@ from core.envs.batch import Actions, EnvBatch
 from core.errors import EnvironmentUnusable, SandboxFailed, ScoringFailed
 from core.fields import Floats
 from core.records import Fitness
+from core.sandbox import MIB
 from core.sandbox.frames import Channel, FloatLink
 from core.training.action_space import ActionSpace, read_action_space
 from core.training.episodes import Episode, run_episodes
 from core.training.numpy_policy import read_weights
-from core.training.transitions import Recording, joined, save_recording
+from core.training.transitions import Recording, Transitions, joined, save_recording
 from core.training.waves import FRAME_SECONDS, waves
 from core.training.wire import task_from_json
 
 MOST_RECORDED_ROWS = 12_000
+MOST_RECORDED_BYTES = 64 * MIB
 MOST_RECORDED_EPISODES = 24
 BOUND_SLACK = 1e-4
 
@@ -149,25 +151,32 @@ def read_actions(frame: Floats, space: ActionSpace) -> Actions:
 
 
 def record(results: Sequence[Sequence[Episode]], policies: Sequence[int]) -> Recording | None:
-    """Choose whole episodes of the named policies, in turn, up to MOST_RECORDED_ROWS rows."""
-    chosen: list[Episode] = []
-    rows = 0
-    for turn in zip(*(results[policy] for policy in policies), strict=True):
-        for episode in turn:
-            if episode.transitions is None or (
-                chosen and rows + episode.length > MOST_RECORDED_ROWS
-            ):
-                continue
-            chosen.append(episode)
-            rows += episode.length
-    parts = [e.transitions for e in chosen if e.transitions is not None]
-    if not parts:
+    """Choose episodes of the named policies, in turn, within MOST_RECORDED_ROWS and _BYTES.
+
+    Whole ones; if not even one fits, the beginning of the first.
+    """
+    turns = zip(*(results[policy] for policy in policies), strict=True)
+    known = [
+        (e.transitions, e.fitness) for turn in turns for e in turn if e.transitions is not None
+    ]
+    if not known:
         return None
+    room = _rows_that_fit(known[0][0])
+    chosen: list[tuple[Transitions, float]] = []
+    for rows, fitness in known:
+        if sum(len(one) for one, _ in chosen) + len(rows) <= room:
+            chosen.append((rows, fitness))
+    chosen = chosen or [(known[0][0].take(slice(room)), known[0][1])]
+    parts = [rows for rows, _ in chosen]
     return Recording(
         joined(parts),
         np.repeat(np.arange(len(parts)), [len(part) for part in parts]),
-        np.array([episode.fitness for episode in chosen], np.float64),
+        np.array([fitness for _, fitness in chosen], np.float64),
     )
+
+
+def _rows_that_fit(transitions: Transitions) -> int:
+    return max(1, min(MOST_RECORDED_ROWS, MOST_RECORDED_BYTES // transitions.row_bytes))
 
 
 def _numbers(episodes: Sequence[Episode]) -> dict[str, list[float]]:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 
 from core.errors import TrainingFailed
 from core.ports import Artifacts, PackOrder, Watch
-from core.records import Json
 from core.sandbox import (
     GIB,
     MIB,
@@ -20,10 +19,11 @@ from core.sandbox import (
 )
 from core.training.attending import next_frame
 from core.training.blame import clean
+from core.training.effort import learning_seconds
 from core.training.minutes import Member, Minutes, Trained
 from core.training.news import read_news
 from core.training.protocol import order_message, train_order
-from core.training.settings import PPOSettings
+from core.training.settings import read_settings
 
 ENTRY = "core.training.train_child:train"
 TAIL_LETTERS = 400
@@ -35,7 +35,8 @@ class Supervision:
 
     wall_seconds     for start and end, whatever the number of steps
     silence_seconds  between two pieces of news, beyond the time of one rollout
-    patience         how many times the time of pure stepping is granted for everything
+    patience         how many times the time of pure stepping is granted
+    step_seconds     granted for every step of a member besides, whatever the learner
     memory_bytes     private memory of the child
     row_bytes        the same for each environment; simulators reserve more than they use
     """
@@ -43,13 +44,19 @@ class Supervision:
     wall_seconds: float = 120.0
     silence_seconds: float = 60.0
     patience: float = 20.0
+    step_seconds: float = 1e-3
     memory_bytes: int = 4 * GIB
     row_bytes: int = 48 * MIB
 
     def limits(self, order: PackOrder) -> Limits:
-        """Return the limits of the child that carries out an order."""
-        steps = (order.stop_steps - order.start_steps) * len(order.members)
-        seconds = self.wall_seconds + self._granted(order, steps)
+        """Return the limits of the child that carries out an order.
+
+        Raises:
+            InvalidInput: a setting is unknown or absurd.
+        """
+        length = order.stop_steps - order.start_steps
+        steps = length * len(order.members) + _rollout_steps(order)  # the last may go beyond
+        seconds = self.wall_seconds + steps * self.step_seconds + self._granted(order, steps)
         rows = len(order.members) * order.training.envs
         return Limits(
             wall_seconds=seconds,
@@ -57,15 +64,22 @@ class Supervision:
             memory_bytes=self.memory_bytes + rows * self.row_bytes,
         )
 
-    def silence(self, order: PackOrder, settings: Json) -> float:
-        """Return for how many seconds a training may say nothing; it speaks after each rollout."""
-        length = settings.get("rollout")
-        rollout = length if isinstance(length, int) else PPOSettings().rollout
-        steps = rollout * order.training.envs * len(order.members)
-        return self.silence_seconds + self._granted(order, steps)
+    def silence(self, order: PackOrder) -> float:
+        """Return for how many seconds a training may say nothing; it speaks after each rollout.
+
+        Raises:
+            InvalidInput: a setting is unknown or absurd.
+        """
+        return self.silence_seconds + self._granted(order, _rollout_steps(order))
 
     def _granted(self, order: PackOrder, steps: int) -> float:
-        return self.patience * steps / max(order.preflight.steps_per_second, 1.0)
+        stepping = self.patience / max(order.preflight.steps_per_second, 1.0)
+        return steps * (stepping + learning_seconds(order))
+
+
+def _rollout_steps(order: PackOrder) -> int:
+    rollout = read_settings(order.training.settings).rollout
+    return rollout * order.training.envs * len(order.members)
 
 
 def train_pack(
@@ -82,6 +96,7 @@ def train_pack(
     that, the machine or the environment is at fault.
 
     Raises:
+        InvalidInput: a setting is unknown or absurd.
         TrainingFailed: the child of the native reward died or gave up.
         SandboxFailed: the sandbox itself is broken.
         StepInterrupted, ClaimLost: `watch` said so; the child is dead then.
@@ -109,7 +124,7 @@ def _train(
 ) -> dict[Member, Trained]:
     checkpoints = {m: artifacts.get(sha) for m, sha in order.resume.items() if m in order.members}
     orders = train_order(order, checkpoints)
-    silence = supervision.silence(order, orders.settings)
+    silence = supervision.silence(order)
     header, blobs = order_message(orders)
     minutes = Minutes(order, [Trained() for _ in order.members])
     with sandbox.spawn(ENTRY, supervision.limits(order)) as child:

@@ -20,7 +20,7 @@ class Transitions:
 
     Attributes:
         state:      [N, state_size]
-        action:     int64 [N] or float32 [N, A], as the environment received it
+        action:     int64 [N] counted from 0, or float32 [N, A] as the environment received it
         next:       [N, size]
         native:     [N]
         terminated: bool [N]
@@ -35,6 +35,11 @@ class Transitions:
     def __len__(self) -> int:
         return len(self.state)
 
+    @property
+    def row_bytes(self) -> int:
+        """Return how much memory one row takes."""
+        return sum(getattr(self, name)[:1].nbytes for name in Transitions.__slots__)
+
     def take(self, rows: Any) -> Transitions:
         """Return the chosen rows; `rows` is an index array or a slice."""
         return Transitions(*(getattr(self, name)[rows] for name in Transitions.__slots__))
@@ -42,7 +47,7 @@ class Transitions:
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """Whole episodes of an arm's last policies.
+    """Whole episodes of an arm's last policies; the beginning of one if none is short enough.
 
     Attributes:
         transitions: [N], episode after episode.

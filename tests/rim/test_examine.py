@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+
+import gymnasium
 import numpy as np
 import pytest
+from gymnasium import spaces
 
+from core.envs import make_batch
 from core.fields import lay_out
-from core.records import Field
+from core.records import Field, Fitness, Task
+from core.sandbox.codec import Frame
+from core.training.episodes import Episode, run_episodes
 from core.training.examine import compute_terms, describe_terms, telling_episodes
+from core.training.examining import read_report
 from core.training.ranks import spearman
 from core.training.runtime import load_program
+from core.training.scorer import MOST_RECORDED_BYTES, MOST_RECORDED_ROWS, record
 from core.training.transitions import (
     Recording,
     Transitions,
     load_recording,
     save_recording,
 )
-from tests.rim.laboratory_parts import program
+from tests.rim.laboratory_parts import MemoryArtifacts, program
 
 LAYOUT = lay_out((Field("x", "obs[0]"), Field("v", "obs[1:3]")), observation_size=3)
 
@@ -101,3 +111,126 @@ def test_a_recording_goes_through_bytes_unchanged():
 )
 def test_spearman(x, y, rho):
     assert spearman(x, y) == (None if rho is None else pytest.approx(rho))
+
+
+# --- what is recorded -----------------------------------------------------------------------------
+
+
+class Counted(gymnasium.Env):
+    """Two steps; its choices are called 5, 6 and 7."""
+
+    observation_space = spaces.Box(-1, 1, (1,))
+    action_space = spaces.Discrete(3, start=5)
+
+    def reset(self, seed=None, options=None):
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action):
+        return np.zeros(1, np.float32), float(action), False, False, {}
+
+
+gymnasium.register("Counted-v0", entry_point=Counted, max_episode_steps=2)
+
+
+def test_recorded_choices_count_from_zero_whatever_the_environment_calls_them():
+    batch = make_batch(Task("counted", "Counted-v0", ""), 1, autoreset=False)
+    episode = run_episodes(batch, lambda state: np.array([2]), [0], Fitness("return"), keep=[0])[0]
+    assert episode.transitions.action.tolist() == [2, 2]
+    assert episode.transitions.native.tolist() == [7.0, 7.0]
+
+
+def an_episode(length, size=1, fitness=0.0):
+    block = np.broadcast_to(np.float32(0), (length, size))  # takes no memory
+    rows = Transitions(
+        block,
+        np.zeros(length, np.int64),
+        block,
+        np.ones(length, np.float32),
+        np.zeros(length, np.bool_),
+    )
+    return Episode(fitness, 0.0, length, False, True, rows)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "size", "kept"),
+    [
+        ([5000, 5000, 5000, 2000], 1, [5000, 5000, 2000]),
+        ([1000, 1000, 1000], 4000, [1000, 1000]),
+        ([10_000, 1000], 4000, [1000]),
+        ([3000, 3000], 4000, [2096]),
+        ([27_000], 1, [12_000]),
+    ],
+    ids=[
+        "whole episodes within the rows",
+        "whole episodes within the bytes",
+        "one that is too long is left out",
+        "if all are too long, the beginning of the first",
+        "a single long one",
+    ],
+)
+def test_a_recording_is_bounded_in_rows_and_bytes(lengths, size, kept):
+    episodes = [an_episode(length, size, fitness=length) for length in lengths]
+    found = record([episodes], [0])
+    assert np.bincount(found.episode).tolist() == kept
+    assert len(found.fitness) == len(kept)
+    assert len(found.transitions) <= MOST_RECORDED_ROWS
+    assert len(found.transitions) * found.transitions.row_bytes <= MOST_RECORDED_BYTES
+
+
+# --- what the worker believes ---------------------------------------------------------------------
+
+TERM = {
+    "mean": 0,
+    "std": 1.0,
+    "low": -1.0,
+    "high": 1.0,
+    "share": 1.0,
+    "saturated": 0.0,
+    "zero": 0.5,
+    "correlation": None,
+}
+
+
+def believed(**header):
+    return read_report(Frame({"kind": "report", **header}), MemoryArtifacts())
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        {"episodes": {"best": 5}},
+        {"episodes": {"best": "rows"}},
+        {"episodes": {"best": [5, None, []]}},
+        {"episodes": {"best": [{"a": {"deep": [[]]}, "b": None, "c": True, "d": ["x"]}]}},
+        {"episodes": {"best": [{"a": 10**400, "b": [10**400], "c": float("inf")}]}},
+        {"episodes": {"best": [{"a": [0.0] * 10_000}]}},
+        {"episodes": 5},
+        {"components": {"a": {**TERM, "mean": 10**400}}},
+        {"components": {"a": {**TERM, "mean": True}}},
+        {"components": {"a" * 5000: TERM}},
+        {"components": {"a": 5}},
+        {"features": [TERM]},
+    ],
+    ids=lambda forged: json.dumps(forged)[:50],
+)
+def test_a_forged_report_leaves_nothing_behind_and_hurts_nobody(forged):
+    found = believed(**forged)
+    assert not found.components
+    assert not found.features
+    assert not any(found.episodes.values())
+
+
+def test_what_is_sound_in_a_report_is_kept_in_bounds():
+    row = {"step": 1, "v": [1.0, 2], "word": "a\x1b[31m" + "b" * 5000, "large": 2**60, "no": {}}
+    found = believed(
+        components={"a": {**TERM, "correlation": "none"}}, episodes={"best": [row] * 1000}
+    )
+    assert dataclasses.asdict(found.components["a"])["correlation"] is None
+    assert found.components["a"].mean == 0
+    best = found.episodes["best"]
+    assert len(best) == 64
+    assert list(best[0]) == ["step", "v", "word", "large"]
+    assert best[0]["v"] == [1.0, 2]
+    assert best[0]["word"].isprintable()
+    assert len(best[0]["word"]) <= 200
+    assert isinstance(best[0]["large"], float)

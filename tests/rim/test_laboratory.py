@@ -196,6 +196,19 @@ def test_training_gives_a_measured_run_for_every_member_in_order(result):
 
 
 @pytest.mark.slow
+def test_runs_that_are_not_recorded_are_measured_all_the_same_and_have_no_report(
+    laboratory, cart_pole
+):
+    order = order_of(cart_pole, {NATIVE: None, "0.0": program(GOOD)}, checkpoints=2)
+    recorded = laboratory.train(order, ignore)
+    bare = laboratory.train(replace(order, record=False), ignore)
+    assert set(recorded.reports) == {NATIVE, "0.0"}
+    assert not bare.reports
+    assert [run.fitness for run in bare.runs] == [run.fitness for run in recorded.runs]
+    assert all(run.status == "scored" and len(run.checkpoints) == 2 for run in bare.runs)
+
+
+@pytest.mark.slow
 def test_weights_and_checkpoints_are_stored(laboratory, result):
     for run in result.runs:
         assert "policy.out.weight" in load(laboratory.artifacts.get(run.weights))

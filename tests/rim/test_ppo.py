@@ -517,6 +517,25 @@ def test_snapshots_come_when_their_steps_are_reached():
     assert heard.steps[-1] == 1024
 
 
+def test_a_rung_that_the_one_before_went_beyond_still_gives_its_snapshots():
+    first = trained([("native", 0)], 100)  # whole rollouts: 128 steps
+    heard = Heard()
+    pack = pack_of([("native", 0, first.checkpoints()[0])], heard=heard)
+    pack.train(Span(120, 300, snapshots=(110, 120)))
+    assert pack.progressed.steps == 128
+    assert [steps for steps, _ in heard.snapshots] == [110, 120]
+    assert heard.snapshots[-1][1] == first.weights()
+    assert not pack.curve(0).steps
+
+
+def test_a_curve_tells_the_losses_although_the_first_rollout_does_not_learn():
+    curve = trained([("native", 0)], 512).curve(0)
+    assert {"value", "entropy", "divergence", "clipped"} <= set(curve.series)
+    assert {len(values) for values in curve.series.values()} == {len(curve.steps)} == {4}
+    entropy = curve.series["entropy"]
+    assert entropy[0] == entropy[1] != entropy[2]
+
+
 def test_a_continuous_policy_leaves_in_the_environment_s_own_units():
     pack = trained([("native", 0)], task=PENDULUM)
     weights = read_weights(pack.weights()[0], 3, pack.space)

@@ -90,7 +90,7 @@ def test_an_order_may_be_larger_than_what_may_come_back(sandbox):
     limits = dataclasses.replace(LIMITS, result_bytes=1000)
     with sandbox.spawn("sandbox_entries:echo", limits) as child:
         child.send({"order": 1}, {"probe": bytes(1_000_000)})
-        with pytest.raises(ChildMisbehaved):
+        with pytest.raises(ChildDied):
             child.receive()
 
 

@@ -204,7 +204,10 @@ def without(name):
             altered(**{"policy.out.bias": np.array([np.nan, 0], np.float32)}), "finite", id="NaN"
         ),
         pytest.param(
-            altered(**{"policy.out.bias": np.array([1e30, 0], np.float32)}), "huge", id="huge"
+            altered(**{"policy.out.weight": np.full((2, 4), 2e6, np.float32)}), "huge", id="huge"
+        ),
+        pytest.param(
+            altered(**{"normaliser.mean": np.full(4, 1e31, np.float32)}), "1e+30", id="huge mean"
         ),
         pytest.param(
             altered(**{"policy.out.weight": np.zeros((3, 4), np.float32)}), "(3, 4)", id="shape"
@@ -221,6 +224,18 @@ def test_weights_of_another_form_are_refused_before_anything_runs(
     with pytest.raises(ScoringFailed) as caught:
         scores(sandbox, cart_pole, [weights])
     assert part in str(caught.value)
+
+
+def test_observations_and_actions_may_be_large_in_their_own_units():
+    large = altered(
+        **{
+            "normaliser.mean": np.full(4, 3e9, np.float32),
+            "policy.out.bias": np.array([2e9, 0], np.float32),
+        }
+    )
+    space = read_action_space({"kind": "discrete", "n": 2})
+    policies = stack_policies([read_weights(large, 4, space)], space)
+    assert policies.act(np.full((1, 1, 4), 3e9, np.float32)).tolist() == [[[0.0]]]
 
 
 # --- a program can only act ---------------------------------------------------------------------

@@ -15,7 +15,9 @@ from core.records import Curve, Preflight, Program, Training
 from core.sandbox import GIB, Limits, Sandbox
 from core.sandbox.codec import BadFrame, Frame
 from core.sandbox.frames import Channel
+from core.training.minutes import Minutes, Trained
 from core.training.news import read_news
+from core.training.numpy_policy import MOST_BYTES
 from core.training.protocol import (
     LAST_WORDS,
     Advanced,
@@ -30,6 +32,7 @@ from core.training.protocol import (
     read_order,
     train_order,
 )
+from core.training.supervising import Supervision
 from core.training.train_child import train
 from tests.rim.training_parts import CART_POLE, PENDULUM, QUICK
 
@@ -104,7 +107,7 @@ def test_an_order_arrives_as_it_was_sent():
     assert found == replace(order, task=replace(order.task, description=""))
 
 
-def test_a_pack_s_order_says_what_the_child_needs():
+def a_pack(**changes):
     preflight = Preflight((), 4, {"kind": "discrete", "n": 2}, 500, {}, 0.0, 1.0, "numpy", "", {})
     pack = PackOrder(
         task=CART_POLE,
@@ -121,7 +124,11 @@ def test_a_pack_s_order_says_what_the_child_needs():
         held_out=(1, 2),
         checkpoints=4,
     )
-    order = train_order(pack, {("native", 7): b"saved"})
+    return replace(pack, **changes)
+
+
+def test_a_pack_s_order_says_what_the_child_needs():
+    order = train_order(a_pack(), {("native", 7): b"saved"})
     assert order.settings == {"epochs": 4}
     assert order.checkpoint_at == (1250, 1500, 1750, 2000)
     assert order.total_steps == 3000
@@ -179,11 +186,109 @@ def test_news_arrive_as_they_were_sent(news):
             },
             {"checkpoint": b""},
         ),
+        *(
+            (
+                {
+                    "kind": "member_done",
+                    "member": 0,
+                    "env_steps": 1,
+                    "steps": [steps],
+                    "series": {},
+                },
+                {"checkpoint": b""},
+            )
+            for steps in (1e299, 2**60, 10**299, 1.5, -1, True, None)
+        ),
     ],
 )
 def test_news_that_no_honest_child_tells_are_refused(header, blobs):
     with pytest.raises(BadFrame):
         read_news(Frame(header, blobs), 3)
+
+
+def taken(*news):
+    minutes = Minutes(a_pack(), [Trained(), Trained()])
+    for one in news:
+        minutes.take(one)
+    return [one.snapshots for one in minutes.trained]
+
+
+def test_weights_are_kept_once_for_each_member_and_requested_count():
+    news = [Snapshot(steps, {0: b"a", 1: b"b"}) for steps in (1250, 1500, 1750, 2000)]
+    own, other = taken(*news)
+    assert own == [(1250, b"a"), (1500, b"a"), (1750, b"a"), (2000, b"a")]
+    assert len(other) == 4
+
+
+@pytest.mark.parametrize(
+    ("snapshots", "words"),
+    [
+        ([Snapshot(1251, {0: b""})], "at 1251 steps"),
+        ([Snapshot(1250, {0: b"a"}), Snapshot(1250, {0: b"b"})], "at 1250 steps"),
+        ([Snapshot(2000, {0: b"a"}), Snapshot(1250, {0: b"b"})], "in order"),
+        ([Snapshot(1250, {0: bytes(MOST_BYTES + 1)})], f"at most {MOST_BYTES}"),
+    ],
+    ids=["never requested", "once more", "back in time", "too large"],
+)
+def test_weights_that_nobody_asked_for_are_refused(snapshots, words):
+    with pytest.raises(BadFrame, match=words):
+        taken(*snapshots)
+
+
+def test_a_count_is_requested_once_even_where_a_rung_is_shorter_than_its_checkpoints():
+    order = train_order(a_pack(start_steps=10, stop_steps=12, checkpoints=4), {})
+    assert order.checkpoint_at == (10, 11, 12)
+
+
+# --- how long it may take -------------------------------------------------------------------------
+
+LONG = Training(steps=500_000, envs=16)
+
+
+def granted(settings=None, speed=180_000.0, **changes):
+    """Seconds per step of a member, in a long training."""
+    preflight = replace(a_pack().preflight, steps_per_second=speed)
+    training = replace(LONG, settings=settings or {})
+    order = a_pack(
+        start_steps=0, stop_steps=500_000, preflight=preflight, training=training, **changes
+    )
+    return Supervision().limits(order).wall_seconds / (500_000 * len(order.members))
+
+
+@pytest.mark.parametrize(
+    ("settings", "measured"),
+    [
+        ({}, 20e-6),
+        ({"hidden": [256, 256], "epochs": 10, "minibatch": 64}, 300e-6),
+        ({"hidden": [1024, 1024], "minibatch": 16}, 6e-3),
+        ({"minibatch": 2}, 1.3e-3),
+        ({"rollout": 1, "minibatch": 2}, 1.3e-3),
+    ],
+    ids=["the defaults", "a wide network", "a huge one", "tiny steps", "tiny rollouts"],
+)
+def test_a_training_gets_several_times_what_its_learner_was_measured_to_need(settings, measured):
+    assert granted(settings) > 5 * measured
+
+
+def test_a_training_that_would_take_for_ever_is_still_ended():
+    assert granted() < 2e-3
+    assert granted(speed=1000.0) < 25e-3
+
+
+def test_silence_is_noticed_within_minutes_unless_learning_takes_longer():
+    quiet, busy = ({}, {"hidden": [1024, 1024], "epochs": 50, "rollout": 2048})
+    preflight = replace(a_pack().preflight, steps_per_second=10_000.0)
+    seconds = [
+        Supervision().silence(a_pack(preflight=preflight, training=replace(LONG, settings=one)))
+        for one in (quiet, busy)
+    ]
+    assert seconds[0] < 90
+    assert seconds[1] > 5 * 2 * 16 * 2048 * 50 * 206e-6  # members, envs, rollout, epochs, measured
+
+
+def test_the_last_rollout_may_go_beyond_the_end():
+    short = a_pack(stop_steps=1001)
+    assert Supervision().limits(short).wall_seconds > 120 + 2 * 128 * 16 * 20
 
 
 def test_what_a_child_says_in_words_is_cleaned():
