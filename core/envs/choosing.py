@@ -7,7 +7,12 @@ from core.envs.building import build, time_limit
 from core.envs.classic import DYNAMICS, Dynamics
 from core.envs.gymnasium_rows import GymnasiumRows
 from core.envs.numpy_rows import STATE, NumpyRows
-from core.envs.spaces import derive_fields, read_action_space, read_observation_space
+from core.envs.spaces import (
+    derive_fields,
+    read_action_space,
+    read_observation_space,
+    refuse_raw_data,
+)
 from core.fields import Layout, lay_out, read_source
 from core.records import Task
 
@@ -22,6 +27,7 @@ def describe_env(task: Task) -> EnvFacts:
     env, warnings = build(task)
     try:
         observed = read_observation_space(env.observation_space)
+        refuse_raw_data(observed)
         facts = EnvFacts(
             observation_size=observed.size,
             key_offsets=observed.offsets,

@@ -15,7 +15,8 @@ from core.fields import Floats
 from core.records import Field, Json
 
 Flatten: TypeAlias = Callable[[Any], Floats]
-_IMAGE_RANK = 3
+_GREY_IMAGE_RANK, _IMAGE_RANK = 2, 3
+_MOST_NUMBERS = 1024  # of an observation; more is raw data and needs another kind of network
 _UNBOUNDED = 1e30  # some spaces write float32's largest number for "no bound"
 
 
@@ -75,7 +76,8 @@ def _numbers(obs: Any) -> Floats:
 
 
 def _box(space: spaces.Box, where: str) -> Observed:
-    if space.dtype == np.uint8 and len(space.shape) == _IMAGE_RANK:
+    pixels = space.dtype == np.uint8 and len(space.shape) >= _GREY_IMAGE_RANK
+    if len(space.shape) >= _IMAGE_RANK or pixels:
         raise EnvironmentUnusable(
             f"an image of shape {space.shape}",
             expected="numbers with a meaning (images are not supported yet)",
@@ -118,6 +120,21 @@ def _joined(
         high=np.concatenate([part.high for part in parts]),
         offsets=dict(zip(keys or [], starts, strict=False)),
     )
+
+
+def refuse_raw_data(observed: Observed) -> None:
+    """Refuse observations that are too long to have been thought of as state.
+
+    Raises:
+        EnvironmentUnusable: says how long it is and what to do.
+    """
+    if observed.size > _MOST_NUMBERS:
+        raise EnvironmentUnusable(
+            f"{observed.size} numbers",
+            expected=f"a state of at most {_MOST_NUMBERS} numbers",
+            where="observation space",
+            hint="Images, maps and scans are not supported yet; give a state vector.",
+        )
 
 
 def derive_fields(observed: Observed) -> tuple[Field, ...]:

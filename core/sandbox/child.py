@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from core.sandbox.codec import MAX_BLOB_BYTES, BadFrame, Frame, Outgoing
+from core.sandbox.codec import BadFrame, Frame, Outgoing
 from core.sandbox.control import Messages
 from core.sandbox.frames import Channel, ChannelClosed, send_now
 from core.sandbox.limits import MIB, Limits
@@ -80,8 +80,7 @@ class Child:
             BadFrame: the frame breaks the rules; nothing was sent.
             ChildDied, ChildTimedOut, ChildMisbehaved
         """
-        # What the worker sends is its own; the limits are about what comes back.
-        outgoing = Outgoing(header, blobs or {}, MAX_BLOB_BYTES)
+        outgoing = Outgoing(header, blobs or {}, self._limits.result_bytes)
         while not self._is_out(outgoing):
             self._guard()
             self._raise_if_over()

@@ -16,7 +16,7 @@ LIMITS = Limits(
     wall_seconds=10.0,
     cpu_seconds=10,
     memory_bytes=GIB,
-    result_bytes=MIB,
+    result_bytes=128 * MIB,  # of the probe set on its way in, above all
     stderr_bytes=MIB,
     threads=8,
 )

@@ -236,11 +236,13 @@ def test_observations_become_one_flat_vector(space, obs, flat):
     ("space", "words"),
     [
         (spaces.Box(0, 255, (8, 8, 3), np.uint8), "image"),
+        (spaces.Box(0, 255, (8, 8), np.uint8), "image"),
+        (spaces.Box(0, 1, (8, 8, 3), np.float32), "image"),
         (spaces.Text(5), "Text"),
         (spaces.Sequence(spaces.Discrete(2)), "Sequence"),
         (spaces.Dict({"camera": spaces.Box(0, 255, (8, 8, 3), np.uint8)}), "camera"),
     ],
-    ids=["image", "text", "sequence", "image under a key"],
+    ids=["image", "grey image", "image of floats", "text", "sequence", "image under a key"],
 )
 def test_other_observations_are_refused_by_name(space, words):
     with pytest.raises(EnvironmentUnusable, match=words):
