@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.kinds import ERRORS, KINDS, OTHER_FAILURE, Kind
+from api.kinds import ERRORS, KINDS, OTHER_FAILURE, TELLS_ITSELF, Kind
 from core import errors
 
 MEDIA_TYPE = "application/problem+json"
@@ -137,7 +137,8 @@ def problem_of(error: errors.RewardsmithError, instance: str, request_id: str | 
 def problem_of_failure(reason: str, message: str, instance: str) -> Problem:
     """Say a failed job's stored reason as the same problem that the API would have answered."""
     kind = KINDS.get(reason.replace("_", "-"), OTHER_FAILURE)
-    return problem(kind, message, instance=instance)
+    said = problem(kind, message, instance=instance)
+    return said.model_copy(update={"hint": None}) if kind.code in TELLS_ITSELF else said
 
 
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")

@@ -15,6 +15,7 @@ from fastapi.sse import KEEPALIVE_COMMENT, EventSourceResponse, format_sse_event
 
 from api import openapi
 from api.dependencies import Here, House, JobId
+from api.errors import InvalidField, printable
 from api.limits import MAX_EVENT
 from api.show import activity_view, event_view
 from api.views import EventPage
@@ -26,6 +27,7 @@ router = APIRouter(tags=["events"])
 
 POLL_SECONDS = 0.5
 KEEP_ALIVE_SECONDS = 10.0
+PATIENCE_SECONDS = 3.0  # after which a queued job is said to wait for a worker
 BATCH = 200
 
 
@@ -51,8 +53,8 @@ def list_events(
     """Return events in order; with `Accept: text/event-stream`, go on sending them as they happen.
 
     In the stream, `id` is the event's number, `event` its kind, and `data` the event. Between them come
-    `progress` events without a number, which say what is being done right now, and a last one named
-    `end` when there will be no more.
+    `progress` events without a number, which say what is being done right now, or that the job has been
+    `waiting` for a worker for a while, and a last one named `end` when there will be no more.
     """
     here.store.job(job_id)
     start = max(after, _number(last_event_id))
@@ -64,9 +66,22 @@ def list_events(
 
 
 def _number(last_event_id: str | None) -> int:
-    """Read what a browser sends back; anything that we cannot have sent means the beginning."""
+    """Read what a browser sends back; nothing means the beginning.
+
+    Raises:
+        InvalidField: it is no number that we can have sent.
+    """
     text = (last_event_id or "").strip()
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else 0
+    if not text:
+        return 0
+    if not (text.isascii() and text.isdigit() and len(text) < 16):
+        raise InvalidField(
+            repr(printable(text, 40)),
+            pointer="header/last-event-id",
+            expected="the number of an event",
+            hint="Leave the header Last-Event-ID out to begin with the first event.",
+        )
+    return int(text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +108,8 @@ def look(store: Store, job_id: str, after: int) -> Look:
 
 async def follow(here: House, job_id: str, after: int) -> AsyncIterator[bytes]:
     """Yield a job's events after a number, as they happen, until it ends or the server does."""
-    said, spoken_at = "", time.monotonic()
+    said = ""
+    began = spoken_at = time.monotonic()
     while not here.stopping:
         try:
             seen = await run_in_threadpool(look, here.store, job_id, after)
@@ -102,7 +118,7 @@ async def follow(here: House, job_id: str, after: int) -> AsyncIterator[bytes]:
         for event in seen.events:
             after = event.seq
             yield _numbered(event)
-        doing = _doing(seen)
+        doing = _doing(seen, patient=time.monotonic() - began < PATIENCE_SECONDS)
         if seen.events or doing != said:
             said, spoken_at = doing, time.monotonic()
             yield format_sse_event(event="progress", data_str=doing)
@@ -122,6 +138,7 @@ def _numbered(event: Event) -> bytes:
     )
 
 
-def _doing(seen: Look) -> str:
+def _doing(seen: Look, patient: bool) -> str:
     steps = [activity_view(item).model_dump(exclude={"age_seconds"}) for item in seen.activity]
-    return json.dumps({"status": seen.status, "activity": steps})
+    waiting = seen.status == "queued" and not steps and not patient
+    return json.dumps({"status": seen.status, "waiting": waiting, "activity": steps})

@@ -11,6 +11,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.routing import compile_path
 
 from api import kinds
 from api.errors import MEDIA_TYPE, ApiError, FieldProblem, Problem, printable, problem, problem_of
@@ -70,13 +71,21 @@ def _api_error(request: Request, error: Exception) -> JSONResponse:
 def _http_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     kind = _BY_STATUS.get(error.status_code) or _plain_kind(error.status_code)
-    detail = str(error.detail)
+    detail, headers = str(error.detail), dict(error.headers or {})
     if error.status_code == HTTPStatus.NOT_FOUND:
         kind, detail = _not_found(request.url.path)
     elif error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-        allowed = (error.headers or {}).get("Allow", "another verb")
-        detail = f"expected {allowed}, but found {request.method}"
-    return answer(request, _said(request, kind, detail), dict(error.headers or {}))
+        # The router knows only the verbs of the first route at the path.
+        headers["Allow"] = ", ".join(_verbs(request)) or headers.get("Allow", "GET")
+        detail = f"expected {headers['Allow']}, but found {request.method}"
+    return answer(request, _said(request, kind, detail), headers)
+
+
+def _verbs(request: Request) -> list[str]:
+    """Return the verbs that the documented operations at the request's path take."""
+    paths = request.app.openapi()["paths"]
+    here = [path for path in paths if compile_path(path)[0].match(request.url.path)]
+    return sorted({verb.upper() for path in here for verb in paths[path]})
 
 
 def _not_found(path: str) -> tuple[Kind, str]:
@@ -128,11 +137,23 @@ def _invalid(request: Request, error: Exception) -> JSONResponse:
         reason = item.get("ctx", {}).get("error", "not JSON")
         detail = f"expected JSON, but reading stopped at character {item['loc'][-1]}: {reason}"
         return answer(request, _said(request, kinds.MALFORMED, detail))
+    if any(tuple(item["loc"]) == ("body",) for item in found) and (detail := _other_type(request)):
+        return answer(request, _said(request, kinds.MALFORMED, detail))
     places = [FieldProblem(pointer=_place(i), message=_message(i)) for i in found]
     detail = "; ".join(f"{p.pointer}: {p.message}" for p in places[:3])
     more = f"; and {len(places) - 3} more" if len(places) > 3 else ""
     kind = kinds.ERRORS[InvalidInput]
     return answer(request, _said(request, kind, detail + more, at=places[:MAX_PLACES]))
+
+
+def _other_type(request: Request) -> str:
+    """Say that the body was not announced as JSON, and so was not read; "" if it was."""
+    found = request.headers.get("content-type")
+    kind = (found or "").partition(";")[0].strip().lower()
+    if kind.endswith(("/json", "+json")):
+        return ""
+    named = "no such header" if found is None else repr(printable(found, 100))
+    return f"expected the header Content-Type: application/json, but found {named}"
 
 
 def _place(item: dict[str, Any]) -> str:
@@ -157,4 +178,7 @@ def _message(item: dict[str, Any]) -> str:
         return "unknown field; remove it or correct its spelling"
     if item["type"] == "missing":
         return "required, but missing"
+    if item["type"] == "too_long" and isinstance(item.get("input"), str):
+        most, size = item["ctx"]["max_length"], item["ctx"]["actual_length"]
+        return f"expected at most {most} characters, but found {size}"
     return printable(str(item["msg"]).removeprefix("Value error, "), 500)

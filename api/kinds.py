@@ -195,4 +195,7 @@ KINDS: Mapping[str, Kind] = {
     )
 }
 
+# Stored failures of these kinds carry their own advice; the usual one would only contradict it.
+TELLS_ITSELF = frozenset({"environment-unusable", "invalid-input"})
+
 OTHER_FAILURE = Kind("job-failed", 500, "The job failed", "Read the job's events.")

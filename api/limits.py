@@ -31,10 +31,12 @@ MAX_PAGE = 100
 MAX_SEED = 2**31 - 1
 MAX_EVENT = 2**53 - 1
 MAX_BUDGET_STEPS = 10**12
+MAX_PLANNED_STEPS = 10**11
 MAX_BUDGET_TOKENS = 10**10
 MAX_BUDGET_SECONDS = 60 * 86_400.0
 MAX_DEPTH = 16
 MAX_INTEGER = 2**53 - 1
+ALGORITHMS = ("ppo",)
 
 # `module:namespace/Name-v0`, all but the name optional, as gymnasium.make reads it.
 ENVIRONMENT_ID = (

@@ -101,7 +101,11 @@ class FitnessBody(Piece):
 class TrainingBody(Piece):
     """How every run is trained; the same for the native reward and all candidates."""
 
-    algorithm: Name = "ppo"
+    algorithm: Name = Field(
+        default="ppo",
+        description="`ppo` is the only one for now.",
+        json_schema_extra={"enum": list(limits.ALGORITHMS)},
+    )
     steps: Whole = Field(
         default=200_000, ge=1, le=limits.MAX_STEPS, description="Environment steps per run."
     )

@@ -12,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from api.designers import DESIGNERS
 from api.errors import InvalidField
+from api.limits import ALGORITHMS, MAX_PLANNED_STEPS
 from api.schemas import JobRequest, SpecBody, TaskBody, TrainingBody
 from core import loop
 from core.errors import UnknownDesigner
@@ -120,7 +121,9 @@ def _training(task: Task, asked: TrainingBody) -> Training:
     own = _given_training(task.training)
     given = asked.model_dump(exclude_unset=True)
     settings = {**own.pop("settings", {}), **given.pop("settings", {})}
-    return Training(**{**own, **given, "settings": settings})
+    training = Training(**{**own, **given, "settings": settings})
+    _check_algorithm(training.algorithm)
+    return training
 
 
 def _given_training(values: Mapping[str, object]) -> dict[str, Any]:
@@ -132,6 +135,17 @@ def _given_training(values: Mapping[str, object]) -> dict[str, Any]:
         raise InvalidField(
             first["msg"], pointer=f"/task/training/{place}", where=f"training of the task, {place}"
         ) from error
+
+
+def _check_algorithm(name: str) -> None:
+    # Not a part of the schema, by which stored jobs are shown as well, whatever they once named.
+    if name not in ALGORITHMS:
+        raise InvalidField(
+            repr(name),
+            pointer="/training/algorithm",
+            expected=f"the algorithm {' or '.join(ALGORITHMS)}, the only one for now",
+            hint="Leave it out, or name `ppo`.",
+        )
 
 
 def _check_designer(designer: DesignerChoice) -> None:
@@ -149,7 +163,7 @@ def _check_designer(designer: DesignerChoice) -> None:
 
 
 def _check_budget(spec: JobSpec) -> None:
-    """Refuse a budget that does not pay for the baseline, one iteration and the confirmation."""
+    """Refuse a budget that buys nothing, and a plan that nobody would live to see the end of."""
     allowed = spec.budget.env_steps
     needed = least_env_steps(spec)
     if allowed is not None and allowed < needed:
@@ -158,6 +172,15 @@ def _check_budget(spec: JobSpec) -> None:
             pointer="/budget/env_steps",
             expected=f"at least {needed} environment steps: baseline, one iteration and confirmation",
             hint="Raise the budget, or lower training.steps, training.seeds or candidates.",
+        )
+    planned = planned_env_steps(spec)
+    if min(planned, planned if allowed is None else allowed) > MAX_PLANNED_STEPS:
+        raise InvalidField(
+            f"a plan of {planned:,}",
+            pointer="/training/steps",
+            expected=f"a job of at most {MAX_PLANNED_STEPS:,} environment steps",
+            hint="Lower training.steps, training.seeds, candidates or iterations, or set "
+            "budget.env_steps.",
         )
 
 

@@ -30,7 +30,8 @@ class Client:
     """A connection to one Rewardsmith server.
 
     Args:
-        base_url: where the server is; by default REWARDSMITH_API_URL, else http://127.0.0.1:8700.
+        base_url: where the server is; by default REWARDSMITH_API_URL, else the host and
+            port of REWARDSMITH_API_HOST and REWARDSMITH_API_PORT, else http://127.0.0.1:8700.
         timeout:  seconds that a single answer may take.
     """
 
@@ -103,6 +104,7 @@ class Jobs:
 
     def create(
         self,
+        /,
         task: str | Mapping[str, object],
         description: str | None = None,
         *,

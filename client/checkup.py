@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import platform
+import shutil
 import socket
 import sys
 import tempfile
@@ -18,6 +19,8 @@ from core.settings import Settings, read_settings
 
 OLDEST_PYTHON = (3, 11)
 BROKER_SECONDS = 3.0
+MIB = 1 << 20
+LEAST_FREE_BYTES = 100 * MIB
 WORKER_EXTRA = "Install the worker's packages: pip install 'rewardsmith[worker]'."
 
 
@@ -40,6 +43,7 @@ def examine() -> list[Finding]:
         return [python(), Finding("settings", False, error.sentence(), fix)]
     checks: Sequence[Callable[[Settings], Finding]] = (
         data_folder,
+        artifact_folder,
         database,
         broker,
         sandbox,
@@ -76,15 +80,31 @@ def package(name: str, module: str) -> Finding:
 
 def data_folder(settings: Settings) -> Finding:
     """Write into the data folder."""
-    folder = settings.home
+    return _folder("data folder", settings.home, "REWARDSMITH_HOME")
+
+
+def artifact_folder(settings: Settings) -> Finding:
+    """Write into the folder of weights and recorded transitions, and look at the room there."""
+    found = _folder("artifacts", settings.artifacts_path, "REWARDSMITH_ARTIFACTS_PATH")
+    if not found.ok:
+        return found
+    free = shutil.disk_usage(settings.artifacts_path).free
+    if free < LEAST_FREE_BYTES:
+        room = f"{settings.artifacts_path} has {free // MIB} MiB left"
+        fix = f"Make room for {LEAST_FREE_BYTES // MIB} MiB, or set REWARDSMITH_ARTIFACTS_PATH."
+        return Finding("artifacts", False, room, fix)
+    return found
+
+
+def _folder(name: str, folder: Path, setting: str) -> Finding:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as file:
             file.write(b"\0" * 4096)
     except OSError as error:
-        fix = "Make the folder writable, make room, or set REWARDSMITH_HOME."
-        return Finding("data folder", False, f"{folder}: {error.strerror or error}", fix)
-    return Finding("data folder", True, f"{folder} is writable")
+        fix = f"Make the folder writable, make room, or set {setting}."
+        return Finding(name, False, f"{folder}: {error.strerror or error}", fix)
+    return Finding(name, True, f"{folder} is writable")
 
 
 def database(settings: Settings) -> Finding:
@@ -100,10 +120,18 @@ def database(settings: Settings) -> Finding:
         with contextlib.closing(store):
             store.check_schema()
     except RewardsmithError as error:
-        return Finding(
-            "database", False, error.found, error.hint or "Run `rewardsmith db upgrade`."
-        )
+        return Finding("database", False, error.found, _database_fix(error))
     return Finding("database", True, f"{where.scheme.partition('+')[0]}, up to date")
+
+
+def _database_fix(error: RewardsmithError) -> str:
+    """Say what to do, which is not to upgrade where the database is ahead of the program."""
+    from migrations import knows
+
+    revision = error.found.removeprefix("revision ")
+    if error.found.startswith("revision ") and not knows(revision):
+        return "It was made by a newer version of the program; use that one."
+    return error.hint or "Run `rewardsmith db upgrade`."
 
 
 def broker(settings: Settings) -> Finding:

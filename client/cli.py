@@ -7,6 +7,8 @@ how to look again.
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 from typer.core import TyperGroup
 
@@ -54,6 +56,26 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"rewardsmith {version('rewardsmith')}")
+        raise typer.Exit
+
+
+@app.callback()
+def rewardsmith(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Tell the version.", callback=_show_version, is_eager=True),
+    ] = False,
+) -> None:
+    """Design reward functions for reinforcement learning, and measure that they are better."""
+
+
 app.command("demo")(demo.demo)
 app.command("serve")(serve.serve)
 app.command("worker")(worker.worker)

@@ -13,6 +13,7 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
+WAITING = "waiting for a worker; `rewardsmith serve` and `rewardsmith worker` start some"
 OK, FAILED, USAGE, UNREACHABLE, INTERRUPTED = 0, 1, 2, 3, 130
 
 

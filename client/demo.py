@@ -11,7 +11,7 @@ DEMO: Mapping[str, Any] = {
     "method": "smith",
     "designer": {"name": "evolution"},
     "iterations": 2,
-    "candidates": 4,
+    "candidates": 5,
     "training": {"steps": 150_000, "seeds": 2, "envs": 8},
     "evaluation": {"episodes": 10, "confirm_seeds": 5, "confirm_episodes": 20},
     "budget": {"env_steps": 5_000_000},

@@ -9,6 +9,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from client.console import WAITING
 from client.summary import number
 from client.tally import Tally
 from client.transport import Document
@@ -33,7 +34,7 @@ def _standing(tally: Tally) -> Text:
     number_of_round = 0 if job["iteration"] is None else min(job["iteration"] + 1, rounds)
     best = job["best"]["fitness"] if job["best"] else None
     parts = [
-        f"{job['status']}: {job['phase'] or 'waiting for a worker'}",
+        f"{job['status']}: {WAITING if tally.waiting else job['phase'] or '–'}",
         f"iteration {number_of_round}/{rounds}",
         f"candidates {counts['proposed']} proposed, {counts['rejected']} rejected, "
         f"{counts['trained']} trained",
@@ -54,6 +55,9 @@ def _left(seconds: float | None) -> str:
 def _steps(tally: Tally) -> Table:
     table = Table.grid(padding=(0, 2))
     for item in tally.activity:
+        if item["phase"] == "waiting":
+            table.add_row(Text(f"  {item['step']}"), Text("waiting"), Text(item["note"]))
+            continue
         # The trainer's own note may tell its speed, better than we can from here.
         speed = None if "steps/s" in item["note"] else tally.speed(item["step"])
         table.add_row(

@@ -33,13 +33,16 @@ def last_line(job: Document, reward_file: Path | None) -> dict[str, object]:
     }
 
 
-def conclude(job: Job, screen: Screen, reward_file: Path) -> int:
-    """Save the best reward, tell how the job ended, and return the exit code."""
-    saved = _save(job, reward_file)
+def conclude(job: Job, screen: Screen, reward_file: Path | None) -> int:
+    """Save the best reward where wanted, tell how the job ended, and return the exit code."""
+    saved = _save(job, reward_file) if reward_file is not None and job.finished else None
     document = job.document
     _tell(document, screen)
     if saved is not None:
-        _show_code(job, saved, screen)
+        _show_code(job, screen)
+        screen.say(f"\nSaved as {saved}")
+    elif document["best"] is not None:
+        screen.say(f"Save its best reward with: rewardsmith best {job.id} -o reward.py")
     screen.emit(last_line(document, saved))
     return OK if job.status == "succeeded" else FAILED
 
@@ -63,6 +66,8 @@ def _tell(job: Document, screen: Screen) -> None:
         screen.say(f"The job failed. {failure['title']}: {failure['detail']}")
         if failure["hint"] and failure["hint"] not in failure["detail"]:
             screen.say(failure["hint"])
+    elif job["status"] == "paused":
+        screen.say(f"The job is paused. Go on with: rewardsmith jobs resume {job['id']}")
     elif job["outcome"] is None:
         screen.say(f"The job is {job['status']}.")
     else:
@@ -94,7 +99,7 @@ def number(value: float | None) -> str:
     return "–" if value is None else f"{value:.4g}"
 
 
-def _show_code(job: Job, path: Path, screen: Screen) -> None:
+def _show_code(job: Job, screen: Screen) -> None:
     """Show the program of the best candidate; the saved file has it with wrappers around it."""
     if screen.json:
         return
@@ -109,7 +114,6 @@ def _show_code(job: Job, path: Path, screen: Screen) -> None:
     if numbers:
         shown = ", ".join(f"{name} = {value:g}" for name, value in numbers.items())
         screen.say(f"\ntrained with {shown}")
-    screen.say(f"\nSaved as {path}")
 
 
 def look_again(job_id: str, screen: Screen) -> None:

@@ -19,6 +19,9 @@ class Tally:
 
     job: Document
     activity: Sequence[Document] = ()
+    status: str = ""  # by the latest progress
+    waiting: bool = False  # for a worker, and longer than usual
+    obstacle: str = ""  # why the job rests until people have mended something
     recent: deque[str] = field(default_factory=lambda: deque(maxlen=RECENT))
     _seen: dict[str, tuple[float, int]] = field(default_factory=dict)
     _speeds: dict[str, float] = field(default_factory=dict)
@@ -27,9 +30,17 @@ class Tally:
         """Learn from an event that arrived at `now` (seconds of any steady clock)."""
         if event.kind == "progress":
             self.activity = event.data["activity"]
+            self.status, self.waiting = event.data["status"], bool(event.data.get("waiting"))
             self._measure(now)
         elif event.seq is not None:
             self.recent.append(line_of(event))
+            self._note_obstacle(event)
+
+    def _note_obstacle(self, event: StreamedEvent) -> None:
+        if event.kind == "job.blocked":
+            self.obstacle = str(event.data.get("message", ""))
+        elif event.kind == "job.resumed":
+            self.obstacle = ""
 
     def _measure(self, now: float) -> None:
         for item in self.activity:

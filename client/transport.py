@@ -15,7 +15,8 @@ from typing import Any
 
 import httpx2
 
-DEFAULT_URL = "http://127.0.0.1:8700"
+DEFAULT_HOST, DEFAULT_PORT = "127.0.0.1", "8700"
+ANY_HOST = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # a server listens there; nobody can go there
 ATTEMPTS = 4
 PAUSE_SECONDS = 0.25
 RETRIED = frozenset({502, 503, 504})
@@ -23,6 +24,21 @@ STREAM_SILENCE_SECONDS = 45.0
 STREAM_PATIENCE_SECONDS = 120.0
 
 Document = Mapping[str, Any]  # Any: a JSON document, whose shape the API's schema describes
+
+
+def address(host: str, port: int | str) -> str:
+    """Return the address at which a client finds a server that listens on a host and port."""
+    host = ANY_HOST.get(host, host)
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def usual_url() -> str:
+    """Return where the environment says that the server is."""
+    host = os.environ.get("REWARDSMITH_API_HOST") or DEFAULT_HOST
+    port = os.environ.get("REWARDSMITH_API_PORT") or DEFAULT_PORT
+    if port == "0":  # any free one, which only the server knows
+        port = DEFAULT_PORT
+    return (os.environ.get("REWARDSMITH_API_URL") or address(host, port)).rstrip("/")
 
 
 class Unreachable(Exception):
@@ -72,10 +88,11 @@ class Transport:
     """Speaks HTTP with one server."""
 
     def __init__(self, base_url: str | None = None, *, timeout: float = 30.0) -> None:
-        self.base_url = (base_url or os.environ.get("REWARDSMITH_API_URL") or DEFAULT_URL).rstrip(
-            "/"
-        )
-        self._http = httpx2.Client(base_url=self.base_url, timeout=timeout)
+        self.base_url = base_url.rstrip("/") if base_url else usual_url()
+        try:
+            self._http = httpx2.Client(base_url=self.base_url, timeout=timeout)
+        except httpx2.InvalidURL as error:
+            raise Unreachable(self.base_url, _reason(error)) from error
 
     def close(self) -> None:
         """Give the connections back."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 
 from core.errors import StorageFailed
@@ -34,6 +35,12 @@ def upgrade(database_url: str) -> None:
             where="database revision",
             hint="The database was made by a newer version of the program; use that one.",
         ) from error
+
+
+def knows(revision: str) -> bool:
+    """Tell whether a revision is one of this version's; "None" is a database before the first one."""
+    script = ScriptDirectory.from_config(configuration(""))
+    return revision == "None" or revision in {known.revision for known in script.walk_revisions()}
 
 
 def configuration(database_url: str) -> Config:

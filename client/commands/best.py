@@ -9,6 +9,7 @@ import typer
 
 from client.api import Client
 from client.console import JsonFlag, Screen
+from client.saving import check_writable
 
 
 def best(
@@ -21,6 +22,7 @@ def best(
 ) -> None:
     """Show or save the best reward of a job, as one file that needs nothing of ours."""
     screen = Screen(json_output)
+    check_writable(output)
     with Client() as client:
         design = client.jobs.get(job_id).best
         candidate, source = design.document(), design.source()

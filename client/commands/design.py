@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import typer
 
 from client.api import Client, Job
 from client.console import INTERRUPTED, JsonFlag, Screen
 from client.recording import save_recording
+from client.saving import check_writable
 from client.summary import conclude, look_again
+from client.transport import ApiProblem
 from client.watching import watch
 from core.errors import InvalidInput
 
@@ -52,6 +55,14 @@ Output = Annotated[
     Path | None, typer.Option("--output", "-o", help="Where to save the best reward.")
 ]
 
+FitnessText = Annotated[
+    str | None,
+    typer.Option(
+        help="How success is measured: a JSON object such as "
+        '\'{"kind": "success", "where": "x > 1", "over": "any"}\', or a file that holds one.'
+    ),
+]
+
 
 def design(
     task: Task = None,
@@ -74,6 +85,7 @@ def design(
     max_seconds: Annotated[float | None, typer.Option(help="Budget of the whole job.")] = None,
     seed: Annotated[int | None, typer.Option(help="Same seed, same job.")] = None,
     name: Annotated[str | None, typer.Option(help="A name for people.")] = None,
+    fitness: FitnessText = None,
     file: Body = None,
     record: Record = None,
     output: Output = None,
@@ -83,12 +95,17 @@ def design(
     given = {key: value for key, value in locals().items() if key in PLACES and value is not None}
     body = request_body(file, task, description, given)
     screen = Screen(json_output)
+    check_writable(output)
+    check_writable(record, makes_folders=True)
+    measure = None if fitness is None else read_fitness(fitness)
     with Client() as client:
+        if measure is not None:
+            body["task"] = {**task_in_full(client, body["task"]), "fitness": measure}
         job = client.jobs.create(**body)
         if not watching:
             _accepted(job, screen)
             return
-        raise typer.Exit(follow(job, screen, output, record))
+        raise typer.Exit(follow(job, screen, output or usual_file(job), record))
 
 
 def request_body(
@@ -108,7 +125,7 @@ def request_body(
         *above, last = PLACES[key]
         place = body
         for part in above:
-            place = place.setdefault(part, {})
+            place = _inner(place, part)
         place[last] = value
     if "task" not in body:
         raise InvalidInput(
@@ -119,14 +136,62 @@ def request_body(
     return body
 
 
+def _inner(body: dict[str, Any], name: str) -> dict[str, Any]:
+    """Return the object under a name, made where it is missing."""
+    found = body.setdefault(name, {})
+    if not isinstance(found, dict):
+        raise InvalidInput(
+            json.dumps(found)[:80],
+            expected="a JSON object, over which the options go",
+            where=f"`{name}` of the request",
+            hint=f'Write {{"{name}": {{…}}}} in the file, or leave the options out.',
+        )
+    return found
+
+
 def _read(file: Path) -> dict[str, Any]:
     try:
-        body = json.loads(file.read_text(encoding="utf-8"))
+        text = file.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
         raise InvalidInput(str(error), expected="a readable JSON file", where=str(file)) from error
+    return _parse(text, str(file))
+
+
+def _parse(text: str, where: str) -> dict[str, Any]:
+    try:
+        body = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InvalidInput(str(error), expected="readable JSON", where=where) from error
     if not isinstance(body, dict):
-        raise InvalidInput(type(body).__name__, expected="a JSON object", where=str(file))
+        raise InvalidInput(type(body).__name__, expected="a JSON object", where=where)
     return body
+
+
+def read_fitness(text: str) -> dict[str, Any]:
+    """Return the fitness that an option gives as JSON, or as the name of a file of it.
+
+    Raises:
+        InvalidInput: it is neither.
+    """
+    is_json = text.lstrip().startswith("{")
+    return _parse(text, "--fitness") if is_json else _read(Path(text))
+
+
+def task_in_full(client: Client, task: object) -> dict[str, Any]:
+    """Say a task in full, so that parts of it can be replaced.
+
+    A name is looked up in the catalogue; what is not there is the id of an environment, whose
+    description stands beside the task.
+    """
+    if isinstance(task, dict):
+        return task
+    try:
+        known = client.task(quote(str(task), safe=""))
+    except ApiProblem as problem:
+        if problem.status != 404:
+            raise
+        return {"environment": task, "description": ""}
+    return {name: value for name, value in known.items() if name != "measured"}
 
 
 def follow(job: Job, screen: Screen, output: Path | None, record: Path | None = None) -> int:
@@ -140,7 +205,12 @@ def follow(job: Job, screen: Screen, output: Path | None, record: Path | None = 
     if record is not None:
         save_recording(job.exchanges(), record)
         screen.say(f"Prompts and replies saved as {record}")
-    return conclude(job, screen, output or Path(f"reward_{job.id[-8:]}.py"))
+    return conclude(job, screen, output)
+
+
+def usual_file(job: Job) -> Path:
+    """Return where the best reward of a watched job is saved if nobody says where."""
+    return Path(f"reward_{job.id[-8:]}.py")
 
 
 def _accepted(job: Job, screen: Screen) -> None:

@@ -9,8 +9,9 @@ from typing import Annotated
 import typer
 
 from client.api import Client, Job
-from client.commands.design import follow
-from client.console import JsonFlag, Screen
+from client.commands.design import follow, usual_file
+from client.console import WAITING, JsonFlag, Screen
+from client.saving import check_writable
 from client.summary import number
 
 app = typer.Typer(help="Look at design jobs and steer them.", no_args_is_help=True)
@@ -61,9 +62,12 @@ def watch_job(
     ] = None,
     json_output: JsonFlag = False,
 ) -> None:
-    """Follow a job to its end and save the best reward."""
+    """Follow a job to its end and save the best reward; of a finished one only with -o."""
+    check_writable(output)
     with Client() as client:
-        raise typer.Exit(follow(client.jobs.get(job_id), Screen(json_output), output))
+        job = client.jobs.get(job_id)
+        target = output or (None if job.finished else usual_file(job))
+        raise typer.Exit(follow(job, Screen(json_output), target))
 
 
 @app.command("cancel")
@@ -92,15 +96,18 @@ def _show(job: Job, screen: Screen) -> None:
     counts = document["counts"]
     screen.emit(document)
     screen.say(_line(job))
-    screen.say(f"phase      {document['phase'] or '–'}")
+    screen.say(f"phase      {WAITING if job.status == 'queued' else document['phase'] or '–'}")
     screen.say(
         f"candidates {counts['proposed']} proposed, {counts['rejected']} rejected, "
         f"{counts['trained']} trained, {counts['failed']} failed"
     )
     screen.say(f"used       {document['spent']['env_steps']:,} environment steps")
-    for wish in ("cancel", "pause"):
-        if document[f"{wish}_requested"] and not job.finished:
+    for wish, granted in (("cancel", "cancelled"), ("pause", "paused")):
+        if document[f"{wish}_requested"] and not job.finished and job.status != granted:
             screen.say(f"asked for  {wish}")
+    for item in document["activity"]:
+        if item["phase"] == "waiting":
+            screen.say(f"waiting    {item['step']}: {item['note']}")
     if document["outcome"] is not None:
         screen.say(document["outcome"]["sentence"])
     if document["failure"] is not None:

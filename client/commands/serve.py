@@ -10,6 +10,8 @@ import typer
 
 from client.console import JsonFlag, Screen
 from client.processes import Children, command, end_with_parent, exit_on_sigterm
+from client.transport import address, usual_url
+from core.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from core.settings import Settings
@@ -43,16 +45,37 @@ def serve(
 
     exit_on_sigterm()
     screen = Screen(json_output)
+    names = known_queues(queues)
     settings = read_settings()
     prepare_database(settings, migrate)
     bound = listen(host or settings.api_host, settings.api_port if port is None else port)
     count = usual_workers() if workers is None else workers
     children = Children(os.environ, screen.complain)
-    children.start(worker_commands(count, queues.split(",")))
+    children.start(worker_commands(count, names))
     try:
         run_server(settings, bound, lambda: announce(bound, count, settings, screen))
     finally:
         children.stop()
+
+
+def known_queues(text: str) -> list[str]:
+    """Return the names of queues in a list with commas.
+
+    Raises:
+        ConfigurationError: there is no such queue, or none is named.
+    """
+    from workers.messages import QUEUES
+
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    unknown = [name for name in names if name not in QUEUES]
+    if unknown or not names:
+        raise ConfigurationError(
+            ", ".join(unknown) or "none",
+            expected=f"some of the queues {', '.join(QUEUES)}, separated by commas",
+            where="--queues",
+            hint="Leave the option out to serve them all; --workers 0 serves none.",
+        )
+    return names
 
 
 def usual_workers() -> int:
@@ -90,10 +113,12 @@ def prepare_database(settings: Settings, migrate: bool) -> None:
 
 
 def announce(bound: socket.socket, count: int, settings: Settings, screen: Screen) -> None:
-    """Say where the server listens, now that it does."""
+    """Say where the server listens, now that it does, and how other commands find it."""
     host, port = bound.getsockname()[:2]
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     screen.say(f"listening on {url}")
+    if address(host, port) != usual_url():
+        screen.say(f"export REWARDSMITH_API_URL={address(host, port)}")
     screen.emit(
         {"listening": url, "pid": os.getpid(), "workers": count, "home": str(settings.home)}
     )

@@ -29,6 +29,12 @@ ALLOWED: Mapping[JobStatus, frozenset[JobStatus]] = {
     "cancelled": frozenset(),
 }
 
+POSSIBLE: Mapping[str, str] = {
+    "cancel": "queued, running or paused",
+    "pause": "queued or running",
+    "resume": "paused",
+}
+
 _HELD = (
     jobs.c.id,
     jobs.c.status,
@@ -156,7 +162,7 @@ def request_cancel(connection: Connection, job_id: str) -> None:
     if job.status == "cancelled" or (job.cancel_requested and job.status not in FINISHED):
         return settle(connection, job_id)
     if job.status in FINISHED:
-        raise Conflict(f"Job {job_id} is {job.status} and cannot be cancelled.", hint=advice(job))
+        raise _not_now(job, "cancel")
     set_job(connection, job_id, cancel_requested=True)
     append_event(connection, job_id, "log", "Cancellation was requested.")
     settle(connection, job_id)
@@ -171,7 +177,7 @@ def request_pause(connection: Connection, job_id: str) -> None:
     """
     job = lock_job(connection, job_id)
     if job.status in FINISHED or job.cancel_requested:
-        raise Conflict(f"Job {job_id} is {_standing(job)}, not open.", hint=advice(job))
+        raise _not_now(job, "pause")
     if job.status == "paused" or job.pause_requested:
         return settle(connection, job_id)
     set_job(connection, job_id, pause_requested=True)
@@ -188,13 +194,18 @@ def resume(connection: Connection, job_id: str) -> None:
     """
     job = lock_job(connection, job_id)
     if job.status in FINISHED or job.cancel_requested:
-        raise Conflict(f"Job {job_id} is {_standing(job)}, not paused.", hint=advice(job))
+        raise _not_now(job, "resume")
     if job.status == "paused":
         to: JobStatus = "queued" if job.started_at is None else "running"
         transition(connection, job, to, "job.resumed", "The job goes on.")
     elif job.pause_requested:
         append_event(connection, job_id, "log", "The pause was withdrawn.")
     set_job(connection, job_id, pause_requested=False)
+
+
+def _not_now(job: Row[Any], wish: str) -> Conflict:
+    found = f"{wish} is possible while a job is {POSSIBLE[wish]}; job {job.id} is {_standing(job)}."
+    return Conflict(found, hint=advice(job))
 
 
 def advice(job: Row[Any]) -> str:

@@ -419,6 +419,20 @@ def test_what_people_may_ask_for(store, situation, wish):
         assert _described(job) == expected
 
 
+@pytest.mark.parametrize(
+    ("ask", "possible"),
+    [
+        ("request_cancel", "cancel is possible while a job is queued, running or paused"),
+        ("request_pause", "pause is possible while a job is queued or running"),
+        ("resume", "resume is possible while a job is paused"),
+    ],
+)
+def test_a_refused_wish_names_the_states_in_which_it_is_granted(store, ask, possible):
+    job_id = _succeeded(store)
+    with pytest.raises(Conflict, match=f"{possible}; job {job_id} is succeeded"):
+        getattr(store, ask)(job_id)
+
+
 def _described(job):
     if job.status in FINISHED or job.status == "paused":
         return job.status

@@ -78,6 +78,15 @@ def a_failed_job(store: Store) -> str:
     return job_id
 
 
+def a_blocked_job(store: Store) -> str:
+    """The designer cannot be asked until people have mended something."""
+    job_id = a_job_in_training(store)
+    with step(store, job_id, "reflect/0") as claim:
+        claim.pause("The key was refused.")
+    store.settle(job_id)
+    return job_id
+
+
 def while_training(store: Store, job_id: str) -> ClaimedStep:
     """A worker holds a Train step and has said how far it is."""
     claim = store.claim(job_id, "train/0/0/0", "worker", 30.0)

@@ -7,17 +7,22 @@ import socket
 import subprocess
 import sys
 from contextlib import closing
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 from typer.testing import CliRunner
 
 from client import transport
+from client.checkup import artifact_folder, database
 from client.cli import app as command
 from client.commands import design
-from client.console import FAILED, INTERRUPTED, OK, UNREACHABLE, USAGE
+from client.commands.serve import announce
+from client.console import FAILED, INTERRUPTED, OK, UNREACHABLE, USAGE, Screen
 from core.designers.replay import ReplayDesigner
 from core.records import Ask
+from core.settings import Settings
 from tests.shells import stories
 
 
@@ -68,9 +73,33 @@ def test_a_request_in_a_file_is_taken_and_options_go_over_it(run, tmp_path):
     assert spec["training"]["seeds"] == 2
 
 
+def test_an_option_over_something_else_than_an_object_is_refused(run, tmp_path):
+    file = tmp_path / "job.json"
+    file.write_text(json.dumps({"task": "pendulum", "designer": "evolution"}))
+    result = run("design", "--file", str(file), "--model", "x")
+    assert result.exit_code == USAGE
+    assert "`designer` of the request: expected a JSON object" in result.stderr
+    assert '"evolution"' in result.stderr
+
+
+@pytest.mark.parametrize("task", ["my_package:PointPark-v0", "cartpole-park"])
+@pytest.mark.parametrize("form", ["text", "file"])
+def test_success_is_measured_as_the_command_line_says(run, tmp_path, task, form):
+    fitness = json.dumps({"kind": "return", "goal": 7.5})
+    if form == "file":
+        (tmp_path / "fitness.json").write_text(fitness)
+        fitness = "fitness.json"
+    result = run("design", task, "Park it.", "--fitness", fitness, "--json")
+    asked = lines(result)[0]["spec"]["task"]
+    assert (asked["name"], asked["description"]) == (task, "Park it.")
+    assert (asked["fitness"]["kind"], asked["fitness"]["goal"]) == ("return", 7.5)
+    assert bool(asked["fields"]) is (task == "cartpole-park")
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        pytest.param(["design", "cartpole", "--fitness", "{"], "--fitness", id="half a fitness"),
         pytest.param(["design"], "no task", id="nothing to design"),
         pytest.param(["design", "cartpole-prak"], "Did you mean", id="a misspelt task"),
         pytest.param(["design", "Ant-v5"], "description", id="an environment without words"),
@@ -113,7 +142,7 @@ def test_a_finished_job_is_told_with_verdict_intervals_and_code_and_its_reward_i
 
 def test_the_last_line_of_json_is_the_result(run, store, tmp_path):
     job_id = stories.a_finished_job(store)
-    last = lines(run("jobs", "watch", job_id, "--json"))[-1]
+    last = lines(run("jobs", "watch", job_id, "-o", "best.py", "--json"))[-1]
     seconds = last.pop("seconds")
     assert last == {
         "job_id": job_id,
@@ -125,15 +154,76 @@ def test_the_last_line_of_json_is_the_result(run, store, tmp_path):
         "iterations": 1,
         "candidates": {"proposed": 2, "rejected": 1, "trained": 1},
         "env_steps": store.job(job_id).spent.env_steps,
-        "reward_file": str(tmp_path / f"reward_{job_id[-8:]}.py"),
+        "reward_file": str(tmp_path / "best.py"),
     }
     assert seconds >= 0
 
 
-def test_a_failed_job_is_told_with_its_reason(run, store):
+def test_watching_a_job_that_had_finished_writes_no_file_unasked(run, store, tmp_path):
+    job_id = stories.a_finished_job(store)
+    result = run("jobs", "watch", job_id)
+    assert result.exit_code == OK
+    assert f"rewardsmith best {job_id} -o" in result.stdout
+    assert list(tmp_path.glob("*.py")) == []
+
+
+def test_a_failed_job_is_told_with_its_reason_and_no_foreign_advice(run, store):
     result = run("jobs", "watch", stories.a_failed_job(store))
     assert result.exit_code == FAILED
     assert "no such environment" in result.stdout
+    assert "where the workers run" not in result.stdout
+
+
+def test_a_job_that_paused_itself_is_watched_no_longer(run, store):
+    job_id = stories.a_blocked_job(store)
+    result = run("jobs", "watch", job_id)
+    assert result.exit_code == FAILED
+    assert result.stdout.count("The key was refused.") == 2  # when it happened, and at the end
+    assert f"rewardsmith jobs resume {job_id}" in result.stdout
+
+
+def test_a_job_that_was_mended_and_paused_again_is_not_told_with_the_old_reason(run, store):
+    job_id = stories.a_blocked_job(store)
+    store.resume(job_id)
+    store.request_pause(job_id)
+    assert run("jobs", "watch", job_id).stdout.count("The key was refused.") == 1
+
+
+def test_a_job_that_nobody_takes_is_said_to_wait_for_a_worker(run, store, monkeypatch):
+    monkeypatch.setattr("api.events.PATIENCE_SECONDS", 0.1)
+    job_id = stories.a_new_job(store)
+    monkeypatch.setattr("client.watching.WAITING", Cancelling(store, job_id))
+    assert "waiting for a worker" in run("jobs", "show", job_id).stdout
+    assert "nobody takes it" in run("jobs", "watch", job_id).stdout
+
+
+class Cancelling:
+    """Words whose saying ends the job, so that its watcher comes to an end."""
+
+    def __init__(self, store, job_id):
+        self.store, self.job_id = store, job_id
+
+    def __str__(self):
+        self.store.request_cancel(self.job_id)
+        return "nobody takes it"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        pytest.param(["best", "job_x"], id="best"),
+        pytest.param(["jobs", "watch", "job_x"], id="watch"),
+        pytest.param(["design", "cartpole", "--watch"], id="design"),
+    ],
+)
+@pytest.mark.parametrize("place", ["nowhere/x.py", "."], ids=["no folder", "a folder"])
+def test_a_place_that_cannot_be_written_is_refused_before_anything_else(
+    run, store, arguments, place
+):
+    result = run(*arguments, "-o", place)
+    assert result.exit_code == USAGE
+    assert "expected a file in a folder" in result.stderr
+    assert store.unfinished_jobs() == ()
 
 
 def test_a_cancelled_job_is_no_success(run, store):
@@ -201,6 +291,24 @@ def test_steering_a_finished_job_says_what_can_be_done(run, store):
     result = run("jobs", "cancel", stories.a_finished_job(store))
     assert result.exit_code == USAGE
     assert "submit a new one" in result.stderr
+    assert "cancel is possible while" in result.stderr
+
+
+def test_a_paused_job_is_not_said_to_be_asked_for_a_pause(run, store):
+    job_id = stories.a_new_job(store)
+    assert "asked for" not in run("jobs", "pause", job_id).stdout
+    claimed = stories.a_job_in_training(store)
+    claim = stories.while_training(store, claimed)
+    assert "asked for  pause" in run("jobs", "pause", claimed).stdout
+    claim.release()
+
+
+def test_a_step_that_rests_is_shown_with_its_reason(run, store):
+    job_id = stories.a_job_in_training(store)
+    with stories.step(store, job_id, "train/0/0/0") as claim:
+        claim.wait(60.0, "The endpoint asks for patience.")
+    shown = run("jobs", "show", job_id).stdout
+    assert "waiting    train/0/0/0: The endpoint asks for patience." in shown
 
 
 def test_a_job_is_shown_with_its_counts_and_its_verdict(run, store):
@@ -245,7 +353,79 @@ def test_an_address_that_is_none_is_unreachable(monkeypatch, address):
     assert CliRunner().invoke(command, ["jobs", "ls"]).exit_code == UNREACHABLE
 
 
+@pytest.mark.parametrize(
+    ("environment", "url"),
+    [
+        pytest.param({}, "http://127.0.0.1:8700", id="nothing is set"),
+        pytest.param({"HOST": "10.0.0.7", "PORT": "9"}, "http://10.0.0.7:9", id="host and port"),
+        pytest.param({"HOST": "0.0.0.0"}, "http://127.0.0.1:8700", id="every address"),
+        pytest.param({"HOST": "::1", "PORT": "0"}, "http://[::1]:8700", id="IPv6, any port"),
+        pytest.param({"URL": "https://a/", "PORT": "9"}, "https://a", id="the address"),
+    ],
+)
+def test_the_server_is_looked_for_where_the_environment_says(monkeypatch, environment, url):
+    for name in ("HOST", "PORT", "URL"):
+        monkeypatch.delenv(f"REWARDSMITH_API_{name}", raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(f"REWARDSMITH_API_{name}", value)
+    assert transport.usual_url() == url
+
+
+def test_a_port_in_words_is_unreachable(monkeypatch):
+    monkeypatch.delenv("REWARDSMITH_API_URL", raising=False)
+    monkeypatch.setenv("REWARDSMITH_API_PORT", "many")
+    assert CliRunner().invoke(command, ["tasks"]).exit_code == UNREACHABLE
+
+
 # --- this machine -----------------------------------------------------------------------------
+
+
+def test_the_command_tells_its_version():
+    told = CliRunner().invoke(command, ["--version"])
+    assert (told.exit_code, told.stdout) == (OK, f"rewardsmith {version('rewardsmith')}\n")
+
+
+def test_a_queue_that_is_none_is_refused_with_those_that_are(tmp_path, monkeypatch):
+    monkeypatch.setenv("REWARDSMITH_HOME", str(tmp_path / "home"))
+    result = CliRunner().invoke(command, ["serve", "--queues", "design,foo", "--port", "0"])
+    assert result.exit_code == USAGE
+    assert "some of the queues design, train" in result.stderr
+    assert "but found foo" in result.stderr
+    assert not (tmp_path / "home").exists()
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["the usual address", "another"])
+def test_a_server_says_how_to_find_it_where_it_is_not_looked_for(monkeypatch, capsys, known):
+    with closing(socket.create_server(("127.0.0.1", 0))) as bound:
+        url = f"http://127.0.0.1:{bound.getsockname()[1]}"
+        monkeypatch.setenv("REWARDSMITH_API_URL", url if known else "http://127.0.0.1:1")
+        announce(bound, 0, Settings(), Screen())
+        announce(bound, 0, Settings(), Screen(json=True))
+    export = [] if known else [f"export REWARDSMITH_API_URL={url}"]
+    told = capsys.readouterr().out.splitlines()
+    assert told[:-1] == [f"listening on {url}", *export]
+    assert json.loads(told[-1])["listening"] == url
+
+
+def test_the_doctor_does_not_upgrade_a_database_of_a_newer_program(tmp_path, sqlite_url, store):
+    settings = Settings(home=tmp_path, database_url=sqlite_url)
+    assert database(settings).ok
+    with store._engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    found = database(settings)
+    assert not found.ok
+    assert "newer version" in found.fix
+    assert "upgrade" not in found.fix
+
+
+def test_the_doctor_looks_at_the_artifact_folder_and_the_room_in_it(tmp_path, monkeypatch):
+    settings = Settings(home=tmp_path, artifacts_path=tmp_path / "artifacts")
+    assert artifact_folder(settings).ok
+    monkeypatch.setattr("client.checkup.LEAST_FREE_BYTES", 1 << 80)
+    assert "REWARDSMITH_ARTIFACTS_PATH" in artifact_folder(settings).fix
+    (tmp_path / "file").touch()
+    blocked = Settings(home=tmp_path, artifacts_path=tmp_path / "file" / "artifacts")
+    assert not artifact_folder(blocked).ok
 
 
 def test_the_database_is_upgraded_as_often_as_one_likes(monkeypatch, tmp_path):

@@ -93,6 +93,14 @@ def named(**changes):
         pytest.param(named(candidates=33), "/candidates", id="too many candidates"),
         pytest.param(named(training={"steps": 0}), "/training/steps", id="no steps"),
         pytest.param(named(training={"steps": 50_000_001}), "/training/steps", id="endless steps"),
+        pytest.param(
+            named(training={"algorithm": "sac"}), "/training/algorithm", id="another algorithm"
+        ),
+        pytest.param(
+            named(training={"steps": 50_000_000, "seeds": 20}, iterations=50, candidates=32),
+            "/training/steps",
+            id="a plan of centuries",
+        ),
         pytest.param(named(training={"seeds": 21}), "/training/seeds", id="too many seeds"),
         pytest.param(named(training={"rungs": [0.5]}), "/training/rungs", id="an open ladder"),
         pytest.param(
@@ -143,9 +151,34 @@ def test_a_misspelt_name_is_answered_with_the_near_one(api):
     assert "smith" in api.post("/v1/jobs", json=named(method="smiht")).json()["hint"]
 
 
-def test_a_body_of_another_type_is_refused(api):
-    answer = api.post("/v1/jobs", content=b"task=cartpole", headers={"Content-Type": "text/plain"})
+@pytest.mark.parametrize(
+    ("headers", "found"),
+    [({"Content-Type": "text/plain"}, "text/plain"), ({}, "no such header")],
+    ids=["another type", "no type"],
+)
+def test_a_body_that_is_not_announced_as_json_is_refused(api, headers, found):
+    answer = api.post("/v1/jobs", content=b'{"task": "cartpole"}', headers=headers)
     assert answer.status_code == 422
+    assert "Content-Type: application/json" in answer.json()["detail"]
+    assert found in answer.json()["detail"]
+
+
+def test_the_only_algorithm_is_named(api):
+    detail = api.post("/v1/jobs", json=named(training={"algorithm": "sac"})).json()["detail"]
+    assert "ppo" in detail
+    assert "sac" in detail
+
+
+def test_a_plan_of_centuries_is_accepted_within_a_budget(api):
+    plan = named(training={"steps": 50_000_000, "seeds": 20}, iterations=50, candidates=32)
+    assert api.post("/v1/jobs", json={**plan, "budget": {"env_steps": 10**11}}).status_code == 202
+    detail = api.post("/v1/jobs", json=plan).json()["detail"]
+    assert "at most 100,000,000,000 environment steps" in detail
+
+
+def test_long_text_is_counted_in_characters(api):
+    detail = api.post("/v1/jobs", json=named(description="x" * 20_001)).json()["detail"]
+    assert "at most 20000 characters, but found 20001" in detail
 
 
 def chunks(size: int):

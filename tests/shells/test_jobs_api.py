@@ -191,6 +191,8 @@ def test_a_finished_job_cannot_be_steered_and_the_answer_says_what_can_be_done(a
     answer = api.post(f"/v1/jobs/{stories.a_finished_job(store)}/{verb}")
     problem = answer.json()
     assert (answer.status_code, problem["code"]) == (409, "conflict")
+    assert f"{verb} is possible while a job is " in problem["detail"]
+    assert problem["detail"].endswith("is succeeded.")
     assert "submit a new one" in problem["hint"]
 
 

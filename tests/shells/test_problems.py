@@ -10,6 +10,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from api.designers import DESIGNERS
+from api.errors import problem_of_failure
 from api.kinds import ERRORS, KINDS
 from api.main import create_app
 from core import designers, errors, steps
@@ -58,6 +59,31 @@ def test_a_wrong_path_is_answered_with_the_right_one(api, method, path, status, 
     assert words in problem["hint"]
     assert problem["request_id"] == answer.headers["x-request-id"]
     assert problem["instance"] == path
+
+
+@ON_SQLITE
+@pytest.mark.parametrize(
+    ("method", "path", "verbs"),
+    [
+        ("DELETE", "/v1/jobs", "GET, POST"),
+        ("PUT", "/v1/jobs/job_x", "GET"),
+        ("GET", "/v1/jobs/job_x/cancel", "POST"),
+    ],
+)
+def test_a_wrong_verb_is_answered_with_all_the_right_ones(api, method, path, verbs):
+    answer = api.request(method, path)
+    assert answer.headers["allow"] == verbs
+    assert answer.json()["detail"] == f"expected {verbs}, but found {method}"
+
+
+@pytest.mark.parametrize(
+    ("reason", "advised"),
+    [("environment_unusable", False), ("invalid_input", False), ("crash_loop", True)],
+)
+def test_a_stored_failure_that_tells_what_to_do_gets_no_other_advice(reason, advised):
+    said = problem_of_failure(reason, "Install it. Then try again.", "/v1/jobs/job_x")
+    assert said.detail == "Install it. Then try again."
+    assert bool(said.hint) is advised
 
 
 @ON_SQLITE
