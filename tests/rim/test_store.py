@@ -612,5 +612,7 @@ def test_a_server_that_does_not_answer_is_named_so():
 def test_a_transition_that_the_graph_does_not_know_is_refused(store):
     step = a_step(store)
     step.finish(replace(OUTCOME, best=None))
-    with pytest.raises(Conflict, match="cancel is possible while a job is queued, running or paused"):
+    with pytest.raises(
+        Conflict, match="cancel is possible while a job is queued, running or paused"
+    ):
         store.request_cancel(step.job_id)

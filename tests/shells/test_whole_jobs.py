@@ -165,8 +165,11 @@ def test_a_worker_killed_in_the_middle_of_a_training_costs_time_and_nothing_else
         first = server.worker()
         job_id = server.post("/v1/jobs", LONG)["id"]
         server.wait_for(job_id, "train")
-        processes = family(first.pid)
-        assert len(processes) >= 3, "worker, zygote and at least one child"
+        processes = eventually(
+            lambda: found if len(found := family(first.pid)) >= 3 else None,
+            30,
+            "worker, zygote and at least one child",
+        )
         os.kill(first.pid, signal.SIGKILL)
         first.wait()
         eventually(lambda: gone(processes), 30, "no process of the killed worker is left")
