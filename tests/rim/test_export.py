@@ -383,3 +383,16 @@ def test_the_file_runs_where_there_is_only_gymnasium_and_numpy(tmp_path, bare_py
         [bare_python, "-c", "import torch"], capture_output=True, text=True, check=False
     )
     assert hidden.returncode != 0
+
+
+@pytest.mark.slow
+def test_the_example_shows_what_the_components_pay(tmp_path):
+    path = tmp_path / "reward.py"
+    program = a_program(WITH_FEATURES, near=1.0, fall=1.0)
+    path.write_text(render_reward_file(CARTPOLE, program, "replace", 0.02, provenance()))
+    example = Path(__file__).parents[2] / "examples" / "use_reward.py"
+    done = subprocess.run(
+        [sys.executable, example, path], capture_output=True, text=True, check=True
+    )
+    assert "near" in done.stdout
+    assert "800 random steps" in done.stdout

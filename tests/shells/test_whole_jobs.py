@@ -216,37 +216,8 @@ def test_a_lost_message_costs_seconds(tmp_path):
         assert server.finished(job_id)["status"] == "succeeded"
 
 
-ENVIRONMENT = '''
-import gymnasium as gym
-import numpy as np
-
-
-class Corridor(gym.Env):
-    """Walk to the end of a corridor."""
-
-    observation_space = gym.spaces.Box(-10.0, 10.0, (2,), np.float32)
-    action_space = gym.spaces.Discrete(2)
-
-    def reset(self, *, seed=None, options=None):
-        super().reset(seed=seed)
-        self.place = float(self.np_random.uniform(-1, 1))
-        return np.array([self.place, 0.0], np.float32), {}
-
-    def step(self, action):
-        move = 0.2 if action else -0.2
-        self.place = float(np.clip(self.place + move, -10, 10))
-        arrived = self.place >= 3.0
-        return np.array([self.place, move], np.float32), float(arrived), arrived, False, {}
-
-
-gym.register("Corridor-v0", entry_point=Corridor, max_episode_steps=60)
-'''
-
-
 def test_an_environment_of_the_users_own_is_named_by_its_module(tmp_path):
-    folder = tmp_path / "mine"
-    folder.mkdir()
-    (folder / "corridor_env.py").write_text(ENVIRONMENT)
+    folder = Path(__file__).parents[2] / "examples" / "environments"
     with stack(tmp_path / "home", environment_paths=str(folder)) as server:
         server.serve("--workers", "2")
         body = {
