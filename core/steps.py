@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
+from functools import partial
 
 from core import loop
 from core.errors import (
@@ -152,7 +153,7 @@ def propose(number: int, ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
     paid = {(e.slot, e.attempt): e for e in ledger.exchanges(number)}
     try:
         desk = Desk(ledger, tools, method, history, tools.designer(history.spec), paid)
-        _in_threads([lambda b=brief: desk.fill(b) for brief in briefs], watch)  # type: ignore[misc]
+        _in_threads([partial(desk.fill, brief) for brief in briefs], watch)
     except DesignerUnavailable as error:
         _designer_down(error, ledger)
         return

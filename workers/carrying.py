@@ -91,8 +91,11 @@ class Carrier:
         """Let a step that broke rest, and end the job when it breaks again and again."""
         failures = 1 + claim.failures()
         words = str(error) if isinstance(error, RewardsmithError) else repr(error)[:1000]
-        if isinstance(error, (InvalidInput, ConfigurationError)):
+        if isinstance(error, ConfigurationError):
             claim.pause(words)  # trying again would not help; once it is mended, the job goes on
+            return
+        if isinstance(error, InvalidInput):
+            claim.fail("invalid_input", words)  # what was submitted cannot be mended by waiting
             return
         message = f"Step {key} failed ({failures} of {MAX_FAILURES}): {words}"
         claim.event("step.failed", message, {"step": key}, level="error")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import pytest
 from sqlalchemy import text
 
-from core.errors import ConfigurationError, SandboxFailed, StorageFailed
+from core.errors import ConfigurationError, InvalidInput, SandboxFailed, StorageFailed
 from core.ports import Progress
 from core.steps import Toolbox
 from core.storage import Store
@@ -127,6 +127,18 @@ def test_a_setting_that_is_wrong_lets_the_job_rest_until_it_is_mended(store, job
     assert any("Set REWARDSMITH_OPENAI_API_KEY" in event.message for event in store.events(job_id))
     store.resume(job_id)
     assert a_carrier(store).carry_out(job_id, "preflight")
+
+
+def test_a_request_that_can_never_be_carried_out_ends_at_once(store, job_id):
+    a_carrier(store).carry_out(job_id, "preflight")
+
+    class Refusing(PretendLaboratory):
+        def train(self, order, watch):
+            raise InvalidInput("a number that is not finite")
+
+    a_carrier(store, Refusing(lambda arm, seed: 0.5)).carry_out(job_id, "baseline")
+    job = store.job(job_id)
+    assert (job.status, job.failure.reason) == ("failed", "invalid_input")
 
 
 def test_a_step_that_rests_says_why_it_waits(store, job_id):
