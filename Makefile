@@ -29,7 +29,7 @@ serve: $(STAMP)  ## API and workers on the embedded stack
 check: $(STAMP)  ## format, lint, types, import contracts, fast tests: under a minute
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/ruff check --quiet .
-	@$(BIN)/mypy
+	@$(BIN)/mypy --num-workers 2
 	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/python -m pytest -q -n 2 -m 'not slow and not gpu'
 

@@ -38,6 +38,8 @@ from core.replies import read_reply
 from core.tasks import catalogue
 from core.training.runtime import load_program
 
+pytestmark = pytest.mark.slow  # many programs are written and run
+
 with warnings.catch_warnings():  # Box2D's extension warns while it loads, and cannot bear an error
     warnings.simplefilter("ignore")
     importlib.import_module("Box2D")

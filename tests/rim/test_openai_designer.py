@@ -17,6 +17,8 @@ from core.designers.openai import OpenAIDesigner
 from core.errors import DesignerUnavailable
 from core.records import Ask, Brief, Prompt, Task, Usage
 
+pytestmark = pytest.mark.slow  # deadlines and retries of a real server are waited for
+
 KEY = "sk-very-secret-0123456789"
 PROMPT = Prompt((("system", "Be brief."), ("user", "Write a reward.")))
 ASK = Ask(0, 0, 0, Brief(Task("t", "E-v0", "d"), 0, 0, "seed", "replace", 1), PROMPT)
