@@ -1,8 +1,8 @@
 """Builds the optional compiled kernel; everything else about the package stands in pyproject.toml.
 
-The kernel is a plain shared library without Python in it, so a C++ compiler is all that it takes.  It is
-compiled for the processor at hand; set REWARDSMITH_KERNEL_ARCH (x86-64-v3, say) when the machine that
-installs is not the one that trains.  Without a compiler the installation goes on without it.
+The kernel is a plain shared library without Python in it, so a C++ compiler is all that it takes.
+It is compiled for the processor at hand; set REWARDSMITH_KERNEL_ARCH (x86-64-v3, say) when the machine
+that installs is not the one that trains.  Without a compiler the installation goes on without it.
 """
 
 import os
@@ -31,7 +31,7 @@ class BuildKernel(build_ext):
         target = Path(self.get_ext_fullpath(ext.name))
         target.parent.mkdir(parents=True, exist_ok=True)
         command = [*compiler(), *FLAGS, *architecture(), *ext.sources, "-o", str(target)]
-        print(shlex.join(command))
+        self.announce(shlex.join(command), level=2)
         if subprocess.run(command, check=False).returncode:
             raise CompileError("the optional kernel did not compile; training goes on without it")
 

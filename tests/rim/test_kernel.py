@@ -421,9 +421,8 @@ def test_a_file_that_is_no_library_is_named(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.skipif(COMPILER is None, reason="no C++ compiler here")
-@pytest.mark.parametrize("word", ["3"])
-def test_a_library_of_another_version_is_named(tmp_path, word):
-    source = 'extern "C" int rewardsmith_interface() { return %s; }\n' % word
+def test_a_library_of_another_version_is_named(tmp_path):
+    source = 'extern "C" int rewardsmith_interface() { return 0; }\n'
     source += 'extern "C" const char* rewardsmith_needs() { return ""; }\n'
     (tmp_path / "old.cpp").write_text(source)
     suffix = libraries.importlib.machinery.EXTENSION_SUFFIXES[0]

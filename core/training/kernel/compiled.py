@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from core.fields import Floats
-from core.training.kernel.library import Found, find
+from core.training.kernel.library import Found, describe, find
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -194,9 +194,7 @@ class Actor:
     scale: Floats
     spec: _Spec
 
-    def act(
-        self, raw: Floats, noise: Floats, inputs: Floats, actions: npt.NDArray[Any]
-    ) -> None:
+    def act(self, raw: Floats, noise: Floats, inputs: Floats, actions: npt.NDArray[Any]) -> None:
         """Normalise what is seen and draw every row's action: one environment step in one call.
 
         Args:
@@ -240,6 +238,12 @@ def available() -> bool:
     return load() is not None
 
 
+def kind() -> str:
+    """Return what the kernel was built for, in a few words; empty where there is none."""
+    found = _found()[0]
+    return describe(found.needs) if found.library is not None else ""
+
+
 def why_absent() -> str:
     """Return why there is no kernel and what to do; empty where there is one."""
     return _found()[0].reason
@@ -273,9 +277,7 @@ def _spec(shapes: Shapes) -> _Spec:
     if min(shapes.inputs, shapes.actions, *shapes.hidden) < 1:
         raise _unfit("shapes", str(shapes), "at least one input, action and unit")
     hidden = (ctypes.c_int64 * MOST_LAYERS)(*shapes.hidden)
-    return _Spec(
-        shapes.inputs, len(shapes.hidden), hidden, shapes.actions, int(shapes.continuous)
-    )
+    return _Spec(shapes.inputs, len(shapes.hidden), hidden, shapes.actions, int(shapes.continuous))
 
 
 def _held(

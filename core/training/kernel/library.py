@@ -69,6 +69,16 @@ def cpu_features(file: Path = _CPU_FILE) -> frozenset[str]:
     return frozenset()
 
 
+def describe(needs: Collection[str]) -> str:
+    """Say in a few words what a library was built for, by the widest vectors that it uses.
+
+    >>> describe(("avx", "avx2", "fma"))
+    'built for AVX2'
+    """
+    wide = next((name for name in ("avx512f", "avx2", "avx", "sve") if name in needs), None)
+    return f"built for {wide.upper()}" if wide else f"built for any {platform.machine()}"
+
+
 def _library_in(folder: Path) -> Path | None:
     candidates = (folder / f"{STEM}{suffix}" for suffix in importlib.machinery.EXTENSION_SUFFIXES)
     return next((path for path in candidates if path.is_file()), None)
