@@ -130,9 +130,8 @@ def test_one_gradient_step_equals_torch(kernel, shapes, entropy):
     ours, theirs, said, expected = both(kernel, shapes, settings, rows=50, steps=1)
     np.testing.assert_allclose(said, expected, rtol=2e-5, atol=1e-6)
     scale = float(theirs.first.abs().max())
-    np.testing.assert_allclose(ours.first, theirs.first, rtol=0, atol=3e-6 * scale)
-    # Adam's first step is the gradient over its own size: where that is tiny, rounding shows.
-    np.testing.assert_allclose(ours.flat, theirs.flat, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(ours.first, theirs.first, rtol=0, atol=1e-5 * scale)
+    np.testing.assert_allclose(ours.flat, theirs.flat, rtol=0, atol=2e-6)
     assert torch.equal(ours.updates, theirs.updates)
 
 
@@ -142,8 +141,8 @@ def test_three_hundred_and_twenty_gradient_steps_equal_torch(kernel, shapes):
     settings = PPOSettings(minibatch=64, epochs=10, learning_rate=3e-4, entropy=0.001)
     ours, theirs, said, expected = both(kernel, shapes, settings, rows=2050, members=2)
     assert ours.updates.tolist() == [[320.0], [320.0]]
-    np.testing.assert_allclose(said, expected, rtol=1e-3, atol=1e-4)
-    np.testing.assert_allclose(ours.flat, theirs.flat, rtol=0, atol=1e-4)
+    np.testing.assert_allclose(said, expected, rtol=1e-5, atol=5e-6)
+    np.testing.assert_allclose(ours.flat, theirs.flat, rtol=0, atol=2e-6)
 
 
 @needs_kernel
@@ -154,7 +153,7 @@ def test_minibatches_of_any_size_equal_torch(kernel, shapes, rows):
     ours, theirs, said, expected = both(kernel, shapes, settings, rows, steps=1)
     np.testing.assert_allclose(said, expected, rtol=2e-5, atol=1e-6)
     scale = float(theirs.first.abs().max())
-    np.testing.assert_allclose(ours.first, theirs.first, rtol=0, atol=3e-6 * scale)
+    np.testing.assert_allclose(ours.first, theirs.first, rtol=0, atol=1e-5 * scale)
 
 
 @needs_kernel
@@ -185,7 +184,7 @@ def test_every_member_has_its_own_settings(kernel):
     for member, settings in enumerate(several):
         alone = copy_of(start)
         torch_update(alone, experience, batches, settings)
-        np.testing.assert_allclose(ours.flat[member], alone.flat[member], rtol=0, atol=2e-5)
+        np.testing.assert_allclose(ours.flat[member], alone.flat[member], rtol=0, atol=2e-6)
 
 
 @needs_kernel
@@ -391,10 +390,11 @@ def test_arrays_that_cannot_be_written_or_fit_no_network_are_refused(kernel):
 @needs_kernel
 def test_a_library_for_another_processor_is_refused_before_it_runs():
     here = Path(libraries.__file__).parent
-    found = libraries.find(here, features={"fpu", "asimd"})
     needs = libraries.find(here).needs
+    if not needs:
+        pytest.skip("this library was built to run on any processor")
+    found = libraries.find(here, features={"fpu", "asimd"})
     assert found.library is None
-    assert needs
     assert f"lacks {', '.join(sorted(needs))}" in found.reason
     assert "REWARDSMITH_KERNEL_ARCH" in found.reason
 
