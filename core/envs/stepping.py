@@ -12,6 +12,7 @@ from gymnasium.wrappers import OrderEnforcing, TimeLimit
 
 from core.envs.building import Env
 from core.envs.lunar_lander import lander_step
+from core.envs.point_maze import point_maze_step
 
 Stepped: TypeAlias = tuple[Any, Any, Any, Any, dict[str, Any]]  # as gymnasium's step returns it
 Step: TypeAlias = Callable[[Any], Stepped]
@@ -31,7 +32,7 @@ def stepper(env: Env) -> Step:
 
 
 def _bare(env: Env) -> Step:
-    return lander_step(env) or env.step
+    return lander_step(env) or point_maze_step(env) or env.step
 
 
 def _limited(limit: Any, step: Step) -> Step:
