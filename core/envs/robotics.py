@@ -12,7 +12,8 @@ import contextlib
 import importlib
 import types
 import xml.etree.ElementTree as ET
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 
 def mend() -> None:
@@ -22,7 +23,7 @@ def mend() -> None:
         utils.mujoco = _with_numbered_joints(utils.mujoco)
         maze = importlib.import_module("gymnasium_robotics.envs.maze.maze_v4")
         point = importlib.import_module("gymnasium_robotics.envs.maze.point")
-        _keep_mazes_in_memory(maze, point.PointEnv)
+        _keep_mazes_in_memory(maze, point)
 
 
 def _with_numbered_joints(mujoco: Any) -> Any:
@@ -34,7 +35,7 @@ def _with_numbered_joints(mujoco: Any) -> Any:
 class _Maze:
     """A model's description that is kept where an ElementTree would write it to a file."""
 
-    kept = b""
+    kept: bytes | None = None
 
     def __init__(self, path: str) -> None:
         self._root = ET.parse(path).getroot()
@@ -44,28 +45,38 @@ class _Maze:
         return self._root.find(path)
 
     def write(self, _: str) -> None:
-        """Keep the text for whoever reads a maze next, which is who had it written."""
+        """Keep the text for the simulation that is built next, for which it was made."""
         _Maze.kept = ET.tostring(self._root)
 
 
-def _keep_mazes_in_memory(maze: Any, point_env: Any) -> None:
-    original = maze.Maze.make_maze
+def _keep_mazes_in_memory(maze: Any, point: Any) -> None:
+    """Let PointMaze's mazes go to its simulation by hand; those of ants keep their files."""
+    make, initialize = maze.Maze.make_maze, point.PointEnv._initialize_simulation
+    ball = Path(point.__file__).resolve().parent / "../assets/point/point.xml"
 
     def make_maze(agent_xml_path: str, *rest: Any) -> tuple[Any, str]:
-        """Name the agent's file, which exists, as the maze's: gymnasium looks whether it does."""
-        return original(agent_xml_path, *rest)[0], agent_xml_path
+        if agent_xml_path != str(ball):
+            return cast(tuple[Any, str], make(agent_xml_path, *rest))
+        files = maze.ET, maze.tempfile
+        maze.ET = types.SimpleNamespace(parse=_Maze, SubElement=ET.SubElement)
+        maze.tempfile = types.SimpleNamespace(TemporaryDirectory=lambda: contextlib.nullcontext(""))
+        try:
+            return make(agent_xml_path, *rest)[
+                0
+            ], agent_xml_path  # gymnasium asks for a file that is
+        finally:
+            maze.ET, maze.tempfile = files
 
+    def initialize_simulation(env: Any) -> tuple[Any, Any]:
+        """Do what `MujocoEnv._initialize_simulation` does, for a model that is in no file."""
+        text, _Maze.kept = _Maze.kept, None
+        if text is None:
+            return cast(tuple[Any, Any], initialize(env))
+        model = mujoco.MjModel.from_xml_string(text.decode())
+        model.vis.global_.offwidth = max(model.vis.global_.offwidth, env.width)
+        model.vis.global_.offheight = max(model.vis.global_.offheight, env.height)
+        return model, mujoco.MjData(model)
+
+    mujoco = importlib.import_module("mujoco")
     maze.Maze.make_maze = make_maze
-    maze.ET = types.SimpleNamespace(parse=_Maze, SubElement=ET.SubElement)
-    maze.tempfile = types.SimpleNamespace(TemporaryDirectory=lambda: contextlib.nullcontext(""))
-    point_env._initialize_simulation = _read_from_memory
-
-
-def _read_from_memory(env: Any) -> tuple[Any, Any]:
-    """Do what `MujocoEnv._initialize_simulation` does, for a model that is in no file."""
-    import mujoco
-
-    model = mujoco.MjModel.from_xml_string(_Maze.kept.decode())
-    model.vis.global_.offwidth = max(model.vis.global_.offwidth, env.width)
-    model.vis.global_.offheight = max(model.vis.global_.offheight, env.height)
-    return model, mujoco.MjData(model)
+    point.PointEnv._initialize_simulation = initialize_simulation

@@ -140,10 +140,30 @@ def test_the_lean_maze_gives_gymnasium_s_numbers_over_a_hundred_episodes(options
 
 
 def test_mazes_leave_no_files_behind(tmp_path, monkeypatch):
+    from gymnasium_robotics.envs.maze import maps
+
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     first, second = (build(task(f"PointMaze_{name}-v3"))[0] for name in ("UMaze", "Large"))
     assert list(tmp_path.iterdir()) == []
-    assert first.unwrapped.model.ngeom < second.unwrapped.model.ngeom
+    assert walls(first.unwrapped.model) == drawn(maps.U_MAZE)
+    assert walls(second.unwrapped.model) == drawn(maps.LARGE_MAZE)
+
+
+def walls(model):
+    return sum(model.geom(i).name.startswith("block_") for i in range(model.ngeom))
+
+
+def drawn(cells):
+    return sum(row.count(1) for row in cells)
+
+
+def test_an_ant_s_maze_has_walls_and_a_ball_without_a_maze_has_none():
+    from gymnasium_robotics.envs.maze import maps
+    from gymnasium_robotics.envs.maze.point import PointEnv
+
+    ant = build(task("AntMaze_UMaze-v5"))[0]
+    assert walls(ant.unwrapped.ant_env.model) == drawn(maps.U_MAZE)
+    assert walls(PointEnv().model) == 0
 
 
 def test_pictures_are_left_to_the_original():
