@@ -1,0 +1,102 @@
+"""Our side: packs of runs, watched from outside."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import load
+
+from bench.trainer.setups import Setup
+from bench.trainer.watching import Choose, Watched
+from core.envs import EnvBatch, make_batch
+from core.training.action_space import ActionSpace, read_action_space
+from core.training.designs import Code, Rewards
+from core.training.numpy_policy import stack_policies
+from core.training.pack import Member, Pack, Span, new_pack
+from core.training.settings import read_settings
+
+
+class Silence:
+    """A listener that keeps only who failed."""
+
+    def __init__(self) -> None:
+        self.failures: dict[int, str] = {}
+
+    def progress(self, steps: int, seconds: float) -> None:
+        """Say nothing."""
+
+    def snapshot(self, steps: int, weights: Mapping[int, bytes]) -> None:
+        """Say nothing."""
+
+    def failed(self, member: int, steps: int, reason: str) -> None:
+        self.failures[member] = reason
+
+
+def make_pack(
+    setup: Setup,
+    members: Sequence[Member],
+    programs: Mapping[str, Code | None],
+    batch: EnvBatch,
+    backend: str | None = None,
+) -> Pack:
+    """Put members together with a setup's settings."""
+    settings = read_settings(setup.ppo_settings)
+    extra = _backend(backend)
+    return new_pack(members, Rewards(programs), batch, settings, Silence(), **extra)
+
+
+def train(setup: Setup, seeds: Sequence[int], backend: str | None = None) -> list[Outcome]:
+    """Train one run per seed on the native reward, all in one pack.
+
+    Raises:
+        RuntimeError: a run broke.
+    """
+    if setup.learner != "ppo":
+        raise NotImplementedError(f"no learner {setup.learner!r} in bench/trainer/our_side.py")
+    watched = Watched(make_batch(setup.task, len(seeds) * setup.envs))
+    members = [Member("native", seed) for seed in seeds]
+    pack = make_pack(setup, members, {"native": None}, watched, backend)
+    pack.train(Span(stop=setup.steps, total=setup.steps))
+    if pack.failures:
+        raise RuntimeError(f"{setup.environment}: {pack.failures}")
+    weights, space = pack.weights(), read_action_space(watched.action)
+    watched.close()
+    return [
+        (
+            watched.of(range(place * setup.envs, (place + 1) * setup.envs)),
+            chooser(weights[place], space),
+        )
+        for place in range(len(seeds))
+    ]
+
+
+Outcome = tuple[list[tuple[int, float]], Choose]
+"""The training episodes of a run, and its policy."""
+
+
+def chooser(weights: bytes, space: ActionSpace) -> Choose:
+    """Return a policy without chance, from the weights that leave for scoring."""
+    policies = stack_policies([load(weights)], space)
+
+    def choose(seen: np.ndarray) -> np.ndarray:
+        action = policies.act(seen[None])[0]
+        return action[:, 0].astype(np.int64) if space.discrete else action
+
+    return choose
+
+
+def _backend(backend: str | None) -> dict[str, Any]:
+    """Return the argument that picks the update's implementation, where the trainer has one."""
+    if backend is None:
+        return {}
+    if not offers_backends():
+        raise SystemExit("--backend: this trainer's new_pack has no argument `backend`")
+    return {"backend": backend}
+
+
+def offers_backends() -> bool:
+    """Say whether the trainer lets one choose how the update is computed."""
+    return "backend" in inspect.signature(new_pack).parameters
