@@ -10,7 +10,7 @@ import numpy as np
 from safetensors.numpy import load
 
 from bench.trainer.setups import Setup
-from bench.trainer.watching import Choose, Watched
+from bench.trainer.watching import Choose, Outcome, Watched
 from core.envs import EnvBatch, make_batch
 from core.training.action_space import ActionSpace, read_action_space
 from core.training.designs import Code, Rewards
@@ -71,10 +71,6 @@ def train(setup: Setup, seeds: Sequence[int], backend: str | None = None) -> lis
         )
         for place in range(len(seeds))
     ]
-
-
-Outcome = tuple[list[tuple[int, float]], Choose]
-"""The training episodes of a run, and its policy."""
 
 
 def chooser(weights: bytes, space: ActionSpace) -> Choose:

@@ -13,7 +13,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize
 
 from bench.trainer.setups import Setup
-from bench.trainer.watching import Choose, Watched
+from bench.trainer.watching import Choose, Outcome, Watched
 from core.envs import EnvBatch, make_batch
 from core.training.streams import environment_seeds
 
@@ -108,7 +108,7 @@ def make_model(setup: Setup, env: VecEnv, seed: int) -> BaseAlgorithm:
     )
 
 
-def train(setup: Setup, seed: int) -> tuple[Watched, Choose]:
+def train(setup: Setup, seed: int) -> Outcome:
     """Train one run on the batch of environments that our side uses; it has the same seeds."""
     watched = Watched(make_batch(setup.task, setup.envs))
     env: VecEnv = BatchVecEnv(watched, environment_seeds(seed, 0, setup.envs))
@@ -117,7 +117,7 @@ def train(setup: Setup, seed: int) -> tuple[Watched, Choose]:
     model = make_model(setup, env, seed)
     model.learn(setup.steps)
     env.close()
-    return watched, chooser(model, env)
+    return watched.of(range(setup.envs)), chooser(model, env)
 
 
 def chooser(model: BaseAlgorithm, env: VecEnv) -> Choose:

@@ -39,6 +39,12 @@ class Setup:
     hidden: tuple[int, ...] = (64, 64)
 
     @property
+    def whole_steps(self) -> int:
+        """Return the steps that a PPO run takes: both sides finish the rollout they are in."""
+        rollout = self.envs * self.rollout
+        return -(-self.steps // rollout) * rollout
+
+    @property
     def task(self) -> Task:
         """Return the task: the environment as it is, with derived field names."""
         return Task(self.environment, self.environment, "")
@@ -72,7 +78,7 @@ LEARNING: dict[str, Setup] = {
     "sac-halfcheetah": Setup("HalfCheetah-v5", 20_000, learner="sac", envs=1, starts=1000),
 }
 
-# Equal settings on every environment, normalisation off on both sides: SB3 would pay for it in Python.
+# Equal settings on every environment, normalisation off on both sides: SB3 would pay more for it.
 SPEED: dict[str, Setup] = {
     "CartPole-v1": Setup("CartPole-v1", 50_000),
     "Pendulum-v1": Setup("Pendulum-v1", 100_000),

@@ -16,6 +16,9 @@ POINTS = 20
 Choose = Callable[[np.ndarray], np.ndarray]
 """Observations [B, D], as the environment gives them -> actions as the environment takes them."""
 
+Outcome = tuple[list[tuple[int, float]], Choose]
+"""The training episodes of a run, (step of their row, return) in order, and its policy."""
+
 
 class Watched:
     """A batch that writes down every episode's native return; for the rest it is the batch.
