@@ -70,7 +70,7 @@ def parse(given: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--pack", type=int, default=5, help="seeds in one pack of ours")
     parser.add_argument("--episodes", type=int, default=10, help="of the evaluation, per seed")
     parser.add_argument("--steps", type=int, help="instead of the setups' own")
-    parser.add_argument("--backend", help="passed on to new_pack(backend=...)")
+    parser.add_argument("--backend", help="of our update: torch, kernel")
     parser.add_argument("--minutes", type=float, default=_A_WEEK, help="stop after so many")
     parser.add_argument("--summary", action="store_true", help="train nothing")
     parser.add_argument("--out", type=Path, default=CACHE)

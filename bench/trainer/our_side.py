@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +12,7 @@ from bench.trainer.setups import Setup
 from bench.trainer.watching import Choose, Outcome, Watched
 from core.envs import EnvBatch, make_batch
 from core.training.action_space import ActionSpace, read_action_space
+from core.training.backends import Backend, choose_backend
 from core.training.designs import Code, Rewards
 from core.training.numpy_policy import stack_policies
 from core.training.pack import Member, Pack, Span, new_pack
@@ -44,8 +44,8 @@ def make_pack(
 ) -> Pack:
     """Put members together with a setup's settings."""
     settings = read_settings(setup.ppo_settings)
-    extra = _backend(backend)
-    return new_pack(members, Rewards(programs), batch, settings, Silence(), **extra)
+    chosen = backend_of(backend)
+    return new_pack(members, Rewards(programs), batch, settings, Silence(), chosen)
 
 
 def train(setup: Setup, seeds: Sequence[int], backend: str | None = None) -> list[Outcome]:
@@ -54,11 +54,13 @@ def train(setup: Setup, seeds: Sequence[int], backend: str | None = None) -> lis
     Raises:
         RuntimeError: a run broke.
     """
-    if setup.learner != "ppo":
-        raise NotImplementedError(f"no learner {setup.learner!r} in bench/trainer/our_side.py")
     watched = Watched(make_batch(setup.task, len(seeds) * setup.envs))
     members = [Member("native", seed) for seed in seeds]
-    pack = make_pack(setup, members, {"native": None}, watched, backend)
+    pack: Any
+    if setup.learner == "sac":
+        pack = _make_off_policy_pack(setup, members, watched)
+    else:
+        pack = make_pack(setup, members, {"native": None}, watched, backend)
     pack.train(Span(stop=setup.steps, total=setup.steps))
     if pack.failures:
         raise RuntimeError(f"{setup.environment}: {pack.failures}")
@@ -73,6 +75,13 @@ def train(setup: Setup, seeds: Sequence[int], backend: str | None = None) -> lis
     ]
 
 
+def _make_off_policy_pack(setup: Setup, members: Sequence[Member], batch: EnvBatch) -> Any:
+    from core.training.off_policy_pack import new_off_policy_pack
+
+    settings = read_settings(setup.sac_settings, "sac")
+    return new_off_policy_pack(members, Rewards({"native": None}), batch, settings, Silence())
+
+
 def chooser(weights: bytes, space: ActionSpace) -> Choose:
     """Return a policy without chance, from the weights that leave for scoring."""
     policies = stack_policies([load(weights)], space)
@@ -84,15 +93,15 @@ def chooser(weights: bytes, space: ActionSpace) -> Choose:
     return choose
 
 
-def _backend(backend: str | None) -> dict[str, Any]:
-    """Return the argument that picks the update's implementation, where the trainer has one."""
-    if backend is None:
-        return {}
-    if not offers_backends():
-        raise SystemExit("--backend: this trainer's new_pack has no argument `backend`")
-    return {"backend": backend}
+def backend_of(name: str | None) -> Backend | None:
+    """Return who computes the networks; None leaves the choice to the trainer.
 
-
-def offers_backends() -> bool:
-    """Say whether the trainer lets one choose how the update is computed."""
-    return "backend" in inspect.signature(new_pack).parameters
+    Raises:
+        SystemExit: it is not there.
+    """
+    if name is None:
+        return None
+    chosen = choose_backend(name)
+    if chosen.name != name:
+        raise SystemExit(f"no backend {name!r} here; the trainer would take {chosen.name!r}")
+    return chosen

@@ -65,6 +65,17 @@ class Setup:
             "normalise_rewards": self.normalise,
         }
 
+    @property
+    def sac_settings(self) -> dict[str, Any]:
+        """Return our SAC's settings by name; SB3 takes one gradient step per environment step."""
+        return {
+            "learning_starts": self.starts,
+            "minibatch": self.batch,
+            "learning_rate": self.learning_rate,
+            "gamma": self.gamma,
+            "hidden": list(self.hidden),
+        }
+
 
 # Equal learning.  Pendulum as in most published PPO settings; LunarLander has the discounts and the
 # entropy bonus of rl-baselines3-zoo, with rollouts short enough for 10⁵ steps.

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from bench.trainer import machine, timing
 from bench.trainer.cells import Cells, Key
-from bench.trainer.our_side import offers_backends
+from bench.trainer.our_side import backend_of
 from bench.trainer.results import Entry, entries_of, scaling_of
 from bench.trainer.setups import SPEED, Setup
 from bench.trainer.tables import render
@@ -87,7 +87,7 @@ def parse(given: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--repetitions", type=int)
     parser.add_argument("--sb3-candidates", type=int, help="how many SB3 runs are measured")
     parser.add_argument(
-        "--backends", nargs="+", default=[None], help="passed on to new_pack(backend=...)"
+        "--backends", nargs="+", default=[None], help="of the update: torch, kernel"
     )
     parser.add_argument("--no-scaling", action="store_true", help="leave out P and N up to 256")
     parser.add_argument("--patience", type=float, help="seconds to wait for a quiet machine")
@@ -103,8 +103,8 @@ def plan_of(arguments: argparse.Namespace) -> Plan:
     def said(value: object, quick: object, full: object) -> object:
         return value if value is not None else quick if arguments.quick else full
 
-    if arguments.backends != [None] and not offers_backends():
-        raise SystemExit("--backends: this trainer's new_pack has no argument `backend`")
+    for name in arguments.backends:
+        backend_of(name)  # not there: say so now, not after an hour
     minutes = arguments.minutes or 1e9
     return Plan(
         envs=said(arguments.envs, QUICK_ENVS, list(SPEED)),

@@ -76,22 +76,11 @@ def load_dice(model: PPO, noise: Callable[[], np.ndarray]) -> None:
     dist.sample = draw
 
 
-class SkipsFirst(PPO):
-    """PPO that learns nothing from its first rollout."""
-
-    skip = True
-
-    def train(self) -> None:
-        if self.skip:
-            self.skip = False
-            return
-        super().train()
-
-
 class OurOrder(VecEnvWrapper):
     """Normalises in our order: statistics stand still during a rollout and take it in afterwards.
 
     Rewards are withheld (0) until the rollout is over; `Settle` then scales them and gives them out.
+    `finals` are the final observations of episodes that a time limit cut: (step, row) -> as they were.
     """
 
     def __init__(self, venv: VecEnv, gamma: float) -> None:
@@ -101,49 +90,88 @@ class OurOrder(VecEnvWrapper):
         self.seen: list[np.ndarray] = []
         self.rewards: list[np.ndarray] = []
         self.ended: list[np.ndarray] = []
+        self.finals: dict[tuple[int, int], np.ndarray] = {}
 
     def reset(self) -> np.ndarray:
         return self._look(self.venv.reset())
 
     def step_wait(self):
         seen, rewards, ended, infos = self.venv.step_wait()
-        self.rewards.append(rewards)
-        self.ended.append(ended)
-        for info in infos:
+        for row, info in enumerate(infos):
+            if info["TimeLimit.truncated"]:
+                self.finals[len(self.rewards), row] = info["terminal_observation"]
             if "terminal_observation" in info:
                 info["terminal_observation"] = self.normalise(info["terminal_observation"])
+        self.rewards.append(rewards)
+        self.ended.append(ended)
         return self._look(seen), np.zeros_like(rewards), ended, infos
 
     def normalise(self, seen: np.ndarray) -> np.ndarray:
         mean, scale = (x.astype(np.float32) for x in (self.observed.mean, self.observed.scale()))
         return normalised(np.atleast_2d(seen), mean, scale).reshape(seen.shape)
 
+    def scaled_rewards(self) -> np.ndarray:
+        """Return the rollout's rewards [T, N], with what is known at its end."""
+        rewards, ended = np.stack(self.rewards)[:, None], np.stack(self.ended)[:, None]
+        return self.returns.scale(rewards, ended)[:, 0]
+
+    def rows(self) -> np.ndarray:
+        """Return the rollout's observations [T, N, D] as they were."""
+        return np.stack(self.seen[:-1])
+
+    def take_in(self) -> None:
+        """Close the rollout."""
+        self.observed.add(self.rows().reshape(1, -1, self.seen[0].shape[-1]))
+        self.seen, self.rewards, self.ended, self.finals = self.seen[-1:], [], [], {}
+
     def _look(self, seen: np.ndarray) -> np.ndarray:
         self.seen.append(seen)
         return self.normalise(seen)
 
-    def take_in(self) -> np.ndarray:
-        """Close the rollout: return its scaled rewards [T, N] and renew the statistics."""
-        rewards, ended = np.stack(self.rewards)[:, None], np.stack(self.ended)[:, None]
-        scaled = self.returns.scale(rewards, ended)[:, 0]
-        rows = np.stack(self.seen[:-1])
-        self.observed.add(rows.reshape(1, -1, rows.shape[-1]))
-        self.seen, self.rewards, self.ended = self.seen[-1:], [], []
-        return scaled
-
 
 class Settle(BaseCallback):
-    """Gives out the rewards that `OurOrder` withheld, before SB3 learns from the rollout."""
+    """Gives out the rewards that `OurOrder` withheld, before SB3 learns from the rollout.
+
+    The first rollout was seen before anything was known; it is looked at again with its own statistics.
+    """
 
     def __init__(self, order: OurOrder) -> None:
         super().__init__()
         self._order = order
+        self._first = True
 
     def _on_step(self) -> bool:
         return True
 
+    @torch.no_grad()
     def _on_rollout_end(self) -> None:
-        buffer, last = self.model.rollout_buffer, self.locals["values"]
-        buffer.rewards += self._order.take_in()
+        order, buffer, last = self._order, self.model.rollout_buffer, self.locals["values"]
+        rewards = order.scaled_rewards()
+        if self._first:
+            buffer.rewards[:], last = self._look_again(rewards)
+        else:
+            buffer.rewards += rewards
+            order.take_in()
         buffer.compute_returns_and_advantage(last_values=last, dones=self.locals["dones"])
-        self.model._last_obs = self._order.normalise(self._order.seen[-1])
+        self.model._last_obs = order.normalise(order.seen[-1])
+        self._first = False
+
+    def _look_again(self, rewards: np.ndarray) -> tuple[np.ndarray, torch.Tensor]:
+        """Evaluate the rollout anew; return its rewards, time limits worked in, and the last values."""
+        order, buffer, policy = self._order, self.model.rollout_buffer, self.model.policy
+        rows, finals = order.rows(), order.finals
+        order.take_in()
+        buffer.observations[:] = order.normalise(rows.reshape(-1, rows.shape[-1])).reshape(
+            rows.shape
+        )
+        for t, actions in enumerate(buffer.actions):
+            acted = torch.from_numpy(actions)
+            acted = acted[:, 0] if buffer.actions.dtype == np.int64 else acted
+            values, log_probs, _ = policy.evaluate_actions(
+                torch.from_numpy(buffer.observations[t]), acted
+            )
+            buffer.values[t], buffer.log_probs[t] = values[:, 0].numpy(), log_probs.numpy()
+        for (t, row), final in finals.items():
+            value = policy.predict_values(torch.from_numpy(order.normalise(final)[None]))
+            rewards[t, row] += self.model.gamma * float(value)
+        return rewards, policy.predict_values(torch.from_numpy(order.normalise(order.seen[-1])))

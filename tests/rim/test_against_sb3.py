@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
-from stable_baselines3 import PPO
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
@@ -23,11 +22,12 @@ from core.envs import Transition, make_batch
 from core.training import pack as packs
 from core.training.action_space import read_action_space
 from core.training.advantages import estimate_advantages
+from core.training.backends import choose_backend
 from core.training.designs import Rewards
 from core.training.networks import Shapes, initial_parameters
 from core.training.normalise import ReturnScaler, RunningMoments, normalised
 from core.training.pack import Member, new_pack
-from core.training.ppo import Experience, evaluate, new_stack, policy_of, update
+from core.training.ppo import Experience, evaluate, hyper_of, minibatches, new_stack, policy_of
 from core.training.rollout import draw_noise
 from core.training.settings import read_settings
 from core.training.streams import Purpose, environment_seeds, stream
@@ -35,7 +35,6 @@ from core.training.weights import put_parameters
 from tests.rim.sb3_parts import (
     OurOrder,
     Settle,
-    SkipsFirst,
     farthest,
     give_weights,
     in_its_order,
@@ -55,6 +54,15 @@ def one_thread():
     torch.set_num_threads(1)
 
 
+@pytest.fixture(params=["torch", "kernel"])
+def backend(request):
+    """Everything that may compute the networks."""
+    chosen = choose_backend() if request.param == "kernel" else choose_backend("torch")
+    if chosen.name != request.param:
+        pytest.skip("the compiled kernel is not built")
+    return chosen
+
+
 # --- one update -----------------------------------------------------------------------------------
 
 
@@ -66,7 +74,7 @@ def one_thread():
         pytest.param(11, spaces.Box(-1, 1, (3,), np.float32), HOPPER, id="continuous"),
     ],
 )
-def test_an_update_is_that_of_sb3(inputs, actions, setup):
+def test_an_update_is_that_of_sb3(inputs, actions, setup, backend):
     steps, envs = setup.rollout, setup.envs
     settings = read_settings(setup.ppo_settings)
     discrete = isinstance(actions, spaces.Discrete)
@@ -87,7 +95,8 @@ def test_an_update_is_that_of_sb3(inputs, actions, setup):
 
     with permutations(dealt):
         model.train()
-    update(stack, data, settings, stream(0, Purpose.MINIBATCHES, 5), setup.learning_rate)
+    rows = minibatches(steps * envs, settings, stream(0, Purpose.MINIBATCHES, 5))
+    backend.update(stack, data, hyper_of([settings] * 2), rows)
 
     moved = float((stack.flat[1] - stack.flat[0]).abs().max())
     assert moved > 1e-2
@@ -248,10 +257,11 @@ class Kept(BaseCallback):
         self.rollouts.append({name: getattr(buffer, name).copy() for name in names})
 
 
-def lock_step(monkeypatch, setup, limit, iterations):
+def lock_step(monkeypatch, setup, limit, iterations, backend):
     """Train both from the same weights with the same noise and permutations.
 
-    Returns per iteration: our rollout and experience, SB3's rollout, the farthest parameter.
+    Returns per iteration: our rollout, what we learn from, what SB3 learns from, and how far apart
+    the parameters are thereafter.
     """
     task = replace(setup.task, max_episode_steps=limit)
     seed, steps, envs = 7, setup.rollout, setup.envs
@@ -260,28 +270,28 @@ def lock_step(monkeypatch, setup, limit, iterations):
     keep_what_it_returns(monkeypatch, "weigh", weighed)
     settings = read_settings(setup.ppo_settings)
     batch = make_batch(task, envs)
-    pack = new_pack([Member("native", seed)], Rewards({"native": None}), batch, settings, Heard())
+    members, rewards = [Member("native", seed)], Rewards({"native": None})
+    pack = new_pack(members, rewards, batch, settings, Heard(), backend)
 
     env = BatchVecEnv(make_batch(task, envs), environment_seeds(seed, 0, envs))
-    kept, callbacks, kind = Kept(), [], PPO
+    kept, callbacks = Kept(), []
     if setup.normalise:
-        env, kind = OurOrder(env, setup.gamma), SkipsFirst
+        env = OurOrder(env, setup.gamma)
         callbacks = [Settle(env)]
     model = make_model(setup, env, 0)
-    model.__class__ = kind
     give_weights(pack.stack, 0, model)
     load_dice(model, noise_of(pack.space, seed, steps, envs, iterations).__next__)
     start, distances = pack.stack.flat.clone(), []
 
     def deal():
-        for rollout in range(1 if setup.normalise else 0, iterations):
+        for rollout in range(iterations):
             rng = stream(0, Purpose.MINIBATCHES, rollout)
             for _ in range(setup.epochs):
                 yield in_its_order(rng.permutation(steps * envs), steps, envs)
 
     with permutations(deal()):
         for iteration in range(iterations):
-            pack.advance(setup.learning_rate)
+            pack.advance()
             model.learn(steps * envs, [*callbacks, kept], reset_num_timesteps=iteration == 0)
             distances.append(farthest(pack.stack, 0, model))
     assert (pack.stack.flat - start).abs().max() > 0.03
@@ -320,24 +330,19 @@ def by_env(rows, steps, envs):
     ],
 )
 def test_trainings_stay_in_lock_step_past_truncations_and_terminations(
-    monkeypatch, setup, limit, iterations, near
+    monkeypatch, backend, setup, limit, iterations, near
 ):
-    rollouts, weighed, theirs, distances = lock_step(monkeypatch, setup, limit, iterations)
+    rollouts, weighed, theirs, distances = lock_step(monkeypatch, setup, limit, iterations, backend)
     steps, envs = setup.rollout, setup.envs
-    skipped = iterations - len(weighed)
 
-    assert sum(int((r.truncated & ~r.terminated).sum()) for r in rollouts[1:]) > 5
-    assert sum(int(r.terminated.sum()) for r in rollouts[1:]) > 5
-    assert skipped == (1 if setup.normalise else 0)
-    for rollout, kept in zip(rollouts, theirs, strict=True):
-        np.testing.assert_allclose(rollout.inputs[:, 0], kept["observations"], atol=near)
-        np.testing.assert_allclose(
-            rollout.actions[:, 0].reshape(steps, envs, -1), kept["actions"], atol=near
-        )
-    for ours, kept in zip(weighed, theirs[skipped:], strict=True):
-        for name in ("log_probs", "advantages", "returns"):
+    for kind in ("truncated", "terminated"):
+        assert sum(int(getattr(rollout, kind).sum()) for rollout in rollouts[1:]) > 5
+    assert len(weighed) == len(theirs) == iterations
+    for ours, kept in zip(weighed, theirs, strict=True):
+        for name in ("inputs", "actions", "log_probs", "advantages", "returns"):
             rows = by_env(getattr(ours, name).numpy(), steps, envs)
-            np.testing.assert_allclose(rows, kept[name], atol=10 * near)
+            theirs_of = kept["observations" if name == "inputs" else name]
+            np.testing.assert_allclose(rows.reshape(theirs_of.shape), theirs_of, atol=10 * near)
     assert max(distances) < near
 
 
