@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed
 KERNEL := $(wildcard core/training/kernel/*.cpp core/training/kernel/*.h)
 
 help:            ## list the commands
-	@grep -E '^[a-z-]+: .*##|^[a-z-]+:  +##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+: .*##|^[a-z-]+:  +##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 $(STAMP): pyproject.toml constraints.txt setup.py $(KERNEL)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -44,10 +44,13 @@ test: $(STAMP)   ## everything: SQLite and PostgreSQL, filesystem and Valkey, sa
 gpu: $(STAMP)    ## the tests that need a CUDA device
 	@$(BIN)/python -m pytest -q -m gpu
 
+bench-trainer: $(STAMP) ## time the trainer against SB3: hours, resumable; QUICK=1 takes some minutes
+	@$(BIN)/python -m bench.trainer.speed $(if $(QUICK),--quick) $(BENCH)
+
 golden: $(STAMP) ## write the golden prompts and the OpenAPI snapshot again
 	@REWARDSMITH_GOLDEN=write $(BIN)/python -m pytest -q tests/heart/test_golden_prompts.py tests/shells/test_openapi.py tests/shells/test_readme.py
 
 format: $(STAMP) ## format and mend what ruff can mend
 	@$(BIN)/ruff format --quiet . && $(BIN)/ruff check --fix --quiet .
 
-.PHONY: help setup kernel demo serve check test gpu golden format
+.PHONY: help setup kernel demo serve check test gpu bench-trainer golden format
