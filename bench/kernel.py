@@ -15,9 +15,9 @@ from itertools import pairwise
 import numpy as np
 import torch
 
-from core.training.kernel import LossWeights, load, why_absent
+from core.training.kernel import load, why_absent
 from core.training.networks import Shapes, initial_parameters
-from core.training.ppo import Experience, Stack, descend, loss_gradient, new_stack
+from core.training.ppo import Experience, Stack, hyper_of, new_stack, update
 from core.training.settings import PPOSettings
 
 FORMS = {
@@ -48,12 +48,6 @@ def some_experience(shapes: Shapes, members: int) -> Experience:
     return Experience(normal(shapes.inputs), actions, normal() * 0.1 + density, normal(), normal())
 
 
-def by_torch(stack: Stack, experience: Experience, batches: list[np.ndarray]) -> None:
-    for rows in batches:
-        loss_gradient(stack, experience.at(torch.from_numpy(rows)), SETTINGS)
-        descend(stack, SETTINGS.learning_rate, SETTINGS.max_grad_norm)
-
-
 def seconds(call, *arguments) -> float:
     start = time.thread_time()  # what others do meanwhile does not count
     call(*arguments)
@@ -66,7 +60,6 @@ def main() -> None:
     kernel = load()
     if kernel is None:
         sys.exit(f"no compiled kernel: {why_absent()}")
-    weights = LossWeights(3e-4, 0.2, 0.0, 0.5, 0.5)
     print("| form | K | minibatch | torch us | kernel us | us per member | ratio | GFLOP/s |")
     print("|---|---|---|---|---|---|---|---|")
     for name, shapes in FORMS.items():
@@ -74,12 +67,14 @@ def main() -> None:
             for size in MINIBATCHES:
                 order = np.random.default_rng(1).permutation(ROWS)
                 batches = np.array_split(order, ROWS // size) * max(1, 8 // members)
-                stack, experience = a_stack(shapes, members), some_experience(shapes, members)
+                stack = a_stack(shapes, members)
+                experience = some_experience(shapes, len(stack.flat))
+                hyper = hyper_of([SETTINGS] * members)
                 few, slow, fast = batches[: max(1, 16 // members)], [], []
                 end = time.perf_counter() + patience
                 while time.perf_counter() < end or len(fast) < 3:
-                    slow.append(seconds(by_torch, stack, experience, few) / len(few))
-                    arguments = (stack, experience, batches, weights)
+                    slow.append(seconds(update, stack, experience, hyper, few) / len(few))
+                    arguments = (stack, experience, hyper, batches)
                     fast.append(seconds(kernel.update, *arguments) / len(batches))
                 torch_us, kernel_us = statistics.median(slow) * 1e6, statistics.median(fast) * 1e6
                 print(

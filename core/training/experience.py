@@ -11,7 +11,7 @@ import torch
 
 from core.fields import Floats
 from core.training.advantages import estimate_advantages
-from core.training.backends import Backend, log_probs_of
+from core.training.backends import Networks, log_probs_of
 from core.training.ppo import Experience, Stack
 from core.training.rollout import Gaze, Rollout
 
@@ -28,7 +28,7 @@ class Scales:
 class Critics:
     """The networks that look back at a rollout, not yet updated, and the gaze they had in it."""
 
-    backend: Backend
+    networks: Networks
     stack: Stack
     gaze: Gaze
 
@@ -42,10 +42,10 @@ def weigh(rollout: Rollout, rewards: Floats, critics: Critics, scales: Scales) -
         critics: who evaluates.
         scales:  discount and trace decay.
     """
-    backend, stack = critics.backend, critics.stack
+    networks = critics.networks
     inputs, actions = by_member(rollout.inputs), by_member(rollout.actions)
-    log_probs = log_probs_of(stack, backend.policy(stack, inputs), actions)
-    flat = backend.values(stack, inputs)
+    log_probs = log_probs_of(critics.stack, networks.policy(inputs), actions)
+    flat = networks.values(inputs)
     values = _by_time(flat, len(rewards))
     advantages = estimate_advantages(
         rewards,
@@ -74,7 +74,7 @@ def following_values(rollout: Rollout, values: Floats, critics: Critics) -> Floa
     apart[-1] = True
     for t in np.flatnonzero(apart.any(axis=(1, 2))):
         inputs = gaze.inputs(gaze.raw(rollout.following[t]))
-        reached = critics.backend.values(critics.stack, inputs)
+        reached = critics.networks.values(inputs)
         following[t] = np.where(apart[t], reached, following[t])
     return following
 

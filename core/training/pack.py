@@ -15,7 +15,7 @@ from core.errors import InvalidInput, TrainingFailed
 from core.fields import Floats
 from core.records import Curve
 from core.training.action_space import ActionSpace, read_action_space
-from core.training.backends import Backend, choose_backend
+from core.training.backends import Backend, Networks, choose_backend
 from core.training.curves import CurveKeeper
 from core.training.designs import Designs, Earned, Rewards
 from core.training.experience import Critics, Scales, by_member, weigh
@@ -146,13 +146,8 @@ class Pack:
         untrained policy is nearly uniform whatever it sees.
         """
         gaze = self._gaze()
-        rollout, self.state = collect(
-            self.batch,
-            self.state,
-            Actors(self.backend, self.stack, gaze, self.space),
-            self._noise(),
-            self._tick,
-        )
+        actors = Actors(self._networks(gaze), gaze, self.space)
+        rollout, self.state = collect(self.batch, self.state, actors, self._noise(), self._tick)
         earned = self.designs.earn(
             rollout.states, rollout.received, rollout.following, rollout.native
         )
@@ -164,7 +159,7 @@ class Pack:
             self.observed.add(raw)
             gaze = self._gaze()
             rollout = seen_anew(rollout, gaze)
-        critics = Critics(self.backend, self.stack, gaze)
+        critics = Critics(self._networks(gaze), self.stack, gaze)
         losses = self._learn(weigh(rollout, rewards, critics, scales_of(self.own)), rate)
         if self.progressed.rollouts:
             self.observed.add(raw)
@@ -222,6 +217,9 @@ class Pack:
             mean, scale = np.zeros_like(mean), np.ones_like(scale)
         size = self.batch.layout.observation_size
         return Gaze(size, self.designs.features, mean, scale)
+
+    def _networks(self, gaze: Gaze) -> Networks:
+        return self.backend.networks(self.stack, gaze.mean, gaze.scale)
 
     def _noise(self) -> Floats:
         rollout, steps = self.progressed.rollouts, self.settings.rollout

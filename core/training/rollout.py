@@ -12,9 +12,8 @@ import numpy.typing as npt
 from core.envs import EnvBatch
 from core.fields import Floats, Layout
 from core.training.action_space import ActionSpace
-from core.training.backends import Backend, Moment
+from core.training.backends import Networks
 from core.training.normalise import normalised
-from core.training.ppo import Stack
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +103,7 @@ class Gaze:
 class Actors:
     """The policies of a pack, what they see, and what their outputs become."""
 
-    backend: Backend
-    stack: Stack
+    networks: Networks
     gaze: Gaze
     space: ActionSpace
 
@@ -131,10 +129,7 @@ def collect(
     for t in range(steps):
         kept.states[t] = blocks = state.reshape(members, envs, -1)
         gaze.look(blocks, kept.raw[t])
-        moment = Moment(
-            kept.raw[t], gaze.mean, gaze.scale, noise[t], kept.inputs[t], kept.actions[t]
-        )
-        actors.backend.act(actors.stack, moment)
+        actors.networks.act(kept.raw[t], noise[t], kept.inputs[t], kept.actions[t])
         kept.received[t] = given = received(actors.space, kept.actions[t])
         step = batch.step(given.reshape(rows, *given.shape[2:]))
         kept.following[t] = step.next_block.reshape(members, envs, -1)

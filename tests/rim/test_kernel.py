@@ -11,22 +11,24 @@ import numpy as np
 import pytest
 import torch
 
-from core.training.kernel import LossWeights, available, load, why_absent
+from core.training.kernel import available, load, why_absent
 from core.training.kernel import library as libraries
 from core.training.networks import Shapes, initial_parameters
 from core.training.normalise import normalised
 from core.training.ppo import (
     Experience,
-    descend,
+    Losses,
     evaluate,
-    loss_gradient,
+    hyper_of,
     minibatches,
     new_stack,
     policy_of,
+    update,
     values_of,
 )
 from core.training.settings import PPOSettings
 
+USUAL = hyper_of([PPOSettings()] * 5)  # as many members as any test has
 COMPILER = next((name for name in libraries.COMPILERS if shutil.which(name)), None)
 needs_kernel = pytest.mark.skipif(not available(), reason=why_absent() or "there is one")
 
@@ -84,23 +86,9 @@ def experience_of(stack, rows, seed=1):
     return Experience(inputs, actions, log_probs + 0.2 * normal(), normal() * 3 + 1, normal())
 
 
-def torch_update(stack, experience, batches, settings):
-    said = []
-    for rows in batches:
-        said.append(loss_gradient(stack, experience.at(torch.from_numpy(rows)), settings))
-        descend(stack, settings.learning_rate, settings.max_grad_norm)
-    names = ("value", "entropy", "divergence", "clipped")
-    return np.stack([torch.stack([getattr(s, n) for s in said]).mean(0).numpy() for n in names])
-
-
-def weights_of(settings):
-    return LossWeights(
-        settings.learning_rate,
-        settings.clip,
-        settings.entropy,
-        settings.value,
-        settings.max_grad_norm,
-    )
+def torch_update(stack, experience, batches, hyper):
+    losses = update(stack, experience, hyper, batches)
+    return np.stack([getattr(losses, name).numpy() for name in Losses.__slots__])
 
 
 def both(kernel, shapes, settings, rows, members=3, steps=None):
@@ -109,8 +97,9 @@ def both(kernel, shapes, settings, rows, members=3, steps=None):
     theirs = copy_of(ours)
     experience = experience_of(ours, rows)
     batches = minibatches(rows, settings, np.random.default_rng(2))[:steps]
-    expected = torch_update(theirs, experience, batches, settings)
-    return ours, theirs, kernel.update(ours, experience, batches, weights_of(settings)), expected
+    hyper = hyper_of([settings] * members)
+    expected = torch_update(theirs, experience, batches, hyper)
+    return ours, theirs, kernel.update(ours, experience, hyper, batches), expected
 
 
 # --- the same numbers -----------------------------------------------------------------------------
@@ -176,14 +165,10 @@ def test_every_member_has_its_own_settings(kernel):
     ours = stack_of(shapes, 2)
     start, experience = copy_of(ours), experience_of(ours, rows)
     batches = [np.arange(rows)] * 3
-    columns = (
-        [getattr(s, name) for s in several]
-        for name in ("learning_rate", "clip", "entropy", "value", "max_grad_norm")
-    )
-    kernel.update(ours, experience, batches, LossWeights(*columns))
+    kernel.update(ours, experience, hyper_of(several), batches)
     for member, settings in enumerate(several):
         alone = copy_of(start)
-        torch_update(alone, experience, batches, settings)
+        torch_update(alone, experience, batches, hyper_of([settings] * 2))
         np.testing.assert_allclose(ours.flat[member], alone.flat[member], rtol=0, atol=2e-6)
 
 
@@ -195,10 +180,10 @@ def test_columns_of_zeros_change_nothing_and_stay_out_of_it(kernel):
     ours.params["value.0.weight"][..., 4:] = 0.0
     experience = experience_of(ours, 200)
     experience.inputs[..., 4:] = 0.0
-    kernel.update(ours, experience, [np.arange(200)] * 50, weights_of(PPOSettings()))
+    kernel.update(ours, experience, USUAL, [np.arange(200)] * 50)
     assert not ours.params["policy.0.weight"][..., 4:].any()
     assert not ours.params["value.0.weight"][..., 4:].any()
-    assert ours.params["policy.0.weight"][..., :4].all()
+    assert ours.params["policy.0.weight"][0, :, :4].all()
 
 
 # --- members apart --------------------------------------------------------------------------------
@@ -211,12 +196,12 @@ def test_a_member_alone_gets_the_same_bits_as_among_others(kernel, shapes):
     experience = experience_of(together, 130)
     batches = minibatches(130, PPOSettings(minibatch=40), np.random.default_rng(3))
     alone = new_stack(shapes, 1)
-    alone.flat.copy_(together.flat[3:4])
+    alone.flat[0] = together.flat[3]
     own = (getattr(experience, n)[3:4].contiguous() for n in Experience.__slots__)
-    said = kernel.update(together, experience, batches, weights_of(PPOSettings()))
-    said_alone = kernel.update(alone, Experience(*own), batches, weights_of(PPOSettings()))
+    said = kernel.update(together, experience, USUAL, batches)
+    said_alone = kernel.update(alone, Experience(*own), USUAL, batches)
     for name in ("flat", "first", "second", "updates"):
-        assert torch.equal(getattr(together, name)[3:4], getattr(alone, name))
+        assert torch.equal(getattr(together, name)[3], getattr(alone, name)[0])
     assert np.array_equal(said[:, 3:4], said_alone)
 
 
@@ -225,9 +210,7 @@ def test_a_member_that_learns_no_more_is_left_as_it_is(kernel):
     stack = stack_of(Shapes(4, (16,), 2, False), 3)
     stack.living[1] = False
     before = copy_of(stack)
-    said = kernel.update(
-        stack, experience_of(stack, 64), [np.arange(64)], weights_of(PPOSettings())
-    )
+    said = kernel.update(stack, experience_of(stack, 64), USUAL, [np.arange(64)])
     for name in ("flat", "first", "second", "updates"):
         assert torch.equal(getattr(stack, name)[1], getattr(before, name)[1])
         assert not torch.equal(getattr(stack, name)[0], getattr(before, name)[0])
@@ -242,9 +225,9 @@ def test_what_is_not_finite_shows_in_its_member_and_in_no_other(kernel, shapes, 
     experience = experience_of(stack, 64)
     sound = copy_of(stack)
     batches = [np.arange(64)] * 2
-    kernel.update(sound, experience, batches, weights_of(PPOSettings()))
+    kernel.update(sound, experience, USUAL, batches)
     getattr(experience, what)[1, 5] = float("nan")
-    kernel.update(stack, experience, batches, weights_of(PPOSettings()))
+    kernel.update(stack, experience, USUAL, batches)
     assert not torch.isfinite(stack.flat[1]).any()
     assert torch.equal(stack.flat[[0, 2]], sound.flat[[0, 2]])
 
@@ -252,7 +235,7 @@ def test_what_is_not_finite_shows_in_its_member_and_in_no_other(kernel, shapes, 
 @needs_kernel
 def test_denormal_numbers_are_still_numbers_after_a_call(kernel):
     stack = stack_of(Shapes(4, (16,), 2, False), 1)
-    kernel.update(stack, experience_of(stack, 8), [np.arange(8)], weights_of(PPOSettings()))
+    kernel.update(stack, experience_of(stack, 8), USUAL, [np.arange(8)])
     assert np.float32(1e-39) * np.float32(0.5) > 0
 
 
@@ -317,7 +300,7 @@ def test_what_is_not_finite_is_seen_when_acting(kernel):
     raw = np.array([[[np.nan, 0], [0, 0]]], np.float32)
     still, inputs, actions = np.zeros((1, 1, 2), np.float32), raw.copy(), np.ones((1, 2), np.int64)
     noise = np.array([[[0, 1, 2], [0, 0, 50]]], np.float32)
-    actor = kernel.actor(kernel.pack(shapes, stack.flat), still, still + 1)
+    actor = kernel.actor(kernel.pack(shapes, stack.flat[:1]), still, still + 1)
     actor.act(raw, noise, inputs, actions)
     assert np.isnan(inputs[0, 0, 0])
     assert actions.tolist() == [[0, 2]]  # as argmax has it: the first NaN
@@ -342,7 +325,7 @@ def test_experience_of_another_form_is_refused(kernel, spoil, words):
     stack = stack_of(Shapes(4, (8,), 2, False), 2)
     experience = replace(experience_of(stack, 8), **spoil)
     with pytest.raises(ValueError, match=words):
-        kernel.update(stack, experience, [np.arange(8)], weights_of(PPOSettings()))
+        kernel.update(stack, experience, USUAL, [np.arange(8)])
 
 
 @needs_kernel
@@ -358,21 +341,21 @@ def test_experience_of_another_form_is_refused(kernel, spoil, words):
 def test_rows_that_are_not_there_are_refused(kernel, batches, words):
     stack = stack_of(Shapes(4, (8,), 2, False), 2)
     with pytest.raises(ValueError, match=words):
-        kernel.update(stack, experience_of(stack, 8), batches, weights_of(PPOSettings()))
+        kernel.update(stack, experience_of(stack, 8), USUAL, batches)
 
 
 @needs_kernel
 def test_settings_of_another_number_of_members_are_refused(kernel):
     stack = stack_of(Shapes(4, (8,), 2, False), 2)
-    weights = replace(weights_of(PPOSettings()), clip=[0.1, 0.2, 0.3])
-    with pytest.raises(ValueError, match=r"clip: expected a number, or \[2\]"):
-        kernel.update(stack, experience_of(stack, 8), [np.arange(8)], weights)
+    hyper = replace(USUAL, clip=torch.zeros(1, 1))
+    with pytest.raises(ValueError, match=r"clip: expected float32 \[2, 1\]"):
+        kernel.update(stack, experience_of(stack, 8), hyper, [np.arange(8)])
 
 
 @needs_kernel
 def test_arrays_that_cannot_be_written_or_fit_no_network_are_refused(kernel):
     shapes = Shapes(2, (8,), 3, False)
-    packed = kernel.pack(shapes, stack_of(shapes, 1).flat)
+    packed = kernel.pack(shapes, stack_of(shapes, 1).flat[:1])
     still, room = np.zeros((1, 1, 2), np.float32), np.zeros((1, 4, 2), np.float32)
     noise, frozen = np.zeros((1, 4, 3), np.float32), np.zeros((1, 4), np.int64)
     frozen.flags.writeable = False

@@ -11,8 +11,9 @@ import torch
 from core.envs import make_batch
 from core.errors import InvalidInput, TrainingFailed
 from core.training.advantages import estimate_advantages
-from core.training.backends import TorchBackend
+from core.training.backends import TorchBackend, choose_backend
 from core.training.experience import Critics, following_values, weigh
+from core.training.kernel import available
 from core.training.networks import Shapes, forward, initial_parameters, layers, views
 from core.training.normalise import ReturnScaler, RunningMoments, normalised
 from core.training.numpy_policy import read_weights
@@ -31,6 +32,7 @@ from core.training.settings import PPOSettings, read_settings
 from core.training.streams import Purpose, environment_seeds, stream
 from core.training.weights import put_parameters
 from tests.rim.training_parts import (
+    BACKENDS,
     CART_POLE,
     PENDULUM,
     QUICK,
@@ -43,6 +45,7 @@ from tests.rim.training_parts import (
     trained,
 )
 
+USUAL = {"rollout": 64, "minibatch": 64, "epochs": 2}
 TARGET = replace(PENDULUM, name="target", environment="Target-v0")
 
 
@@ -160,7 +163,7 @@ def test_a_cut_episode_is_worth_what_its_final_state_is_worth_normalised_as_in_t
     )
     stack = linear_value_stack(1)
     values = np.tanh((np.array([1.1, 1.2, 9.0], np.float32) - 1) * 2).reshape(3, 1, 1)
-    critics = Critics(TorchBackend(), stack, gaze)
+    critics = Critics(TorchBackend().networks(stack, gaze.mean, gaze.scale), stack, gaze)
     found = following_values(rollout, values, critics)
     expected = np.tanh([0.4, 1.0, -0.6])
     np.testing.assert_allclose(found.ravel(), expected, atol=1e-6)
@@ -343,27 +346,50 @@ def test_the_same_seed_gives_the_same_curve(task):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("task", [CART_POLE, PENDULUM], ids=["choices", "vectors"])
-def test_packs_of_one_two_eight_and_sixteen_give_a_member_the_same_curve_bit_for_bit(task):
-    alone, *larger = (trained([("native", s) for s in range(n)], task=task) for n in (1, 2, 8, 16))
+def test_packs_of_one_two_eight_and_sixteen_give_a_member_the_same_curve_bit_for_bit(task, backend):
+    alone, *larger = (
+        trained([("native", s) for s in range(n)], task=task, backend=backend, settings=USUAL)
+        for n in (1, 2, 8, 16)
+    )
     for pack in larger:
         assert pack.curve(0) == alone.curve(0)
         assert torch.equal(pack.stack.flat[0], alone.stack.flat[0])
 
 
-def test_a_member_s_place_does_not_matter():
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_member_s_place_does_not_matter(backend):
     members = [("native", 0), ("native", 1), ("native", 2)]
-    forth, back = trained(members), trained(members[::-1])
+    forth, back = trained(members, backend=backend), trained(members[::-1], backend=backend)
     assert torch.equal(forth.stack.flat, back.stack.flat.flip(0))
 
 
-def test_members_may_differ_in_the_numbers_of_the_learner():
+@pytest.mark.slow
+@pytest.mark.parametrize("task", [CART_POLE, PENDULUM], ids=["choices", "vectors"])
+@pytest.mark.skipif(not available(), reason="needs both backends")
+def test_torch_and_the_compiled_kernel_train_alike(task):
+    one, other = (
+        trained([("native", 0), ("native", 1)], 256, task=task, backend=b)
+        for b in ("torch", "kernel")
+    )
+    torch.testing.assert_close(one.stack.flat, other.stack.flat, atol=1e-5, rtol=1e-4)
+    assert one.curve(1).steps == other.curve(1).steps
+
+
+def test_an_unknown_backend_is_refused():
+    with pytest.raises(InvalidInput, match="auto, torch or kernel"):
+        choose_backend("jax")
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_members_may_differ_in_the_numbers_of_the_learner(backend):
     own = {"learning_rate": 1e-4, "clip": 0.1, "entropy": 0.02, "gamma": 0.9, "gae_lambda": 0.8}
     members = [Member("native", 0), Member("native", 0, settings=own), Member("native", 1)]
-    beside = pack_of(members)
+    beside = pack_of(members, backend=backend)
     beside.train(Span(512, 512))
     for place, settings in ((0, QUICK), (1, QUICK | own)):
-        alone = trained([("native", 0)], 512, settings=settings)
+        alone = trained([("native", 0)], 512, settings=settings, backend=backend)
         assert torch.equal(beside.stack.flat[place], alone.stack.flat[0])
     assert not torch.equal(beside.stack.flat[0], beside.stack.flat[1])
 
@@ -373,13 +399,16 @@ def test_a_member_cannot_differ_in_what_a_pack_shares():
         pack_of([Member("native", 0, settings={"rollout": 64})])
 
 
-def test_a_neighbour_with_more_features_changes_nothing():
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_neighbour_with_more_features_changes_nothing(backend):
     programs = {"plain": Code(leaning), "rich": Code(leaning, energies)}
-    alone = trained([("plain", 0), ("plain", 1)], programs={"plain": programs["plain"]})
-    beside = trained([("plain", 0), ("rich", 0), ("plain", 1)], programs=programs)
+    plain = {"plain": programs["plain"]}
+    alone = trained([("plain", 0), ("plain", 1)], programs=plain, backend=backend)
+    members = [("plain", 0), ("rich", 0), ("plain", 1)]
+    beside = trained(members, programs=programs, backend=backend)
     one, other = parameters(alone, 0), parameters(beside, 0)
     assert one.keys() == other.keys()
-    for name, value in one.items():
+    for name, value in one.items():  # sums over a wider matrix may round otherwise
         np.testing.assert_allclose(other[name], value, rtol=1e-4, atol=1e-5)
     assert parameters(beside, 1)["parameter.policy.0.weight"].shape == (16, 6)
     padding = views(beside.stack.flat, beside.stack.shapes)["policy.0.weight"][0, :, 4:]
@@ -589,17 +618,21 @@ def test_the_learning_rate_falls_only_when_asked():
 
 
 @pytest.mark.slow
-def test_it_learns_to_balance_the_pole():
-    pack = trained([("native", s) for s in range(4)], 40_000, envs=8, settings={})
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_it_learns_to_balance_the_pole(backend):
+    pack = trained([("native", s) for s in range(4)], 40_000, envs=8, settings={}, backend=backend)
     returns = [measured_return(CART_POLE, w) for w in pack.weights().values()]
     assert np.median(returns) > 400
     assert min(returns) > 150
 
 
 @pytest.mark.slow
-def test_it_learns_the_right_action_for_each_of_two_states():
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_it_learns_the_right_action_for_each_of_two_states(backend):
     settings = {**QUICK, "minibatch": 32, "epochs": 4, "learning_rate": 3e-3, "gamma": 0.0}
-    pack = trained([("native", 0), ("native", 1)], 6000, task=TARGET, settings=settings)
+    pack = trained(
+        [("native", 0), ("native", 1)], 6000, task=TARGET, settings=settings, backend=backend
+    )
     for weights in pack.weights().values():
         assert measured_return(TARGET, weights, limit=10) > -0.05
     assert Target.action_space.shape == (1,)

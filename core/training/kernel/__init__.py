@@ -7,7 +7,6 @@ with the stacked torch update where it returns None.  Both compute the same, to 
 from core.training.kernel.compiled import (
     Actor,
     Kernel,
-    LossWeights,
     Packed,
     available,
     kind,
@@ -15,4 +14,4 @@ from core.training.kernel.compiled import (
     why_absent,
 )
 
-__all__ = ["Actor", "Kernel", "LossWeights", "Packed", "available", "kind", "load", "why_absent"]
+__all__ = ["Actor", "Kernel", "Packed", "available", "kind", "load", "why_absent"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -22,11 +22,18 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from core.training.networks import Shapes
-    from core.training.ppo import Experience, Stack
+    from core.training.ppo import Experience, Hyper, Stack
 
 Numbers: TypeAlias = "npt.NDArray[Any] | Tensor"
 MOST_LAYERS = 4
 _NETWORKS = {"policy": 0, "value": 1}
+_NUMBERS = (
+    "learning_rate",
+    "clip",
+    "entropy",
+    "value",
+    "max_grad_norm",
+)  # as the library reads them
 
 
 class _Spec(ctypes.Structure):
@@ -37,27 +44,6 @@ class _Spec(ctypes.Structure):
         ("actions", ctypes.c_int64),
         ("continuous", ctypes.c_int64),
     )
-
-
-@dataclass(frozen=True, slots=True)
-class LossWeights:
-    """What members may differ in; each a number, or one per member [P].  See `PPOSettings`."""
-
-    learning_rate: float | npt.ArrayLike
-    clip: float | npt.ArrayLike
-    entropy: float | npt.ArrayLike
-    value: float | npt.ArrayLike
-    max_grad_norm: float | npt.ArrayLike
-
-    def by_member(self, members: int) -> npt.NDArray[np.float64]:
-        """Return [P, 5], in the order in which the library reads them."""
-        columns = []
-        for field in fields(self):
-            given = np.asarray(getattr(self, field.name), np.float64)
-            if given.shape not in ((), (members,)):
-                raise _unfit(field.name, f"shape {given.shape}", f"a number, or [{members}]")
-            columns.append(np.broadcast_to(given, (members,)))
-        return np.ascontiguousarray(np.stack(columns, axis=1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +66,8 @@ class Kernel:
         self,
         stack: Stack,
         experience: Experience,
+        hyper: Hyper,
         minibatches: Sequence[npt.NDArray[np.int64]],
-        weights: LossWeights,
     ) -> Floats:
         """Take one gradient step per minibatch, as `core.training.ppo.update` does.
 
@@ -90,9 +76,9 @@ class Kernel:
 
         Args:
             stack:       the members; parameters, moments and counts are changed in place.
-            experience:  [P, B, ...] what they learn from.
+            experience:  [P, B, ...] what they learn from; the stack may have a row more.
+            hyper:       the numbers in which members may differ.
             minibatches: row numbers of every minibatch of every epoch, shared by all members.
-            weights:     of the loss, and the step size.
 
         Returns:
             [4, P] means of value loss, entropy, divergence and clipped share, as `Losses` has them.
@@ -101,18 +87,18 @@ class Kernel:
             ValueError: an array has another type, shape or layout, or a number is out of range.
         """
         shapes, spec = stack.shapes, _spec(stack.shapes)
-        members, size = stack.flat.shape
-        rows = experience.inputs.shape[1]
+        members, rows = experience.inputs.shape[:2]
+        size = stack.flat.shape[1]
         if size != self.library.rewardsmith_flat_size(ctypes.byref(spec)):
             raise _unfit("flat", f"{size} parameters", f"those of {shapes}")
         order, bounds = _order(minibatches, rows)
         column, f4 = (members, rows), np.float32
         arrays = [
-            _held("flat", stack.flat, f4, (members, size), written=True),
-            _held("first", stack.first, f4, (members, size), written=True),
-            _held("second", stack.second, f4, (members, size), written=True),
-            _held("updates", stack.updates, np.float64, (members, 1), written=True),
-            _held("living", stack.living, np.bool_, (members,)),
+            _held("flat", stack.flat[:members], f4, (members, size), written=True),
+            _held("first", stack.first[:members], f4, (members, size), written=True),
+            _held("second", stack.second[:members], f4, (members, size), written=True),
+            _held("updates", stack.updates[:members], np.float64, (members, 1), written=True),
+            _held("living", stack.living[:members], np.bool_, (members,)),
             _held("inputs", experience.inputs, f4, (*column, shapes.inputs)),
             _actions(experience.actions, shapes, column),
             _held("log_probs", experience.log_probs, f4, column),
@@ -121,7 +107,9 @@ class Kernel:
             order,
             bounds,
         ]
-        by_member = weights.by_member(members)
+        numbers = np.concatenate(
+            [_held(n, getattr(hyper, n)[:members], f4, (members, 1)) for n in _NUMBERS], axis=1
+        ).astype(np.float64)
         losses = np.zeros((members, 4), np.float32)
         status = self.library.rewardsmith_update(
             ctypes.byref(spec),
@@ -129,7 +117,7 @@ class Kernel:
             rows,
             *(array.ctypes.data for array in arrays),
             len(minibatches),
-            by_member.ctypes.data,
+            numbers.ctypes.data,
             losses.ctypes.data,
         )
         _hold_status(status)
