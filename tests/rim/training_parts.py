@@ -98,13 +98,12 @@ class Heard:
 
 
 def pack_of(members, programs=None, task=CART_POLE, envs=4, settings=None, heard=None, **how):
-    """A pack; members are (arm, seed) or (arm, seed, checkpoint)."""
-    programs = programs or {arm: None for arm, *_ in members}
+    """A pack; members are Members, (arm, seed) or (arm, seed, checkpoint)."""
+    members = [m if isinstance(m, Member) else Member(*m) for m in members]
+    programs = programs or {member.arm: None for member in members}
     batch = make_batch(task, len(members) * envs)
     settings = read_settings(QUICK if settings is None else settings)
-    return new_pack(
-        [Member(*m) for m in members], Rewards(programs, **how), batch, settings, heard or Heard()
-    )
+    return new_pack(members, Rewards(programs, **how), batch, settings, heard or Heard())
 
 
 def trained(members, steps=1024, **how):
