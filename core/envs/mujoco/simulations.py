@@ -2,9 +2,9 @@
 
 `BatchSimulation` is `mujoco.batch.Batch`: rows are states that take turns in one MjData per thread.
 `DataSimulation` does the same from Python, and calls `mj_rnePostConstraint` after each step as
-gymnasium does: contact forces (`cfrc_ext`) come from there.  Batch has no call for it, and what Batch
-leaves in `cfrc_ext` belongs to the first stage of the Runge-Kutta integrator, with and without sensors
-that need it, where gymnasium has the last.
+gymnasium does: contact forces (`cfrc_ext`) come from there.  Batch makes that call only for models with
+sensors that need it, such as an accelerometer, and then in the first stage of a Runge-Kutta step,
+where gymnasium has what the last stage left: the two are equal under Euler's integrator alone.
 """
 
 from __future__ import annotations
