@@ -66,7 +66,7 @@ struct Scratch {
         int which = 0;
         for (const Network* network : {&form.policy, &form.value}) {
             for (long i = 1; i + 1 < network->depth; i++)
-                take(turned[which][i], network->layer[i].out * padded(network->layer[i].in));
+                take(turned[which][i], network->layer[i].width * padded(network->layer[i].in));
             which++;
         }
         return used;
