@@ -79,14 +79,15 @@ def package(name: str, module: str) -> Finding:
     return Finding(name, True, str(getattr(loaded, "__version__", "installed")))
 
 
-def compiled_kernel() -> Finding:
+def compiled_kernel(folder: Path | None = None) -> Finding:
     """Look for the optional compiled kernel; training works without it, only more slowly."""
-    from core.training.kernel import available, kind, why_absent
+    from core.training.kernel.library import FOLDER, describe, find
 
-    if available():
-        return Finding("kernel", True, f"compiled kernel: yes ({kind()})")
-    found = "compiled kernel: no; training runs 1.2 to 2 times slower without"
-    return Finding("kernel", True, found, f"{why_absent()}.")
+    found = find(folder or FOLDER)
+    if found.library is not None:
+        return Finding("kernel", True, f"compiled kernel: yes ({describe(found.needs)})")
+    slower = "compiled kernel: no; training runs 1.2 to 2 times slower without"
+    return Finding("kernel", True, slower, f"{found.reason}.")
 
 
 def data_folder(settings: Settings) -> Finding:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import shutil
 import subprocess
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from client.checkup import compiled_kernel
 from core.training.kernel import available, load, why_absent
 from core.training.kernel import library as libraries
 from core.training.networks import Shapes, initial_parameters
@@ -372,11 +372,10 @@ def test_arrays_that_cannot_be_written_or_fit_no_network_are_refused(kernel):
 
 @needs_kernel
 def test_a_library_for_another_processor_is_refused_before_it_runs():
-    here = Path(libraries.__file__).parent
-    needs = libraries.find(here).needs
+    needs = libraries.find().needs
     if not needs:
         pytest.skip("this library was built to run on any processor")
-    found = libraries.find(here, features={"fpu", "asimd"})
+    found = libraries.find(features={"fpu", "asimd"})
     assert found.library is None
     assert f"lacks {', '.join(sorted(needs))}" in found.reason
     assert "REWARDSMITH_KERNEL_ARCH" in found.reason
@@ -396,13 +395,21 @@ def test_without_a_library_the_reason_says_what_to_do(tmp_path, monkeypatch):
     assert "no C++ compiler was found at install; install g++" in reason
 
 
+def test_the_doctor_says_whether_there_is_a_kernel_and_what_to_do(tmp_path):
+    here, without = compiled_kernel(), compiled_kernel(tmp_path)
+    assert here.found.startswith("compiled kernel: yes (built for") == available()
+    assert here.ok
+    assert without.ok, "training works without"
+    assert without.found.startswith("compiled kernel: no; training runs")
+    assert "`make kernel`" in without.fix
+
+
 def test_a_file_that_is_no_library_is_named(tmp_path):
     suffix = libraries.importlib.machinery.EXTENSION_SUFFIXES[0]
     (tmp_path / f"{libraries.STEM}{suffix}").write_text("no library")
     assert "cannot be loaded" in libraries.find(tmp_path).reason
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(COMPILER is None, reason="no C++ compiler here")
 def test_a_library_of_another_version_is_named(tmp_path):
     source = 'extern "C" int rewardsmith_interface() { return 0; }\n'

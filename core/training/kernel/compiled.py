@@ -163,13 +163,10 @@ class Kernel:
     def actor(self, packed: Packed, mean: Floats, scale: Floats) -> Actor:
         """Prepare to act for one rollout, with frozen statistics [P, 1, I] of what is seen."""
         shape = (packed.members, 1, packed.shapes.inputs)
-        return Actor(
-            self.library,
-            packed,
-            _held("mean", mean, np.float32, shape),
-            _held("scale", scale, np.float32, shape),
-            _spec(packed.shapes),
-        )
+        mean = _held("mean", mean, np.float32, shape).copy()  # frozen, whatever the caller does
+        scale = _held("scale", scale, np.float32, shape).copy()
+        pointers = (packed.floats.ctypes.data, mean.ctypes.data, scale.ctypes.data)
+        return Actor(self.library, packed, mean, scale, _spec(packed.shapes), pointers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,9 +175,10 @@ class Actor:
 
     library: ctypes.CDLL
     packed: Packed
-    mean: Floats
-    scale: Floats
+    mean: Floats  # [P, 1, I]
+    scale: Floats  # [P, 1, I]
     spec: _Spec
+    pointers: tuple[int, int, int]  # of the packed networks, mean and scale
 
     def act(self, raw: Floats, noise: Floats, inputs: Floats, actions: npt.NDArray[Any]) -> None:
         """Normalise what is seen and draw every row's action: one environment step in one call.
@@ -196,11 +194,10 @@ class Actor:
         status = self.library.rewardsmith_act(
             ctypes.byref(self.spec),
             members,
-            self.packed.floats.ctypes.data,
+            self.pointers[0],
             rows,
             _held("raw", raw, f4, seen).ctypes.data,
-            self.mean.ctypes.data,
-            self.scale.ctypes.data,
+            *self.pointers[1:],
             _held("noise", noise, f4, (members, rows, shapes.actions)).ctypes.data,
             _held("inputs", inputs, f4, seen, written=True).ctypes.data,
             _held_actions(actions, shapes, (members, rows), written=True).ctypes.data,

@@ -13,7 +13,7 @@ from pathlib import Path
 STEM = "_ppo"
 INTERFACE = 1  # of the library's functions; the same number stands in ppo.cpp
 COMPILERS = ("c++", "g++", "clang++")
-_HERE = Path(__file__).parent
+FOLDER = Path(__file__).parent
 _CPU_FILE = Path("/proc/cpuinfo")
 _AGAIN = "run `make kernel`, or install Rewardsmith again"
 
@@ -33,7 +33,7 @@ class Found:
     needs: tuple[str, ...] = ()
 
 
-def find(folder: Path = _HERE, features: Collection[str] | None = None) -> Found:
+def find(folder: Path = FOLDER, features: Collection[str] | None = None) -> Found:
     """Look for the library in a folder.
 
     Args:

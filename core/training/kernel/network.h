@@ -255,11 +255,19 @@ inline void backward(
     }
 }
 
-// Writes a hidden layer's weights as [out, padded in].
+// Writes a hidden layer's weights as [padded out, padded in].
 inline void turn(const Layer& l, const float* packed, float* turned) {
-    long row = padded(l.in);
-    for (long k = 0; k < l.in; k++)
-        for (long o = 0; o < l.out; o++) turned[o * row + k] = packed[l.weight + k * l.width + o];
+    const long row = padded(l.in);
+    for (long k = 0; k < l.in; k += W)
+        for (long o = 0; o < l.width; o += W) {
+            vec block[W];
+#pragma GCC unroll 16
+            for (long i = 0; i < W; i++)
+                block[i] = k + i < l.in ? load(packed + l.weight + (k + i) * l.width + o) : vec{};
+            transpose(block);
+#pragma GCC unroll 16
+            for (long i = 0; i < W; i++) store(turned + (o + i) * row + k, block[i]);
+        }
 }
 
 }  // namespace rewardsmith

@@ -34,39 +34,45 @@ struct Said {
 struct Scratch {
     Floats room;
     float *inputs, *output, *d_output, *action, *log_prob, *advantage, *target;
-    float* inverse;  // 1 / standard deviation of every action
+    float* inverse;  // 1 / standard deviation of every action; when acting, the deviation itself
     float* d[2];
     float* turned[2][MOST_HIDDEN];
     Activations activations;
 
-    explicit Scratch(const Form& form) {
-        long outputs = std::max(form.actions, 1l);
-        room = floats(lay_out(form, outputs, nullptr));
-        if (room) lay_out(form, outputs, room.get());
+    // Without learning there is room for a forward pass alone.
+    Scratch(const Form& form, bool learning) {
+        room = floats(lay_out(form, learning, nullptr));
+        if (room) lay_out(form, learning, room.get());
     }
 
   private:
-    long lay_out(const Form& form, long outputs, float* base) {
+    long lay_out(const Form& form, bool learning, float* base) {
+        const long outputs = std::max(form.actions, 1l);
         long used = 0;
         auto take = [&](float*& place, long size) {
             place = base ? base + used : nullptr;
             used += padded(size);
         };
-        take(inputs, BLOCK * form.inputs);
         take(output, BLOCK * outputs);
+        take(inverse, outputs);
+        for (long i = 0; i < MOST_HIDDEN; i++)  // a layer's numbers are needed again when learning
+            if (learning || i < 2)
+                take(activations.hidden[i], BLOCK * form.widest);
+            else
+                activations.hidden[i] = activations.hidden[i - 2];
+        activations.output = output;
+        if (!learning) return used;
+        take(inputs, BLOCK * form.inputs);
         take(d_output, BLOCK * outputs);
         take(action, BLOCK * outputs);
         take(log_prob, BLOCK);
         take(advantage, BLOCK);
         take(target, BLOCK);
-        take(inverse, outputs);
         for (float*& place : d) take(place, BLOCK * form.widest);
-        for (long i = 0; i < MOST_HIDDEN; i++) take(activations.hidden[i], BLOCK * form.widest);
-        activations.output = output;
         int which = 0;
         for (const Network* network : {&form.policy, &form.value}) {
             for (long i = 1; i + 1 < network->depth; i++)
-                take(turned[which][i], network->layer[i].out * padded(network->layer[i].in));
+                take(turned[which][i], network->layer[i].width * padded(network->layer[i].in));
             which++;
         }
         return used;
@@ -300,7 +306,7 @@ EXPORT int32_t rewardsmith_update(
     int64_t minibatches, const Weights* weights, float* losses) noexcept {
     const FlushDenormals flush;
     const Form form(*spec);
-    Scratch scratch(form);
+    Scratch scratch(form, true);
     const Floats state = floats(4 * form.size);
     if (!scratch.room || !state) return 1;
     Member member{form, scratch, state.get(), state.get() + form.size, state.get() + 2 * form.size,
@@ -352,7 +358,7 @@ EXPORT int32_t rewardsmith_forward(
     float* outputs) noexcept {
     const FlushDenormals flush;
     const Form form(*spec);
-    Scratch scratch(form);
+    Scratch scratch(form, false);
     if (!scratch.room) return 1;
     const Network& network = which ? form.value : form.policy;
     const long size = network.last().out;
@@ -374,7 +380,7 @@ EXPORT int32_t rewardsmith_act(
     const float* scale, const float* noise, float* inputs, void* actions) noexcept {
     const FlushDenormals flush;
     const Form form(*spec);
-    Scratch scratch(form);
+    Scratch scratch(form, false);
     if (!scratch.room) return 1;
     const long wide = form.inputs, size = form.actions;
     for (int64_t p = 0; p < members; p++) {

@@ -35,7 +35,7 @@ inline constexpr long padded(long size) { return (size + W - 1) / W * W; }
 
 inline vec load(const float* from) { return *reinterpret_cast<const loose_vec*>(from); }
 inline void store(float* to, vec x) { *reinterpret_cast<loose_vec*>(to) = x; }
-inline vec all(float x) { return vec{} + x; }
+inline vec all(float x) { return x - vec{}; }  // "+" would cost an addition, because of -0
 inline ivec bits(vec x) { return reinterpret_cast<ivec>(x); }
 inline vec real(ivec x) { return reinterpret_cast<vec>(x); }
 
@@ -129,6 +129,27 @@ inline vec sums(vec* x) {
     fold<W / 2>(x);
     return x[0];
 }
+
+template <long HALF>
+inline void swap_blocks(vec* x) {
+    ivec upper{}, lower{};
+    for (int t = 0; t < W; t++) {
+        const int half = static_cast<int>(HALF);
+        upper[t] = t & half ? static_cast<int>(W) + t - half : t;
+        lower[t] = t & half ? static_cast<int>(W) + t : t + half;
+    }
+#pragma GCC unroll 16
+    for (long i = 0; i < W; i++)
+        if (!(i & HALF)) {
+            const vec a = x[i], b = x[i + HALF];
+            x[i] = __builtin_shuffle(a, b, upper);
+            x[i + HALF] = __builtin_shuffle(a, b, lower);
+        }
+    if constexpr (HALF > 1) swap_blocks<HALF / 2>(x);
+}
+
+// Exchanges rows and columns of W vectors.
+inline void transpose(vec* x) { swap_blocks<W / 2>(x); }
 
 // Numbers below 1e-38 count as zero while this lives: Adam's moments of unused weights decay into them.
 class FlushDenormals {
