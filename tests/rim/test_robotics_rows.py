@@ -157,10 +157,11 @@ def drawn(cells):
     return sum(row.count(1) for row in cells)
 
 
-def test_an_ant_s_maze_has_walls_and_a_ball_without_a_maze_has_none():
+def test_an_ant_s_maze_has_walls_and_a_ball_without_a_maze_has_none(tmp_path, monkeypatch):
     from gymnasium_robotics.envs.maze import maps
     from gymnasium_robotics.envs.maze.point import PointEnv
 
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     ant = build(task("AntMaze_UMaze-v5"))[0]
     assert walls(ant.unwrapped.ant_env.model) == drawn(maps.U_MAZE)
     assert walls(PointEnv().model) == 0
