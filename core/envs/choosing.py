@@ -101,7 +101,14 @@ class _Route:
 def _numpy(wish: _Wish) -> EnvBatch:
     dynamics = DYNAMICS[wish.task.environment]
     limit = wish.facts.max_episode_steps or dynamics.limit
-    return NumpyRows(dynamics, wish.layout, wish.rows, limit=limit, autoreset=wish.autoreset)
+    return NumpyRows(
+        dynamics,
+        wish.layout,
+        wish.rows,
+        limit=limit,
+        autoreset=wish.autoreset,
+        variations=wish.variations,
+    )
 
 
 def _mujoco(wish: _Wish, adapter: Adapter) -> EnvBatch:

@@ -18,7 +18,7 @@ Adapter: TypeAlias = Literal["mujoco-batch", "mujoco-data"]
 BATCH: Adapter = "mujoco-batch"
 DATA: Adapter = "mujoco-data"
 
-_EQUAL = frozenset(
+EQUAL = frozenset(
     [
         "act",
         "actuator_force",
@@ -60,7 +60,7 @@ _EQUAL = frozenset(
     ]
 )
 """MjData fields that both simulations leave as gymnasium does, bit for bit, as tests show."""
-_AFTER_STEP = frozenset({"cacc", "cfrc_ext", "cfrc_int"})
+CONTACT = frozenset({"cacc", "cfrc_ext", "cfrc_int"})
 """What `mj_rnePostConstraint` writes."""
 
 
@@ -73,9 +73,9 @@ def mujoco_route(task: Task) -> Adapter | None:
     if any(s.kind == "info" and not _told(known, s) for s in sources):
         return None
     names = {*known.reads, *(str(s.key) for s in sources if s.kind == "sim")}
-    if not names <= _EQUAL | _AFTER_STEP:
+    if not names <= EQUAL | CONTACT:
         return None
-    return BATCH if names <= _EQUAL else DATA
+    return BATCH if names <= EQUAL else DATA
 
 
 def _told(known: MujocoTask, source: Source) -> bool:

@@ -1,10 +1,10 @@
 """The two ways to simulate rows of one model, behind the same few calls.
 
-`BatchSimulation` is `mujoco.batch.Batch`: rows are states that take turns in one MjData per thread, so
-that memory hardly grows with rows.  `DataSimulation` keeps an MjData per row, and calls
-`mj_rnePostConstraint` after each step as gymnasium does: contact forces (`cfrc_ext`) come from there.
-Batch has no call for it, and what Batch leaves in `cfrc_ext` belongs to another stage of the
-integrator, with and without sensors that need it.
+`BatchSimulation` is `mujoco.batch.Batch`: rows are states that take turns in one MjData per thread.
+`DataSimulation` does the same from Python, and calls `mj_rnePostConstraint` after each step as
+gymnasium does: contact forces (`cfrc_ext`) come from there.  Batch has no call for it, and what Batch
+leaves in `cfrc_ext` belongs to the first stage of the Runge-Kutta integrator, with and without sensors
+that need it, where gymnasium has the last.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from core.envs.mujoco.models import varied_fields, varied_models
 from core.envs.mujoco.scene import Fields
 from core.envs.variations import Variation
 
+_WHOLE = mujoco.mjtState.mjSTATE_INTEGRATION.value
 Ids: TypeAlias = npt.NDArray[np.intp]
 
 
@@ -90,7 +91,11 @@ class BatchSimulation:
 
 
 class DataSimulation:
-    """Rows as one MjData each."""
+    """Rows as states that take turns in one MjData per thread, each step followed by contact forces.
+
+    One MjData for all rows stays in the processor's cache, and MuJoCo reserves some 14 MiB of address
+    space for each.
+    """
 
     def __init__(
         self,
@@ -104,54 +109,57 @@ class DataSimulation:
     ) -> None:
         varied = varied_fields(model, variations, rows)
         self._models = varied_models(model, varied, rows)
-        self._datas = [mujoco.MjData(own) for own in self._models]
         self._frame_skip = frame_skip
+        self._states = list(np.zeros((rows, mujoco.mj_stateSize(model, _WHOLE))))
+        self._seats = [mujoco.MjData(model) for _ in range(nthread)]
         self._pool = ThreadPoolExecutor(nthread) if nthread > 1 else None
-        self._shares = nthread
-        self._ctrls = [data.ctrl for data in self._datas]
-        self._sources = {
-            name: [getattr(data, name).reshape(-1) for data in self._datas] for name in names
-        }
-        first = self._datas[0]
-        self.fields: Fields = {
-            name: np.zeros((rows, *getattr(first, name).shape)) for name in names
-        }
-        self._targets = {name: array.reshape(-1) for name, array in self.fields.items()}
+        seat = self._seats[0]
+        self.fields: Fields = {name: np.zeros((rows, *getattr(seat, name).shape)) for name in names}
+        self._shown = [
+            [(array, getattr(seat, name)) for name, array in self.fields.items()]
+            for seat in self._seats
+        ]
         self.body_mass = varied.get("body_mass", model.body_mass)
 
     def start(self, ids: Ids, qpos: npt.NDArray[np.float64], qvel: npt.NDArray[np.float64]) -> None:
         """Reset some rows and put them into given states."""
+        data = self._seats[0]
         for place, row in enumerate(ids.tolist()):
-            model, data = self._models[row], self._datas[row]
+            model = self._models[row]
             mujoco.mj_resetData(model, data)
             data.qpos[:] = qpos[place]
             data.qvel[:] = qvel[place]
             mujoco.mj_forward(model, data)
-        self._gather()
+            self._leave(0, row)
 
     def step(self, ctrl: npt.NDArray[Any], ids: Ids | None) -> None:
         """Move some rows, or all, by one environment step under controls [rows, nu]."""
-        rows = range(len(self._datas)) if ids is None else ids.tolist()
+        rows = range(len(self._states)) if ids is None else ids.tolist()
         if self._pool is None:
-            self._move(rows, ctrl)
-        else:
-            shares = [rows[first :: self._shares] for first in range(self._shares)]
-            list(self._pool.map(self._move, shares, [ctrl] * len(shares)))
-        self._gather()
+            self._move(0, rows, ctrl)
+            return
+        seats = range(len(self._seats))
+        shares = [rows[seat :: len(seats)] for seat in seats]
+        list(self._pool.map(self._move, seats, shares, [ctrl] * len(seats)))
 
     def close(self) -> None:
         """End the threads."""
         if self._pool is not None:
             self._pool.shutdown()
 
-    def _move(self, rows: Sequence[int], ctrl: npt.NDArray[Any]) -> None:
-        step, after, skip = mujoco.mj_step, mujoco.mj_rnePostConstraint, self._frame_skip
+    def _move(self, seat: int, rows: Sequence[int], ctrl: npt.NDArray[Any]) -> None:
+        data, skip = self._seats[seat], self._frame_skip
+        held = data.ctrl
         for row in rows:
-            model, data = self._models[row], self._datas[row]
-            self._ctrls[row][:] = ctrl[row]
-            step(model, data, nstep=skip)
-            after(model, data)
+            model = self._models[row]
+            mujoco.mj_setState(model, data, self._states[row], _WHOLE)
+            held[:] = ctrl[row]
+            mujoco.mj_step(model, data, nstep=skip)
+            mujoco.mj_rnePostConstraint(model, data)
+            self._leave(seat, row)
 
-    def _gather(self) -> None:
-        for name, sources in self._sources.items():
-            np.concatenate(sources, out=self._targets[name])
+    def _leave(self, seat: int, row: int) -> None:
+        """Keep a row's state, and show its fields."""
+        mujoco.mj_getState(self._models[row], self._seats[seat], self._states[row], _WHOLE)
+        for array, value in self._shown[seat]:
+            array[row] = value
