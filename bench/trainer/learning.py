@@ -52,10 +52,12 @@ class Unit:
 
 def main() -> None:
     arguments = parse(sys.argv[1:])
-    cells = Cells(arguments.out)
+    cells, broken = Cells(arguments.out), []
     if not arguments.summary:
-        carry_out(units(arguments, cells), cells, arguments.jobs, arguments.minutes)
+        broken = carry_out(units(arguments, cells), cells, arguments.jobs, arguments.minutes)
     write(cells, arguments.results, "python -m bench.trainer.learning " + shlex.join(sys.argv[1:]))
+    if broken:
+        raise SystemExit("\n".join(broken))
 
 
 def parse(given: Sequence[str]) -> argparse.Namespace:
@@ -112,13 +114,14 @@ def _units_of(
         yield Unit(name, setup, side, chosen, arguments.episodes, backend)
 
 
-def carry_out(planned: Sequence[Unit], cells: Cells, jobs: int, minutes: float) -> None:
+def carry_out(planned: Sequence[Unit], cells: Cells, jobs: int, minutes: float) -> list[str]:
     """Train in processes of one thread each, and write every run down as soon as it is known.
 
-    Raises:
-        RuntimeError: a unit broke; what the others came to is written down.
+    Returns:
+        what went wrong, one line per unit that broke.
     """
-    deadline, broken = time.monotonic() + 60 * minutes, []
+    deadline = time.monotonic() + 60 * minutes
+    broken: list[str] = []
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the processes end with us
     pool = ProcessPoolExecutor(
         jobs, mp_context=multiprocessing.get_context("spawn"), initializer=one_thread
@@ -135,8 +138,7 @@ def carry_out(planned: Sequence[Unit], cells: Cells, jobs: int, minutes: float) 
             process.kill()  # what is running cannot be cancelled
     if waiting:
         print(f"The time is up; {len(waiting)} units are left for another call.", flush=True)
-    if broken:
-        raise RuntimeError("\n".join(broken))
+    return broken
 
 
 def _note(future: Future[list[dict[str, Any]]], unit: Unit, cells: Cells) -> list[str]:

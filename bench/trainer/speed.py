@@ -114,7 +114,7 @@ def plan_of(arguments: argparse.Namespace) -> Plan:
         sb3_candidates=said(arguments.sb3_candidates, 2, 4),
         backends=arguments.backends,
         scaling=not (arguments.quick or arguments.no_scaling),
-        patience=said(arguments.patience, 10.0, 60.0),
+        patience=said(arguments.patience, 5.0, 60.0),
         deadline=time.monotonic() + 60 * minutes,
     )
 

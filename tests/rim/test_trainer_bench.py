@@ -366,12 +366,23 @@ def test_both_sides_learn_and_are_evaluated_in_processes_of_their_own(tmp_path):
     words = ["--setups", "cartpole", "--seeds", "2", "--steps", "2048", "--episodes", "2"]
     cells = Cells(tmp_path / "learning.jsonl")
     arguments = learning.parse(words)
-    learning.carry_out(learning.units(arguments, cells), cells, 2, minutes=5)
+    assert learning.carry_out(learning.units(arguments, cells), cells, 2, minutes=5) == []
     learning.write(Cells(tmp_path / "learning.jsonl"), tmp_path, "tiny")
     (found,) = json.loads((tmp_path / "learning.json").read_text())
     assert len(found["trained"]["ours"]["runs"]) == len(found["trained"]["sb3"]["runs"]) == 2
     assert found["evaluated"]["sb3"]["mean"] > 8
     assert learning.units(arguments, Cells(tmp_path / "learning.jsonl")) == []
+
+
+@pytest.mark.slow
+def test_a_run_that_breaks_is_told_and_is_left_for_another_call(tmp_path):
+    arguments = learning.parse(["--setups", "pendulum", "--seeds", "1", "--side", "ours"])
+    cells = Cells(tmp_path / "learning.jsonl")
+    (unit,) = learning.units(arguments, cells)
+    absurd = replace(unit, setup=replace(unit.setup, gamma=7.0))
+    (said,) = learning.carry_out([absurd], cells, 1, minutes=5)
+    assert "pendulum, ours, seeds (0,): InvalidInput" in said
+    assert len(learning.units(arguments, cells)) == 1
 
 
 def test_a_setup_counts_whole_rollouts():
