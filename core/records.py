@@ -378,6 +378,27 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
+class Saved:
+    """How far a run had come inside a rung when its pack was last saved; superseded by its `Run`.
+
+    `env_steps` are counted from the run's beginning, and equal for all members of a pack; `seconds`
+    are those spent in the rung.  `checkpoint` is what the run goes on from, None if it had failed
+    by then.  `snapshots` are (environment steps, artifact of the weights) for scoring.
+    """
+
+    stage: Stage
+    arm: str
+    seed: int
+    rung: int
+    env_steps: int
+    checkpoint: str | None = None
+    failure: str | None = None
+    snapshots: tuple[tuple[int, str], ...] = ()
+    curve: Curve | None = None
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class TermStatistics:
     """One component or feature over recorded transitions of the trained policy.
 

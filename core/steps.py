@@ -134,7 +134,7 @@ def baseline(ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
     members = [(NATIVE, seed) for seed in loop.search_seeds(history) if seed not in done]
     last = len(history.spec.training.rungs) - 1
     order = pack_order(ledger, tools, history, members, "baseline", BASELINE, last)
-    result = tools.laboratory.train(replace(order, start_steps=0), watch)
+    result = tools.laboratory.train(replace(order, start_steps=0), watch, ledger.save)
     ledger.add_runs(result.runs, result.reports)
     failures = [run.failure for run in result.runs if run.status == "failed"]
     if len(failures) == len(result.runs):
@@ -354,7 +354,7 @@ def train(step: loop.Train, ledger: Ledger, tools: Toolbox, watch: Watch) -> Non
     done = {(r.arm, r.seed) for c in iteration.candidates for r in c.runs if r.rung == step.rung}
     members = [member for member in pack if member not in done]
     order = pack_order(ledger, tools, history, members, "search", step.iteration, step.rung)
-    result = tools.laboratory.train(order, watch)
+    result = tools.laboratory.train(order, watch, ledger.save)
     ledger.add_runs(result.runs, result.reports)
 
 
@@ -375,7 +375,8 @@ def confirm(pack: int, ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
     members = [member for member in loop.confirm_packs(history)[pack] if member not in done]
     last = len(history.spec.training.rungs) - 1
     order = pack_order(ledger, tools, history, members, "confirm", CONFIRMATION, last)
-    result = tools.laboratory.train(replace(order, start_steps=0, resume={}), watch)
+    order = replace(order, start_steps=0, resume={})
+    result = tools.laboratory.train(order, watch, ledger.save)
     ledger.add_runs(result.runs, result.reports)
 
 
@@ -427,6 +428,7 @@ def pack_order(
         checkpoints=spec.training.checkpoints,
         resume=_checkpoints(candidates, members, rung) if stage == "search" else {},
         record=stage == "search",
+        saved=loop.resumable(ledger.saved(), stage, rung, members),
     )
 
 
