@@ -93,8 +93,8 @@ class Minutes:
                 self._keep(news)
             case MemberSaved():
                 self._waiting[news.member] = news
-            case PackSaved(steps):
-                self.saved = self._halfway(steps)
+            case PackSaved(steps, seconds):
+                self.saved = self._halfway(steps, seconds / len(self.trained))
             case MemberFailed(place, steps, reason):
                 self.trained[place].failure = reason
                 self._lived(place, steps)
@@ -122,13 +122,15 @@ class Minutes:
             raise BadFrame(f"weights of {len(weights)} bytes", expected=f"at most {MOST_BYTES}")
         kept.append((steps, weights))
 
-    def _halfway(self, steps: int) -> Halfway:
+    def _halfway(self, steps: int, seconds: float) -> Halfway:
         members = {}
         for place, member in enumerate(self.order.members):
             now = self.trained[place]
             if now.failure is None:
                 now = self._saved(place, steps)
-            members[member] = replace(now, snapshots=list(now.snapshots))
+            members[member] = replace(
+                now, snapshots=list(now.snapshots), seconds=now.seconds + seconds
+            )
         self._waiting = {}
         return Halfway(steps, members)
 

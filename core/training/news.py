@@ -52,7 +52,7 @@ def read_news(frame: Frame, members: int) -> News:
             curve, checkpoint = _read_state(header, blobs)
             return MemberSaved(_place(header.get("member"), members), curve, checkpoint)
         case "pack_saved":
-            return PackSaved(_count(header, "steps"))
+            return PackSaved(_count(header, "steps"), _positive(header, "seconds"))
         case "member_failed":
             place, steps = _place(header.get("member"), members), _count(header, "steps")
             return MemberFailed(place, steps, _text(header, "reason"))

@@ -178,9 +178,10 @@ class MemberSaved:
 
 @dataclass(frozen=True, slots=True)
 class PackSaved:
-    """All living members have been saved, at a step count per member."""
+    """All living members have been saved, at a step count per member, after seconds of training."""
 
     steps: int
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,8 +233,8 @@ def news_message(news: News) -> Message:
         case MemberSaved(member, curve, checkpoint):
             header = {"kind": "member_saved", "member": member, **_curve_header(curve)}
             return header, {"checkpoint": checkpoint}
-        case PackSaved(steps):
-            return {"kind": "pack_saved", "steps": steps}, {}
+        case PackSaved(steps, seconds):
+            return {"kind": "pack_saved", "steps": steps, "seconds": seconds}, {}
         case MemberFailed(member, steps, reason):
             said = {"member": member, "steps": steps, "reason": reason[:MOST_REASON_LETTERS]}
             return {"kind": "member_failed", **said}, {}

@@ -156,7 +156,7 @@ class Teller:
             return
         for member, checkpoint in pack.checkpoints().items():
             _tell(self._channel, MemberSaved(member, pack.curve(member), checkpoint))
-        _tell(self._channel, PackSaved(pack.progressed.steps))
+        _tell(self._channel, PackSaved(pack.progressed.steps, began - self._begun))
         self._saved_at = time.monotonic()
         spent, lasted = self._saved_at - began, self._saved_at - self._begun
         self._save_after = max(SAVE_SECONDS, lasted * _SAVE_SHARE, spent / _SAVE_COST)

@@ -19,11 +19,12 @@ from core.loop import (
     next_steps,
     ranking,
     read_step,
+    resumable,
     search_seeds,
     step_key,
     train_packs,
 )
-from core.records import NATIVE, Budget, Evaluation, Spent, Training
+from core.records import NATIVE, Budget, Evaluation, Saved, Spent, Training
 from tests.builders import (
     a_history,
     a_spec,
@@ -226,3 +227,30 @@ def test_the_loop_ends_for_every_job_however_its_runs_turn_out(fitness, rungs):
     steps = drive(a_spec(iterations=3, candidates=5, training=training), fitness)
     assert steps[-1] == "finish"
     assert len(steps) == len(set(steps))
+
+
+# --- going on after a crash -----------------------------------------------------------------------
+
+PAIR = (("0.0", 0), ("0.1", 0))
+
+
+def saved_at(*steps, stage="search", rung=1):
+    return [Saved(stage, arm, seed, rung, at) for (arm, seed), at in zip(PAIR, steps, strict=False)]
+
+
+def test_a_pack_goes_on_from_where_all_its_members_were_saved_together():
+    assert set(resumable(saved_at(500, 500), "search", 1, PAIR)) == set(PAIR)
+
+
+@pytest.mark.parametrize(
+    "saved",
+    [
+        pytest.param([], id="nothing was saved"),
+        pytest.param(saved_at(500), id="one member was not saved"),
+        pytest.param(saved_at(500, 600), id="they are not equally far"),
+        pytest.param(saved_at(500, 500, rung=0), id="it was another rung"),
+        pytest.param(saved_at(500, 500, stage="confirm"), id="it was another stage"),
+    ],
+)
+def test_otherwise_it_starts_its_rung_over(saved):
+    assert resumable(saved, "search", 1, PAIR) == {}

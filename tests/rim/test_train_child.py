@@ -145,7 +145,7 @@ def test_a_pack_s_order_says_what_the_child_needs():
         Advanced(1000, 2500.5),
         Snapshot(500, {0: b"weights", 2: b"others"}),
         MemberSaved(2, CURVE, b"checkpoint"),
-        PackSaved(1024),
+        PackSaved(1024, 2.5),
         MemberFailed(1, 500, "it broke"),
         MemberDone(2, 1024, CURVE, b"checkpoint"),
         Done(12.5),
@@ -170,7 +170,7 @@ def test_news_arrive_as_they_were_sent(news):
         ({"kind": "snapshot", "steps": 5}, {"3": b""}),
         ({"kind": "snapshot", "steps": 5}, {"9" * 5000: b""}),
         ({"kind": "snapshot", "steps": 2**60}, {}),
-        ({"kind": "pack_saved"}, {}),
+        ({"kind": "pack_saved", "steps": 1}, {}),
         ({"kind": "member_saved", "member": 0, "steps": [], "series": {}}, {}),
         ({"kind": "member_saved", "member": 3, "steps": [], "series": {}}, {"checkpoint": b""}),
         ({"kind": "member_failed", "member": 3, "steps": 1, "reason": "x"}, {}),
@@ -254,22 +254,22 @@ def test_what_a_pack_could_go_on_from_is_known_once_all_its_living_members_were_
         MemberSaved(1, CURVE, b"second"),
     ]
     assert minutes_of(*news).saved is None
-    minutes = minutes_of(*news, PackSaved(1300), Snapshot(1500, {0: b"c", 1: b"d"}))
+    minutes = minutes_of(*news, PackSaved(1300, 5.0), Snapshot(1500, {0: b"c", 1: b"d"}))
     assert minutes.saved.steps == 1300
     own = minutes.saved.members[("0.1", 7)]
     assert (own.snapshots, own.checkpoint, own.env_steps) == ([(1250, b"a")], b"first", 300)
-    assert own.curve == CURVE
+    assert (own.curve, own.seconds) == (CURVE, 5.0 / 2)
 
 
 def test_a_member_that_had_failed_is_remembered_with_its_reason_when_the_others_are_saved():
     failed, saved = MemberFailed(0, 1100, "NaN"), MemberSaved(1, CURVE, b"second")
-    members = minutes_of(failed, saved, PackSaved(1300)).saved.members
+    members = minutes_of(failed, saved, PackSaved(1300, 5.0)).saved.members
     assert (members[("0.1", 7)].failure, members[("native", 7)].failure) == ("NaN", None)
 
 
 def test_a_pack_that_says_to_be_saved_without_its_members_is_not_believed():
     with pytest.raises(BadFrame, match="member 1"):
-        minutes_of(MemberSaved(0, CURVE, b""), PackSaved(1300))
+        minutes_of(MemberSaved(0, CURVE, b""), PackSaved(1300, 5.0))
 
 
 def test_a_run_that_was_cut_off_has_one_curve_and_all_its_snapshots():
