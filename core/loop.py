@@ -28,6 +28,10 @@ from core.records import (
 )
 from core.statistics import mean
 
+UNKNOWN_CORES = 2  # where no preflight has counted them
+MEMBERS_PER_PACK = 2  # a pack of one is padded to two: splitting two members saves nobody time
+PACK_BYTES = 512 * 1024**2  # what a training process takes besides its environments
+
 
 @dataclass(frozen=True, slots=True)
 class Preflight:
@@ -234,7 +238,8 @@ def native_complete(history: History) -> bool:
 def train_packs(history: History, iteration: Iteration, rung: int) -> list[tuple[Member, ...]]:
     """Split a rung's runs into packs, whole candidates together, in a fixed order."""
     alive = rung_candidates(history, iteration, rung)
-    groups = _split(alive, history.spec.training.packs)
+    runs = len(alive) * history.spec.training.seeds
+    groups = _split(alive, pack_count(history, runs))
     return [tuple((c.key, s) for c in group for s in search_seeds(history)) for group in groups]
 
 
@@ -275,7 +280,35 @@ def confirm_packs(history: History) -> list[tuple[Member, ...]]:
     members = [(arm, seed) for arm in arms for seed in confirm_seeds(history)]
     native = tuple(member for member in members if member[0] == NATIVE)
     designed = [member for member in members if member[0] != NATIVE]
-    return [native, *map(tuple, _split(designed, max(1, history.spec.training.packs - 1)))]
+    parts = max(1, pack_count(history, len(members)) - 1)
+    return [native, *map(tuple, _split(designed, parts))]
+
+
+def pack_count(history: History, members: int) -> int:
+    """Return into how many packs that many runs are split: as asked, or else as many as pay.
+
+    No more than there are cores, than leave every pack enough members to share its cost, and than
+    fit into memory beside each other.
+    """
+    training, found = history.spec.training, history.preflight
+    if training.packs:
+        return training.packs
+    packs = min(cores(history), members // MEMBERS_PER_PACK)
+    if found is not None and found.memory_bytes:
+        left = found.memory_bytes - members * training.envs * found.row_bytes
+        packs = min(packs, left // PACK_BYTES)
+    return max(1, packs)
+
+
+def physics_threads(history: History, packs: int) -> int:
+    """Return how many threads each of so many packs may use to step its environments."""
+    return max(1, cores(history) // max(1, packs))
+
+
+def cores(history: History) -> int:
+    """Return how many processes can compute at once."""
+    found = history.preflight
+    return found.cores if found is not None and found.cores else UNKNOWN_CORES
 
 
 def resumable(

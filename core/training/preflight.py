@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import resource
 import socket
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -76,6 +78,7 @@ def explore(task: Task, seed: int) -> tuple[dict[str, Any], Transitions]:
         "quantiles": quantiles(seen.next, layout),
         "random_fitness": walk.fitness,
         "steps_per_second": walk.steps_per_second,
+        "row_bytes": walk.row_bytes,
         "adapter": facts.adapter,
         "warnings": [*facts.warnings, *out_of_range(seen.next, layout), *walk.warnings],
     }
@@ -105,6 +108,7 @@ class Walk:
     transitions: Transitions
     fitness: float
     steps_per_second: float
+    row_bytes: int
     warnings: tuple[str, ...]
 
 
@@ -114,7 +118,10 @@ def random_walk(task: Task, facts: EnvFacts, seed: int) -> Walk:
     Fitness is the mean over whole waves, one episode per row; to count whatever has ended when time
     is up would favour short episodes.  If not even the first wave ends, its beginnings count.
     """
+    before = _most_resident_bytes()
     batch = make_batch(task, ROWS, autoreset=False)
+    batch.reset(range(ROWS))
+    row_bytes = (_most_resident_bytes() - before) // ROWS
     rng = np.random.default_rng(seed)
     started = time.monotonic()
     deadline = started + PROBE_SECONDS
@@ -132,8 +139,15 @@ def random_walk(task: Task, facts: EnvFacts, seed: int) -> Walk:
         _shuffled([e.transitions for e in episodes if e.transitions is not None], rng),
         float(np.mean([episode.fitness for episode in counted])),
         _lived(episodes) / max(time.monotonic() - started, 1e-6),
+        row_bytes,
         _unfinished(counted),
     )
+
+
+def _most_resident_bytes() -> int:
+    """Return the largest resident memory of this process so far."""
+    unit = 1024 if sys.platform == "linux" else 1
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def _wave(

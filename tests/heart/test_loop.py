@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from core.loop import (
@@ -17,6 +19,7 @@ from core.loop import (
     confirm_seeds,
     iteration_cost,
     next_steps,
+    physics_threads,
     ranking,
     read_step,
     resumable,
@@ -27,6 +30,7 @@ from core.loop import (
 from core.records import NATIVE, Budget, Evaluation, Saved, Spent, Training
 from tests.builders import (
     a_history,
+    a_preflight,
     a_spec,
     an_iteration,
     confirmations,
@@ -137,6 +141,39 @@ def test_packs_keep_candidates_whole_and_cover_every_run_once():
         (("0.0", 0), ("0.0", 1), ("0.2", 0), ("0.2", 1)),
         (("0.3", 0), ("0.3", 1)),
     ]
+
+
+@pytest.mark.parametrize(
+    ("found", "candidates", "packs"),
+    [
+        pytest.param({"cores": 4}, 8, 4, id="one for every core"),
+        pytest.param({"cores": 64}, 3, 3, id="candidates stay whole"),
+        pytest.param({"cores": 4}, 1, 1, id="one candidate is one pack"),
+        pytest.param({"cores": 1}, 8, 1, id="one core"),
+        pytest.param({}, 8, 2, id="nobody has counted the cores"),
+        pytest.param({"cores": 4, "memory_bytes": 2**31}, 8, 4, id="memory for four"),
+        pytest.param({"cores": 4, "memory_bytes": 2**30}, 8, 2, id="memory for two"),
+        pytest.param(
+            {"cores": 4, "memory_bytes": 2**31, "row_bytes": 2**23}, 8, 2, id="large environments"
+        ),
+        pytest.param({"cores": 4, "memory_bytes": 1}, 8, 1, id="hardly any memory"),
+    ],
+)
+def test_there_are_as_many_packs_as_pay_unless_a_number_is_asked_for(found, candidates, packs):
+    iteration = an_iteration(*map(proposed, range(candidates)))
+    automatic = a_spec(training=Training(seeds=2, envs=8, packs=0))
+    history = a_history(spec=automatic, preflight=a_preflight(**found))
+    assert len(train_packs(history, iteration, 0)) == packs
+    asked = replace(history, spec=a_spec(training=Training(seeds=2, packs=3)))
+    assert len(train_packs(asked, iteration, 0)) == min(3, candidates)
+
+
+def test_two_runs_are_one_pack_because_one_alone_would_take_as_long():
+    iteration = an_iteration(proposed(0), proposed(1))
+    spec = a_spec(training=Training(seeds=1, packs=0))
+    history = a_history(spec=spec, preflight=a_preflight(cores=4))
+    assert len(train_packs(history, iteration, 0)) == 1
+    assert physics_threads(history, 1) == 4
 
 
 def test_packs_stay_the_same_while_their_runs_come_in():
