@@ -287,13 +287,14 @@ def confirm_packs(history: History) -> list[tuple[Member, ...]]:
 def pack_count(history: History, members: int) -> int:
     """Return into how many packs that many runs are split: as asked, or else as many as pay.
 
-    No more than there are cores, than leave every pack enough members to share its cost, and than
+    No more than run at once, than leave every pack enough members to share its cost, and than
     fit into memory beside each other.
     """
     training, found = history.spec.training, history.preflight
     if training.packs:
         return training.packs
-    packs = min(cores(history), members // MEMBERS_PER_PACK)
+    at_once = found.at_once if found is not None and found.at_once else UNKNOWN_CORES
+    packs = min(at_once, members // MEMBERS_PER_PACK)
     if found is not None and found.memory_bytes:
         left = found.memory_bytes - members * training.envs * found.row_bytes
         packs = min(packs, left // PACK_BYTES)

@@ -328,6 +328,7 @@ class Preflight:
         probe:             sha256 of the probe set artifact (safetensors).
         estimate:          {"env_steps": …, "seconds": …} for the whole job.
         cores:             processes that can compute at once on that machine; 0 where unknown.
+        at_once:           trainings that run at once there; 0 where unknown.
         memory_bytes:      what was free there; 0 where unknown.
         row_bytes:         measured memory of one environment; 0 where unknown.
     """
@@ -345,6 +346,7 @@ class Preflight:
     isolation_level: int = 0
     warnings: tuple[str, ...] = ()
     cores: int = 0
+    at_once: int = 0
     memory_bytes: int = 0
     row_bytes: int = 0
 

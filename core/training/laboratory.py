@@ -59,16 +59,19 @@ class Laboratory:
         sandbox:     made with PRELOAD, or PRELOAD_DESIGN where only `check` is called.
         artifacts:   where probe sets, weights, checkpoints and evidence are kept.
         supervision: deadlines and memory of training.
+        at_once:     trainings that run at once on this machine; 0 for one on every core.
     """
 
     sandbox: Sandbox
     artifacts: Artifacts
     supervision: Supervision = field(default_factory=Supervision)
+    at_once: int = 0
 
     def preflight(self, task: Task, training: Training, seed: int, watch: Watch) -> Preflight:
         """Build the environment, probe it, and store the probe set; see the port."""
         read_settings(training.settings)
-        return probe_task(self.sandbox, self.artifacts, task, seed, watch)
+        found = probe_task(self.sandbox, self.artifacts, task, seed, watch)
+        return replace(found, at_once=self.at_once or found.cores)
 
     def check(self, program: Program, task: Task, preflight: Preflight) -> ProgramShape:
         """Call the program on the probe set and hold it to the contract; see the port."""

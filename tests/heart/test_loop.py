@@ -146,17 +146,17 @@ def test_packs_keep_candidates_whole_and_cover_every_run_once():
 @pytest.mark.parametrize(
     ("found", "candidates", "packs"),
     [
-        pytest.param({"cores": 4}, 8, 4, id="one for every core"),
-        pytest.param({"cores": 64}, 3, 3, id="candidates stay whole"),
-        pytest.param({"cores": 4}, 1, 1, id="one candidate is one pack"),
-        pytest.param({"cores": 1}, 8, 1, id="one core"),
-        pytest.param({}, 8, 2, id="nobody has counted the cores"),
-        pytest.param({"cores": 4, "memory_bytes": 2**31}, 8, 4, id="memory for four"),
-        pytest.param({"cores": 4, "memory_bytes": 2**30}, 8, 2, id="memory for two"),
+        pytest.param({"at_once": 4}, 8, 4, id="one for every training at once"),
+        pytest.param({"at_once": 64}, 3, 3, id="candidates stay whole"),
+        pytest.param({"at_once": 4}, 1, 1, id="one candidate is one pack"),
+        pytest.param({"at_once": 1}, 8, 1, id="one at a time"),
+        pytest.param({}, 8, 2, id="nobody has counted"),
+        pytest.param({"at_once": 4, "memory_bytes": 2**31}, 8, 4, id="memory for four"),
+        pytest.param({"at_once": 4, "memory_bytes": 2**30}, 8, 2, id="memory for two"),
         pytest.param(
-            {"cores": 4, "memory_bytes": 2**31, "row_bytes": 2**23}, 8, 2, id="large environments"
+            {"at_once": 4, "memory_bytes": 2**31, "row_bytes": 2**23}, 8, 2, id="large environments"
         ),
-        pytest.param({"cores": 4, "memory_bytes": 1}, 8, 1, id="hardly any memory"),
+        pytest.param({"at_once": 4, "memory_bytes": 1}, 8, 1, id="hardly any memory"),
     ],
 )
 def test_there_are_as_many_packs_as_pay_unless_a_number_is_asked_for(found, candidates, packs):
@@ -171,7 +171,7 @@ def test_there_are_as_many_packs_as_pay_unless_a_number_is_asked_for(found, cand
 def test_two_runs_are_one_pack_because_one_alone_would_take_as_long():
     iteration = an_iteration(proposed(0), proposed(1))
     spec = a_spec(training=Training(seeds=1, packs=0))
-    history = a_history(spec=spec, preflight=a_preflight(cores=4))
+    history = a_history(spec=spec, preflight=a_preflight(cores=4, at_once=4))
     assert len(train_packs(history, iteration, 0)) == 1
     assert physics_threads(history, 1) == 4
 
