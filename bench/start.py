@@ -35,7 +35,11 @@ def main() -> None:
     try:
         for environment in arguments.environments:
             times = [started(box, environment, arguments.envs) for _ in range(arguments.repeat + 1)]
-            print(json.dumps({"environment": environment, "envs": arguments.envs, **medians(times[1:])}))
+            print(
+                json.dumps(
+                    {"environment": environment, "envs": arguments.envs, **medians(times[1:])}
+                )
+            )
     finally:
         box.close()
 
@@ -60,7 +64,11 @@ def started(box: Sandbox, environment: str, envs: int) -> dict[str, float]:
     before = time.perf_counter()
     make_batch(Task("bench", environment, ""), 2 * envs).close()
     built = time.perf_counter() - before
-    return {"forked_and_locked": forked - began, "first_step": stepped - began, "make_batch_here": built}
+    return {
+        "forked_and_locked": forked - began,
+        "first_step": stepped - began,
+        "make_batch_here": built,
+    }
 
 
 def order(environment: str, envs: int) -> PackOrder:
