@@ -331,6 +331,7 @@ class Preflight:
         at_once:           trainings that run at once there; 0 where unknown.
         memory_bytes:      what was free there; 0 where unknown.
         row_bytes:         measured memory of one environment; 0 where unknown.
+        row_reserved_bytes: the same with the address space that it reserves and does not use.
     """
 
     fields: tuple[Field, ...]
@@ -349,6 +350,7 @@ class Preflight:
     at_once: int = 0
     memory_bytes: int = 0
     row_bytes: int = 0
+    row_reserved_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,6 +73,7 @@ def _read(frame: Frame, artifacts: Artifacts, level: int) -> Preflight:
             cores=cores(),
             memory_bytes=free_memory_bytes(),
             row_bytes=max(0, int(found["row_bytes"])),
+            row_reserved_bytes=max(0, int(found["row_reserved_bytes"])),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise SandboxFailed(f"{error}", expected="the answer of a preflight") from error
