@@ -19,10 +19,10 @@ from torch import Tensor
 
 from core.errors import TrainingFailed
 from core.fields import Floats
+from core.training.settings import MOST_REPLAY_BYTES
 from core.training.transitions import Transitions
 from core.training.weights import Progressed
 
-MOST_REPLAY_BYTES = 32 * 1024**2
 UNCLIPPED = 2.0**13
 _REPLAY = "replay."
 _OBSERVED = ("mean", "variance", "count")

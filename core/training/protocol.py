@@ -26,6 +26,7 @@ from core.training.wire import program_from_json, program_to_json, task_from_jso
 Message: TypeAlias = tuple[dict[str, Any], dict[str, bytes]]  # header and blobs of a frame
 
 MOST_REASON_LETTERS = 1200
+_STORED = "stored."  # begins the names of blobs that are not a member's own checkpoint
 LAST_WORDS = frozenset({"done", "broken"})  # kinds of frames after which nothing follows
 
 
@@ -47,6 +48,9 @@ class TrainOrder:
         total_steps: the last rung's last step.
         checkpoint_at: step counts at which weights are wanted.
         resume:      place of a member -> checkpoint to go on from.
+        algorithm:   the learner.
+        warm:        place of a member -> names of what its replay begins with, in `stored`.
+        stored:      name -> checkpoint of another run.
     """
 
     task: Task
@@ -61,14 +65,22 @@ class TrainOrder:
     total_steps: int
     checkpoint_at: tuple[int, ...]
     resume: Mapping[int, bytes] = field(default_factory=dict)
+    algorithm: str = "ppo"
+    warm: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    stored: Mapping[str, bytes] = field(default_factory=dict)
 
 
-def train_order(order: PackOrder, resume: Mapping[tuple[str, int], bytes]) -> TrainOrder:
+def train_order(
+    order: PackOrder,
+    resume: Mapping[tuple[str, int], bytes],
+    stored: Mapping[str, bytes] | None = None,
+) -> TrainOrder:
     """Say what a pack's order means for the child.
 
     Args:
         order:  the pack.
         resume: (arm key, seed) -> the checkpoint's bytes; empty at rung 0.
+        stored: sha256 -> bytes of the checkpoints that `order.warm` names.
     """
     return TrainOrder(
         task=order.task,
@@ -83,6 +95,9 @@ def train_order(order: PackOrder, resume: Mapping[tuple[str, int], bytes]) -> Tr
         total_steps=max(order.training.steps, order.stop_steps),
         checkpoint_at=checkpoint_steps(order),
         resume={place: resume[m] for place, m in enumerate(order.members) if m in resume},
+        algorithm=order.training.algorithm,
+        warm={place: order.warm[m] for place, m in enumerate(order.members) if m in order.warm},
+        stored=stored or {},
     )
 
 
@@ -108,8 +123,11 @@ def order_message(order: TrainOrder) -> Message:
         "stop_steps": order.stop_steps,
         "total_steps": order.total_steps,
         "checkpoint_at": list(order.checkpoint_at),
+        "algorithm": order.algorithm,
+        "warm": {str(place): list(names) for place, names in order.warm.items()},
     }
-    return header, {str(place): content for place, content in order.resume.items()}
+    resume = {str(place): content for place, content in order.resume.items()}
+    return header, resume | {_STORED + name: content for name, content in order.stored.items()}
 
 
 def read_order(frame: Frame) -> TrainOrder:
@@ -133,7 +151,14 @@ def read_order(frame: Frame) -> TrainOrder:
         stop_steps=header["stop_steps"],
         total_steps=header["total_steps"],
         checkpoint_at=tuple(header["checkpoint_at"]),
-        resume={int(place): content for place, content in frame.blobs.items()},
+        resume={int(name): b for name, b in frame.blobs.items() if not name.startswith(_STORED)},
+        algorithm=header["algorithm"],
+        warm={int(place): tuple(names) for place, names in header["warm"].items()},
+        stored={
+            name.removeprefix(_STORED): content
+            for name, content in frame.blobs.items()
+            if name.startswith(_STORED)
+        },
     )
 
 

@@ -129,6 +129,9 @@ class DQNSettings(ReplaySettings):
 
 Settings: TypeAlias = PPOSettings | SACSettings | DQNSettings
 
+MOST_REPLAY_BYTES = 32 * 1024**2
+"""Raw transitions in a member's checkpoint; older ones are forgotten at a rung's boundary."""
+
 _ALGORITHMS: Mapping[str, Settings] = {
     "ppo": PPOSettings(),
     "sac": SACSettings(),

@@ -19,11 +19,11 @@ from core.sandbox import (
 )
 from core.training.attending import next_frame
 from core.training.blame import clean
-from core.training.effort import learning_seconds
+from core.training.effort import checkpoint_bytes, learning_seconds, replay_bytes
 from core.training.minutes import Member, Minutes, Trained
 from core.training.news import read_news
 from core.training.protocol import order_message, train_order
-from core.training.settings import read_settings
+from core.training.settings import PPOSettings, read_settings
 
 ENTRY = "core.training.train_child:train"
 TAIL_LETTERS = 400
@@ -61,7 +61,8 @@ class Supervision:
         return Limits(
             wall_seconds=seconds,
             cpu_seconds=math.ceil(seconds),
-            memory_bytes=self.memory_bytes + rows * self.row_bytes,
+            memory_bytes=self.memory_bytes + rows * self.row_bytes + replay_bytes(order),
+            result_bytes=max(Limits().result_bytes, checkpoint_bytes(order)),
         )
 
     def silence(self, order: PackOrder) -> float:
@@ -78,8 +79,9 @@ class Supervision:
 
 
 def _rollout_steps(order: PackOrder) -> int:
-    rollout = read_settings(order.training.settings).rollout
-    return rollout * order.training.envs * len(order.members)
+    settings = read_settings(order.training.settings, order.training.algorithm)
+    steps = settings.rollout if isinstance(settings, PPOSettings) else settings.train_every
+    return steps * order.training.envs * len(order.members)
 
 
 def train_pack(
@@ -123,7 +125,8 @@ def _train(
     watch: Watch,
 ) -> dict[Member, Trained]:
     checkpoints = {m: artifacts.get(sha) for m, sha in order.resume.items() if m in order.members}
-    orders = train_order(order, checkpoints)
+    stored = {sha: artifacts.get(sha) for m in order.members for sha in order.warm.get(m, ())}
+    orders = train_order(order, checkpoints, stored)
     silence = supervision.silence(order)
     header, blobs = order_message(orders)
     minutes = Minutes(order, [Trained() for _ in order.members])
