@@ -18,7 +18,16 @@ from torch.nn.functional import softplus
 
 from core.fields import Floats
 from core.training.settings import SACSettings
-from core.training.stacked import LEAST_ROWS, Adam, Batch, Said, column, memory_of, new_stack
+from core.training.stacked import (
+    LEAST_ROWS,
+    Adam,
+    Batch,
+    Said,
+    column,
+    evenly,
+    memory_of,
+    new_stack,
+)
 
 _LOWEST_LOG_STD, _HIGHEST_LOG_STD = -20.0, 2.0
 _HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
@@ -121,7 +130,7 @@ class SAC:
         """
         normal, uniform = torch.split(noise, self.actions, -1)
         mean, log_std = self._gaussian(self.actor.forward(inputs)[-1])
-        chosen = torch.tanh(mean + log_std.exp() * normal)
+        chosen = evenly(torch.tanh, mean + evenly(torch.exp, log_std) * normal)
         return torch.where(explores[:, None, None], uniform, chosen)
 
     # --- learning ---------------------------------------------------------------------------------
@@ -141,7 +150,7 @@ class SAC:
         now, then = torch.split(noise, self.actions, -1)
         outputs = self.actor.forward(batch.inputs)
         action, log_prob, slopes = self.squashed(outputs[-1], now)
-        temperature = self.log_temperature.exp()
+        temperature = evenly(torch.exp, self.log_temperature)
         self._learn_temperature(log_prob, learning)
         error = self._learn_critics(batch, self.target(batch, then, temperature), learning)
         lowest, d_action = self._worth(batch.inputs, action)
@@ -172,10 +181,10 @@ class SAC:
         log(1 - tanh² u) is written as 2·(log 2 - u - softplus(-2u)), which does not run out of digits.
         """
         mean, log_std = self._gaussian(output)
-        spread = log_std.exp() * noise
+        spread = evenly(torch.exp, log_std) * noise
         u = mean + spread
-        action = torch.tanh(u)
-        squash = 2 * (math.log(2) - u - softplus(-2 * u))
+        action = evenly(torch.tanh, u)
+        squash = 2 * (math.log(2) - u - evenly(softplus, -2 * u))
         log_prob = (-0.5 * noise.square() - log_std - _HALF_LOG_2PI - squash).sum(-1)
         inside = (output[..., self.actions :] - log_std) == 0
         return action, log_prob, Slopes(action, spread, inside)

@@ -1,15 +1,18 @@
 """Stacks of ReLU networks for the off-policy learners, with Adam: every row of a stack is one network.
 
-Everything is written for all rows at once and no row reads another.  Gradients are written by hand and
-tested against autograd, which keeps threads of its own and does not survive the fork by which a pack
-is started.  A product of one matrix takes another path than a product of many, so a stack has at
-least two rows; then a row's numbers do not depend on how many others there are.
+Everything is written for all rows at once and no row reads another.  Gradients are written by hand
+and tested against autograd, which keeps threads of its own and does not like the fork by which a pack
+is started.
+
+A row's digits depend neither on its place nor on how many others there are.  A product of one matrix
+takes another path in torch than a product of many, so a stack has at least two rows; and what is left
+over when numbers are taken by whole vectors is rounded in another way, so rows are padded.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Protocol, TypeAlias
@@ -17,10 +20,12 @@ from typing import Protocol, TypeAlias
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from core.fields import Floats
 
 LEAST_ROWS = 2
+_VECTOR = 64  # numbers; a multiple of what any processor takes at once
 _BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8
 
 
@@ -103,7 +108,8 @@ def _through_relu(d: Tensor, output: Tensor) -> Tensor:
 def new_stack(sizes: Sequence[int], rows: int, device: torch.device) -> Stack:
     """Return a stack of zeros."""
     count = sum((before + 1) * after for before, after in pairwise(sizes))
-    return Stack(tuple(sizes), torch.zeros(rows, count, device=device))
+    padded = count + -count % _VECTOR
+    return Stack(tuple(sizes), torch.zeros(rows, padded, device=device))
 
 
 def _views(flat: Tensor, sizes: Sequence[int]) -> tuple[list[Tensor], list[Tensor]]:
@@ -144,8 +150,8 @@ class Adam:
         self.updates += 1
         self.first.lerp_(gradient, 1 - _BETA1)
         self.second.mul_(_BETA2).addcmul_(gradient, gradient, value=1 - _BETA2)
-        root = (1 - _BETA2**self.updates).sqrt_().float()
-        size = (self.rate / (1 - _BETA1**self.updates)).float()
+        root = (1 - evenly(lambda t: _BETA2**t, self.updates)).sqrt_().float()
+        size = (self.rate / (1 - evenly(lambda t: _BETA1**t, self.updates))).float()
         step = self.second.sqrt().div_(root).add_(_EPSILON).reciprocal_()
         self.values.sub_(step.mul_(self.first).mul_(size))
         if before is not None and learning is not None:
@@ -154,6 +160,17 @@ class Adam:
 
     def _parts(self) -> list[Tensor]:
         return [self.values, self.first, self.second, self.updates]
+
+
+def evenly(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """Apply an elementwise function to x [S, ...] so that a row's digits do not depend on its place.
+
+    exp, tanh and their like are rounded differently within and outside of whole vectors.
+    """
+    rows = x.reshape(len(x), -1)
+    width = rows.shape[1]
+    padded = pad(rows, (0, -width % _VECTOR))
+    return function(padded)[:, :width].reshape(x.shape)
 
 
 def memory_of(
