@@ -27,7 +27,7 @@ class Chances:
         """Draw nothing yet.
 
         Args:
-            seeds:   of the rows; rows that pad a stack have any.
+            seeds:   of the members.
             purpose: of the numbers.
             chunk:   K, how many steps or updates are drawn for at once.
             draw:    gives arrays [K, ...] from a generator.
@@ -39,7 +39,7 @@ class Chances:
         self._parts: list[Tensor] = []
 
     def at(self, number: int) -> list[Tensor]:
-        """Return the arrays [S, ...] for one step or update."""
+        """Return the arrays [P, ...] for one step or update."""
         chunk, place = divmod(number, self._length)
         if chunk != self._chunk:
             drawn = [self._draw(stream(seed, self._purpose, chunk)) for seed in self._seeds]

@@ -16,7 +16,6 @@ from torch.nn.functional import smooth_l1_loss
 from core.fields import Floats
 from core.training.settings import DQNSettings
 from core.training.stacked import (
-    LEAST_ROWS,
     Adam,
     Batch,
     Said,
@@ -28,17 +27,17 @@ from core.training.stacked import (
 
 
 class DQN:
-    """The networks of S = max(2, P) members and their updates.
+    """The networks of P members and their updates.
 
     Attributes:
-        values, targets: [S] action values, one output per choice.
+        values, targets: [P] action values, one output per choice.
     """
 
     def __init__(
         self, inputs: int, actions: int, settings: Sequence[DQNSettings], device: torch.device
     ) -> None:
         self.actions, self.device = actions, device
-        rows = max(LEAST_ROWS, len(settings))
+        rows = len(settings)
         self.double, self.every = settings[0].double, settings[0].target_every
         self.gamma = column([s.gamma for s in settings], device)
         self.tau = column([s.tau for s in settings], device)
@@ -59,7 +58,7 @@ class DQN:
         self.values.flat[member] = self.targets.flat[member] = 0.0
 
     def finite(self) -> Tensor:
-        """Return bool [S]: whether a member's numbers are finite."""
+        """Return bool [P]: whether a member's numbers are finite."""
         return torch.isfinite(self.values.flat).all(1)
 
     # --- what leaves ------------------------------------------------------------------------------
@@ -85,12 +84,12 @@ class DQN:
         return rng.random((steps, envs, 2), np.float32)
 
     def act(self, inputs: Tensor, noise: Tensor, explores: Tensor, progress: float) -> Tensor:
-        """Return choices [S, N]: any one with probability ε, else the most valuable.
+        """Return choices [P, N]: any one with probability ε, else the most valuable.
 
         Args:
-            inputs:   [S, N, I] what the networks see.
-            noise:    [S, N, 2] of `draw_actions`.
-            explores: bool [S]; ε is 1 where it holds.
+            inputs:   [P, N, I] what the networks see.
+            noise:    [P, N, 2] of `draw_actions`.
+            explores: bool [P]; ε is 1 where it holds.
             progress: share of all steps that are done.
         """
         best = self.values.forward(inputs)[-1].argmax(-1)
@@ -100,7 +99,7 @@ class DQN:
         return torch.where(chance < epsilon, random, best)
 
     def exploration(self, progress: float) -> Tensor:
-        """Return ε [S, 1]."""
+        """Return ε [P, 1]."""
         share, first, last = self.epsilon
         return first + (last - first) * (progress / share).clamp(max=1.0)
 
@@ -116,7 +115,7 @@ class DQN:
         Args:
             batch:    transitions of every member.
             noise:    none.
-            learning: bool [S], who learns; None: everybody.
+            learning: bool [P], who learns; None: everybody.
         """
         target = self.target(batch)
         outputs = self.values.forward(batch.inputs)
@@ -134,7 +133,7 @@ class DQN:
         }
 
     def target(self, batch: Batch) -> Tensor:
-        """Return what values should be, r + γ·continues·max Q', [S, B].
+        """Return what values should be, r + γ·continues·max Q', [P, B].
 
         Q' are the target network's values of the following state; with `double`, the learning network
         chooses among them.

@@ -16,13 +16,13 @@ from core.training.living import Lived, shared
 from core.training.normalise import CLIP, RunningMoments
 from core.training.replay import Label, Replay, observe, relabel
 from core.training.settings import DQNSettings, SACSettings
-from core.training.stacked import LEAST_ROWS, Batch
+from core.training.stacked import Batch
 from core.training.transitions import Transitions
 
 
 @dataclass(slots=True)
 class Memory:
-    """The memory of P members in S = max(2, P) rows.
+    """The memory of P members.
 
     Attributes:
         arms:     of the members.
@@ -47,8 +47,8 @@ class Memory:
         return self.size + self.designs.feature_counts[member]
 
     def see(self, states: Floats) -> Tensor:
-        """Return what the policies see of states [P, N, S]: [S, N, I]."""
-        inputs = _padded(observe(self.designs, states, self.size))
+        """Return what the policies see of states [P, N, S]: [P, N, I]."""
+        inputs = observe(self.designs, states, self.size)
         return self._normalised(torch.from_numpy(inputs).to(self.device))
 
     def store(self, lived: Lived, living: Sequence[int]) -> Earned:
@@ -110,19 +110,18 @@ class Memory:
         self.replay.reserve(min(self.settings.buffer, int(self.replay.sizes.max()) + coming))
 
     def explorers(self) -> Tensor:
-        """Say which members have too few transitions to act by their policies, bool [S]."""
+        """Say which members have too few transitions to act by their policies, bool [P]."""
         few = self.replay.added < self.settings.learning_starts
         return torch.from_numpy(few).to(self.device)
 
     def learners(self, dead: Sequence[int]) -> npt.NDArray[np.bool_]:
-        """Say who has enough transitions to learn, [S]; rows that pad a stack do as the first."""
+        """Say who has enough transitions to learn, [P]."""
         learners: npt.NDArray[np.bool_] = self.replay.added > self.settings.learning_starts
         learners[list(dead)] = False
-        learners[len(self.arms) :] = learners[0]
         return learners
 
     def sample(self, chance: Tensor) -> Batch:
-        """Return what policies see of the rows to which uniform numbers [S, B] point."""
+        """Return what policies see of the rows to which uniform numbers [P, B] point."""
         batch = self.replay.sample(chance)
         return Batch(
             self._normalised(batch.inputs),
@@ -150,17 +149,11 @@ class Memory:
         }
 
     def _normalised(self, inputs: Tensor) -> Tensor:
-        """Return what policies see of inputs [S, B, I], by the statistics of this moment."""
+        """Return what policies see of inputs [P, B, I], by the statistics of this moment."""
         if not self.settings.normalise_observations:
             return inputs
         mean, scale = (
-            torch.from_numpy(_padded(part.astype(np.float32))).to(self.device)[:, None]
+            torch.from_numpy(part.astype(np.float32)).to(self.device)[:, None]
             for part in (self.observed.mean, self.observed.scale())
         )
         return ((inputs - mean) * scale).clamp_(-CLIP, CLIP)
-
-
-def _padded(rows: Floats) -> Floats:
-    """Add the rows that pad a stack of one."""
-    missing = LEAST_ROWS - len(rows)
-    return rows if missing <= 0 else np.concatenate([rows, np.zeros_like(rows)])

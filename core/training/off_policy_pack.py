@@ -40,7 +40,7 @@ from core.training.replay import Replay
 from core.training.rollout import Rollout, received
 from core.training.sac import SAC
 from core.training.settings import DQNSettings, SACSettings, check_algorithm
-from core.training.stacked import LEAST_ROWS, Learner
+from core.training.stacked import Learner
 from core.training.streams import Purpose, environment_seeds, stream
 from core.training.transitions import joined
 from core.training.weights import Progressed, peek
@@ -73,7 +73,6 @@ class OffPolicyPack:
 
     def __post_init__(self) -> None:
         seeds = [member.seed for member in self.members]
-        seeds += seeds[-1:] * (LEAST_ROWS - len(seeds))
         self._acting = Chances(
             seeds,
             Purpose.ACTIONS,
@@ -196,7 +195,7 @@ class OffPolicyPack:
         def act(states: Floats, step: int) -> npt.NDArray[Any]:
             noise = self._acting.at(begun + step)[0]
             action = self.learner.act(self.memory.see(states), noise, explores, progress)
-            return received(self.space, action.cpu().numpy()[: len(self.members)])
+            return received(self.space, action.cpu().numpy())
 
         return act
 
@@ -218,8 +217,8 @@ class OffPolicyPack:
         self._take_out(finite | ~torch.from_numpy(learners).to(self.device), "loss")
 
     def _take_out(self, sound: Tensor, what: str) -> None:
-        """Take out members that are not sound, bool [S]."""
-        for member, good in enumerate(sound.tolist()[: len(self.members)]):
+        """Take out members that are not sound, bool [P]."""
+        for member, good in enumerate(sound.tolist()):
             if not good:
                 self.fail(member, f"the {what} became NaN or infinite")
 
@@ -286,12 +285,11 @@ def new_off_policy_pack(
     designs = rewards.designs([member.arm for member in members])
     designs.learn_feature_counts(state.reshape(len(members), envs, -1))
     inputs = batch.layout.observation_size + designs.most_features
-    rows = max(LEAST_ROWS, len(members))
     memory = Memory(
         arms=[member.arm for member in members],
         rewards=rewards,
         designs=designs,
-        replay=Replay(rows, inputs, batch.layout, space, where),
+        replay=Replay(len(members), inputs, batch.layout, space, where),
         observed=RunningMoments(len(members), inputs),
         settings=settings,
         size=batch.layout.observation_size,

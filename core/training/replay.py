@@ -79,7 +79,7 @@ class Replay:
         """Make rings without room.
 
         Args:
-            rows:   S, members and what pads the stack.
+            rows:   P, members.
             inputs: I, columns of the widest member's inputs.
             layout: of blocks.
             space:  of actions.
@@ -113,7 +113,7 @@ class Replay:
 
     @property
     def sizes(self) -> npt.NDArray[np.int64]:
-        """Return how many rows every member has, [S]."""
+        """Return how many rows every member has, [P]."""
         return np.minimum(self.written, self.capacity)
 
     def reserve(self, capacity: int) -> None:
@@ -162,7 +162,7 @@ class Replay:
         return Transitions(**{name: ring[member, order] for name, ring in self._raw.items()})
 
     def sample(self, chance: Tensor) -> Batch:
-        """Return the rows to which uniform numbers [S, B] in [0, 1) point."""
+        """Return the rows to which uniform numbers [P, B] in [0, 1) point."""
         sizes = torch.from_numpy(self.sizes).to(self._device)[:, None]
         at = (chance * sizes).long().clamp_(max=max(self.capacity - 1, 0))
         member = torch.arange(len(self.written), device=self._device)[:, None]

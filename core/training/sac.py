@@ -19,7 +19,6 @@ from torch.nn.functional import softplus
 from core.fields import Floats
 from core.training.settings import SACSettings
 from core.training.stacked import (
-    LEAST_ROWS,
     Adam,
     Batch,
     Said,
@@ -35,19 +34,19 @@ _CRITICS = 2
 
 
 class SAC:
-    """The networks of S = max(2, P) members and their updates.
+    """The networks of P members and their updates.
 
     Attributes:
-        actor:           [S] policies: mean and log standard deviation, 2·A outputs.
-        critics, targets: [2·S] action values of (action, inputs); a member's two stand side by side.
-        log_temperature: [S, 1]
+        actor:           [P] policies: mean and log standard deviation, 2·A outputs.
+        critics, targets: [2·P] action values of (action, inputs); a member's two stand side by side.
+        log_temperature: [P, 1]
     """
 
     def __init__(
         self, inputs: int, actions: int, settings: Sequence[SACSettings], device: torch.device
     ) -> None:
         self.actions, self.device = actions, device
-        hidden, rows = settings[0].hidden, max(LEAST_ROWS, len(settings))
+        hidden, rows = settings[0].hidden, len(settings)
         self.gamma = column([s.gamma for s in settings], device)
         self.tau = column([s.tau for s in settings], device)
         rate = column([s.learning_rate for s in settings], device)
@@ -76,7 +75,7 @@ class SAC:
             self.critics.flat[row] = self.targets.flat[row] = 0.0
 
     def finite(self) -> Tensor:
-        """Return bool [S]: whether a member's numbers are finite."""
+        """Return bool [P]: whether a member's numbers are finite."""
         critics = torch.isfinite(self.critics.flat).view(len(self.actor.flat), -1)
         return torch.isfinite(self.actor.flat).all(1) & critics.all(1)
 
@@ -120,12 +119,12 @@ class SAC:
         return np.concatenate([rng.standard_normal(shape, np.float32), uniform], -1)
 
     def act(self, inputs: Tensor, noise: Tensor, explores: Tensor, progress: float) -> Tensor:
-        """Return actions [S, N, A]: uniform where a member still explores, else from its policy.
+        """Return actions [P, N, A]: uniform where a member still explores, else from its policy.
 
         Args:
-            inputs:   [S, N, I] what the policies see.
-            noise:    [S, N, 2·A] of `draw_actions`.
-            explores: bool [S]
+            inputs:   [P, N, I] what the policies see.
+            noise:    [P, N, 2·A] of `draw_actions`.
+            explores: bool [P]
             progress: share of all steps that are done; nothing depends on it here.
         """
         normal, uniform = torch.split(noise, self.actions, -1)
@@ -144,8 +143,8 @@ class SAC:
 
         Args:
             batch:    transitions of every member.
-            noise:    [S, B, 2·A] of `draw_updates`.
-            learning: bool [S], who learns; None: everybody.
+            noise:    [P, B, 2·A] of `draw_updates`.
+            learning: bool [P], who learns; None: everybody.
         """
         now, then = torch.split(noise, self.actions, -1)
         outputs = self.actor.forward(batch.inputs)
@@ -166,7 +165,7 @@ class SAC:
         }
 
     def target(self, batch: Batch, noise: Tensor, temperature: Tensor) -> Tensor:
-        """Return what critics should say, r + γ·continues·(min Q' - temperature·log π'), [S, B].
+        """Return what critics should say, r + γ·continues·(min Q' - temperature·log π'), [P, B].
 
         Q' are the targets' values of a new action at the following state, π' its density.
         """
@@ -176,7 +175,7 @@ class SAC:
         return batch.rewards + self.gamma * batch.continues * value
 
     def squashed(self, output: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Slopes]:
-        """Return the action tanh(u) [S, B, A], u = mean + std·noise, its log-probability and slopes.
+        """Return the action tanh(u) [P, B, A], u = mean + std·noise, its log-probability and slopes.
 
         log(1 - tanh² u) is written as 2·(log 2 - u - softplus(-2u)), which does not run out of digits.
         """
@@ -207,7 +206,7 @@ class SAC:
         return 0.5 * _by_member(error).square().mean(2).sum(1)
 
     def _worth(self, inputs: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
-        """Return min Q [S, B], and ∂(-mean min Q)/∂action [S, B, A]."""
+        """Return min Q [P, B], and ∂(-mean min Q)/∂action [P, B, A]."""
         outputs = self.critics.forward(_twice(torch.cat([action, inputs], -1)))
         value = _by_member(outputs[-1])
         lowest, place = value.min(1, keepdim=True)
@@ -242,10 +241,10 @@ class Slopes:
 
 
 def _twice(x: Tensor) -> Tensor:
-    """Repeat every row [S, ...] for the member's two critics, [2·S, ...]."""
+    """Repeat every row [P, ...] for the member's two critics, [2·P, ...]."""
     return x.repeat_interleave(_CRITICS, 0)
 
 
 def _by_member(values: Tensor) -> Tensor:
-    """Turn [2·S, B, 1] into [S, 2, B]."""
+    """Turn [2·P, B, 1] into [P, 2, B]."""
     return values.view(-1, _CRITICS, values.shape[1])

@@ -5,8 +5,8 @@ and tested against autograd, which keeps threads of its own and does not like th
 is started.
 
 A row's digits depend neither on its place nor on how many others there are.  A product of one matrix
-takes another path in torch than a product of many, so a stack has at least two rows; and what is left
-over when numbers are taken by whole vectors is rounded in another way, so rows are padded.
+takes another path in torch than a product of many, so it is computed twice; and what is left over
+when numbers are taken by whole vectors is rounded in another way, so rows are padded to whole ones.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from torch.nn.functional import pad
 
 from core.fields import Floats
 
-LEAST_ROWS = 2
 _VECTOR = 64  # numbers; a multiple of what any processor takes at once
 _BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8
 
@@ -57,22 +56,22 @@ class Stack:
         outputs = [x]
         last = len(self._weights) - 1
         for i, (weight, bias) in enumerate(zip(self._weights, self._biases, strict=True)):
-            y = torch.baddbmm(bias[:, None], outputs[-1], weight.transpose(1, 2))
+            y = _product(outputs[-1], weight.transpose(1, 2), bias[:, None])
             outputs.append(y.relu_() if i < last else y)
         return outputs
 
     def backward(self, outputs: Sequence[Tensor], d: Tensor) -> None:
         """Write `gradient`, given d = ∂loss/∂(last output) [S, B, out]."""
         for i in range(len(self._weights) - 1, -1, -1):
-            self._weight_slopes[i].copy_(torch.bmm(d.transpose(1, 2), outputs[i]))
+            self._weight_slopes[i].copy_(_product(d.transpose(1, 2), outputs[i]))
             self._bias_slopes[i].copy_(d.sum(1))
             if i:
-                d = _through_relu(torch.bmm(d, self._weights[i]), outputs[i])
+                d = _through_relu(_product(d, self._weights[i]), outputs[i])
 
     def input_slope(self, outputs: Sequence[Tensor], d: Tensor) -> Tensor:
         """Return ∂loss/∂input [S, B, in]; the gradient of the parameters stays as it is."""
         for i in range(len(self._weights) - 1, -1, -1):
-            d = torch.bmm(d, self._weights[i])
+            d = _product(d, self._weights[i])
             if i:
                 d = _through_relu(d, outputs[i])
         return d
@@ -98,6 +97,18 @@ class Stack:
             for part in (weight, bias):
                 drawn = rng.uniform(-bound, bound, tuple(part.shape)).astype(np.float32)
                 part.copy_(torch.from_numpy(drawn))
+
+
+def _product(a: Tensor, b: Tensor, c: Tensor | None = None) -> Tensor:
+    """Return a·b, or c + a·b, for every row; digits are those of a stack of two, whatever its size."""
+    if len(a) == 1:  # expanded, not copied: another layout would be another way of computing
+        third = None if c is None else c.expand(2, -1, -1)
+        return _many(a.expand(2, -1, -1), b.expand(2, -1, -1), third)[:1]
+    return _many(a, b, c)
+
+
+def _many(a: Tensor, b: Tensor, c: Tensor | None) -> Tensor:
+    return torch.bmm(a, b) if c is None else torch.baddbmm(c, a, b)
 
 
 def _through_relu(d: Tensor, output: Tensor) -> Tensor:
@@ -195,20 +206,19 @@ def clip_rows(gradient: Tensor, most: Tensor) -> None:
 
 
 def column(values: Sequence[float], device: torch.device) -> Tensor:
-    """Return one number per row as [S, 1]; rows that only pad the stack get the last one."""
-    padded = [*values, *[values[-1]] * (LEAST_ROWS - len(values))]
-    return torch.tensor(padded, dtype=torch.float32, device=device)[:, None]
+    """Return one number per row as [S, 1]."""
+    return torch.tensor(values, dtype=torch.float32, device=device)[:, None]
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """A minibatch of B transitions for each of S rows.
+    """A minibatch of B transitions for each of P members.
 
     Attributes:
-        inputs, following: [S, B, I] what the policies see before and after, normalised.
-        actions:   int64 [S, B] choices, or float32 [S, B, A] in half action ranges.
-        rewards:   [S, B]
-        continues: [S, B] 0 where the environment's own rule ended the episode, else 1: what a time
+        inputs, following: [P, B, I] what the policies see before and after, normalised.
+        actions:   int64 [P, B] choices, or float32 [P, B, A] in half action ranges.
+        rewards:   [P, B]
+        continues: [P, B] 0 where the environment's own rule ended the episode, else 1: what a time
                    limit cut goes on as far as values are concerned.
     """
 
@@ -220,11 +230,11 @@ class Batch:
 
 
 Said: TypeAlias = Mapping[str, Tensor]
-"""What a learner says of an update, name -> [S]."""
+"""What a learner says of an update, name -> [P]."""
 
 
 class Learner(Protocol):
-    """What a pack needs of a learner; S = max(2, P) rows."""
+    """What a pack needs of a learner of P members."""
 
     def start(self, member: int, inputs: int, rng: np.random.Generator) -> None:
         """Draw a member's networks; it has its own number of inputs, the rest is padding."""
@@ -239,7 +249,7 @@ class Learner(Protocol):
         ...
 
     def act(self, inputs: Tensor, noise: Tensor, explores: Tensor, progress: float) -> Tensor:
-        """Return choices [S, N], or actions [S, N, A] in half ranges."""
+        """Return choices [P, N], or actions [P, N, A] in half ranges."""
         ...
 
     def draw_updates(self, rng: np.random.Generator, updates: int, size: int) -> Floats:
@@ -263,5 +273,5 @@ class Learner(Protocol):
         ...
 
     def finite(self) -> Tensor:
-        """Return bool [S]: whether all of a member's numbers are finite."""
+        """Return bool [P]: whether all of a member's numbers are finite."""
         ...

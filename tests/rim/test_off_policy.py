@@ -367,11 +367,11 @@ def test_a_ring_forgets_its_oldest_rows():
 def test_a_time_limit_does_not_end_what_values_are_about():
     pack = trained("sac", [0], 420, task=TARGET)
     assert not pack.memory.replay.kept(0).terminated.any()
-    batch = pack.memory.sample(torch.rand(2, 500, dtype=torch.float64))
+    batch = pack.memory.sample(torch.rand(1, 500, dtype=torch.float64))
     assert batch.continues[0].all()
     fallen = trained("dqn", [0], 300)
     share = fallen.memory.replay.kept(0).terminated.mean()
-    drawn = fallen.memory.sample(torch.rand(2, 5000, dtype=torch.float64))
+    drawn = fallen.memory.sample(torch.rand(1, 5000, dtype=torch.float64))
     assert 0.01 < share < 0.2
     assert float((1 - drawn.continues[0]).mean()) == pytest.approx(share, abs=0.02)
 
@@ -380,7 +380,7 @@ def test_actions_are_kept_in_half_ranges_and_given_in_the_environment_s_units():
     pack = trained("sac", [0], 100)
     rows = pack.memory.replay.kept(0)
     assert 1.5 < np.abs(rows.action).max() <= 2.0
-    drawn = pack.memory.sample(torch.rand(2, 500, dtype=torch.float64))
+    drawn = pack.memory.sample(torch.rand(1, 500, dtype=torch.float64))
     assert 0.75 < float(drawn.actions.abs().max()) <= 1.0
 
 
@@ -392,7 +392,7 @@ def test_relabelling_gives_what_the_program_would_have_given_from_the_start(algo
     relabelled = pack_of(algorithm, [("0.0", 0)], programs, warm=warm)
     rows = native.memory.replay.kept(0)
     assert same_rows(rows, relabelled.memory.replay.kept(0))
-    pointed = torch.arange(200, dtype=torch.float64).expand(2, -1) / 200
+    pointed = torch.arange(200, dtype=torch.float64).expand(1, -1) / 200
     found = relabelled.memory.sample(pointed + 1e-4)
     expected = rows.next[:, 0] - 0.1 * rows.next[:, 1] ** 2
     np.testing.assert_allclose(found.rewards[0].numpy(), expected, rtol=1e-6, atol=1e-6)
@@ -605,7 +605,7 @@ def test_large_observations_are_not_clipped_unless_they_are_normalised():
     weights = read_weights(pack.weights()[0], 3, pack.space)
     near, far = (np.full((1, 1, 3), x, np.float32) for x in (10.0, 1000.0))
     policies = stack_policies([weights], pack.space)
-    expected = 2 * torch.tanh(pack.learner.actor.forward(torch.from_numpy(far).repeat(2, 1, 1))[-1])
+    expected = 2 * torch.tanh(pack.learner.actor.forward(torch.from_numpy(far))[-1])
     np.testing.assert_allclose(policies.act(far)[0, 0], expected[0, 0, :1].numpy(), rtol=1e-4)
     assert not np.array_equal(policies.act(near), policies.act(far))
 
