@@ -22,6 +22,7 @@ from core.envs.mujoco.models import varied_fields, varied_models
 from core.envs.mujoco.scene import Fields
 from core.envs.variations import Variation
 
+_STATE = frozenset({"act", "ctrl", "qpos", "qvel"})
 _WHOLE = mujoco.mjtState.mjSTATE_INTEGRATION.value
 Ids: TypeAlias = npt.NDArray[np.intp]
 
@@ -73,13 +74,17 @@ class BatchSimulation:
         if varied:
             self._batch.set_const()
         self.body_mass = varied.get("body_mass", model.body_mass)
+        self._batch.reset(stage=mujoco.mjtStage.mjSTAGE_NONE)
+        self._fresh = self._batch.state[0].copy()  # what mj_resetData leaves
+        self._derives = not _STATE.issuperset(names)  # mj_forward does not change the state itself
 
     def start(self, ids: Ids, qpos: npt.NDArray[np.float64], qvel: npt.NDArray[np.float64]) -> None:
         """Reset some rows and put them into given states."""
-        self._batch.reset(ids, stage=mujoco.mjtStage.mjSTAGE_NONE)
+        self._batch.state[ids] = self._fresh
         self._qpos[ids] = qpos
         self._qvel[ids] = qvel
-        self._batch.forward(ids)
+        if self._derives:
+            self._batch.forward(ids)
 
     def step(self, ctrl: npt.NDArray[Any], ids: Ids | None) -> None:
         """Move some rows, or all, by one environment step under controls [rows, nu]."""
