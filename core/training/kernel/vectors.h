@@ -4,8 +4,10 @@
 // NEON.  NaN goes in and NaN comes out everywhere: a member that diverges must be seen to do so.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <utility>
 
 #if defined(__SSE__)
 #include <xmmintrin.h>
@@ -111,16 +113,35 @@ inline vec log(vec x) {
     return result + (x - x);  // NaN and infinity stay what they are: never finite
 }
 
-template <long HALF>
+// Lane t of the result is lane INDEX(t) of a and b, one after the other.
+template <int (*INDEX)(int), std::size_t... T>
+inline vec pick(vec a, vec b, std::index_sequence<T...>) {
+#if defined(__clang__)
+    return __builtin_shufflevector(a, b, INDEX(T)...);
+#else
+    return __builtin_shuffle(a, b, ivec{INDEX(T)...});
+#endif
+}
+template <int (*INDEX)(int)>
+inline vec pick(vec a, vec b) {
+    return pick<INDEX>(a, b, std::make_index_sequence<W>());
+}
+
+// The first and the second halves of all groups of 2 HALF lanes; groups of a and b take turns.
+template <int HALF>
+constexpr int first_half(int t) {
+    return (t / HALF % 2 ? static_cast<int>(W) : 0) + t / (2 * HALF) * 2 * HALF + t % HALF;
+}
+template <int HALF>
+constexpr int second_half(int t) {
+    return first_half<HALF>(t) + HALF;
+}
+
+template <int HALF>
 inline void fold(vec* x) {
-    ivec low{}, high{};
-    for (int t = 0; t < W; t++) {
-        low[t] = static_cast<int>((t / HALF % 2 ? W : 0) + t / (2 * HALF) * 2 * HALF + t % HALF);
-        high[t] = low[t] + static_cast<int>(HALF);
-    }
 #pragma GCC unroll 8
-    for (long i = 0; i < HALF; i++)
-        x[i] = __builtin_shuffle(x[i], x[i + HALF], low) + __builtin_shuffle(x[i], x[i + HALF], high);
+    for (int i = 0; i < HALF; i++)
+        x[i] = pick<first_half<HALF>>(x[i], x[i + HALF]) + pick<second_half<HALF>>(x[i], x[i + HALF]);
     if constexpr (HALF > 1) fold<HALF / 2>(x);
 }
 
@@ -130,20 +151,14 @@ inline vec sums(vec* x) {
     return x[0];
 }
 
-template <long HALF>
+template <int HALF>
 inline void swap_blocks(vec* x) {
-    ivec upper{}, lower{};
-    for (int t = 0; t < W; t++) {
-        const int half = static_cast<int>(HALF);
-        upper[t] = t & half ? static_cast<int>(W) + t - half : t;
-        lower[t] = t & half ? static_cast<int>(W) + t : t + half;
-    }
 #pragma GCC unroll 16
-    for (long i = 0; i < W; i++)
+    for (int i = 0; i < W; i++)
         if (!(i & HALF)) {
             const vec a = x[i], b = x[i + HALF];
-            x[i] = __builtin_shuffle(a, b, upper);
-            x[i + HALF] = __builtin_shuffle(a, b, lower);
+            x[i] = pick<first_half<HALF>>(a, b);
+            x[i + HALF] = pick<second_half<HALF>>(a, b);
         }
     if constexpr (HALF > 1) swap_blocks<HALF / 2>(x);
 }
