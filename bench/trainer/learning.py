@@ -82,8 +82,16 @@ def parse(given: Sequence[str]) -> argparse.Namespace:
 
 def key_of(name: str, setup: Setup, side: str, seed: int, backend: str | None) -> dict[str, Any]:
     """Return under which key a run is kept."""
-    own = backend if side == "ours" else None
-    return {"setup": name, "side": side, "seed": seed, "steps": setup.steps, "backend": own}
+    return {"setup": name, "side": side, "seed": seed, "steps": setup.steps, "backend": backend}
+
+
+def backend_of(setup: Setup, side: str, wanted: str | None) -> str | None:
+    """Return what computes the networks of a side, None where there is no choice."""
+    if side != "ours" or setup.learner != "ppo":
+        return None
+    from bench.trainer.our_side import backend_of
+
+    return backend_of(wanted).name
 
 
 def units(arguments: argparse.Namespace, cells: Cells) -> list[Unit]:
@@ -106,7 +114,7 @@ def units(arguments: argparse.Namespace, cells: Cells) -> list[Unit]:
 def _units_of(
     name: str, setup: Setup, side: str, seeds: range, arguments: argparse.Namespace, cells: Cells
 ) -> Iterator[Unit]:
-    backend = arguments.backend
+    backend = backend_of(setup, side, arguments.backend)
     missing = [s for s in seeds if key_of(name, setup, side, s, backend) not in cells]
     size = arguments.pack if side == "ours" else 1
     for start in range(0, len(missing), size):
@@ -164,7 +172,7 @@ def one_thread() -> None:
 
 
 def train(unit: Unit) -> list[dict[str, Any]]:
-    """Train and evaluate a unit's seeds; the parent never loads torch."""
+    """Train and evaluate a unit's seeds, in a process of the pool."""
     from bench.trainer import our_side, sb3_side
     from bench.trainer.watching import evaluate, last_mean, learning_curve
 

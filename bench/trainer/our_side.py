@@ -44,8 +44,8 @@ def make_pack(
 ) -> Pack:
     """Put members together with a setup's settings."""
     settings = read_settings(setup.ppo_settings)
-    chosen = backend_of(backend)
-    return new_pack(members, Rewards(programs), batch, settings, Silence(), chosen)
+    listener, chosen = Silence(), backend_of(backend)
+    return new_pack(members, Rewards(programs), batch, settings, listener, chosen)
 
 
 def train(setup: Setup, seeds: Sequence[int], backend: str | None = None) -> list[Outcome]:
@@ -93,15 +93,15 @@ def chooser(weights: bytes, space: ActionSpace) -> Choose:
     return choose
 
 
-def backend_of(name: str | None) -> Backend | None:
+def backend_of(name: str | None) -> Backend:
     """Return who computes the networks; None leaves the choice to the trainer.
 
     Raises:
-        SystemExit: it is not there.
+        InvalidInput: it is not there.
     """
-    if name is None:
-        return None
-    chosen = choose_backend(name)
-    if chosen.name != name:
-        raise SystemExit(f"no backend {name!r} here; the trainer would take {chosen.name!r}")
-    return chosen
+    return choose_backend() if name is None else choose_backend(name)
+
+
+def backends() -> list[str]:
+    """Return the names of all that are there, the trainer's own choice first."""
+    return list(dict.fromkeys([choose_backend().name, "torch"]))

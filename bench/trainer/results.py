@@ -46,6 +46,7 @@ def _entry(key: tuple[Any, ...], group: list[Cell], cells: list[Cell]) -> Entry 
         "physics_share": _round(physics / seconds),
         "date": max(cell["date"] for cell in best)[:10],
         "machine": machine,
+        "kernel": backend == "kernel",
         "backend": backend,
         "features": features,
         "ours_processes": best[0]["key"]["processes"],

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from bench.trainer import machine, timing
 from bench.trainer.cells import Cells, Key
-from bench.trainer.our_side import backend_of
+from bench.trainer.our_side import backend_of, backends
 from bench.trainer.results import Entry, entries_of, scaling_of
 from bench.trainer.setups import SPEED, Setup
 from bench.trainer.tables import render
@@ -45,7 +45,7 @@ class Plan:
     Attributes:
         part:           of the usual number of steps, 1 or 1/4.
         sb3_candidates: measured and multiplied to K.
-        backends:       of our trainer; None is its own choice.
+        backends:       of our trainer, its own choice first.
         patience:       seconds to wait for a quiet machine before each measurement.
         deadline:       on the monotonic clock; nothing is begun after it.
     """
@@ -55,7 +55,7 @@ class Plan:
     part: float
     repetitions: int
     sb3_candidates: int
-    backends: Sequence[str | None]
+    backends: Sequence[str]
     scaling: bool
     patience: float
     deadline: float
@@ -87,7 +87,9 @@ def parse(given: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--repetitions", type=int)
     parser.add_argument("--sb3-candidates", type=int, help="how many SB3 runs are measured")
     parser.add_argument(
-        "--backends", nargs="+", default=[None], help="of the update: torch, kernel"
+        "--backends",
+        nargs="+",
+        help="of our update: kernel, torch; unless said, all that are there",
     )
     parser.add_argument("--no-scaling", action="store_true", help="leave out P and N up to 256")
     parser.add_argument("--patience", type=float, help="seconds to wait for a quiet machine")
@@ -103,7 +105,8 @@ def plan_of(arguments: argparse.Namespace) -> Plan:
     def said(value: object, quick: object, full: object) -> object:
         return value if value is not None else quick if arguments.quick else full
 
-    for name in arguments.backends:
+    names = said(arguments.backends, backends()[:1], backends())
+    for name in names:
         backend_of(name)  # not there: say so now, not after an hour
     minutes = arguments.minutes or 1e9
     return Plan(
@@ -112,7 +115,7 @@ def plan_of(arguments: argparse.Namespace) -> Plan:
         part=said(arguments.part, 0.25, 1.0),
         repetitions=said(arguments.repetitions, 1, 3),
         sb3_candidates=said(arguments.sb3_candidates, 2, 4),
-        backends=arguments.backends,
+        backends=names,
         scaling=not (arguments.quick or arguments.no_scaling),
         patience=said(arguments.patience, 5.0, 60.0),
         deadline=time.monotonic() + 60 * minutes,
@@ -160,7 +163,7 @@ def works(plan: Plan) -> Iterator[Work]:
             for key, work in (*sb3_works(setup, plan), *our_works(setup, plan)):
                 yield {**key, "repetition": repetition}, work
         if plan.scaling:
-            for key, work in scaling_works():
+            for key, work in scaling_works(plan.backends[0]):
                 yield {**key, "repetition": repetition}, work
 
 
@@ -188,7 +191,7 @@ def our_works(setup: Setup, plan: Plan) -> Iterator[Work]:
 
 
 def our_work(
-    setup: Setup, k: int, processes: int, backend: str | None, features: bool, what: str = "ours"
+    setup: Setup, k: int, processes: int, backend: str, features: bool, what: str = "ours"
 ) -> Work:
     key = {
         "what": what,
@@ -223,12 +226,12 @@ def alone_work(setup: Setup, k: int, processes: int) -> Work:
     )
 
 
-def scaling_works() -> Iterator[Work]:
+def scaling_works(backend: str) -> Iterator[Work]:
     """P and N on CartPole, in one process, a few rollouts each."""
     for members, envs in SCALED:
         setup = replace(SPEED["CartPole-v1"], envs=envs)
         setup = replace(setup, steps=SCALED_ROLLOUTS * setup.rollout * envs)
-        yield our_work(setup, members, 1, None, False, what="scaling")
+        yield our_work(setup, members, 1, backend, False, what="scaling")
 
 
 def split(k: int, processes: int) -> list[range]:
