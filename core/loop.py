@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TypeAlias, TypeVar
 
+from core.packs import pack_count
 from core.records import (
     FINISHED,
     NATIVE,
@@ -27,10 +28,6 @@ from core.records import (
     Training,
 )
 from core.statistics import mean
-
-UNKNOWN_CORES = 2  # where no preflight has counted them
-MEMBERS_PER_PACK = 2  # a pack of one is padded to two: splitting two members saves nobody time
-PACK_BYTES = 512 * 1024**2  # what a training process takes besides its environments
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +236,7 @@ def train_packs(history: History, iteration: Iteration, rung: int) -> list[tuple
     """Split a rung's runs into packs, whole candidates together, in a fixed order."""
     alive = rung_candidates(history, iteration, rung)
     runs = len(alive) * history.spec.training.seeds
-    groups = _split(alive, pack_count(history, runs))
+    groups = _split(alive, pack_count(history.spec.training, history.preflight, runs))
     return [tuple((c.key, s) for c in group for s in search_seeds(history)) for group in groups]
 
 
@@ -280,36 +277,8 @@ def confirm_packs(history: History) -> list[tuple[Member, ...]]:
     members = [(arm, seed) for arm in arms for seed in confirm_seeds(history)]
     native = tuple(member for member in members if member[0] == NATIVE)
     designed = [member for member in members if member[0] != NATIVE]
-    parts = max(1, pack_count(history, len(members)) - 1)
+    parts = max(1, pack_count(history.spec.training, history.preflight, len(members)) - 1)
     return [native, *map(tuple, _split(designed, parts))]
-
-
-def pack_count(history: History, members: int) -> int:
-    """Return into how many packs that many runs are split: as asked, or else as many as pay.
-
-    No more than run at once, than leave every pack enough members to share its cost, and than
-    fit into memory beside each other.
-    """
-    training, found = history.spec.training, history.preflight
-    if training.packs:
-        return training.packs
-    at_once = found.at_once if found is not None and found.at_once else UNKNOWN_CORES
-    packs = min(at_once, members // MEMBERS_PER_PACK)
-    if found is not None and found.memory_bytes:
-        left = found.memory_bytes - members * training.envs * found.row_bytes
-        packs = min(packs, left // PACK_BYTES)
-    return max(1, packs)
-
-
-def physics_threads(history: History, packs: int) -> int:
-    """Return how many threads each of so many packs may use to step its environments."""
-    return max(1, cores(history) // max(1, packs))
-
-
-def cores(history: History) -> int:
-    """Return how many processes can compute at once."""
-    found = history.preflight
-    return found.cores if found is not None and found.cores else UNKNOWN_CORES
 
 
 def resumable(

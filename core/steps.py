@@ -23,6 +23,7 @@ from core.fitness import describe
 from core.loop import Member, Step
 from core.methods import Method, find_method
 from core.outcome import decide, no_design
+from core.packs import physics_threads
 from core.ports import Arm, Designer, Laboratory, Ledger, PackOrder, Progress, Watch
 from core.program import read_program, with_params
 from core.records import (
@@ -354,7 +355,7 @@ def train(step: loop.Train, ledger: Ledger, tools: Toolbox, watch: Watch) -> Non
     done = {(r.arm, r.seed) for c in iteration.candidates for r in c.runs if r.rung == step.rung}
     members = [member for member in packs[step.pack] if member not in done]
     order = pack_order(ledger, tools, history, members, "search", step.iteration, step.rung)
-    order = replace(order, threads=loop.physics_threads(history, len(packs)))
+    order = replace(order, threads=physics_threads(history.preflight, len(packs)))
     result = tools.laboratory.train(order, watch, ledger.save)
     ledger.add_runs(result.runs, result.reports)
 
@@ -377,7 +378,7 @@ def confirm(pack: int, ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
     members = [member for member in packs[pack] if member not in done]
     last = len(history.spec.training.rungs) - 1
     order = pack_order(ledger, tools, history, members, "confirm", CONFIRMATION, last)
-    threads = loop.physics_threads(history, len(packs))
+    threads = physics_threads(history.preflight, len(packs))
     order = replace(order, start_steps=0, resume={}, threads=threads)
     result = tools.laboratory.train(order, watch, ledger.save)
     ledger.add_runs(result.runs, result.reports)

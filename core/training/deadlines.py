@@ -1,7 +1,8 @@
 """How long a program may take: a clock over every call, and a place where the parent sees whose it is.
 
 Time is the processor time of this process, never that of the wall: a busy machine makes no program
-slow.  Two rules, both told to the designer with their numbers:
+slow.  A timer counts it, and looks at each tick who is being called, so that a call costs next to
+nothing more.  Two rules, both told to the designer with their numbers:
 
     overdue  one call takes SECONDS, and LONGEST_TIMES the longest call of any other program
     slow     over two spans of training, SLOW_TIMES the median of the others, and SLOW_SHARE of all
@@ -16,14 +17,12 @@ import mmap
 import os
 import signal
 import statistics
+import sys
 import tempfile
 import threading
 import time
 from collections.abc import Sequence
 from types import FrameType, TracebackType
-
-import numpy as np
-import numpy.typing as npt
 
 from core.errors import ProgramRejected
 from core.sandbox import Link
@@ -33,7 +32,7 @@ LONGEST_TIMES = 50.0
 SLOW_TIMES = 20.0
 SLOW_SHARE = 0.25
 SPAN_SECONDS = 10.0
-_TICK_SECONDS = 0.25
+_TICK_SECONDS = 0.05
 _NOBODY = 0
 
 
@@ -56,7 +55,7 @@ class Notice:
 
         Read, not mapped: a file that the child cut short must not take this process down.
         """
-        number = int.from_bytes(os.pread(self._file.fileno(), 4, 0), "little")
+        number = int.from_bytes(os.pread(self._file.fileno(), 4, 0), sys.byteorder)
         return number - 1 if _NOBODY < number <= arms else None
 
     def close(self) -> None:
@@ -76,9 +75,8 @@ class Deadlines:
 
     def __init__(self, links: Sequence[Link] = ()) -> None:
         """Take the parent's notice, if there is one."""
-        self._page: npt.NDArray[np.uint32] = np.zeros(1, np.uint32)
-        if links:
-            self._page = np.frombuffer(mmap.mmap(links[0].fileno(), mmap.PAGESIZE), "<u4")
+        page = mmap.mmap(links[0].fileno() if links else -1, mmap.PAGESIZE)
+        self._page = memoryview(page).cast("I")
         self._guards: list[Guard] = []
         self._inside: Guard | None = None
         self._calls = self._seen = 0
@@ -130,15 +128,21 @@ class Deadlines:
         if lasted < SPAN_SECONDS:
             return
         self._span_began = now
-        cost = {g: g.take_spent() for g in self._guards}
-        for guard, spent in cost.items():
-            others = [c / g.members for g, c in cost.items() if g is not guard and c > 0]
+        called = [guard for guard in self._guards if guard.calls]
+        shares = {guard: max(guard.spent, _TICK_SECONDS) / guard.members for guard in called}
+        for guard in called:
+            others = [share for other, share in shares.items() if other is not guard]
             usual = statistics.median_low(others) if others else float("inf")
-            guard.hear(spent, lasted, usual)
+            guard.hear(guard.spent, lasted, usual)
+        for guard in self._guards:
+            guard.spent, guard.calls = 0.0, 0
 
     def _tick(self, number: int, frame: FrameType | None) -> None:
         guard = self._inside
-        if guard is None or self._calls != self._seen:
+        if guard is None:
+            return
+        guard.spent += _TICK_SECONDS
+        if self._calls != self._seen:
             self._seen, self._ticks = self._calls, 0
             return
         self._ticks += 1
@@ -157,7 +161,8 @@ class Guard:
         self._deadlines = deadlines
         self._condemned: ProgramRejected | None = None
         self._was_slow = False
-        self._spent = 0.0
+        self.spent = 0.0  # in this span, and how often it was called
+        self.calls = 0
         self._since = 0.0
 
     def __enter__(self) -> None:
@@ -169,7 +174,8 @@ class Guard:
         if self._condemned is not None:
             raise self._condemned
         self._deadlines.began(self)
-        self._since = time.thread_time()
+        self.calls += 1
+        self._since = time.perf_counter()
 
     def __exit__(
         self,
@@ -178,8 +184,7 @@ class Guard:
         trace: TracebackType | None,
     ) -> None:
         self._deadlines.ended()
-        used = time.thread_time() - self._since
-        self._spent += used
+        used = time.perf_counter() - self._since  # of the wall: at worst it makes us generous
         if error is None and used > self.longest:
             self.longest = used
 
@@ -195,11 +200,6 @@ class Guard:
             hint="Leave loops out; compute with whole arrays.",
         )
         return self._condemned
-
-    def take_spent(self) -> float:
-        """Return the seconds spent since the last time, and begin anew."""
-        spent, self._spent = self._spent, 0.0
-        return spent
 
     def hear(self, spent: float, lasted: float, usual: float) -> None:
         """Hear how a span of training went: own seconds, all seconds, and others' per member."""

@@ -19,7 +19,6 @@ from core.loop import (
     confirm_seeds,
     iteration_cost,
     next_steps,
-    physics_threads,
     ranking,
     read_step,
     resumable,
@@ -27,6 +26,7 @@ from core.loop import (
     step_key,
     train_packs,
 )
+from core.packs import physics_threads
 from core.records import NATIVE, Budget, Evaluation, Saved, Spent, Training
 from tests.builders import (
     a_history,
@@ -173,7 +173,7 @@ def test_two_runs_are_one_pack_because_one_alone_would_take_as_long():
     spec = a_spec(training=Training(seeds=1, packs=0))
     history = a_history(spec=spec, preflight=a_preflight(cores=4, at_once=4))
     assert len(train_packs(history, iteration, 0)) == 1
-    assert physics_threads(history, 1) == 4
+    assert physics_threads(history.preflight, 1) == 4
 
 
 def test_packs_stay_the_same_while_their_runs_come_in():

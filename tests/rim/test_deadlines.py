@@ -104,14 +104,14 @@ def test_a_span_is_judged_by_the_median_of_the_others_that_were_called(monkeypat
     monkeypatch.setattr(deadlines, "SPAN_SECONDS", 0.0)
     clock = Deadlines()
     told = {}
-    for number, spent in enumerate((8.0, 0.1, 0.3, 0.0)):
+    for number, (spent, calls) in enumerate(((8.0, 9), (0.1, 9), (0.3, 9), (0.0, 0))):
         guard = clock.guard(number)
-        guard._spent = spent
+        guard.spent, guard.calls = spent, calls
         monkeypatch.setattr(guard, "hear", lambda *span, n=number: told.update({n: span}))
     clock.judge()
     assert told[0][0] == 8.0
     assert told[0][2] == 0.1  # of 0.1 and 0.3; who was never called does not count
-    assert clock._guards[0].take_spent() == 0.0
+    assert clock._guards[0].spent == 0.0
 
 
 # --- what the parent sees -------------------------------------------------------------------------
