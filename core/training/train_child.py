@@ -71,7 +71,7 @@ def carry_out(order: TrainOrder, teller: Teller, deadlines: Deadlines) -> Pack |
         InvalidInput: a setting is unknown or absurd.
         TrainingFailed: a checkpoint does not fit.
     """
-    batch = make_batch(order.task, len(order.members) * order.envs)
+    batch = make_batch(order.task, len(order.members) * order.envs, nthread=order.threads)
     members = [
         Member(arm, seed, order.resume.get(place))
         for place, (arm, seed) in enumerate(order.members)
