@@ -109,6 +109,8 @@ class PackOrder:
         arms:        arm key -> arm.
         start_steps, stop_steps: environment steps at which the rung begins and ends.
         resume:      (arm key, seed) -> sha256 of the checkpoint to go on from; empty at rung 0.
+        warm:        (arm key, seed) -> sha256 of other runs' checkpoints, whose raw transitions go into
+                     the member's replay before its first step, the first of them first.
         held_out:    seeds of the evaluation episodes, the same for all members.
         checkpoints: how many times the policy is measured on the way, the end included.
         record:      whether transitions are recorded and component statistics computed.
@@ -132,6 +134,7 @@ class PackOrder:
     record: bool = True
     resume: Mapping[tuple[str, int], str] = field(default_factory=dict)
     saved: Mapping[tuple[str, int], Saved] = field(default_factory=dict)
+    warm: Mapping[tuple[str, int], tuple[str, ...]] = field(default_factory=dict)
     threads: int = 1
 
 

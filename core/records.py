@@ -103,6 +103,7 @@ class Training:
     """How every run of a job is trained; the same for baseline and candidates.
 
     Attributes:
+        algorithm:   the learner: ppo, sac (actions that are vectors) or dqn (choices).
         steps:       environment steps per run at the last rung.
         seeds:       runs per candidate while searching.
         envs:        environments per run.
@@ -112,6 +113,8 @@ class Training:
         packs:       into how many packs the runs of an iteration are split, so that cores share them;
                      0 for as many as pay on the machine that made the preflight.
         settings:    learner settings by name (`core/training/settings.py`), defaults otherwise.
+        warm_start:  whether a candidate's replay begins with what the baseline's and its parents' runs
+                     of the same seed lived, relabelled with its own program; `sac` and `dqn` only.
     """
 
     algorithm: str = "ppo"
@@ -123,6 +126,7 @@ class Training:
     checkpoints: int = 4
     packs: int = 0
     settings: Json = field(default_factory=dict)
+    warm_start: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -431,6 +431,7 @@ def pack_order(
         held_out=tools.held_out(ledger.job_id, iteration, rung, episodes),
         checkpoints=spec.training.checkpoints,
         resume=_checkpoints(candidates, members, rung) if stage == "search" else {},
+        warm=_warm_start(history, candidates, members) if stage == "search" and rung == 0 else {},
         record=stage == "search",
         saved=loop.resumable(ledger.saved(), stage, rung, members),
     )
@@ -445,6 +446,29 @@ def _checkpoints(
         for candidate in candidates.values()
         for run in candidate.runs
         if run.rung == rung - 1 and (run.arm, run.seed) in wanted and run.checkpoint
+    }
+
+
+def _warm_start(
+    history: History, candidates: dict[str, Candidate], members: Sequence[Member]
+) -> dict[Member, tuple[str, ...]]:
+    """Say whose transitions a member starts with: runs of its own seed, so that seeds stay apart.
+
+    The baseline's come first and those of the best parent last; what does not fit is forgotten from
+    the front.  Confirmations start from nothing, or they would not be comparable.
+    """
+    if not history.spec.training.warm_start:
+        return {}
+    runs = [*history.native, *(run for c in candidates.values() for run in c.runs)]
+    lived = {(r.arm, r.seed): r.checkpoint for r in sorted(runs, key=lambda r: r.rung)}
+    return {
+        (arm, seed): tuple(
+            checkpoint
+            for source in (NATIVE, *reversed(candidates[arm].parents))
+            if (checkpoint := lived.get((source, seed))) is not None
+        )
+        for arm, seed in members
+        if arm in candidates
     }
 
 

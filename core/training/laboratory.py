@@ -28,13 +28,14 @@ from core.ports import (
 from core.records import Preflight, Program, ProgramShape, Report, Run, Task, Training
 from core.sandbox import Sandbox
 from core.statistics import mean
+from core.training.action_space import read_action_space
 from core.training.checking import check_program
 from core.training.examining import examine_arm, with_course
 from core.training.measuring import Measured, Score, measure
 from core.training.minutes import Member, Trained
 from core.training.probing import probe_task
 from core.training.retrying import train_pack
-from core.training.settings import read_settings
+from core.training.settings import check_algorithm, read_settings
 from core.training.supervising import Supervision
 
 PRELOAD_DESIGN = ("core.training.check",)
@@ -69,8 +70,10 @@ class Laboratory:
 
     def preflight(self, task: Task, training: Training, seed: int, watch: Watch) -> Preflight:
         """Build the environment, probe it, and store the probe set; see the port."""
-        read_settings(training.settings)
+        read_settings(training.settings, training.algorithm)
         found = probe_task(self.sandbox, self.artifacts, task, seed, watch)
+        discrete = read_action_space(found.action).discrete
+        check_algorithm(training.algorithm, discrete, training.warm_start)
         return replace(found, at_once=self.at_once or found.cores)
 
     def check(self, program: Program, task: Task, preflight: Preflight) -> ProgramShape:

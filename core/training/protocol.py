@@ -29,6 +29,7 @@ Message: TypeAlias = tuple[dict[str, Any], dict[str, bytes]]  # header and blobs
 
 MOST_REASON_LETTERS = 1200
 SAVE_SECONDS = 30.0  # between two savings of a pack, at the beginning of a rung
+_STORED = "stored."  # begins the names of blobs that are not a member's own checkpoint
 LAST_WORDS = frozenset({"done", "broken"})  # kinds of frames after which nothing follows
 
 
@@ -51,6 +52,9 @@ class TrainOrder:
         checkpoint_at: step counts at which weights are wanted.
         resume:      place of a member -> checkpoint to go on from.
         threads:     that the environments may use for their physics.
+        algorithm:   the learner.
+        warm:        place of a member -> names of what its replay begins with, in `stored`.
+        stored:      name -> checkpoint of another run.
     """
 
     task: Task
@@ -66,10 +70,16 @@ class TrainOrder:
     checkpoint_at: tuple[int, ...]
     resume: Mapping[int, bytes] = field(default_factory=dict)
     threads: int = 1
+    algorithm: str = "ppo"
+    warm: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    stored: Mapping[str, bytes] = field(default_factory=dict)
 
 
 def train_order(
-    order: PackOrder, resume: Mapping[tuple[str, int], bytes], known_steps: int = 0
+    order: PackOrder,
+    resume: Mapping[tuple[str, int], bytes],
+    known_steps: int = 0,
+    stored: Mapping[str, bytes] | None = None,
 ) -> TrainOrder:
     """Say what a pack's order means for the child.
 
@@ -77,6 +87,7 @@ def train_order(
         order:       the pack.
         resume:      (arm key, seed) -> the checkpoint's bytes; empty at the start of rung 0.
         known_steps: the last step count at which weights are known from an earlier child.
+        stored:      sha256 -> bytes of the checkpoints that `order.warm` names.
     """
     return TrainOrder(
         task=order.task,
@@ -92,6 +103,9 @@ def train_order(
         checkpoint_at=tuple(at for at in checkpoint_steps(order) if at > known_steps),
         threads=order.threads,
         resume={place: resume[m] for place, m in enumerate(order.members) if m in resume},
+        algorithm=order.training.algorithm,
+        warm={place: order.warm[m] for place, m in enumerate(order.members) if m in order.warm},
+        stored=stored or {},
     )
 
 
@@ -118,8 +132,11 @@ def order_message(order: TrainOrder) -> Message:
         "total_steps": order.total_steps,
         "checkpoint_at": list(order.checkpoint_at),
         "threads": order.threads,
+        "algorithm": order.algorithm,
+        "warm": {str(place): list(names) for place, names in order.warm.items()},
     }
-    return header, {str(place): content for place, content in order.resume.items()}
+    resume = {str(place): content for place, content in order.resume.items()}
+    return header, resume | {_STORED + name: content for name, content in order.stored.items()}
 
 
 def read_order(frame: Frame) -> TrainOrder:
@@ -144,7 +161,14 @@ def read_order(frame: Frame) -> TrainOrder:
         total_steps=header["total_steps"],
         checkpoint_at=tuple(header["checkpoint_at"]),
         threads=header["threads"],
-        resume={int(place): content for place, content in frame.blobs.items()},
+        resume={int(name): b for name, b in frame.blobs.items() if not name.startswith(_STORED)},
+        algorithm=header["algorithm"],
+        warm={int(place): tuple(names) for place, names in header["warm"].items()},
+        stored={
+            name.removeprefix(_STORED): content
+            for name, content in frame.blobs.items()
+            if name.startswith(_STORED)
+        },
     )
 
 

@@ -86,7 +86,8 @@ class Workshop:
         watched = Watched(self.sandbox, self.supervision, self.watch, self._keep)
         known_steps = 0 if halfway is None else halfway.steps
         try:
-            watched.run(minutes, self._checkpoints(order, begun), known_steps)
+            resume = self._checkpoints(order, begun)
+            watched.run(minutes, resume, known_steps, self._stored(order))
         except Fallen as fallen:
             return self._go_on(order, minutes.saved or halfway, fallen)
         found = dict(zip(order.members, minutes.trained, strict=True))
@@ -133,6 +134,10 @@ class Workshop:
             elif member in order.resume:
                 found[member] = self.artifacts.get(order.resume[member])
         return found
+
+    def _stored(self, order: PackOrder) -> dict[str, bytes]:
+        wanted = {sha for member in order.members for sha in order.warm.get(member, ())}
+        return {sha: self.artifacts.get(sha) for sha in sorted(wanted)}
 
     def _keep(self, halfway: Halfway) -> None:
         self._saved_at = time.monotonic()

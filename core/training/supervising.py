@@ -21,11 +21,11 @@ from core.sandbox import (
 )
 from core.training.attending import ChildSilent, next_frame
 from core.training.deadlines import Notice
-from core.training.effort import learning_seconds
+from core.training.effort import checkpoint_bytes, learning_seconds, replay_bytes
 from core.training.minutes import Halfway, Member, Minutes
 from core.training.news import read_news
 from core.training.protocol import order_message, train_order
-from core.training.settings import read_settings
+from core.training.settings import PPOSettings, read_settings
 
 ENTRY = "core.training.train_child:train"
 
@@ -62,7 +62,8 @@ class Supervision:
         return Limits(
             wall_seconds=seconds,
             cpu_seconds=math.ceil(seconds),
-            memory_bytes=self.memory_bytes + rows * self.row_bytes,
+            memory_bytes=self.memory_bytes + rows * self.row_bytes + replay_bytes(order),
+            result_bytes=max(Limits().result_bytes, checkpoint_bytes(order)),
         )
 
     def silence(self, order: PackOrder) -> float:
@@ -79,8 +80,9 @@ class Supervision:
 
 
 def _rollout_steps(order: PackOrder) -> int:
-    rollout = read_settings(order.training.settings).rollout
-    return rollout * order.training.envs * len(order.members)
+    settings = read_settings(order.training.settings, order.training.algorithm)
+    steps = settings.rollout if isinstance(settings, PPOSettings) else settings.train_every
+    return steps * order.training.envs * len(order.members)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,13 +97,20 @@ class Watched:
     watch: Watch
     saved: Callable[[Halfway], None]
 
-    def run(self, minutes: Minutes, resume: Mapping[Member, bytes], known_steps: int) -> None:
+    def run(
+        self,
+        minutes: Minutes,
+        resume: Mapping[Member, bytes],
+        known_steps: int,
+        stored: Mapping[str, bytes],
+    ) -> None:
         """Have one child carry the order of the minutes out, and take its news down.
 
         Args:
             minutes:     of the training; they hold what was heard whatever happens.
             resume:      the checkpoints to go on from.
             known_steps: the last step count at which weights are known already.
+            stored:      checkpoints of other runs, for replays that begin warm.
 
         Raises:
             InvalidInput: a setting is unknown or absurd.
@@ -111,7 +120,7 @@ class Watched:
         """
         order = minutes.order
         silence = self.supervision.silence(order)
-        message = order_message(train_order(order, resume, known_steps))
+        message = order_message(train_order(order, resume, known_steps, stored))
         limits = self.supervision.limits(order)
         with closing(Notice()) as notice:
             try:

@@ -12,14 +12,15 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
-from core.envs import load_simulators, make_batch
+from core.envs import EnvBatch, load_simulators, make_batch
 from core.errors import EnvironmentUnusable, InvalidInput, ProgramRejected, TrainingFailed
 from core.fields import Layout
 from core.records import Task
 from core.sandbox.frames import Channel
 from core.training.deadlines import Deadlines
 from core.training.designs import Code, Rewards
-from core.training.pack import Member, Pack, Span, new_pack
+from core.training.off_policy_pack import OffPolicyPack, new_off_policy_pack
+from core.training.pack import Listener, Member, Pack, Span, new_pack
 from core.training.protocol import (
     SAVE_SECONDS,
     Advanced,
@@ -36,7 +37,7 @@ from core.training.protocol import (
     read_order,
 )
 from core.training.runtime import load_program
-from core.training.settings import read_settings
+from core.training.settings import PPOSettings, read_settings
 
 _SECONDS_BETWEEN_NEWS = 0.25
 _SAVE_SHARE = 0.1  # of what a rung has taken so far is what may be lost
@@ -62,7 +63,7 @@ def train(channel: Channel, links: Sequence[socket.socket]) -> None:
     _tell(channel, Done(time.monotonic() - begun))
 
 
-def carry_out(order: TrainOrder, teller: Teller, deadlines: Deadlines) -> Pack:
+def carry_out(order: TrainOrder, teller: Teller, deadlines: Deadlines) -> Pack | OffPolicyPack:
     """Train the members of an order to its last step, and save them on the way.
 
     Raises:
@@ -77,7 +78,7 @@ def carry_out(order: TrainOrder, teller: Teller, deadlines: Deadlines) -> Pack:
     ]
     try:
         rewards = load_rewards(order, batch.layout, deadlines)
-        pack = new_pack(members, rewards, batch, read_settings(order.settings), teller)
+        pack = make_pack(order, members, rewards, batch, teller)
         teller.begin(pack.progressed.steps)
         _train_in_stretches(pack, order, teller, deadlines)
     finally:
@@ -86,7 +87,7 @@ def carry_out(order: TrainOrder, teller: Teller, deadlines: Deadlines) -> Pack:
 
 
 def _train_in_stretches(
-    pack: Pack, order: TrainOrder, teller: Teller, deadlines: Deadlines
+    pack: Pack | OffPolicyPack, order: TrainOrder, teller: Teller, deadlines: Deadlines
 ) -> None:
     """Train a few seconds at a time, the first time for one rollout; a stretch ends with a rollout.
 
@@ -105,6 +106,26 @@ def _train_in_stretches(
         teller.save_when_due(pack)
         pace = (steps - before) / max(time.monotonic() - began, 1e-6)
         stretch = max(1, int(pace * _STRETCH_SECONDS))
+
+
+def make_pack(
+    order: TrainOrder,
+    members: Sequence[Member],
+    rewards: Rewards,
+    batch: EnvBatch,
+    listener: Listener,
+) -> Pack | OffPolicyPack:
+    """Put the members of an order into a pack of its algorithm.
+
+    Raises:
+        InvalidInput: a setting is unknown or absurd, or the algorithm does not fit the actions.
+        TrainingFailed: a checkpoint does not fit.
+    """
+    settings = read_settings(order.settings, order.algorithm)
+    if isinstance(settings, PPOSettings):
+        return new_pack(members, rewards, batch, settings, listener)
+    warm = {place: [order.stored[n] for n in names] for place, names in order.warm.items()}
+    return new_off_policy_pack(members, rewards, batch, settings, listener, warm)
 
 
 def load_rewards(order: TrainOrder, layout: Layout, deadlines: Deadlines) -> Rewards:
@@ -146,7 +167,7 @@ class Teller:
         lived = (steps - self._from) * self._members
         _tell(self._channel, Advanced(done, lived / max(now - self._begun, 1e-6)))
 
-    def save_when_due(self, pack: Pack) -> None:
+    def save_when_due(self, pack: Pack | OffPolicyPack) -> None:
         """Send what the living members could go on from, now and then.
 
         More and more rarely, so that what is kept of a long rung stays little.
@@ -191,6 +212,14 @@ def warm_up() -> None:
         pack = new_pack(members, Rewards({"native": None}), batch, settings, _Silence())
         pack.train(Span(stop=32, total=32, snapshots=(32,)))
         pack.checkpoints()
+        batch.close()
+    for algorithm, environment in (("dqn", "CartPole-v1"), ("sac", "Pendulum-v1")):
+        batch = make_batch(Task("warm-up", environment, ""), 4)
+        little = read_settings({"learning_starts": 4, "hidden": [8], "minibatch": 8}, algorithm)
+        assert not isinstance(little, PPOSettings)
+        other = new_off_policy_pack(members, Rewards({"native": None}), batch, little, _Silence())
+        other.train(Span(stop=16, total=16, snapshots=(16,)))
+        other.checkpoints()
         batch.close()
 
 
