@@ -423,9 +423,14 @@ def test_a_program_that_breaks_late_is_masked_and_the_others_do_not_feel_it(wort
 
 @pytest.fixture
 def saving_after_every_rollout(monkeypatch):
-    for name, value in {"SAVE_SECONDS": 0, "_SAVE_SHARE": 0, "_SAVE_COST": 1e9}.items():
+    always = {
+        "SAVE_SECONDS": 0,
+        "_SAVE_SHARE": 0,
+        "_SAVE_COST": 1e9,
+        "_SAVED_BYTES_PER_SECOND": 1e12,
+    }
+    for name, value in always.items():
         monkeypatch.setattr(core.training.train_child, name, value)
-    monkeypatch.setattr(core.training.train_child, "_STRETCH_SECONDS", 0)
 
 
 def test_a_pack_is_saved_on_the_way_and_goes_on_from_there(saving_after_every_rollout):
