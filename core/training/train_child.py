@@ -42,7 +42,7 @@ from core.training.settings import PPOSettings, read_settings
 _SECONDS_BETWEEN_NEWS = 0.25
 _SAVE_SHARE = 0.1  # of what a rung has taken so far is what may be lost
 _SAVE_COST = 0.02  # of the time may go into saving
-_STRETCH_SECONDS = 2.0  # of training, between two looks at the clock
+_SAVED_BYTES_PER_SECOND = 200e3  # of disk, for replays make checkpoints large
 
 
 def train(channel: Channel, links: Sequence[socket.socket]) -> None:
@@ -80,32 +80,16 @@ def carry_out(order: TrainOrder, teller: Teller, deadlines: Deadlines) -> Pack |
         rewards = load_rewards(order, batch.layout, deadlines)
         pack = make_pack(order, members, rewards, batch, teller)
         teller.begin(pack.progressed.steps)
-        _train_in_stretches(pack, order, teller, deadlines)
+
+        def pause() -> None:
+            deadlines.judge()
+            if pack.progressed.steps < order.stop_steps:
+                teller.save_when_due(pack)
+
+        pack.train(Span(order.stop_steps, order.total_steps, order.checkpoint_at, pause))
     finally:
         batch.close()
     return pack
-
-
-def _train_in_stretches(
-    pack: Pack | OffPolicyPack, order: TrainOrder, teller: Teller, deadlines: Deadlines
-) -> None:
-    """Train a few seconds at a time, the first time for one rollout; a stretch ends with a rollout.
-
-    How long a stretch is changes nothing in what is learnt.
-    """
-    waiting, stretch = order.checkpoint_at, 1
-    while True:
-        began, before = time.monotonic(), pack.progressed.steps
-        stop = min(order.stop_steps, before + stretch)
-        pack.train(Span(stop, order.total_steps, waiting))
-        steps = pack.progressed.steps
-        waiting = tuple(at for at in waiting if at > steps)
-        if steps >= order.stop_steps or not pack.living:
-            return
-        deadlines.judge()
-        teller.save_when_due(pack)
-        pace = (steps - before) / max(time.monotonic() - began, 1e-6)
-        stretch = max(1, int(pace * _STRETCH_SECONDS))
 
 
 def make_pack(
@@ -175,12 +159,14 @@ class Teller:
         began = time.monotonic()
         if began - self._saved_at < self._save_after:
             return
-        for member, checkpoint in pack.checkpoints().items():
+        checkpoints = pack.checkpoints()
+        for member, checkpoint in checkpoints.items():
             _tell(self._channel, MemberSaved(member, pack.curve(member), checkpoint))
         _tell(self._channel, PackSaved(pack.progressed.steps, began - self._begun))
         self._saved_at = time.monotonic()
         spent, lasted = self._saved_at - began, self._saved_at - self._begun
-        self._save_after = max(SAVE_SECONDS, lasted * _SAVE_SHARE, spent / _SAVE_COST)
+        written = sum(map(len, checkpoints.values())) / _SAVED_BYTES_PER_SECOND
+        self._save_after = max(SAVE_SECONDS, lasted * _SAVE_SHARE, spent / _SAVE_COST, written)
 
     def snapshot(self, steps: int, weights: Mapping[int, bytes]) -> None:
         """Send the weights of the living members."""
