@@ -4,7 +4,6 @@ Built at install where a C++ compiler is, absent otherwise; whoever trains asks 
 with the stacked torch update where it returns None.  Both compute the same, to rounding.
 """
 
-from core.training.kernel.checks import LossWeights
 from core.training.kernel.compiled import (
     Actor,
     Kernel,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -15,27 +14,6 @@ if TYPE_CHECKING:
     from core.training.networks import Shapes
 
 Numbers: TypeAlias = "npt.NDArray[Any] | Tensor"
-
-
-@dataclass(frozen=True, slots=True)
-class LossWeights:
-    """What members may differ in; each a number, or one per member [P].  See `PPOSettings`."""
-
-    learning_rate: float | npt.ArrayLike
-    clip: float | npt.ArrayLike
-    entropy: float | npt.ArrayLike
-    value: float | npt.ArrayLike
-    max_grad_norm: float | npt.ArrayLike
-
-    def by_member(self, members: int) -> npt.NDArray[np.float64]:
-        """Return [P, 5], in the order in which the library reads them."""
-        columns = []
-        for field in fields(self):
-            given = np.asarray(getattr(self, field.name), np.float64)
-            if given.shape not in ((), (members,)):
-                raise unfit(field.name, f"shape {given.shape}", f"a number, or [{members}]")
-            columns.append(np.broadcast_to(given, (members,)))
-        return np.ascontiguousarray(np.stack(columns, axis=1))
 
 
 def held(
