@@ -103,9 +103,9 @@ class OffPolicyPack:
                 broken = self.memory.recall(place, joined([like, *parts]), new=True)
             else:
                 views, moments = self.learner.memory(place, inputs), self.memory.moments(place)
-                rows, added = import_member(member.checkpoint, views, moments, like)
+                rows, counts = import_member(member.checkpoint, views, moments, like)
                 broken = self.memory.recall(place, rows, new=False)
-                self.memory.replay.added[place] = added
+                self.memory.replay.added[place], self.memory.replay.inherited[place] = counts
             if broken is not None:
                 self.fail(place, broken)
 
@@ -163,7 +163,7 @@ class OffPolicyPack:
                 memory.moments(m),
                 memory.replay.kept(m, most),
                 self.progressed,
-                int(memory.replay.added[m]),
+                (int(memory.replay.added[m]), int(memory.replay.inherited[m])),
             )
             for m in self.living
         }
