@@ -117,7 +117,12 @@ class TrainingBody(Piece):
     rungs: tuple[Real, ...] = Field(default=(1.0,), min_length=1, max_length=limits.MAX_RUNGS)
     keep: Real = Field(default=0.34, gt=0, le=1)
     checkpoints: Whole = Field(default=4, ge=1, le=100)
-    packs: Whole = Field(default=2, ge=1, le=limits.MAX_PACKS)
+    packs: Whole = Field(
+        default=0,
+        ge=0,
+        le=limits.MAX_PACKS,
+        description="Processes that share an iteration; 0 for as many as pay on the machine.",
+    )
     settings: JsonObject = Field(default_factory=dict, max_length=100)
     warm_start: bool = Field(
         default=False,

@@ -119,6 +119,7 @@ class OffPolicyPack:
         while self.progressed.steps < span.stop and self.living:
             self.advance(span.total)
             self._tell_due(waiting)
+            span.pause()
         self._note()
 
     def advance(self, total: int) -> None:

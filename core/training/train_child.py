@@ -17,16 +17,20 @@ from core.errors import EnvironmentUnusable, InvalidInput, ProgramRejected, Trai
 from core.fields import Layout
 from core.records import Task
 from core.sandbox.frames import Channel
+from core.training.deadlines import Deadlines
 from core.training.designs import Code, Rewards
 from core.training.off_policy_pack import OffPolicyPack, new_off_policy_pack
 from core.training.pack import Listener, Member, Pack, Span, new_pack
 from core.training.protocol import (
+    SAVE_SECONDS,
     Advanced,
     Broken,
     Done,
     MemberDone,
     MemberFailed,
+    MemberSaved,
     News,
+    PackSaved,
     Snapshot,
     TrainOrder,
     news_message,
@@ -36,6 +40,9 @@ from core.training.runtime import load_program
 from core.training.settings import PPOSettings, read_settings
 
 _SECONDS_BETWEEN_NEWS = 0.25
+_SAVE_SHARE = 0.1  # of what a rung has taken so far is what may be lost
+_SAVE_COST = 0.02  # of the time may go into saving
+_SAVED_BYTES_PER_SECOND = 200e3  # of disk, for replays make checkpoints large
 
 
 def train(channel: Channel, links: Sequence[socket.socket]) -> None:
@@ -44,7 +51,8 @@ def train(channel: Channel, links: Sequence[socket.socket]) -> None:
     order = read_order(channel.receive())
     begun = time.monotonic()
     try:
-        pack = carry_out(order, Teller(channel, order))
+        with Deadlines(links) as deadlines:
+            pack = carry_out(order, Teller(channel, order), deadlines)
     except (EnvironmentUnusable, InvalidInput, TrainingFailed) as error:
         _tell(channel, Broken(type(error).__name__, str(error)))
         return
@@ -55,23 +63,30 @@ def train(channel: Channel, links: Sequence[socket.socket]) -> None:
     _tell(channel, Done(time.monotonic() - begun))
 
 
-def carry_out(order: TrainOrder, teller: Teller) -> Pack | OffPolicyPack:
-    """Train the members of an order to its last step.
+def carry_out(order: TrainOrder, teller: Teller, deadlines: Deadlines) -> Pack | OffPolicyPack:
+    """Train the members of an order to its last step, and save them on the way.
 
     Raises:
         EnvironmentUnusable: the environment cannot be built, or broke on the way.
         InvalidInput: a setting is unknown or absurd.
         TrainingFailed: a checkpoint does not fit.
     """
-    batch = make_batch(order.task, len(order.members) * order.envs)
+    batch = make_batch(order.task, len(order.members) * order.envs, nthread=order.threads)
     members = [
         Member(arm, seed, order.resume.get(place))
         for place, (arm, seed) in enumerate(order.members)
     ]
     try:
-        rewards = load_rewards(order, batch.layout)
+        rewards = load_rewards(order, batch.layout, deadlines)
         pack = make_pack(order, members, rewards, batch, teller)
-        pack.train(Span(order.stop_steps, order.total_steps, order.checkpoint_at))
+        teller.begin(pack.progressed.steps)
+
+        def pause() -> None:
+            deadlines.judge()
+            if pack.progressed.steps < order.stop_steps:
+                teller.save_when_due(pack)
+
+        pack.train(Span(order.stop_steps, order.total_steps, order.checkpoint_at, pause))
     finally:
         batch.close()
     return pack
@@ -97,13 +112,14 @@ def make_pack(
     return new_off_policy_pack(members, rewards, batch, settings, listener, warm)
 
 
-def load_rewards(order: TrainOrder, layout: Layout) -> Rewards:
+def load_rewards(order: TrainOrder, layout: Layout, deadlines: Deadlines) -> Rewards:
     """Load every arm's program; those that cannot be loaded are rejected with the reason."""
     loaded: dict[str, Code | None] = {}
     rejected: dict[str, str] = {}
-    for arm, program in order.programs.items():
+    for number, (arm, program) in enumerate(order.programs.items()):
+        guard = deadlines.guard(number, sum(own == arm for own, _ in order.members))
         try:
-            loaded[arm] = None if program is None else load_program(program, layout)
+            loaded[arm] = None if program is None else load_program(program, layout, guard=guard)
         except ProgramRejected as error:
             rejected[arm] = str(error)
     return Rewards(loaded, rejected, order.mode, order.weight)
@@ -116,15 +132,41 @@ class Teller:
         self._channel = channel
         self._members = len(order.members)
         self._start = order.start_steps
-        self._told_at = -_SECONDS_BETWEEN_NEWS
+        self._begun = self._saved_at = time.monotonic()
+        self._told_at = self._begun - _SECONDS_BETWEEN_NEWS
+        self._from = order.start_steps
+        self._save_after = SAVE_SECONDS
+
+    def begin(self, steps: int) -> None:
+        """Start the clock; a training that was cut off begins in the middle of its rung."""
+        self._from, self._begun = steps, time.monotonic()
 
     def progress(self, steps: int, seconds: float) -> None:
         """Tell how far the training is, unless that was told a moment ago."""
-        if seconds - self._told_at < _SECONDS_BETWEEN_NEWS:
+        now = time.monotonic()
+        if now - self._told_at < _SECONDS_BETWEEN_NEWS:
             return
-        self._told_at = seconds
+        self._told_at = now
         done = (steps - self._start) * self._members
-        _tell(self._channel, Advanced(done, done / max(seconds, 1e-6)))
+        lived = (steps - self._from) * self._members
+        _tell(self._channel, Advanced(done, lived / max(now - self._begun, 1e-6)))
+
+    def save_when_due(self, pack: Pack | OffPolicyPack) -> None:
+        """Send what the living members could go on from, now and then.
+
+        More and more rarely, so that what is kept of a long rung stays little.
+        """
+        began = time.monotonic()
+        if began - self._saved_at < self._save_after:
+            return
+        checkpoints = pack.checkpoints()
+        for member, checkpoint in checkpoints.items():
+            _tell(self._channel, MemberSaved(member, pack.curve(member), checkpoint))
+        _tell(self._channel, PackSaved(pack.progressed.steps, began - self._begun))
+        self._saved_at = time.monotonic()
+        spent, lasted = self._saved_at - began, self._saved_at - self._begun
+        written = sum(map(len, checkpoints.values())) / _SAVED_BYTES_PER_SECOND
+        self._save_after = max(SAVE_SECONDS, lasted * _SAVE_SHARE, spent / _SAVE_COST, written)
 
     def snapshot(self, steps: int, weights: Mapping[int, bytes]) -> None:
         """Send the weights of the living members."""

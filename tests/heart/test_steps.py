@@ -8,7 +8,7 @@ import pytest
 
 from core.errors import DesignerUnavailable, EnvironmentUnusable, StepInterrupted
 from core.loop import next_steps, read_step
-from core.records import NATIVE, DesignerChoice, History, Reply, Training
+from core.records import NATIVE, DesignerChoice, History, Reply, Saved, Training
 from core.steps import MAX_REPAIRS, Toolbox, carry_out
 from tests.builders import SOURCE, a_history, a_spec
 from tests.fakes import REPLY, MemoryLedger, PretendLaboratory, ScriptedDesigner
@@ -251,3 +251,17 @@ def test_only_evolution_asks_nobody():
     spec = a_spec(designer=DesignerChoice("evolution"))
     ledger, _, _ = run_job(spec)
     assert ledger.facts.preflight.estimate["asks"] == 0
+
+
+def test_a_training_that_was_cut_off_is_ordered_to_go_on_from_what_was_saved():
+    laboratory = PretendLaboratory(lambda arm, seed: 0.1)
+    ledger = MemoryLedger(History(a_spec(), status="running"))
+    tools = toolbox(ScriptedDesigner(good), laboratory)
+    carry_out(read_step("preflight"), ledger, tools, watch=lambda progress: None)
+    ledger.save([Saved("baseline", NATIVE, seed, 0, 400, f"sha of {seed}") for seed in (0, 1)])
+    carry_out(read_step("baseline"), ledger, tools, watch=lambda progress: None)
+    (order,) = laboratory.orders
+    assert {m: saved.checkpoint for m, saved in order.saved.items()} == {
+        (NATIVE, 0): "sha of 0",
+        (NATIVE, 1): "sha of 1",
+    }
