@@ -476,6 +476,18 @@ def test_a_member_s_place_does_not_matter(algorithm):
         assert same(remembered(forth, place), remembered(back, 2 - place)) == []
 
 
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_groups_for_the_cache_change_no_digit(algorithm, monkeypatch):
+    together = trained(algorithm, range(5))
+    monkeypatch.setattr("core.training.groups._CACHED_BYTES", 1)
+    apart = trained(algorithm, range(5))
+    assert [part.stop - part.start for part in apart.learner.parts] == [2, 2, 1]
+    for member in range(5):
+        assert same(remembered(together, member), remembered(apart, member)) == []
+        assert together.curve(member) == apart.curve(member)
+        assert together.weights()[member] == apart.weights()[member]
+
+
 class Breaks(Code):
     """Raises at its tenth call, or gives NaN from there on."""
 
