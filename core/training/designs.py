@@ -125,17 +125,16 @@ class Designs:
         for code, members in self._working():
             for places, terms in self._together(code, members, _reward_of, *blocks):
                 for index, member in enumerate(places if terms else ()):
-                    own = {name: _part(values, index, places) for name, values in terms.items()}
+                    own = np.stack([_part(values, index, places) for values in terms.values()])
                     designed = self._sum(member, own).reshape(shape)
                     rewards[:, member] = self._composed(native[:, member], designed)
-                    components[member] = {
-                        n: float(v.mean(dtype=np.float64)) for n, v in own.items()
-                    }
+                    means = own.mean(axis=1, dtype=np.float64).tolist()
+                    components[member] = dict(zip(terms, means, strict=True))
         return Earned(rewards, tuple(components))
 
-    def _sum(self, member: int, terms: Mapping[str, Floats]) -> Floats:
-        """Add the components up; a member whose sum overflows cannot go on."""
-        total = np.stack(list(terms.values())).sum(axis=0, dtype=np.float64)
+    def _sum(self, member: int, terms: Floats) -> Floats:
+        """Add the components [C, B] up; a member whose sum overflows cannot go on."""
+        total = terms.sum(axis=0, dtype=np.float64)
         if np.abs(total).max() < _LARGEST_REWARD:
             return np.asarray(total, np.float32)
         error = ProgramRejected(
@@ -238,8 +237,10 @@ def _by_member(block: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def _joined(block: npt.NDArray[Any], members: list[int]) -> npt.NDArray[Any]:
-    """Take the rows of some members from [P, B, ...] as [M·B, ...]."""
-    chosen = block if len(members) == len(block) else block[members]
+    """Take the rows of some members from [P, B, ...] as [M·B, ...]; neighbours without a copy."""
+    first, last = members[0], members[-1]
+    neighbours = last - first == len(members) - 1
+    chosen = block[first : last + 1] if neighbours else block[members]
     return chosen.reshape(-1, *block.shape[2:])
 
 

@@ -166,22 +166,24 @@ class LoadedProgram:
             self._hold_term(function, name, values, rows)
         return result
 
-    def _hold_term(self, function: str, name: str, values: object, rows: int) -> None:
+    def _hold_term(self, function: str, name: str, values: Any, rows: int) -> None:
         if not name.isidentifier() or len(name) > MOST_LETTERS_OF_A_NAME:
             raise _rejected(
                 function,
                 repr(name[:60]),
                 "a name that is a Python identifier of at most 40 letters",
             )
+        numbers = isinstance(values, np.ndarray) and values.dtype.kind in "fiub"
+        if numbers and values.shape == (rows,):
+            return
         where = f"{function}, entry {name!r}{line_naming(self.program.source, name)}"
-        if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiub":
+        if not numbers:
             raise _rejected(
                 where, _describe(values), f"a float array of shape ({rows},)", _SCALAR_HINT
             )
-        if values.shape != (rows,):
-            raise _rejected(
-                where, f"shape {values.shape}", f"shape ({rows},), one number per row", _SHAPE_HINT
-            )
+        raise _rejected(
+            where, f"shape {values.shape}", f"shape ({rows},), one number per row", _SHAPE_HINT
+        )
 
     def _same_names(
         self, function: str, known: tuple[str, ...], names: tuple[str, ...]
