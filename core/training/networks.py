@@ -123,8 +123,25 @@ def _linear(params: Views, name: str, x: Tensor) -> Tensor:
     return torch.baddbmm(bias[:, None], x, weight.transpose(1, 2))
 
 
+# On the CPU torch takes numbers by whole vectors and rounds what is left over in another way, so a
+# member's digits would depend on its place.  NumPy treats all alike, and its tanh was 12 times as fast
+# as torch's when measured.
+
+
 def _tanh(x: Tensor) -> Tensor:
-    if x.device.type == "cpu":  # NumPy's tanh was 12 times as fast as torch's when measured
+    if x.device.type == "cpu":
         np.tanh(x.numpy(), out=x.numpy())
         return x
     return x.tanh_()
+
+
+def exp(x: Tensor) -> Tensor:
+    """Return eˣ; an element's digits do not depend on its place."""
+    return torch.from_numpy(np.exp(x.numpy())) if x.device.type == "cpu" else x.exp()
+
+
+def power(base: float, exponent: Tensor) -> Tensor:
+    """Return the base to each exponent; an element's digits do not depend on its place."""
+    if exponent.device.type == "cpu":
+        return torch.from_numpy(np.power(base, exponent.numpy()))
+    return torch.pow(base, exponent)

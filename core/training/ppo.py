@@ -16,7 +16,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from core.training.networks import Shapes, Views, backward, forward, layers, views
+from core.training.networks import Shapes, Views, backward, exp, forward, layers, power, views
 from core.training.settings import PPOSettings
 
 _BETA1, _BETA2, _ADAM_EPSILON = 0.9, 0.999, 1e-5
@@ -28,7 +28,9 @@ class Stack:
     """The parameters of P members and what Adam remembers of them.
 
     A stack of one has a second, dead row: with a single matrix, batched products take another path
-    and round differently, and a member's curve must not depend on its pack.
+    and round differently, and a member's curve must not depend on its pack.  For the same reason
+    environments and minibatches should come in fours: otherwise torch's products round by where in
+    memory a member lies.  (The compiled kernel has neither habit.)
 
     Attributes:
         flat, first, second: [P, n] parameters and their first and second moments.
@@ -158,7 +160,7 @@ def loss_gradient(stack: Stack, batch: Experience, hyper: Hyper) -> Losses:
     hidden = forward(params, policy, batch.inputs)
     log_probs, entropy = evaluate(stack, hidden[-1], batch.actions)
     change = log_probs - batch.log_probs
-    ratio = change.exp()
+    ratio = exp(change)
     advantages = _standardised(batch.advantages)
     outside = ((ratio > 1 + hyper.clip) & (advantages > 0)) | (
         (ratio < 1 - hyper.clip) & (advantages < 0)
@@ -183,9 +185,9 @@ def evaluate(stack: Stack, output: Tensor, actions: Tensor) -> tuple[Tensor, Ten
     if not stack.shapes.continuous:
         log_probs = torch.log_softmax(output, -1)
         chosen = log_probs.gather(-1, actions[..., None])[..., 0]
-        return chosen, -(log_probs.exp() * log_probs).sum(-1)
+        return chosen, -(exp(log_probs) * log_probs).sum(-1)
     log_std = stack.params["policy.log_std"][:, None]
-    z = (actions - output) * torch.exp(-log_std)
+    z = (actions - output) * exp(-log_std)
     log_probs = (-0.5 * z.square() - log_std - 0.5 * _LOG_2PI).sum(-1)
     return log_probs, (log_std + 0.5 * (1 + _LOG_2PI)).sum(-1).expand_as(log_probs)
 
@@ -197,13 +199,13 @@ def _policy_gradient(
     size = output.shape[1]
     if stack.shapes.continuous:
         log_std = stack.params["policy.log_std"]
-        inverse = torch.exp(-log_std)[:, None]
+        inverse = exp(-log_std)[:, None]
         z = (actions - output) * inverse
         slope = (d_log_prob[..., None] * (z.square() - 1)).sum(1)
         stack.gradients["policy.log_std"].copy_(slope - entropy)
         return d_log_prob[..., None] * z * inverse
     log_probs = torch.log_softmax(output, -1)
-    probs = log_probs.exp()
+    probs = exp(log_probs)
     d_output = -probs * d_log_prob[..., None]
     d_output.scatter_add_(-1, actions[..., None], d_log_prob[..., None])
     mean = (probs * log_probs).sum(-1, keepdim=True)  # minus the entropy
@@ -223,8 +225,8 @@ def descend(stack: Stack, hyper: Hyper) -> None:
     stack.updates += 1
     stack.first.lerp_(stack.gradient, 1 - _BETA1)
     stack.second.mul_(_BETA2).addcmul_(stack.gradient, stack.gradient, value=1 - _BETA2)
-    size = hyper.learning_rate / (1 - _BETA1**stack.updates)
-    root = (stack.second / (1 - _BETA2**stack.updates).float()).sqrt_().add_(_ADAM_EPSILON)
+    size = hyper.learning_rate / (1 - power(_BETA1, stack.updates))
+    root = (stack.second / (1 - power(_BETA2, stack.updates)).float()).sqrt_().add_(_ADAM_EPSILON)
     step = (stack.first / root).mul_(size.float())
     stack.flat.sub_(step.masked_fill_(~stack.living[:, None], 0.0))
 

@@ -10,6 +10,7 @@ import torch
 
 from core.envs import make_batch
 from core.errors import InvalidInput, TrainingFailed
+from core.records import Task
 from core.training.advantages import estimate_advantages
 from core.training.backends import TorchBackend, choose_backend
 from core.training.experience import Critics, following_values, weigh
@@ -380,6 +381,30 @@ def test_torch_and_the_compiled_kernel_train_alike(task):
 def test_an_unknown_backend_is_refused():
     with pytest.raises(InvalidInput, match="auto, torch or kernel"):
         choose_backend("jax")
+
+
+# Torch's products round by the place of a matrix in memory unless its rows come in fours.
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("backend", "envs"),
+    [("torch", 4), *(pytest.param(*k.values, 3, marks=k.marks) for k in BACKENDS[1:])],
+)
+def test_widths_that_no_vector_divides_change_nothing_of_that(backend, envs):
+    settings = {"rollout": 50, "minibatch": 40, "epochs": 3, "hidden": [15, 9]}
+    one, *others = (
+        trained(
+            [("native", s) for s in range(n)],
+            300,
+            task=Task("hopper", "Hopper-v5", ""),
+            envs=envs,
+            settings=settings,
+            backend=backend,
+        )
+        for n in (2, 1, 3, 8)
+    )
+    for pack in others:
+        assert torch.equal(pack.stack.flat[0], one.stack.flat[0])
+    assert torch.equal(others[1].stack.flat[1], one.stack.flat[1])
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
