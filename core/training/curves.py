@@ -4,15 +4,36 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 
+from core.fields import Floats
 from core.records import Curve
-from core.training.rollout import Rollout
 
 MOST_POINTS = 200
 _EPISODES = 50
 _HUGE = 1e30
+
+
+class Lived(Protocol):
+    """What a rollout tells of episodes, [T, P, N]."""
+
+    @property
+    def native(self) -> Floats:
+        """Return the environment's own reward."""
+        ...
+
+    @property
+    def terminated(self) -> npt.NDArray[np.bool_]:
+        """Return where episodes ended by the environment's own rule."""
+        ...
+
+    @property
+    def truncated(self) -> npt.NDArray[np.bool_]:
+        """Return where a time limit cut them."""
+        ...
 
 
 class CurveKeeper:
@@ -31,15 +52,16 @@ class CurveKeeper:
         self._steps: list[list[int]] = [[] for _ in range(members)]
         self._points: list[list[Mapping[str, float]]] = [[] for _ in range(members)]
 
-    def watch(self, rollout: Rollout) -> None:
+    def watch(self, rollout: Lived) -> None:
         """Add up native returns and lengths of the episodes in a rollout."""
         ended = rollout.terminated | rollout.truncated
         for t in range(len(ended)):
             self._returns += rollout.native[t]
             self._lengths += 1
-            for member, env in np.argwhere(ended[t]):
-                episode = (self._returns[member, env], self._lengths[member, env])
-                self._ended[member].append(episode)
+            for member in np.flatnonzero(ended[t].any(axis=1)):
+                returns = self._returns[member, ended[t, member]].tolist()
+                lengths = self._lengths[member, ended[t, member]].tolist()
+                self._ended[member].extend(zip(returns, lengths, strict=True))
             self._returns[ended[t]] = 0.0
             self._lengths[ended[t]] = 0.0
 

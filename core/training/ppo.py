@@ -202,7 +202,7 @@ def _standardised(advantages: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def descend(stack: Stack, learning_rate: float, max_grad_norm: float) -> None:
+def descend(stack: Stack, learning_rate: float | Tensor, max_grad_norm: float) -> None:
     """Take one step of Adam with every member's gradient clipped to its own norm."""
     norm = stack.gradient.norm(dim=1, keepdim=True)
     stack.gradient.mul_((max_grad_norm / (norm + 1e-6)).clamp_(max=1.0))
