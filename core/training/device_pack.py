@@ -39,7 +39,7 @@ from core.training.device_rollout import (
     weigh_on_device,
 )
 from core.training.device_statistics import TensorMoments, TensorReturnScaler
-from core.training.graphs import GraphedUpdate
+from core.training.graphs import GraphedUpdate, gradient_step
 from core.training.networks import Shapes, initial_parameters
 from core.training.normalise import ReturnScaler, RunningMoments
 from core.training.pack import Listener, Member, Span
@@ -47,8 +47,6 @@ from core.training.ppo import (
     Experience,
     Losses,
     Stack,
-    descend,
-    loss_gradient,
     minibatches,
     new_stack,
 )
@@ -99,7 +97,7 @@ class DevicePack:
 
     def __post_init__(self) -> None:
         self.rate = torch.zeros(1, 1, dtype=torch.float64, device=self.batch.device)
-        self.update = GraphedUpdate(self.stack, self._gradient_step)
+        self.update = GraphedUpdate(self.stack, gradient_step(self.stack, self.settings, self.rate))
 
     @property
     def envs(self) -> int:
@@ -176,11 +174,6 @@ class DevicePack:
         self.stack.living[member] = False
         self.stack.flat[member] = 0.0
         self.listener.failed(member, self.progressed.steps, reason)
-
-    def _gradient_step(self, batch: Experience) -> Losses:
-        losses = loss_gradient(self.stack, batch, self.settings)
-        descend(self.stack, self.rate, self.settings.max_grad_norm)
-        return losses
 
     def _learn(self, experience: Experience, learning_rate: float) -> None:
         self.rate.fill_(learning_rate)

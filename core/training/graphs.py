@@ -19,13 +19,31 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from core.training.ppo import Experience, Losses, Stack
+from core.training.ppo import Experience, Losses, Stack, descend, loss_gradient
+from core.training.settings import PPOSettings
 
 _WARM_UPS = 2  # libraries choose and allocate on their first calls, which no graph may hold
 
 Step = Callable[[Experience], Losses]
 """One gradient step on a stack.  It reads and writes tensors in place only: no branch on a value,
 no `.item()`, no number that changes between steps unless it is a tensor on the device."""
+
+
+def gradient_step(stack: Stack, settings: PPOSettings, learning_rate: Tensor) -> Step:
+    """Return the stack's own gradient step.
+
+    Args:
+        stack:         whose parameters are moved.
+        settings:      of the learner; they are baked into a graph.
+        learning_rate: float64 [1, 1] or [P, 1] on the stack's device, read anew at every step.
+    """
+
+    def step(batch: Experience) -> Losses:
+        losses = loss_gradient(stack, batch, settings)
+        descend(stack, learning_rate, settings.max_grad_norm)
+        return losses
+
+    return step
 
 
 @dataclass(frozen=True, slots=True)

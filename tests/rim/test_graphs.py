@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from core.training.device_pack import moved
-from core.training.graphs import GraphedUpdate
+from core.training.graphs import GraphedUpdate, gradient_step
 from core.training.networks import Shapes, initial_parameters
-from core.training.ppo import Experience, descend, loss_gradient, minibatches, new_stack
+from core.training.ppo import Experience, minibatches, new_stack
 from core.training.settings import PPOSettings
 from core.training.weights import put_parameters
 from tests.rim.device_parts import CUDA, on_every_device
@@ -53,12 +53,7 @@ def some_experience(shapes, device, seed=0):
 
 
 def stepping(stack, rate):
-    def step(batch):
-        losses = loss_gradient(stack, batch, SETTINGS)
-        descend(stack, rate, SETTINGS.max_grad_norm)
-        return losses
-
-    return step
+    return gradient_step(stack, SETTINGS, rate)
 
 
 def eager(stack, rate, experience, rows):
