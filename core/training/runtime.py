@@ -31,6 +31,7 @@ MOST_COMPONENTS = 16
 MOST_FEATURES = 32
 MOST_LETTERS_OF_A_NAME = 40
 MODULES: Mapping[str, ModuleType] = {"numpy": np, "math": math}
+TORCH_MODULES = ("torch", "math")
 BUILTINS: tuple[str, ...] = (
     *("abs", "all", "any", "bool", "dict", "divmod", "enumerate", "filter", "float", "frozenset"),
     *("int", "isinstance", "len", "list", "map", "max", "min", "pow", "range", "reversed", "round"),
@@ -207,7 +208,8 @@ def load_program(program: Program, layout: Layout, *, strict: bool = False) -> L
     Raises:
         ProgramRejected: the module body raised, or a promised function is missing.
     """
-    module: dict[str, Any] = {"__name__": "program", "__builtins__": _few_builtins()}
+    kind, modules = _kind(program)
+    module: dict[str, Any] = {"__name__": "program", "__builtins__": _few_builtins(modules)}
     try:
         code: CodeType = compile(program.source, PROGRAM_FILE, "exec", dont_inherit=True)
         with np.errstate(all="ignore"):
@@ -220,7 +222,16 @@ def load_program(program: Program, layout: Layout, *, strict: bool = False) -> L
                 "module", f"no function {name!r}", f"`def {name}(...)` at the top level"
             )
     module["PARAMS"] = dict(program.params)
-    return LoadedProgram(program, layout, module, strict=strict)
+    return kind(program, layout, module, strict=strict)
+
+
+def _kind(program: Program) -> tuple[type[LoadedProgram], tuple[str, ...]]:
+    """Return how a program is called and what it may import; only torch's loads torch."""
+    if program.array == "numpy":
+        return LoadedProgram, tuple(MODULES)
+    from core.training.torch_runtime import TorchProgram
+
+    return TorchProgram, TORCH_MODULES
 
 
 def frozen(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -230,23 +241,22 @@ def frozen(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return copy
 
 
-def _few_builtins() -> dict[str, Any]:
+def _few_builtins(modules: tuple[str, ...]) -> dict[str, Any]:
     few: dict[str, Any] = {name: getattr(builtins, name) for name in BUILTINS}
-    few["__import__"] = _import
+
+    def import_few(
+        name: str,
+        _globals: object = None,
+        _locals: object = None,
+        fromlist: tuple[str, ...] | None = (),
+        level: int = 0,
+    ) -> ModuleType:
+        if level or name.partition(".")[0] not in modules:
+            raise ImportError(f"import of {name!r} is not allowed; available: {', '.join(modules)}")
+        return builtins.__import__(name, None, None, fromlist or (), 0)
+
+    few["__import__"] = import_few
     return few
-
-
-def _import(
-    name: str,
-    _globals: object = None,
-    _locals: object = None,
-    fromlist: tuple[str, ...] | None = (),
-    level: int = 0,
-) -> ModuleType:
-    root = name.partition(".")[0]
-    if level or root not in MODULES:
-        raise ImportError(f"import of {name!r} is not allowed; available: numpy, math")
-    return builtins.__import__(name, None, None, fromlist or (), 0)
 
 
 _SCALAR_HINT = (
