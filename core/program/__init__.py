@@ -57,7 +57,7 @@ def read_program(
     problems += broken_array_rules(module)
     problems = [library.spelled(problem) for problem in problems]
     if array == "torch":
-        problems += broken_torch_rules(module)
+        problems += broken_torch_rules(module, task_fields)
     if not {"reward", "features"} & set(module.functions):
         problems.append(_empty(mode))
     if problems:

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import ast
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from core.errors import ProgramRejected
 from core.program.module import Module, rejected
 from core.program.names import is_observation
-from core.records import ArrayLibrary
+from core.records import ArrayLibrary, Field
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,17 +88,18 @@ TORCH_NAMES = frozenset(
 """Attributes that a program in torch may use: functions of torch, methods of tensors and dicts."""
 
 
-def broken_torch_rules(module: Module) -> list[ProgramRejected]:
-    """Return every use of something that is not on the list, function by function."""
+def broken_torch_rules(module: Module, fields: Sequence[Field]) -> list[ProgramRejected]:
+    """Return every use of something that is neither on the list nor a field, function by function."""
+    known = TORCH_NAMES | {field.name for field in fields}
     return [
         problem
         for function in module.functions.values()
         for node in ast.walk(function)
-        for problem in _torch_names(node, module)
+        for problem in _torch_names(node, module, known)
     ]
 
 
-def _torch_names(node: ast.AST, module: Module) -> Iterator[ProgramRejected]:
+def _torch_names(node: ast.AST, module: Module, known: frozenset[str]) -> Iterator[ProgramRejected]:
     if isinstance(node, ast.Call):
         for keyword in node.keywords:
             if keyword.arg in ("out", "device", "generator"):
@@ -108,10 +109,10 @@ def _torch_names(node: ast.AST, module: Module) -> Iterator[ProgramRejected]:
     if not isinstance(node, ast.Attribute) or _is_named(node.value, module):
         return
     text = ast.unparse(node)[:40]
-    if node.attr.endswith("_") and not node.attr.startswith("_"):
+    if node.attr.endswith("_") and node.attr not in known and not node.attr.startswith("_"):
         hint = f"Write `.{node.attr.rstrip('_')}`, which gives a new tensor."
         yield rejected(node, "inputs", f"`{text}`", "nothing changed in place", hint)
-    elif node.attr not in TORCH_NAMES and not node.attr.startswith("_"):
+    elif node.attr not in known and not node.attr.startswith("_"):
         near = difflib.get_close_matches(node.attr, TORCH_NAMES, n=1, cutoff=0.75)
         hint = f"Did you mean `{near[0]}`?" if near else _STAY
         yield rejected(

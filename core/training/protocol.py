@@ -47,6 +47,7 @@ class TrainOrder:
         total_steps: the last rung's last step.
         checkpoint_at: step counts at which weights are wanted.
         resume:      place of a member -> checkpoint to go on from.
+        device:      where to train, as `core.training.devices.pick_device` reads it.
     """
 
     task: Task
@@ -61,6 +62,7 @@ class TrainOrder:
     total_steps: int
     checkpoint_at: tuple[int, ...]
     resume: Mapping[int, bytes] = field(default_factory=dict)
+    device: str = "cpu"
 
 
 def train_order(order: PackOrder, resume: Mapping[tuple[str, int], bytes]) -> TrainOrder:
@@ -108,6 +110,7 @@ def order_message(order: TrainOrder) -> Message:
         "stop_steps": order.stop_steps,
         "total_steps": order.total_steps,
         "checkpoint_at": list(order.checkpoint_at),
+        "device": order.device,
     }
     return header, {str(place): content for place, content in order.resume.items()}
 
@@ -134,6 +137,7 @@ def read_order(frame: Frame) -> TrainOrder:
         total_steps=header["total_steps"],
         checkpoint_at=tuple(header["checkpoint_at"]),
         resume={int(place): content for place, content in frame.blobs.items()},
+        device=header["device"],
     )
 
 

@@ -39,6 +39,7 @@ class Supervision:
     step_seconds     granted for every step of a member besides, whatever the learner
     memory_bytes     private memory of the child
     row_bytes        the same for each environment; simulators reserve more than they use
+    device           where packs are trained, as `core.training.devices.pick_device` reads it
     """
 
     wall_seconds: float = 120.0
@@ -47,6 +48,7 @@ class Supervision:
     step_seconds: float = 1e-3
     memory_bytes: int = 4 * GIB
     row_bytes: int = 48 * MIB
+    device: str = "cpu"
 
     def limits(self, order: PackOrder) -> Limits:
         """Return the limits of the child that carries out an order.
@@ -123,7 +125,7 @@ def _train(
     watch: Watch,
 ) -> dict[Member, Trained]:
     checkpoints = {m: artifacts.get(sha) for m, sha in order.resume.items() if m in order.members}
-    orders = train_order(order, checkpoints)
+    orders = replace(train_order(order, checkpoints), device=supervision.device)
     silence = supervision.silence(order)
     header, blobs = order_message(orders)
     minutes = Minutes(order, [Trained() for _ in order.members])

@@ -18,6 +18,8 @@ from core.fields import Layout
 from core.records import Task
 from core.sandbox.frames import Channel
 from core.training.designs import Code, Rewards
+from core.training.device_pack import DevicePack, new_device_pack
+from core.training.devices import HOST, make_tensor_batch, pick_device
 from core.training.pack import Member, Pack, Span, new_pack
 from core.training.protocol import (
     Advanced,
@@ -32,7 +34,7 @@ from core.training.protocol import (
     read_order,
 )
 from core.training.runtime import load_program
-from core.training.settings import read_settings
+from core.training.settings import PPOSettings, read_settings
 
 _SECONDS_BETWEEN_NEWS = 0.25
 
@@ -54,7 +56,7 @@ def train(channel: Channel, links: Sequence[socket.socket]) -> None:
     _tell(channel, Done(time.monotonic() - begun))
 
 
-def carry_out(order: TrainOrder, teller: Teller) -> Pack:
+def carry_out(order: TrainOrder, teller: Teller) -> Pack | DevicePack:
     """Train the members of an order to its last step.
 
     Raises:
@@ -62,15 +64,36 @@ def carry_out(order: TrainOrder, teller: Teller) -> Pack:
         InvalidInput: a setting is unknown or absurd.
         TrainingFailed: a checkpoint does not fit.
     """
-    batch = make_batch(order.task, len(order.members) * order.envs)
+    device, rows = pick_device(order.device, order.task), len(order.members) * order.envs
     members = [
         Member(arm, seed, order.resume.get(place))
         for place, (arm, seed) in enumerate(order.members)
     ]
+    settings = read_settings(order.settings)
+    span = Span(order.stop_steps, order.total_steps, order.checkpoint_at)
+    if device != HOST:
+        return _on_device(order, members, settings, span, teller, device)
+    batch = make_batch(order.task, rows)
     try:
-        rewards = load_rewards(order, batch.layout)
-        pack = new_pack(members, rewards, batch, read_settings(order.settings), teller)
-        pack.train(Span(order.stop_steps, order.total_steps, order.checkpoint_at))
+        pack = new_pack(members, load_rewards(order, batch.layout), batch, settings, teller)
+        pack.train(span)
+    finally:
+        batch.close()
+    return pack
+
+
+def _on_device(
+    order: TrainOrder,
+    members: Sequence[Member],
+    settings: PPOSettings,
+    span: Span,
+    teller: Teller,
+    device: torch.device,
+) -> DevicePack:
+    batch = make_tensor_batch(order.task, len(members) * order.envs, device)
+    try:
+        pack = new_device_pack(members, load_rewards(order, batch.layout), batch, settings, teller)
+        pack.train(span)
     finally:
         batch.close()
     return pack

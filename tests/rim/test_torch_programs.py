@@ -10,8 +10,10 @@ import torch
 
 from core.errors import InvalidInput, ProgramRejected
 from core.fields import lay_out
+from core.methods import METHODS
+from core.methods.contract import EXAMPLE, EXAMPLE_FIELDS, TORCH_EXAMPLE
 from core.program import read_program
-from core.records import Field, Task
+from core.records import Brief, Field, Task
 from core.tasks import check_task, task_from_mapping, task_to_mapping
 from core.training.check import hold_to_contract
 from core.training.pack import Span
@@ -234,3 +236,32 @@ def test_the_host_s_trainer_takes_a_program_in_torch_as_well():
 
 def test_a_task_without_a_word_is_a_task_in_numpy():
     assert Task("t", "CartPole-v1", "").array == "numpy"
+
+
+# --- the prompt -----------------------------------------------------------------------------------
+
+
+def test_the_worked_example_in_torch_keeps_the_rules_and_computes_what_the_one_in_numpy_does():
+    layout = lay_out(EXAMPLE_FIELDS, 4)
+    rng = np.random.default_rng(0)
+    state = rng.normal(300, 30, (50, 4)).astype(np.float32)
+    following = np.concatenate([state + 1, rng.integers(0, 2, (50, 1))], 1).astype(np.float32)
+    action = rng.normal(size=(50, 2)).astype(np.float32)
+    said = [
+        load_program(read_program(source, EXAMPLE_FIELDS, "replace", array), layout).reward(
+            state, action, following
+        )
+        for source, array in ((EXAMPLE, "numpy"), (TORCH_EXAMPLE, "torch"))
+    ]
+    close(said[0], said[1], tolerance=1e-5)
+
+
+@pytest.mark.parametrize("method", ["smith", "eureka"])
+def test_the_prompt_says_which_library(method):
+    brief = Brief(TASK, 0, 0, "seed", "replace", 0)
+    prompts = {
+        array: str(METHODS[method].render(replace(brief, task=replace(TASK, array=array))))
+        for array in ("numpy", "torch")
+    }
+    assert "Tensors instead of arrays" in prompts["torch"]
+    assert "torch" not in prompts["numpy"]
