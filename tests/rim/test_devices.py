@@ -10,10 +10,9 @@ import pytest
 import torch
 
 from core.envs.tensor_batch import OnDevice
-from core.errors import TrainingFailed
+from core.errors import ConfigurationError, TrainingFailed
 from core.records import Task
 from core.sandbox.codec import Frame
-from core.settings import read_settings
 from core.training.devices import HOST, make_tensor_batch, pick_device
 from core.training.protocol import TrainOrder, order_message, read_order
 from core.training.train_child import carry_out
@@ -40,6 +39,11 @@ def an_order(device):
     )
 
 
+def settings_module():
+    """The settings of a shell; a machine that only trains may lack their library."""
+    return pytest.importorskip("core.settings")
+
+
 class Heard:
     def progress(self, steps, seconds): ...
 
@@ -51,7 +55,7 @@ class Heard:
 def test_the_cpu_is_the_default_and_auto_falls_back_to_it():
     assert pick_device("cpu", HOPPER) == HOST
     assert pick_device("auto", CART_POLE) == HOST
-    assert read_settings().device == "cpu"
+    assert settings_module().read_settings().device == "cpu"
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
@@ -71,8 +75,8 @@ def test_a_device_is_found_by_its_number(device):
 @pytest.mark.parametrize("device", ["gpu", "cuda:", "cuda:x", "CUDA"])
 def test_the_setting_takes_no_other_words(device, monkeypatch):
     monkeypatch.setenv("REWARDSMITH_DEVICE", device)
-    with pytest.raises(Exception, match="REWARDSMITH_DEVICE"):
-        read_settings()
+    with pytest.raises(ConfigurationError, match="REWARDSMITH_DEVICE"):
+        settings_module().read_settings()
 
 
 def test_the_order_carries_the_device():

@@ -148,3 +148,17 @@ def test_replaying_waits_for_nothing(device):
             update._advance(placed, len(one))
     finally:
         torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.parametrize("continuous", [False, True], ids=["choices", "vectors"])
+@pytest.mark.parametrize("device", [CUDA])
+def test_a_gradient_step_on_a_device_is_that_of_the_cpu(continuous, device):
+    shapes = Shapes(5, (8, 6), 3, continuous)
+    stacks = filled_stack(shapes, "cpu"), filled_stack(shapes, device)
+    for stack in stacks:
+        place = stack.flat.device
+        losses = stepping(stack, learning_rate(place))(some_experience(shapes, place))
+        assert torch.isfinite(losses.value).all()
+    for name in ("gradient", "flat", "first", "second"):
+        ours, theirs = getattr(stacks[1], name).cpu(), getattr(stacks[0], name)
+        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
