@@ -155,6 +155,9 @@ class WarpRows:
         self._lived.zero_()
         with self._warp.ScopedDevice(self._place):
             self._mjw.reset_data(self._model, self._data)
+        self._warp.synchronize_device(
+            self._place
+        )  # it ran on warp's stream, what follows on torch's
         self._begin(torch.ones(self.rows, dtype=torch.bool, device=self.device))
         self._after = self._read()
         return self._block(self._scene())[:, : self.layout.state_size]
@@ -240,9 +243,16 @@ class WarpRows:
             warp.synchronize_device(self._place)
 
         def replay() -> None:
-            warp.capture_launch(capture.graph, stream=warp.stream_from_torch(self.device))
+            warp.capture_launch(capture.graph, stream=self._stream())
 
         return replay
+
+    def _stream(self) -> Any:
+        """Return torch's current stream as warp knows it."""
+        current = torch.cuda.current_stream(self.device)
+        if current.cuda_stream == 0:  # CUDA's default stream, which warp has a name for
+            return self._place.null_stream
+        return self._warp.stream_from_torch(current)
 
     # --- blocks -----------------------------------------------------------------------------------
 

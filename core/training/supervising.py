@@ -64,6 +64,7 @@ class Supervision:
             wall_seconds=seconds,
             cpu_seconds=math.ceil(seconds),
             memory_bytes=self.memory_bytes + rows * self.row_bytes,
+            gpu=self.device != "cpu",
         )
 
     def silence(self, order: PackOrder) -> float:
