@@ -6,11 +6,12 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+KERNEL := $(wildcard core/training/kernel/*.cpp core/training/kernel/*.h)
 
 help:            ## list the commands
-	@grep -E '^[a-z-]+: .*##|^[a-z-]+:  +##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+: .*##|^[a-z-]+:  +##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml constraints.txt setup.py $(KERNEL)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Rewardsmith needs Python 3.11 or newer; this is $$($(PYTHON) --version 2>&1). Try: make PYTHON=python3.12 ..."; exit 2; }
 	@echo "Installing into $(VENV) (once)"
@@ -19,6 +20,10 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $(STAMP)
 
 setup: $(STAMP)  ## virtual environment and pinned install
+
+kernel: $(STAMP) ## build the optional compiled kernel again, with a C++ compiler that came later
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	@$(BIN)/python -c 'from core.training import kernel; print(kernel.kind() or kernel.why_absent())'
 
 demo: $(STAMP)   ## the whole job over REST on the embedded stack, about two minutes
 	@$(BIN)/rewardsmith demo
@@ -39,10 +44,13 @@ test: $(STAMP)   ## everything: SQLite and PostgreSQL, filesystem and Valkey, sa
 gpu: $(STAMP)    ## the tests that need a CUDA device
 	@$(BIN)/python -m pytest -q -m gpu
 
+bench-trainer: $(STAMP) ## time the trainer against SB3: hours, resumable; QUICK=1 takes some minutes
+	@$(BIN)/python -m bench.trainer.speed $(if $(QUICK),--quick) $(BENCH)
+
 golden: $(STAMP) ## write the golden prompts and the OpenAPI snapshot again
 	@REWARDSMITH_GOLDEN=write $(BIN)/python -m pytest -q tests/heart/test_golden_prompts.py tests/shells/test_openapi.py tests/shells/test_readme.py
 
 format: $(STAMP) ## format and mend what ruff can mend
 	@$(BIN)/ruff format --quiet . && $(BIN)/ruff check --fix --quiet .
 
-.PHONY: help setup demo serve check test gpu golden format
+.PHONY: help setup kernel demo serve check test gpu bench-trainer golden format

@@ -36,7 +36,7 @@ MAX_BUDGET_TOKENS = 10**10
 MAX_BUDGET_SECONDS = 60 * 86_400.0
 MAX_DEPTH = 16
 MAX_INTEGER = 2**53 - 1
-ALGORITHMS = ("ppo",)
+ALGORITHMS = ("ppo", "sac", "dqn")
 
 # `module:namespace/Name-v0`, all but the name optional, as gymnasium.make reads it.
 ENVIRONMENT_ID = (

@@ -103,7 +103,8 @@ class TrainingBody(Piece):
 
     algorithm: Name = Field(
         default="ppo",
-        description="`ppo` is the only one for now.",
+        description="`ppo` for all actions; `sac` for actions that are vectors, `dqn` for choices: "
+        "they need fewer steps, and more computing for each.",
         json_schema_extra={"enum": list(limits.ALGORITHMS)},
     )
     steps: Whole = Field(
@@ -116,8 +117,18 @@ class TrainingBody(Piece):
     rungs: tuple[Real, ...] = Field(default=(1.0,), min_length=1, max_length=limits.MAX_RUNGS)
     keep: Real = Field(default=0.34, gt=0, le=1)
     checkpoints: Whole = Field(default=4, ge=1, le=100)
-    packs: Whole = Field(default=2, ge=1, le=limits.MAX_PACKS)
+    packs: Whole = Field(
+        default=0,
+        ge=0,
+        le=limits.MAX_PACKS,
+        description="Processes that share an iteration; 0 for as many as pay on the machine.",
+    )
     settings: JsonObject = Field(default_factory=dict, max_length=100)
+    warm_start: bool = Field(
+        default=False,
+        description="Whether a candidate begins with what the baseline and its parents lived, "
+        "relabelled with its own reward; for `sac` and `dqn`.",
+    )
 
     @field_validator("rungs")
     @classmethod

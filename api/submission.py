@@ -122,7 +122,7 @@ def _training(task: Task, asked: TrainingBody) -> Training:
     given = asked.model_dump(exclude_unset=True)
     settings = {**own.pop("settings", {}), **given.pop("settings", {})}
     training = Training(**{**own, **given, "settings": settings})
-    _check_algorithm(training.algorithm)
+    _check_algorithm(training)
     return training
 
 
@@ -137,14 +137,22 @@ def _given_training(values: Mapping[str, object]) -> dict[str, Any]:
         ) from error
 
 
-def _check_algorithm(name: str) -> None:
+def _check_algorithm(training: Training) -> None:
     # Not a part of the schema, by which stored jobs are shown as well, whatever they once named.
-    if name not in ALGORITHMS:
+    # Whether an algorithm fits the actions is found out by preflight, which knows the environment.
+    if training.algorithm not in ALGORITHMS:
         raise InvalidField(
-            repr(name),
+            repr(training.algorithm),
             pointer="/training/algorithm",
-            expected=f"the algorithm {' or '.join(ALGORITHMS)}, the only one for now",
+            expected=f"one of {', '.join(ALGORITHMS)}",
             hint="Leave it out, or name `ppo`.",
+        )
+    if training.warm_start and training.algorithm == "ppo":
+        raise InvalidField(
+            "a warm start with ppo",
+            pointer="/training/warm_start",
+            expected="the algorithm sac or dqn",
+            hint="PPO learns from what its present policy lived and keeps no replay to be filled.",
         )
 
 

@@ -24,7 +24,7 @@ import torch
 from core.envs import make_batch
 from core.records import Task
 from core.training.designs import Rewards
-from core.training.device_pack import DevicePack, moved, new_device_pack
+from core.training.device_pack import DevicePack, hyper_on, moved, new_device_pack
 from core.training.graphs import GraphedUpdate, Step, gradient_step
 from core.training.networks import Shapes, initial_parameters
 from core.training.pack import Member, new_pack
@@ -84,15 +84,14 @@ def settle(device: torch.device) -> None:
 def update_row(members: int, batch: int, shape: tuple[int, int], budget: float) -> Row:
     """Microseconds per gradient step of the whole stack: CPU, CUDA step by step, CUDA graph."""
     row: Row = {"members": members, "minibatch": batch, "inputs": shape[0], "actions": shape[1]}
-    settings = PPOSettings(minibatch=batch)
+    settings = PPOSettings(minibatch=batch, learning_rate=1e-4)
     for name, device in (("cpu_us", CPU), ("cuda_eager_us", CUDA), ("cuda_graph_us", CUDA)):
         if device.type == "cuda" and not torch.cuda.is_available():
             continue
         if device.type == "cpu" and members * batch > MOST_ON_CPU:
             continue
         stack, experience, rows = stack_and_rows(members, batch, shape, device)
-        rate = torch.full((1, 1), 1e-4, dtype=torch.float64, device=device)
-        step = gradient_step(stack, settings, rate)
+        step = gradient_step(stack, hyper_on(device, [settings] * members))
         if name == "cuda_graph_us":
             call: Callable[[], object] = partial(GraphedUpdate(stack, step), experience, rows)
         else:
@@ -180,13 +179,13 @@ class Silent:
         print(f"  member {member} failed at {steps}: {reason}", flush=True)
 
 
-def train_for(pack: Any, seconds: float, rate: float) -> Row:
+def train_for(pack: Any, seconds: float) -> Row:
     """Train a pack for some seconds after its first two rollouts, which warm everything up."""
     for _ in range(2):
-        pack.advance(rate)
+        pack.advance()
     before, begun = pack.progressed.steps, time.perf_counter()
     while time.perf_counter() - begun < seconds and pack.living:
-        pack.advance(rate)
+        pack.advance()
     took = time.perf_counter() - begun
     members = len(pack.members)
     curves = [pack.curve(m) for m in pack.living]
@@ -215,7 +214,7 @@ def gpu_training(environment: str, members: int, envs: int, seconds: float) -> R
         settings,
         Silent(),
     )
-    row = train_for(pack, seconds, settings.learning_rate)
+    row = train_for(pack, seconds)
     return {"env": environment, "where": batch.adapter, "prepare_seconds": prepared, **row}
 
 
@@ -229,7 +228,7 @@ def cpu_training(environment: str, members: int, envs: int, seconds: float) -> R
         settings,
         Silent(),
     )
-    row = train_for(pack, seconds, settings.learning_rate)
+    row = train_for(pack, seconds)
     batch.close()
     return {"env": environment, "where": f"cpu, {batch.adapter}, one process", **row}
 

@@ -15,7 +15,18 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TypeAlias, TypeVar
 
-from core.records import FINISHED, NATIVE, Candidate, History, Iteration, Run, Training
+from core.packs import pack_count
+from core.records import (
+    FINISHED,
+    NATIVE,
+    Candidate,
+    History,
+    Iteration,
+    Run,
+    Saved,
+    Stage,
+    Training,
+)
 from core.statistics import mean
 
 
@@ -224,7 +235,8 @@ def native_complete(history: History) -> bool:
 def train_packs(history: History, iteration: Iteration, rung: int) -> list[tuple[Member, ...]]:
     """Split a rung's runs into packs, whole candidates together, in a fixed order."""
     alive = rung_candidates(history, iteration, rung)
-    groups = _split(alive, history.spec.training.packs)
+    runs = len(alive) * history.spec.training.seeds
+    groups = _split(alive, pack_count(history.spec.training, history.preflight, runs))
     return [tuple((c.key, s) for c in group for s in search_seeds(history)) for group in groups]
 
 
@@ -265,7 +277,22 @@ def confirm_packs(history: History) -> list[tuple[Member, ...]]:
     members = [(arm, seed) for arm in arms for seed in confirm_seeds(history)]
     native = tuple(member for member in members if member[0] == NATIVE)
     designed = [member for member in members if member[0] != NATIVE]
-    return [native, *map(tuple, _split(designed, max(1, history.spec.training.packs - 1)))]
+    parts = max(1, pack_count(history.spec.training, history.preflight, len(members)) - 1)
+    return [native, *map(tuple, _split(designed, parts))]
+
+
+def resumable(
+    saved: Iterable[Saved], stage: Stage, rung: int, members: Sequence[Member]
+) -> dict[Member, Saved]:
+    """Return what the members of a pack can go on from: all of them from the same step, or none.
+
+    Members of a pack are saved together, so that only a pack that was put together anew, of members
+    that were saved apart, starts its rung over.
+    """
+    known = {(s.arm, s.seed): s for s in saved if (s.stage, s.rung) == (stage, rung)}
+    found = {member: known[member] for member in members if member in known}
+    together = len(found) == len(members) and len({s.env_steps for s in found.values()}) == 1
+    return found if together else {}
 
 
 def _split(items: Sequence[T], parts: int) -> list[Sequence[T]]:

@@ -25,6 +25,7 @@ from core.records import (
     Reply,
     Report,
     Run,
+    Saved,
     Stage,
     Task,
     Training,
@@ -83,6 +84,14 @@ Watch = Callable[[Progress], None]
 """Called at least once a second while a child runs.  Raises StepInterrupted or ClaimLost to stop."""
 
 
+Save = Callable[[Sequence[Saved]], None]
+"""Called now and then with all members of a pack that is being trained.  Raises ClaimLost to stop."""
+
+
+def save_nothing(saved: Sequence[Saved]) -> None:
+    """Keep nothing: a training that is cut off starts over."""
+
+
 @dataclass(frozen=True, slots=True)
 class Arm:
     """What a run trains on: the native reward (program None) or a candidate's program."""
@@ -100,9 +109,13 @@ class PackOrder:
         arms:        arm key -> arm.
         start_steps, stop_steps: environment steps at which the rung begins and ends.
         resume:      (arm key, seed) -> sha256 of the checkpoint to go on from; empty at rung 0.
+        warm:        (arm key, seed) -> sha256 of other runs' checkpoints, whose raw transitions go into
+                     the member's replay before its first step, the first of them first.
         held_out:    seeds of the evaluation episodes, the same for all members.
         checkpoints: how many times the policy is measured on the way, the end included.
         record:      whether transitions are recorded and component statistics computed.
+        saved:       (arm key, seed) -> how far an earlier attempt came; of all members or of none.
+        threads:     that the environments may use for their physics.
     """
 
     task: Task
@@ -120,6 +133,9 @@ class PackOrder:
     checkpoints: int
     record: bool = True
     resume: Mapping[tuple[str, int], str] = field(default_factory=dict)
+    saved: Mapping[tuple[str, int], Saved] = field(default_factory=dict)
+    warm: Mapping[tuple[str, int], tuple[str, ...]] = field(default_factory=dict)
+    threads: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,9 +167,10 @@ class Laboratory(Protocol):
         """
         ...
 
-    def train(self, order: PackOrder, watch: Watch) -> PackResult:
+    def train(self, order: PackOrder, watch: Watch, save: Save = save_nothing) -> PackResult:
         """Train the members of a pack, measure them, and examine their programs.
 
+        It goes on from `order.saved`, and tells `save` now and then what it could go on from.
         A member that breaks is a failed run in the result; the others go on untouched.
 
         Raises:
@@ -212,8 +229,19 @@ class Ledger(Protocol):
         """Mark every slot of the iteration as filled."""
         ...
 
+    def saved(self) -> Sequence[Saved]:
+        """Return how far the job's runs under way have come."""
+        ...
+
+    def save(self, saved: Sequence[Saved]) -> None:
+        """Note how far runs under way have come, in place of what was noted before."""
+        ...
+
     def add_runs(self, runs: Sequence[Run], reports: Mapping[str, Report]) -> None:
-        """Store runs, curves and reports, and bring the candidates' status up to date."""
+        """Store runs, curves and reports, and bring the candidates' status up to date.
+
+        What `save` noted of these runs is forgotten.
+        """
         ...
 
     def add_feedback(self, feedback: Feedback) -> None:

@@ -106,14 +106,18 @@ class Training:
     """How every run of a job is trained; the same for baseline and candidates.
 
     Attributes:
+        algorithm:   the learner: ppo, sac (actions that are vectors) or dqn (choices).
         steps:       environment steps per run at the last rung.
         seeds:       runs per candidate while searching.
         envs:        environments per run.
         rungs:       growing shares of `steps`, the last one 1.0; survivors go on (design, §5).
         keep:        share of candidates that survive a rung.
         checkpoints: how many times per rung the policy is measured on the way.
-        packs:       into how many packs the runs of an iteration are split, so that cores share them.
+        packs:       into how many packs the runs of an iteration are split, so that cores share them;
+                     0 for as many as pay on the machine that made the preflight.
         settings:    learner settings by name (`core/training/settings.py`), defaults otherwise.
+        warm_start:  whether a candidate's replay begins with what the baseline's and its parents' runs
+                     of the same seed lived, relabelled with its own program; `sac` and `dqn` only.
     """
 
     algorithm: str = "ppo"
@@ -123,8 +127,9 @@ class Training:
     rungs: tuple[float, ...] = (1.0,)
     keep: float = 0.34
     checkpoints: int = 4
-    packs: int = 2
+    packs: int = 0
     settings: Json = field(default_factory=dict)
+    warm_start: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,6 +335,11 @@ class Preflight:
         adapter:           which environment layer was chosen ("gymnasium", "numpy", …).
         probe:             sha256 of the probe set artifact (safetensors).
         estimate:          {"env_steps": …, "seconds": …} for the whole job.
+        cores:             processes that can compute at once on that machine; 0 where unknown.
+        at_once:           trainings that run at once there; 0 where unknown.
+        memory_bytes:      what was free there; 0 where unknown.
+        row_bytes:         measured memory of one environment; 0 where unknown.
+        row_reserved_bytes: the same with the address space that it reserves and does not use.
     """
 
     fields: tuple[Field, ...]
@@ -344,6 +354,11 @@ class Preflight:
     estimate: Json
     isolation_level: int = 0
     warnings: tuple[str, ...] = ()
+    cores: int = 0
+    at_once: int = 0
+    memory_bytes: int = 0
+    row_bytes: int = 0
+    row_reserved_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -379,6 +394,27 @@ class Run:
     weights: str | None = None
     checkpoint: str | None = None
     isolation_level: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """How far a run had come inside a rung when its pack was last saved; superseded by its `Run`.
+
+    `env_steps` are counted from the run's beginning, and equal for all members of a pack; `seconds`
+    are those spent in the rung.  `checkpoint` is what the run goes on from, None if it had failed
+    by then.  `snapshots` are (environment steps, artifact of the weights) for scoring.
+    """
+
+    stage: Stage
+    arm: str
+    seed: int
+    rung: int
+    env_steps: int
+    checkpoint: str | None = None
+    failure: str | None = None
+    snapshots: tuple[tuple[int, str], ...] = ()
+    curve: Curve | None = None
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

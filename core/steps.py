@@ -23,6 +23,7 @@ from core.fitness import describe
 from core.loop import Member, Step
 from core.methods import Method, find_method
 from core.outcome import decide, no_design
+from core.packs import physics_threads
 from core.ports import Arm, Designer, Laboratory, Ledger, PackOrder, Progress, Watch
 from core.program import read_program, with_params
 from core.records import (
@@ -134,7 +135,7 @@ def baseline(ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
     members = [(NATIVE, seed) for seed in loop.search_seeds(history) if seed not in done]
     last = len(history.spec.training.rungs) - 1
     order = pack_order(ledger, tools, history, members, "baseline", BASELINE, last)
-    result = tools.laboratory.train(replace(order, start_steps=0), watch)
+    result = tools.laboratory.train(replace(order, start_steps=0), watch, ledger.save)
     ledger.add_runs(result.runs, result.reports)
     failures = [run.failure for run in result.runs if run.status == "failed"]
     if len(failures) == len(result.runs):
@@ -350,11 +351,12 @@ def train(step: loop.Train, ledger: Ledger, tools: Toolbox, watch: Watch) -> Non
     """Train one pack of candidates for one rung, and measure it."""
     history = ledger.history()
     iteration = _iteration(history, step.iteration)
-    pack = loop.train_packs(history, iteration, step.rung)[step.pack]
+    packs = loop.train_packs(history, iteration, step.rung)
     done = {(r.arm, r.seed) for c in iteration.candidates for r in c.runs if r.rung == step.rung}
-    members = [member for member in pack if member not in done]
+    members = [member for member in packs[step.pack] if member not in done]
     order = pack_order(ledger, tools, history, members, "search", step.iteration, step.rung)
-    result = tools.laboratory.train(order, watch)
+    order = replace(order, threads=physics_threads(history.preflight, len(packs)))
+    result = tools.laboratory.train(order, watch, ledger.save)
     ledger.add_runs(result.runs, result.reports)
 
 
@@ -372,10 +374,13 @@ def confirm(pack: int, ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
     """Train the best designs and the baseline again, from scratch, on fresh seeds."""
     history = ledger.history()
     done = {(run.arm, run.seed) for run in history.confirmations}
-    members = [member for member in loop.confirm_packs(history)[pack] if member not in done]
+    packs = loop.confirm_packs(history)
+    members = [member for member in packs[pack] if member not in done]
     last = len(history.spec.training.rungs) - 1
     order = pack_order(ledger, tools, history, members, "confirm", CONFIRMATION, last)
-    result = tools.laboratory.train(replace(order, start_steps=0, resume={}), watch)
+    threads = physics_threads(history.preflight, len(packs))
+    order = replace(order, start_steps=0, resume={}, threads=threads)
+    result = tools.laboratory.train(order, watch, ledger.save)
     ledger.add_runs(result.runs, result.reports)
 
 
@@ -426,7 +431,9 @@ def pack_order(
         held_out=tools.held_out(ledger.job_id, iteration, rung, episodes),
         checkpoints=spec.training.checkpoints,
         resume=_checkpoints(candidates, members, rung) if stage == "search" else {},
+        warm=_warm_start(history, candidates, members) if stage == "search" and rung == 0 else {},
         record=stage == "search",
+        saved=loop.resumable(ledger.saved(), stage, rung, members),
     )
 
 
@@ -439,6 +446,29 @@ def _checkpoints(
         for candidate in candidates.values()
         for run in candidate.runs
         if run.rung == rung - 1 and (run.arm, run.seed) in wanted and run.checkpoint
+    }
+
+
+def _warm_start(
+    history: History, candidates: dict[str, Candidate], members: Sequence[Member]
+) -> dict[Member, tuple[str, ...]]:
+    """Say whose transitions a member starts with: runs of its own seed, so that seeds stay apart.
+
+    The baseline's come first and those of the best parent last; what does not fit is forgotten from
+    the front.  Confirmations start from nothing, or they would not be comparable.
+    """
+    if not history.spec.training.warm_start:
+        return {}
+    runs = [*history.native, *(run for c in candidates.values() for run in c.runs)]
+    lived = {(r.arm, r.seed): r.checkpoint for r in sorted(runs, key=lambda r: r.rung)}
+    return {
+        (arm, seed): tuple(
+            checkpoint
+            for source in (NATIVE, *reversed(candidates[arm].parents))
+            if (checkpoint := lived.get((source, seed))) is not None
+        )
+        for arm, seed in members
+        if arm in candidates
     }
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from core.errors import ProgramRejected
-from core.ports import PackOrder, PackResult, Progress, Watch
+from core.ports import PackOrder, PackResult, Progress, Save, Watch, save_nothing
 from core.records import (
     NATIVE,
     Ask,
@@ -23,6 +23,7 @@ from core.records import (
     Reply,
     Report,
     Run,
+    Saved,
     Task,
     Training,
 )
@@ -47,6 +48,7 @@ class MemoryLedger:
     paid: list[Exchange] = field(default_factory=list)
     events: list[tuple[str, str]] = field(default_factory=list)
     rests: list[float] = field(default_factory=list)
+    halfway: tuple[Saved, ...] = ()
 
     def history(self) -> History:
         return self.facts
@@ -72,6 +74,12 @@ class MemoryLedger:
 
     def end_proposing(self, iteration: int) -> None:
         self._put(replace(self._iteration(iteration), proposed=True))
+
+    def save(self, saved: Sequence[Saved]) -> None:
+        self.halfway = tuple(saved)
+
+    def saved(self) -> Sequence[Saved]:
+        return self.halfway
 
     def add_runs(self, runs: Sequence[Run], reports: Mapping[str, Report]) -> None:
         by_stage = {"baseline": "native", "confirm": "confirmations"}
@@ -147,7 +155,7 @@ class PretendLaboratory:
             raise ProgramRejected(message, rule="shape")
         return ProgramShape(("near",), (), 0.1)
 
-    def train(self, order: PackOrder, watch: Watch) -> PackResult:
+    def train(self, order: PackOrder, watch: Watch, save: Save = save_nothing) -> PackResult:
         self.orders.append(order)
         watch(Progress("training", 0, 1))
         return PackResult(

@@ -51,7 +51,7 @@ def run(
     configure_logs(settings.log_level)
     store = open_store(settings.database_url)
     store.check_schema()
-    bench = open_bench(settings, trains="train" in queues)
+    bench = open_bench(settings, trains="train" in queues, slots=slots)
     carrier = Carrier(store, bench, owner_name(), settings.lease_seconds)
     celery = make_celery(settings)
     _register(celery, carrier)

@@ -43,12 +43,14 @@ class Bench:
             self.sandbox.require(self.required_isolation)
 
 
-def open_bench(settings: Settings, *, trains: bool) -> Bench:
+def open_bench(settings: Settings, *, trains: bool, slots: int = 1) -> Bench:
     """Start the sandbox and put the tools together.
 
     Args:
         settings: of this machine.
         trains:   whether training must be possible; a design-only worker stays light.
+        slots:    how many steps this worker does at a time; one that does a single step is taken
+                  for one of several, each on a core.
 
     Raises:
         ZygoteFailed: the sandbox cannot be started.
@@ -60,7 +62,12 @@ def open_bench(settings: Settings, *, trains: bool) -> Bench:
     artifacts = FolderArtifacts(settings.artifacts_path)
     tools = Toolbox(
         designer=lambda spec: make_designer(spec.designer, designer_settings(settings)),
-        laboratory=Laboratory(sandbox, artifacts, Supervision(device=settings.device)),
+        laboratory=Laboratory(
+            sandbox,
+            artifacts,
+            Supervision(device=settings.device),
+            at_once=slots if slots > 1 else 0,
+        ),
         held_out=partial(held_out_seeds, settings.secret_key()),
     )
     waived = settings.allow_weaker_isolation == "i-understand"

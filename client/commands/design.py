@@ -28,6 +28,8 @@ PLACES: dict[str, tuple[str, ...]] = {
     "recording": ("designer", "recording"),
     "iterations": ("iterations",),
     "candidates": ("candidates",),
+    "algorithm": ("training", "algorithm"),
+    "warm_start": ("training", "warm_start"),
     "steps": ("training", "steps"),
     "seeds": ("training", "seeds"),
     "packs": ("training", "packs"),
@@ -76,6 +78,12 @@ def design(
     recording: Annotated[str | None, typer.Option(help="Recording for designer replay.")] = None,
     iterations: Annotated[int | None, typer.Option(help="Rounds of refinement.")] = None,
     candidates: Annotated[int | None, typer.Option(help="Candidates per iteration.")] = None,
+    algorithm: Annotated[
+        str | None, typer.Option(help="ppo, or sac (vectors), dqn (choices).")
+    ] = None,
+    warm_start: Annotated[
+        bool | None, typer.Option(help="Begin with what baseline and parents lived (sac, dqn).")
+    ] = None,
     steps: Annotated[int | None, typer.Option(help="Environment steps per training.")] = None,
     seeds: Annotated[int | None, typer.Option(help="Trainings per candidate.")] = None,
     packs: Annotated[int | None, typer.Option(help="Processes that share an iteration.")] = None,

@@ -62,7 +62,7 @@ class EnvBatch(Protocol):
 
     @property
     def adapter(self) -> str:
-        """Return the adapter's name ("numpy" or "gymnasium")."""
+        """Return the adapter's name ("numpy", "mujoco-batch", "mujoco-data", "gymnasium")."""
         ...
 
     def reset(self, seeds: Sequence[int]) -> Floats:

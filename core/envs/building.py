@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import re
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import gymnasium
 
+from core.envs import robotics
 from core.errors import EnvironmentUnusable
 from core.records import Task
 
@@ -18,11 +21,15 @@ Env: TypeAlias = gymnasium.Env[Any, Any]
 
 @dataclass(frozen=True, slots=True)
 class _Family:
-    """Environments that come in a package of their own and are registered by importing it."""
+    """Environments that come in a package of their own and are registered by importing it.
+
+    `mend`, where there is one, makes the installed package usable before any of them is built.
+    """
 
     names: re.Pattern[str]
     module: str
     package: str
+    mend: Callable[[], None] | None = None
 
 
 _FAMILIES = (
@@ -30,7 +37,8 @@ _FAMILIES = (
     _Family(
         re.compile(r"^(Fetch|Hand(Reach|Manip)|AntMaze|PointMaze|Adroit|FrankaKitchen)"),
         "gymnasium_robotics",
-        "gymnasium-robotics",
+        '"rewardsmith[robotics]"',
+        robotics.mend,
     ),
     _Family(re.compile(r"^(MiniGrid|BabyAI)-"), "minigrid", "minigrid"),
     _Family(
@@ -62,6 +70,7 @@ def build(task: Task) -> tuple[Env, tuple[str, ...]]:
 
 
 def _make(task: Task) -> Env:
+    _mend(task)
     options: dict[str, Any] = dict(task.env_kwargs)
     if task.max_episode_steps is not None:
         options["max_episode_steps"] = task.max_episode_steps
@@ -83,16 +92,29 @@ def _make(task: Task) -> Env:
         ) from error
 
 
+def _family(environment: str) -> _Family | None:
+    name = environment.rpartition(":")[2]
+    return next((f for f in _FAMILIES if f.names.search(name)), None)
+
+
+def _mend(task: Task) -> None:
+    family = _family(task.environment)
+    if family is None or family.mend is None:
+        return
+    if importlib.util.find_spec(family.module) is not None:
+        family.mend()
+
+
 def _make_from_family(task: Task, error: gymnasium.error.UnregisteredEnv) -> Env:
     """Import the package that a known family comes in, and try again."""
-    family = next((f for f in _FAMILIES if f.names.search(task.environment)), None)
+    family = _family(task.environment)
     if family is None:
         raise _unknown(task, error) from error
     try:
         module = importlib.import_module(family.module)
     except ImportError as missing:
         raise EnvironmentUnusable(
-            f"the package {family.package} is not installed",
+            f"the package {family.module} is not installed",
             where=f"building {task.environment}",
             hint=f"Install it: pip install {family.package}",
         ) from missing

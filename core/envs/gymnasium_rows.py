@@ -11,6 +11,7 @@ import numpy.typing as npt
 from core.envs.batch import Actions, EpisodeSeeds, Transition
 from core.envs.building import Env, build
 from core.envs.spaces import read_action_space, read_observation_space
+from core.envs.stepping import stepper
 from core.errors import EnvironmentUnusable
 from core.fields import Column, Floats, Layout
 from core.records import Json, Task
@@ -29,7 +30,9 @@ class GymnasiumRows:
         self.layout = layout
         self._name = task.environment
         self._envs: list[Env] = [build(task)[0] for _ in range(rows)]
+        self._steps = [stepper(env) for env in self._envs]
         self._observed = read_observation_space(self._envs[0].observation_space)
+        self._flat = self._observed.flat
         acted = read_action_space(self._envs[0].action_space)
         self.action: Json = acted.description
         self._give = acted.give
@@ -54,11 +57,16 @@ class GymnasiumRows:
 
     def step(self, action: Actions) -> Transition:
         """Advance every row by one step."""
-        block = self._block.copy()
-        native = np.zeros(self.rows, np.float32)
+        block, native = self._block.copy(), np.zeros(self.rows, np.float32)
         terminated, truncated = np.zeros((2, self.rows), np.bool_)
-        for row in np.flatnonzero(~self._ended).tolist():
-            native[row], terminated[row], truncated[row] = self._move(row, action[row], block[row])
+        living = np.flatnonzero(~self._ended)
+        actions = self._give(action[living])
+        moved = [
+            self._move(row, given, block[row])
+            for row, given in zip(living.tolist(), actions, strict=True)
+        ]
+        if moved:
+            native[living], terminated[living], truncated[living] = zip(*moved, strict=True)
         self._check_finite(block, "step")
         self._check_finite(native[:, None], "step's reward")
         if self._autoreset:
@@ -111,7 +119,7 @@ class GymnasiumRows:
 
     def _move(self, row: int, action: Any, block: Floats) -> tuple[float, bool, bool]:
         try:
-            obs, reward, terminated, truncated, info = self._envs[row].step(self._give(action))
+            obs, reward, terminated, truncated, info = self._steps[row](action)
         except Exception as error:
             raise self._raised("step", error) from error
         self._observe(row, obs, block)
@@ -122,15 +130,21 @@ class GymnasiumRows:
         return _number(reward, self._name), bool(terminated), bool(truncated)
 
     def _observe(self, row: int, obs: Any, block: Floats) -> None:
+        flat = obs
+        if type(obs) is not np.ndarray or obs.shape != self._flat or obs.dtype.kind != "f":
+            flat = self._flattened(obs)
+        block[: self._observed.size] = flat
+        for column in self._simulated:
+            block[column.start : column.stop] = self._simulator_value(row, column)
+
+    def _flattened(self, obs: Any) -> Floats:
         try:
             flat = self._observed.flatten(obs)
         except (ValueError, TypeError, KeyError, IndexError) as error:
             raise self._unlike_its_space(f"{type(error).__name__}: {error}") from error
         if flat.size != self._observed.size:
             raise self._unlike_its_space(f"{flat.size} numbers")
-        block[: flat.size] = flat
-        for column in self._simulated:
-            block[column.start : column.stop] = self._simulator_value(row, column)
+        return flat
 
     def _simulator_value(self, row: int, column: Column) -> npt.NDArray[Any]:
         bare = self._envs[row].unwrapped

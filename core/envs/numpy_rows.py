@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from core.envs.batch import Actions, Bools, EpisodeSeeds, Transition
 from core.envs.classic import Dynamics
-from core.envs.classic.dynamics import States
+from core.envs.classic.dynamics import Constants, States
+from core.envs.variations import Variation, checked_factors, unknown_parameter
 from core.fields import Column, Floats, Layout
 from core.records import Json
 
@@ -29,11 +31,13 @@ class NumpyRows:
         *,
         limit: int,
         autoreset: bool = True,
+        variations: Sequence[Variation] = (),
     ) -> None:
         self.rows = rows
         self.layout = layout
         self.action: Json = dynamics.action
         self._dynamics = dynamics
+        self._advance = dynamics.advancing(_varied(dynamics, variations, rows))
         self._limit = limit
         self._autoreset = autoreset
         self._inner: States = np.zeros((rows, dynamics.state_size), dynamics.dtype)
@@ -53,7 +57,7 @@ class NumpyRows:
     def step(self, action: Actions) -> Transition:
         """Advance every row by one step."""
         before = self._inner
-        self._inner, native, terminated = self._dynamics.advance(before, action)
+        self._inner, native, terminated = self._advance(before, action)
         self._lived += 1
         truncated = self._lived >= self._limit
         block = self._block()
@@ -115,3 +119,17 @@ class NumpyRows:
 
 def _span(column: Column) -> slice:
     return slice(column.source.start, column.source.start + column.source.size)
+
+
+def _varied(dynamics: Dynamics, variations: Sequence[Variation], rows: int) -> Constants:
+    """Return the constants of a system, [rows] where they vary.
+
+    Raises:
+        InvalidInput: the system has no such constant, or the factors do not fit.
+    """
+    constants: dict[str, Any] = dict(dynamics.constants)
+    for variation in variations:
+        if variation.name not in constants:
+            raise unknown_parameter(variation, list(constants), "classic control")
+        constants[variation.name] = constants[variation.name] * checked_factors(variation, rows)
+    return constants

@@ -25,4 +25,5 @@ def load_simulators() -> tuple[str, ...]:
             importlib.import_module(_SIMULATORS[name])
         if "mujoco" in installed:
             importlib.import_module("gymnasium.envs.mujoco.mujoco_rendering")
+            importlib.import_module("core.envs.mujoco.rows")  # with mujoco.batch
     return tuple(installed)

@@ -29,6 +29,7 @@ class Observed:
         flatten: observation -> [D].
         low, high: the space's bounds per number, infinite where it has none; [D].
         offsets: for dictionary observations, key -> offset in the flat vector.
+        flat:    the shape of arrays that need no flattening; None where there are none.
     """
 
     size: int
@@ -36,6 +37,7 @@ class Observed:
     low: Floats
     high: Floats
     offsets: dict[str, int] = field(default_factory=dict)
+    flat: tuple[int, ...] | None = None
 
 
 def read_observation_space(space: spaces.Space[Any], where: str = "observation space") -> Observed:
@@ -85,7 +87,8 @@ def _box(space: spaces.Box, where: str) -> Observed:
             hint="Use a version of the environment that gives state vectors.",
         )
     low, high = space.low.astype(np.float32).ravel(), space.high.astype(np.float32).ravel()
-    return Observed(low.size, _numbers, low, high)
+    flat = space.shape if len(space.shape) == 1 else None
+    return Observed(low.size, _numbers, low, high, flat=flat)
 
 
 def _one_hot(counts: list[int], starts: list[int]) -> Observed:
@@ -168,10 +171,10 @@ def _finite(bound: float) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class Acted:
-    """How an action is described, and handed over: `give(row of the batch's action)`."""
+    """How actions are described, and handed over: `give(the batch's actions)`, one for each row."""
 
     description: Json
-    give: Callable[[Any], Any]
+    give: Callable[[npt.NDArray[Any]], list[Any]]
 
 
 def read_action_space(space: spaces.Space[Any]) -> Acted:
@@ -199,7 +202,7 @@ def _discrete(space: spaces.Discrete) -> Acted:
     description: dict[str, object] = {"kind": "discrete", "n": int(space.n)}
     if start:
         description["start"] = start
-    return Acted(description, lambda action: int(action) + start)
+    return Acted(description, lambda actions: (np.asarray(actions, np.int64) + start).tolist())
 
 
 def _continuous(space: spaces.Box) -> Acted:
@@ -224,8 +227,8 @@ def _continuous(space: spaces.Box) -> Acted:
         "high": [float(v) for v in space.high],
     }
 
-    def give(action: Any) -> npt.NDArray[Any]:
-        clipped = np.clip(np.asarray(action, space.dtype), space.low, space.high)
-        return np.asarray(clipped, space.dtype)
+    def give(actions: npt.NDArray[Any]) -> list[Any]:
+        clipped = np.clip(np.asarray(actions, space.dtype), space.low, space.high)
+        return list(np.asarray(clipped, space.dtype))
 
     return Acted(description, give)

@@ -20,7 +20,7 @@ from core.sandbox.outcomes import (
     ZygoteFailed,
     clean_text,
 )
-from core.sandbox.supervisor import Sandbox
+from core.sandbox.supervisor import Link, Sandbox
 
 __all__ = [
     "GIB",
@@ -40,6 +40,7 @@ __all__ = [
     "Isolation",
     "IsolationTooWeak",
     "Limits",
+    "Link",
     "LockFailed",
     "Sandbox",
     "ZygoteFailed",

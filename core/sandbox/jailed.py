@@ -35,14 +35,15 @@ _FIRST_FREE = 3
 class Order:
     """What the zygote wants from a fork.
 
-    `streams` are descriptors: the channel, standard error, then the links.
+    `streams` are descriptors: the channel, standard error, then the links.  `finder` explains why
+    modules of a checkout cannot be imported; None where they can be.
     """
 
     entry: Entry
     limits: Limits
     slot: int
     streams: tuple[int, ...]
-    checkout: Path | None = None
+    finder: NotPreloaded | None = None
 
 
 def fork(order: Order, jail: Jail, forget: Callable[[], None]) -> tuple[int, str]:
@@ -79,8 +80,8 @@ def _live(order: Order, jail: Jail, parent: int, tell: int) -> NoReturn:
         os.write(tell, f"{type(error).__name__}: {error}"[:4096].encode("utf-8", "replace"))
         os._exit(EXIT_UNLOCKED)
     channel, links = _open(order)
-    if order.checkout is not None:
-        sys.meta_path.insert(0, NotPreloaded(order.checkout, sorted(sys.modules)))
+    if order.finder is not None:
+        sys.meta_path.insert(0, order.finder)
     os.write(tell, LOCKED)
     os.close(tell)
     order.entry(channel, links)

@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import core
 from core.sandbox.child import Child
@@ -23,6 +23,18 @@ from core.sandbox.start import start_zygote
 _ANSWER_SECONDS = 30.0
 _MAX_SOCKET_PATH = 90  # the kernel takes 107; the zygote adds its number for a moment
 _MAX_LINKS = 16
+
+
+class Link(Protocol):
+    """What a child can be given besides its channel: a connected socket, or an open file."""
+
+    def fileno(self) -> int:
+        """Return its descriptor."""
+        ...
+
+    def close(self) -> None:
+        """Close it in this process."""
+        ...
 
 
 class Sandbox:
@@ -90,14 +102,14 @@ class Sandbox:
             return
         raise ZygoteFailed("no answer", expected="a zygote that has just started", where=self._name)
 
-    def spawn(self, entry: str, limits: Limits, links: Sequence[socket.socket] = ()) -> Child:
+    def spawn(self, entry: str, limits: Limits, links: Sequence[Link] = ()) -> Child:
         """Fork a child, lock it, and have it call `entry(channel, links)`.
 
         Args:
             entry:  "module:function" in a preloaded module.
             limits: what it may use; the wall clock starts now.
-            links:  connected stream sockets that the child gets.  They are taken over: closed in
-                this process when the call returns or raises, so that their ends are noticed.
+            links:  connected stream sockets, or files, that the child gets.  They are taken over:
+                closed here when the call returns or raises, so that their ends are noticed.
 
         Raises:
             ZygoteFailed: no zygote, or the entry is not in a preloaded module.
@@ -127,7 +139,7 @@ class Sandbox:
     def _name(self) -> str:
         return f"sandbox at {self._path}"
 
-    def _spawn(self, entry: str, limits: Limits, links: Sequence[socket.socket]) -> Child:
+    def _spawn(self, entry: str, limits: Limits, links: Sequence[Link]) -> Child:
         with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
             control = Messages(ours.enter_context(self._connect()))
             channel, childs_channel = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)

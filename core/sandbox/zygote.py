@@ -57,7 +57,10 @@ class Zygote:
         self._preloaded = frozenset(preloaded)
         self._jail = jail
         self._greeting = greeting
-        self._checkout = checkout
+        # Made once: it asks the file system about every module that is loaded.
+        self._finder = (
+            None if checkout is None else jailed.NotPreloaded(checkout, sorted(sys.modules))
+        )
         self._clients: dict[int, _Client] = {}
         self._first_slot = first_slot(os.getpid()) + 1  # the self-test had the first
         self._selector = selectors.DefaultSelector()
@@ -149,7 +152,7 @@ class Zygote:
             limits=Limits(**message["limits"]),
             slot=client.slot,
             streams=tuple(client.messages.descriptors),
-            checkout=self._checkout,
+            finder=self._finder,
         )
 
     def _forget(self) -> None:

@@ -19,6 +19,7 @@ from core.records import (
     Preflight,
     Report,
     Run,
+    Saved,
 )
 from core.storage import claims, facts, reads, results
 from core.storage.claims import Claim
@@ -88,6 +89,10 @@ class ClaimedStep:
         """Return the exchanges already paid for in an iteration."""
         return self._read(lambda connection: reads.exchanges_of(connection, self.job_id, iteration))
 
+    def saved(self) -> Sequence[Saved]:
+        """Return how far the job's runs under way have come."""
+        return self._read(lambda connection: reads.saved_of(connection, self.job_id))
+
     def _read(self, work: Callable[[Connection], T]) -> T:
         with reading(self._engine) as connection:
             claims.check(connection, self._claim)
@@ -120,6 +125,10 @@ class ClaimedStep:
     def end_proposing(self, iteration: int) -> None:
         """Mark every slot of the iteration as filled."""
         self._write(facts.end_proposing, iteration)
+
+    def save(self, saved: Sequence[Saved]) -> None:
+        """Note how far runs under way have come, in place of what was noted before."""
+        self._write(results.save, saved)
 
     def add_runs(self, runs: Sequence[Run], reports: Mapping[str, Report]) -> None:
         """Store runs, curves and reports, and bring the candidates' status up to date."""

@@ -20,6 +20,7 @@ from core.records import (
     Preflight,
     Report,
     Run,
+    Saved,
 )
 from core.storage.claims import living
 from core.storage.codec import from_columns, load
@@ -37,6 +38,7 @@ from core.storage.tables import (
     feedback,
     iterations,
     runs,
+    saved,
 )
 
 Where: TypeAlias = ColumnElement[bool]
@@ -68,6 +70,13 @@ def history(connection: Connection, job_id: str) -> History:
         claimed=living(connection, job_id),
         spent=spent(job),
     )
+
+
+def saved_of(connection: Connection, job_id: str) -> tuple[Saved, ...]:
+    """Return how far the runs of a job that are under way have come."""
+    query = select(saved).where(saved.c.job_id == job_id)
+    query = query.order_by(saved.c.stage, saved.c.arm, saved.c.rung, saved.c.seed)
+    return tuple(load(Saved, from_columns(row)) for row in read_rows(connection, query))
 
 
 def iterations_of(connection: Connection, job_id: str) -> tuple[Iteration, ...]:

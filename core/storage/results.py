@@ -8,23 +8,42 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from sqlalchemy import BigInteger, Connection, cast, func, select, update
+from sqlalchemy import BigInteger, Connection, cast, delete, func, select, tuple_, update
 
 from core import loop
 from core.errors import InvalidInput
-from core.records import NATIVE, Candidate, CandidateStatus, History, Report, Run
+from core.records import NATIVE, Candidate, CandidateStatus, History, Report, Run, Saved
 from core.storage import reads, series
 from core.storage.codec import dump, dump_record, to_columns
 from core.storage.facts import insert_once, note_artifacts
 from core.storage.ids import candidate_id, read_arm
 from core.storage.lifecycle import append_event, lock_job, set_job
-from core.storage.tables import candidates, curves, evaluations, jobs, runs
+from core.storage.tables import candidates, curves, evaluations, jobs, runs, saved
+
+
+def save(connection: Connection, job_id: str, given: Sequence[Saved]) -> None:
+    """Note how far runs under way have come, in place of what was noted before.
+
+    Raises:
+        InvalidInput: a number is not finite.
+    """
+    _forget_saved(connection, job_id, given)
+    rows = [{"job_id": job_id, **to_columns(saved, dump_record(one))} for one in given]
+    insert_once(connection, saved, *rows)
+
+
+def _forget_saved(connection: Connection, job_id: str, given: Sequence[Saved | Run]) -> None:
+    keys = [(one.stage, one.arm, one.seed, one.rung) for one in given]
+    place = tuple_(saved.c.stage, saved.c.arm, saved.c.seed, saved.c.rung)
+    connection.execute(delete(saved).where(saved.c.job_id == job_id, place.in_(keys)))
 
 
 def add_runs(
     connection: Connection, job_id: str, given: Sequence[Run], reports: Mapping[str, Report]
 ) -> None:
     """Store runs, curves and reports; bring candidates and job up to date.
+
+    What was saved of the runs while they were under way is forgotten.
 
     A report belongs to the highest rung among the given runs of its arm.
 
@@ -37,6 +56,7 @@ def add_runs(
         _add_report(connection, job_id, arm, report, given)
     hashes = [sha256 for run in given for sha256 in (run.weights, run.checkpoint)]
     note_artifacts(connection, job_id, "weights", hashes)
+    _forget_saved(connection, job_id, given)
     if fresh:
         _update_standing(connection, job_id, fresh)
 

@@ -3,6 +3,7 @@
 jobs ─┬─ iterations ─┬─ candidates ── checks
       │              └─ feedback
       ├─ runs ── curves          facts: written once under their natural key
+      ├─ saved                   how far runs under way have come; replaced, then forgotten
       ├─ evaluations, exchanges, artifacts
       ├─ events                  numbered per job, without gaps
       └─ claims                  who works on which step, until when
@@ -35,7 +36,7 @@ from sqlalchemy import (
 
 from core.storage.clock import UtcTime
 
-HEAD = "0001"  # the revision of `migrations/` that makes these tables; a test compares them
+HEAD = "0002"  # the revision of `migrations/` that makes these tables; a test compares them
 
 NAMES = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -211,6 +212,22 @@ curves = Table(
     _integer("points"),
     Column("data", LargeBinary, nullable=False),
     _belongs_to("runs", job_id="job_id", stage="stage", arm="arm", seed="seed", rung="rung"),
+)
+
+saved = Table(
+    "saved",
+    metadata,
+    _job(),
+    _word("stage", key=True),
+    _word("arm", key=True),
+    _integer("seed", key=True),
+    _integer("rung", key=True),
+    _integer("env_steps"),
+    _word("checkpoint", nullable=True),
+    _text("failure", nullable=True),
+    _json("more"),
+    _time("created_at"),
+    _one_of("stage", "baseline", "search", "confirm"),
 )
 
 evaluations = Table(

@@ -41,9 +41,10 @@ def _prepare(frame: Frame) -> Actor:
         read_weights(frame.blobs[f"weights.{i}"], layout.observation_size, space)
         for i in range(count)
     ]
+    plan = waves(count, episodes, int(order["most_rows"]))
     return Actor(
         None if program is None else load_program(program, layout),
-        tuple(stack_policies([weights[i] for i in wave], space) for wave in waves(count, episodes)),
+        tuple(stack_policies([weights[i] for i in wave], space) for wave in plan),
         episodes,
         layout.observation_size,
     )

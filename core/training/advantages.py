@@ -14,8 +14,8 @@ def estimate_advantages(
     following: Floats,
     terminated: npt.NDArray[np.bool_],
     ended: npt.NDArray[np.bool_],
-    gamma: float,
-    gae_lambda: float,
+    gamma: float | Floats,
+    gae_lambda: float | Floats,
 ) -> Floats:
     """Return the advantage of every step, [T, ...].
 
@@ -26,8 +26,8 @@ def estimate_advantages(
                     limit cut the episode, the value of its final state.
         terminated: [T, ...] the episode ended by the environment's own rule: nothing follows.
         ended:      [T, ...] the episode ended for whatever reason: traces do not cross it.
-        gamma:      discount.
-        gae_lambda: trace decay.
+        gamma:      discount; one for all, or an array that fits a step.
+        gae_lambda: trace decay, likewise.
 
     Source: Schulman et al. (arXiv 1506.02438), equation 16; time limits after Pardo et al.
     (arXiv 1712.00378).

@@ -11,6 +11,10 @@ from core.sandbox import Child, ChildTimedOut, Frame
 POLL_SECONDS = 0.4
 
 
+class ChildSilent(ChildTimedOut):
+    """It lives, and said nothing for too long."""
+
+
 def next_frame(
     child: Child, watch: Watch, progress: Progress, silence_seconds: float = math.inf
 ) -> Frame:
@@ -18,7 +22,7 @@ def next_frame(
 
     Raises:
         ChildFailed: the child ended, or was ended.
-        ChildTimedOut: it said nothing for `silence_seconds`.
+        ChildSilent: it said nothing for `silence_seconds`.
         StepInterrupted, ClaimLost: `watch` said so; leaving the child's `with` block kills it.
     """
     until = time.monotonic() + silence_seconds
@@ -26,4 +30,4 @@ def next_frame(
         watch(progress)
         if (frame := child.receive_or_none(POLL_SECONDS)) is not None:
             return frame
-    raise ChildTimedOut(f"it said nothing for {silence_seconds:.0f} s")
+    raise ChildSilent(f"it said nothing for {silence_seconds:.0f} s")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Protocol
 
 import numpy as np
@@ -26,13 +26,8 @@ class Lived(Protocol):
         ...
 
     @property
-    def terminated(self) -> npt.NDArray[np.bool_]:
-        """Return where episodes ended by the environment's own rule."""
-        ...
-
-    @property
-    def truncated(self) -> npt.NDArray[np.bool_]:
-        """Return where a time limit cut them."""
+    def ended(self) -> npt.NDArray[np.bool_]:
+        """Return where episodes ended, for whatever reason."""
         ...
 
 
@@ -54,10 +49,12 @@ class CurveKeeper:
 
     def watch(self, rollout: Lived) -> None:
         """Add up native returns and lengths of the episodes in a rollout."""
-        ended = rollout.terminated | rollout.truncated
+        ended = rollout.ended
         for t in range(len(ended)):
             self._returns += rollout.native[t]
             self._lengths += 1
+            if not ended[t].any():
+                continue
             for member in np.flatnonzero(ended[t].any(axis=1)):
                 returns = self._returns[member, ended[t, member]].tolist()
                 lengths = self._lengths[member, ended[t, member]].tolist()
@@ -78,13 +75,9 @@ class CurveKeeper:
         )
 
     def curve(self, member: int) -> Curve:
-        """Return a member's curve, thinned by means of neighbours to at most 200 points.
-
-        What the first rollouts could not say yet (a learner's losses before it learned) has the
-        first value that is known.
-        """
+        """Return a member's curve, thinned by means of neighbours to at most 200 points."""
         steps, points = self._steps[member], self._points[member]
-        values = {n: _filled([p.get(n) for p in points]) for n in (points[-1] if points else ())}
+        values = {n: [p[n] for p in points] for n in (points[-1] if points else ())}
         chunks = np.array_split(np.arange(len(steps)), min(MOST_POINTS, max(1, len(steps))))
         return Curve(
             steps=tuple(steps[int(chunk[-1])] for chunk in chunks if chunk.size),
@@ -97,14 +90,6 @@ class CurveKeeper:
                 for name, known in values.items()
             },
         )
-
-
-def _filled(values: Sequence[float | None]) -> list[float]:
-    """Put the next known value where one is missing; the last one is known."""
-    filled: list[float] = []
-    for value in reversed(values):
-        filled.append(filled[-1] if value is None else value)
-    return filled[::-1]
 
 
 def _plain(value: float) -> float:

@@ -234,14 +234,24 @@ class TensorDesigns:
     def _together(
         self, code: TensorCode, members: list[int], call: Callable[..., Any], *blocks: Tensor
     ) -> list[tuple[list[int], Any]]:
-        """Call a program for all its members at once, or one by one where that is rejected."""
+        """Call a program for all its members at once, or one by one where that is rejected.
+
+        A program that breaks together and holds alone is no function of its rows: nobody goes on.
+        """
         try:
             return [(members, call(*(self._joined(block, members) for block in blocks))(code))]
-        except ProgramRejected:
+        except ProgramRejected as error:
+            together = str(error)
+        if len(members) > 1:
             alone = [
                 (m, self._alone(code, m, call(*(block[m] for block in blocks)))) for m in members
             ]
-            return [([m], result) for m, result in alone if result is not None]
+            sound = [([m], result) for m, result in alone if result is not None]
+            if len(sound) < len(members):
+                return sound
+        for member in members:
+            self._reject(member, together)
+        return []
 
     def _alone(self, code: TensorCode, member: int, call: Callable[[TensorCode], Any]) -> Any:
         try:

@@ -19,6 +19,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -36,20 +37,15 @@ from core.training.device_rollout import (
     TensorRollout,
     by_member,
     collect_on_device,
+    seen_anew_on_device,
     weigh_on_device,
 )
 from core.training.device_statistics import TensorMoments, TensorReturnScaler
 from core.training.graphs import GraphedUpdate, gradient_step
 from core.training.networks import Shapes, initial_parameters
 from core.training.normalise import ReturnScaler, RunningMoments
-from core.training.pack import Listener, Member, Span
-from core.training.ppo import (
-    Experience,
-    Losses,
-    Stack,
-    minibatches,
-    new_stack,
-)
+from core.training.pack import Listener, Member, Span, scales_of, settings_of
+from core.training.ppo import Experience, Hyper, Losses, Stack, hyper_of, minibatches, new_stack
 from core.training.rollout import draw_noise
 from core.training.settings import PPOSettings
 from core.training.streams import Purpose, environment_seeds, stream
@@ -62,14 +58,15 @@ from core.training.weights import (
     put_parameters,
 )
 
+HOST = torch.device("cpu")
+
 
 @dataclass(frozen=True, slots=True)
 class Lived:
     """What curves need of a rollout, [T, P, N] on the host."""
 
     native: Floats
-    terminated: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
-    truncated: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
+    ended: npt.NDArray[np.bool_]
 
 
 @dataclass(slots=True)
@@ -79,6 +76,8 @@ class DevicePack:
     members: Sequence[Member]
     batch: TensorBatch
     settings: PPOSettings
+    hyper: Hyper
+    scales: tuple[Tensor, Tensor]
     listener: Listener
     designs: DeviceDesigns
     space: ActionSpace
@@ -90,14 +89,13 @@ class DevicePack:
     progressed: Progressed
     failures: dict[int, str] = field(default_factory=dict)
     begun: float = field(default_factory=time.monotonic)
-    losses: Losses | None = None
-    rate: Tensor = field(init=False)
+    rates: Tensor = field(init=False)
     update: GraphedUpdate = field(init=False)
     noise: Tensor | None = None
 
     def __post_init__(self) -> None:
-        self.rate = torch.zeros(1, 1, dtype=torch.float64, device=self.batch.device)
-        self.update = GraphedUpdate(self.stack, gradient_step(self.stack, self.settings, self.rate))
+        self.rates = self.hyper.learning_rate.clone()
+        self.update = GraphedUpdate(self.stack, gradient_step(self.stack, self.hyper))
 
     @property
     def envs(self) -> int:
@@ -120,42 +118,41 @@ class DevicePack:
         self._take_out_rejected()
         self._tell_due(waiting)
         while self.progressed.steps < span.stop and self.living:
-            self.advance(self._learning_rate(span.total))
+            self.advance(self._rate(span.total))
             self._tell_due(waiting)
 
-    def advance(self, learning_rate: float) -> None:
-        """Collect one rollout and learn from it.
-
-        Where observations are normalised, the first rollout only teaches the normalisers.
-        """
+    def advance(self, rate: float = 1.0) -> None:
+        """Collect one rollout and learn from it; see `Pack.advance`."""
         gaze = self._gaze()
         noise = self.noise if self.noise is not None else self._draw_noise(self.progressed.rollouts)
         actors = TensorActors(self.stack, gaze, self.space)
         rollout, self.state = collect_on_device(self.batch, self.state, actors, noise, self._tick)
-        earned = self.designs.earn(rollout)
-        rewards = earned
+        rewards = earned = self.designs.earn(rollout)
         if self.settings.normalise_rewards:
             rewards = self.returns.scale(earned, rollout.ended)
-        if self.progressed.rollouts or not self.settings.normalise_observations:
-            self._learn(
-                weigh_on_device(rollout, rewards, self.stack, gaze, self.settings), learning_rate
-            )
-        self.observed.add(by_member(rollout.raw))
+        raw = by_member(rollout.raw)
+        if not self.progressed.rollouts and self.settings.normalise_observations:
+            self.observed.add(raw)
+            gaze = self._gaze()
+            rollout = seen_anew_on_device(rollout, gaze)
+        losses = self._learn(weigh_on_device(rollout, rewards, self.stack, gaze, self.scales), rate)
+        if self.progressed.rollouts:
+            self.observed.add(raw)
         self.noise = self._draw_noise(self.progressed.rollouts + 1)  # while the device works
-        self._look(rollout, earned)
+        self._look(rollout, earned, losses)
 
     def weights(self) -> dict[int, bytes]:
         """Return the weights of the living members, for scoring."""
         moments = self.observed.on_host() if self.settings.normalise_observations else None
-        stack = moved(self.stack, torch.device("cpu"))
+        stack = moved(self.stack, HOST)
         return {
             m: export_weights(stack, m, self.inputs_of(m), self.space, moments) for m in self.living
         }
 
     def checkpoints(self) -> dict[int, bytes]:
         """Return the checkpoints of the living members."""
-        stack, observed = moved(self.stack, torch.device("cpu")), self.observed.on_host()
-        returns = self.returns.on_host(self.settings.gamma)
+        stack, observed = moved(self.stack, HOST), self.observed.on_host()
+        returns = self.returns.on_host()
         return {
             m: export_checkpoint(stack, m, self.inputs_of(m), observed, returns, self.progressed)
             for m in self.living
@@ -175,33 +172,26 @@ class DevicePack:
         self.stack.flat[member] = 0.0
         self.listener.failed(member, self.progressed.steps, reason)
 
-    def _learn(self, experience: Experience, learning_rate: float) -> None:
-        self.rate.fill_(learning_rate)
+    def _learn(self, experience: Experience, rate: float) -> Losses:
+        self.hyper.learning_rate.copy_(self.rates * rate)
         rng = stream(0, Purpose.MINIBATCHES, self.progressed.rollouts)
-        self.losses = self.update(
-            experience, minibatches(experience.inputs.shape[1], self.settings, rng)
-        )
+        return self.update(experience, minibatches(experience.inputs.shape[1], self.settings, rng))
 
-    def _look(self, rollout: TensorRollout, earned: Tensor) -> None:
+    def _look(self, rollout: TensorRollout, earned: Tensor, losses: Losses) -> None:
         """Wait for the device: note what was lived and learnt, and take out who broke."""
         self.batch.look()
         components = self.designs.look()
-        native, terminated, truncated = (
-            tensor.cpu().numpy()
-            for tensor in (rollout.native, rollout.terminated, rollout.truncated)
-        )
+        native, ended = (tensor.cpu().numpy() for tensor in (rollout.native, rollout.ended))
         steps, _, envs = native.shape
         before = self.progressed
         self.progressed = Progressed(before.steps + steps * envs, before.rollouts + 1)
-        self.curves.watch(Lived(native, terminated, truncated))
-        self._take_out_broken()
+        self.curves.watch(Lived(native, ended))
+        self._take_out_broken(losses)
         self._take_out_rejected()
-        self._note(earned.mean((0, 2)).tolist(), components)
+        self._note(earned.mean((0, 2)).tolist(), losses, components)
 
-    def _take_out_broken(self) -> None:
-        if self.losses is None:
-            return
-        finite = torch.isfinite(self.stack.flat).all(1) & torch.isfinite(self.losses.value)
+    def _take_out_broken(self, losses: Losses) -> None:
+        finite = torch.isfinite(self.stack.flat).all(1) & torch.isfinite(losses.value)
         for member in np.flatnonzero(~finite.cpu().numpy()):
             if int(member) not in self.designs.rejections:  # the program's own fault says more
                 self.fail(int(member), "the loss became NaN or infinite")
@@ -210,12 +200,13 @@ class DevicePack:
         for member, reason in self.designs.rejections.items():
             self.fail(member, reason)
 
-    def _note(self, rewards: Sequence[float], components: Sequence[Mapping[str, float]]) -> None:
-        names = Losses.__slots__ if self.losses is not None else ()
-        losses = {name: getattr(self.losses, name).tolist() for name in names}
+    def _note(
+        self, rewards: Sequence[float], losses: Losses, components: Sequence[Mapping[str, float]]
+    ) -> None:
+        learnt = {name: getattr(losses, name).tolist() for name in Losses.__slots__}
         for member in self.living:
             said = {"training_reward": rewards[member]}
-            said |= {name: values[member] for name, values in losses.items()}
+            said |= {name: values[member] for name, values in learnt.items()}
             if components:
                 said |= {f"component.{n}": v for n, v in components[member].items()}
             self.curves.add(member, self.progressed.steps, said)
@@ -237,9 +228,9 @@ class DevicePack:
         ]
         return torch.from_numpy(np.stack(drawn, axis=1)).to(self.batch.device)
 
-    def _learning_rate(self, total: int) -> float:
+    def _rate(self, total: int) -> float:
         left = 1.0 - self.progressed.steps / max(1, total) if self.settings.anneal else 1.0
-        return self.settings.learning_rate * max(left, 0.0)
+        return max(left, 0.0)
 
     def _tell_due(self, waiting: list[int]) -> None:
         while waiting and self.living and waiting[0] <= self.progressed.steps:
@@ -269,38 +260,52 @@ def new_device_pack(
     space = read_action_space(batch.action)
     inputs = batch.layout.observation_size + max(designs.feature_counts, default=0)
     stack = new_stack(Shapes(inputs, settings.hidden, space.size, not space.discrete), len(members))
+    own = [settings_of(member, settings) for member in members]
+    scales = scales_of(own)
     observed = RunningMoments(len(members), inputs)
-    returns = ReturnScaler(len(members), envs, settings.gamma)
+    returns = ReturnScaler(len(members), envs, scales.gamma)
     for place, member in enumerate(members):
         if place in designs.rejections:
             continue
-        own = batch.layout.observation_size + designs.feature_counts[place]
+        width = batch.layout.observation_size + designs.feature_counts[place]
         if member.checkpoint is None:
             rng = stream(member.seed, Purpose.WEIGHTS)
-            drawn = initial_parameters(replace(stack.shapes, inputs=own), rng, settings.log_std)
-            put_parameters(stack, place, own, drawn)
+            drawn = initial_parameters(replace(stack.shapes, inputs=width), rng, settings.log_std)
+            put_parameters(stack, place, width, drawn)
         else:
-            import_checkpoint(member.checkpoint, stack, place, own, observed, returns)
+            import_checkpoint(member.checkpoint, stack, place, width, observed, returns)
+    gamma, gae_lambda = (
+        torch.tensor(values, device=batch.device) for values in (scales.gamma, scales.gae_lambda)
+    )
     return DevicePack(
         members=members,
         batch=batch,
         settings=settings,
+        hyper=hyper_on(batch.device, own),
+        scales=(gamma, gae_lambda),
         listener=listener,
         designs=designs,
         space=space,
-        stack=moved(stack, batch.device),
+        stack=moved(stack, batch.device, len(members)),
         observed=TensorMoments(observed, batch.device),
-        returns=TensorReturnScaler(returns, settings.gamma, envs, batch.device),
+        returns=TensorReturnScaler(returns, gamma, envs, batch.device),
         curves=CurveKeeper(len(members), envs),
         state=state,
         progressed=started,
     )
 
 
-def moved(stack: Stack, device: torch.device) -> Stack:
-    """Return a copy of a stack on another device."""
+def hyper_on(device: torch.device, own: Sequence[PPOSettings]) -> Hyper:
+    """Return the members' settings side by side on a device, without what pads a stack of one."""
+    hyper = hyper_of(own)
+    tensors = (getattr(hyper, name)[: len(own)] for name in Hyper.__slots__)
+    return Hyper(*(tensor.to(device, copy=True) for tensor in tensors))
+
+
+def moved(stack: Stack, device: torch.device, members: int | None = None) -> Stack:
+    """Return a copy of a stack's first rows on another device; all of them unless said."""
     tensors = (stack.flat, stack.first, stack.second, stack.updates, stack.living)
-    return Stack(stack.shapes, *(tensor.to(device, copy=True) for tensor in tensors))
+    return Stack(stack.shapes, *(tensor[:members].to(device, copy=True) for tensor in tensors))
 
 
 def _started(members: Sequence[Member]) -> Progressed:

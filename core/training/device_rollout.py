@@ -7,7 +7,7 @@ for want of an answer.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
@@ -18,7 +18,6 @@ from core.training.device_statistics import advantages_of
 from core.training.normalise import CLIP
 from core.training.ppo import Experience, Stack, evaluate, policy_of, values_of
 from core.training.rollout import Rollout, half_range, middle
-from core.training.settings import PPOSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +117,11 @@ def collect_on_device(
     return kept, state
 
 
+def seen_anew_on_device(rollout: TensorRollout, gaze: TensorGaze) -> TensorRollout:
+    """Return the rollout as policies see it with other statistics."""
+    return replace(rollout, inputs=gaze.inputs(rollout.raw))
+
+
 def _room(noise: Tensor, actors: TensorActors, batch: TensorBatch) -> TensorRollout:
     shape, discrete, device = noise.shape[:3], actors.space.discrete, batch.device
     inputs = (*shape, actors.gaze.mean.shape[-1])
@@ -137,9 +141,16 @@ def _room(noise: Tensor, actors: TensorActors, batch: TensorBatch) -> TensorRoll
 
 @torch.no_grad()
 def weigh_on_device(
-    rollout: TensorRollout, rewards: Tensor, stack: Stack, gaze: TensorGaze, settings: PPOSettings
+    rollout: TensorRollout,
+    rewards: Tensor,
+    stack: Stack,
+    gaze: TensorGaze,
+    scales: tuple[Tensor, Tensor],
 ) -> Experience:
-    """Evaluate a rollout with the networks that acted in it; see `core.training.experience.weigh`."""
+    """Evaluate a rollout with the networks that acted in it; see `core.training.experience.weigh`.
+
+    `scales` are discount and trace decay, [P, 1] each.
+    """
     inputs, actions = by_member(rollout.inputs), by_member(rollout.actions)
     log_probs, _ = evaluate(stack, policy_of(stack, inputs), actions)
     flat = values_of(stack, inputs)
@@ -150,8 +161,7 @@ def weigh_on_device(
         _following_values(rollout, values, stack, gaze),
         rollout.terminated,
         rollout.ended,
-        settings.gamma,
-        settings.gae_lambda,
+        *scales,
     )
     gained = by_member(advantages)
     return Experience(inputs, actions, log_probs, gained, gained + flat)

@@ -53,8 +53,10 @@ class TensorMoments:
 class TensorReturnScaler:
     """Scales a member's rewards by the deviation of its discounted returns; see `ReturnScaler`."""
 
-    def __init__(self, scaler: ReturnScaler, gamma: float, envs: int, device: torch.device) -> None:
-        """Take over what has been seen so far; running returns begin at 0."""
+    def __init__(
+        self, scaler: ReturnScaler, gamma: Tensor, envs: int, device: torch.device
+    ) -> None:
+        """Take over what has been seen so far; running returns begin at 0; gamma is [P, 1]."""
         self.moments = TensorMoments(scaler.moments, device)
         self._gamma = gamma
         members = len(self.moments.mean)
@@ -71,10 +73,10 @@ class TensorReturnScaler:
         self.moments.add(history.transpose(0, 1).reshape(members, -1, 1))
         return (rewards * self.moments.scale()[None]).clamp(-CLIP, CLIP).float()
 
-    def on_host(self, gamma: float) -> ReturnScaler:
+    def on_host(self) -> ReturnScaler:
         """Return the same as arrays, for checkpoints."""
         members, envs = self._returns.shape
-        scaler = ReturnScaler(members, envs, gamma)
+        scaler = ReturnScaler(members, envs, self._gamma.cpu().numpy())
         scaler.moments = self.moments.on_host()
         return scaler
 
@@ -85,8 +87,8 @@ def advantages_of(
     following: Tensor,
     terminated: Tensor,
     ended: Tensor,
-    gamma: float,
-    gae_lambda: float,
+    gamma: Tensor,
+    gae_lambda: Tensor,
 ) -> Tensor:
     """Return the advantage of every step, [T, ...]; see `estimate_advantages`."""
     delta = rewards + gamma * following * ~terminated - values

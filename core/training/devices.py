@@ -18,18 +18,19 @@ from core.records import Task
 HOST = torch.device("cpu")
 
 
-def pick_device(wish: str, task: Task) -> torch.device:
+def pick_device(wish: str, task: Task, algorithm: str = "ppo") -> torch.device:
     """Return the device that the operator's setting means for a task.
 
     Args:
         wish: "cpu", "cuda", "cuda:N", or "auto": CUDA where there is a device and the task's
             simulator runs on it, the CPU otherwise.
         task: what is to be learnt.
+        algorithm: the learner; those other than PPO are trained on the host.
 
     Raises:
         TrainingFailed: a device was asked for by name and is not there.
     """
-    if wish == "cpu" or (wish == "auto" and not simulated_on_device(task)):
+    if wish == "cpu" or algorithm != "ppo" or (wish == "auto" and not simulated_on_device(task)):
         return HOST
     number = int(wish.partition(":")[2] or 0)
     if number < torch.cuda.device_count():

@@ -1,4 +1,4 @@
-"""What learning costs: a generous estimate from the settings alone, for deadlines and nothing else.
+"""What learning costs: generous estimates from the settings alone, for limits and nothing else.
 
 A pass over one transition costs time for every parameter; every gradient step costs time for every
 parameter once more, and some whatever the network.  The constants are about ten times what one core
@@ -12,11 +12,19 @@ from itertools import pairwise
 from core.ports import PackOrder
 from core.training.action_space import read_action_space
 from core.training.runtime import MOST_FEATURES
-from core.training.settings import PPOSettings, read_settings
+from core.training.settings import (
+    MOST_REPLAY_BYTES,
+    PPOSettings,
+    SACSettings,
+    Settings,
+    read_settings,
+)
 
 PASS_SECONDS = 1e-9  # per parameter and transition
 DESCENT_SECONDS = 1e-7  # per parameter and gradient step
 UPDATE_SECONDS = 5e-3  # per gradient step
+_FLOAT = 4  # bytes
+_WIDEST_FIELD = 8  # columns; most have one
 
 
 def learning_seconds(order: PackOrder) -> float:
@@ -25,15 +33,55 @@ def learning_seconds(order: PackOrder) -> float:
     Raises:
         InvalidInput: a setting is unknown or absurd.
     """
-    settings = read_settings(order.training.settings)
+    settings = _settings(order)
     parameters = _parameters(order, settings)
-    minibatch = min(settings.minibatch, settings.rollout * order.training.envs)
-    descent = (UPDATE_SECONDS + parameters * DESCENT_SECONDS) / minibatch
-    return settings.epochs * (parameters * PASS_SECONDS + descent)
+    if isinstance(settings, PPOSettings):
+        minibatch = min(settings.minibatch, settings.rollout * order.training.envs)
+        descent = (UPDATE_SECONDS + parameters * DESCENT_SECONDS) / minibatch
+        return settings.epochs * (parameters * PASS_SECONDS + descent)
+    passes = settings.minibatch * parameters * PASS_SECONDS
+    update = UPDATE_SECONDS + parameters * DESCENT_SECONDS + passes
+    return settings.updates_per_step * update
 
 
-def _parameters(order: PackOrder, settings: PPOSettings) -> int:
-    """Return about how many parameters a member has: policy and value, with the most features."""
+def replay_bytes(order: PackOrder) -> int:
+    """Return how much memory the replays of a pack may take, labels included; 0 for PPO.
+
+    Raises:
+        InvalidInput: a setting is unknown or absurd.
+    """
+    settings = _settings(order)
+    if isinstance(settings, PPOSettings):
+        return 0
     inputs = order.preflight.observation_size + MOST_FEATURES
-    widths = (inputs, *settings.hidden, read_action_space(order.preflight.action).size)
-    return 2 * sum((before + 1) * after for before, after in pairwise(widths))
+    row = _FLOAT * (4 * inputs + 2 * _WIDEST_FIELD * len(order.preflight.fields) + 32)
+    members = len(order.members)
+    lived = order.stop_steps * (members if settings.share_replay else 1)
+    rows = min(settings.buffer, 2 * lived)  # twice: what a warm start or a resumption brings
+    return members * (rows * row + 2 * MOST_REPLAY_BYTES)
+
+
+def checkpoint_bytes(order: PackOrder) -> int:
+    """Return how many bytes the checkpoints of a pack may have together, those it starts warm with too.
+
+    Raises:
+        InvalidInput: a setting is unknown or absurd.
+    """
+    settings = _settings(order)
+    count = len(order.members) + len({sha for shas in order.warm.values() for sha in shas})
+    # Parameters, their targets, and the first and second moments.
+    replay = 0 if isinstance(settings, PPOSettings) else MOST_REPLAY_BYTES
+    return count * (4 * _FLOAT * _parameters(order, settings) + replay + 2**20)
+
+
+def _settings(order: PackOrder) -> Settings:
+    return read_settings(order.training.settings, order.training.algorithm)
+
+
+def _parameters(order: PackOrder, settings: Settings) -> int:
+    """Return about how many parameters a member has, with the most features."""
+    actions = read_action_space(order.preflight.action).size
+    inputs = order.preflight.observation_size + MOST_FEATURES + actions
+    widths = (inputs, *settings.hidden, 2 * actions)
+    networks = 3 if isinstance(settings, SACSettings) else 2
+    return networks * sum((before + 1) * after for before, after in pairwise(widths))

@@ -19,8 +19,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from core.training.ppo import Experience, Losses, Stack, descend, loss_gradient
-from core.training.settings import PPOSettings
+from core.training.ppo import Experience, Hyper, Losses, Stack, descend, loss_gradient
 
 _WARM_UPS = 2  # libraries choose and allocate on their first calls, which no graph may hold
 
@@ -29,18 +28,12 @@ Step = Callable[[Experience], Losses]
 no `.item()`, no number that changes between steps unless it is a tensor on the device."""
 
 
-def gradient_step(stack: Stack, settings: PPOSettings, learning_rate: Tensor) -> Step:
-    """Return the stack's own gradient step.
-
-    Args:
-        stack:         whose parameters are moved.
-        settings:      of the learner; they are baked into a graph.
-        learning_rate: float64 [1, 1] or [P, 1] on the stack's device, read anew at every step.
-    """
+def gradient_step(stack: Stack, hyper: Hyper) -> Step:
+    """Return the stack's own gradient step; `hyper` is read anew from its tensors at every step."""
 
     def step(batch: Experience) -> Losses:
-        losses = loss_gradient(stack, batch, settings)
-        descend(stack, learning_rate, settings.max_grad_norm)
+        losses = loss_gradient(stack, batch, hyper)
+        descend(stack, hyper)
         return losses
 
     return step

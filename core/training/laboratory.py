@@ -2,7 +2,7 @@
 
     preflight   one child                     probing.py    → preflight.py in the jail
     check       one short-lived child         checking.py   → check.py
-    train       one child per pack            supervising.py → train_child.py
+    train       one child per pack            retrying.py, supervising.py → train_child.py
                 scorer and actor per arm      measuring.py  → scorer.py, actor.py
                 one child per arm             examining.py  → examine.py
 
@@ -15,17 +15,28 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from core.errors import ScoringFailed
-from core.ports import Arm, Artifacts, PackOrder, PackResult, Progress, Watch
+from core.ports import (
+    Arm,
+    Artifacts,
+    PackOrder,
+    PackResult,
+    Progress,
+    Save,
+    Watch,
+    save_nothing,
+)
 from core.records import Preflight, Program, ProgramShape, Report, Run, Task, Training
 from core.sandbox import Sandbox
 from core.statistics import mean
+from core.training.action_space import read_action_space
 from core.training.checking import check_program
 from core.training.examining import examine_arm, with_course
 from core.training.measuring import Measured, Score, measure
 from core.training.minutes import Member, Trained
 from core.training.probing import probe_task
-from core.training.settings import read_settings
-from core.training.supervising import Supervision, train_pack
+from core.training.retrying import train_pack
+from core.training.settings import check_algorithm, read_settings
+from core.training.supervising import Supervision
 
 PRELOAD_DESIGN = ("core.training.check",)
 """For workers that only propose: numpy, no torch, no environment."""
@@ -49,24 +60,29 @@ class Laboratory:
         sandbox:     made with PRELOAD, or PRELOAD_DESIGN where only `check` is called.
         artifacts:   where probe sets, weights, checkpoints and evidence are kept.
         supervision: deadlines and memory of training.
+        at_once:     trainings that run at once on this machine; 0 for one on every core.
     """
 
     sandbox: Sandbox
     artifacts: Artifacts
     supervision: Supervision = field(default_factory=Supervision)
+    at_once: int = 0
 
     def preflight(self, task: Task, training: Training, seed: int, watch: Watch) -> Preflight:
         """Build the environment, probe it, and store the probe set; see the port."""
-        read_settings(training.settings)
-        return probe_task(self.sandbox, self.artifacts, task, seed, watch)
+        read_settings(training.settings, training.algorithm)
+        found = probe_task(self.sandbox, self.artifacts, task, seed, watch)
+        discrete = read_action_space(found.action).discrete
+        check_algorithm(training.algorithm, discrete, training.warm_start)
+        return replace(found, at_once=self.at_once or found.cores)
 
     def check(self, program: Program, task: Task, preflight: Preflight) -> ProgramShape:
         """Call the program on the probe set and hold it to the contract; see the port."""
         return check_program(self.sandbox, self.artifacts, program, preflight)
 
-    def train(self, order: PackOrder, watch: Watch) -> PackResult:
+    def train(self, order: PackOrder, watch: Watch, save: Save = save_nothing) -> PackResult:
         """Train the members of a pack, measure them, and examine their programs; see the port."""
-        trained = train_pack(self.sandbox, self.artifacts, order, self.supervision, watch)
+        trained = train_pack(self.sandbox, self.artifacts, order, self.supervision, watch, save)
         runs: dict[Member, Run] = {}
         reports: dict[str, Report] = {}
         for number, arm in enumerate(order.arms.values()):

@@ -15,7 +15,7 @@ from core.records import Program
 from core.sandbox import GIB, Child, ChildFailed, ChildTimedOut, Frame, Limits, Sandbox
 from core.training.attending import POLL_SECONDS, next_frame
 from core.training.blame import clean
-from core.training.waves import FRAME_SECONDS
+from core.training.waves import FRAME_SECONDS, rows_that_fit
 from core.training.wire import (
     program_to_json,
     rejection_from_json,
@@ -97,7 +97,13 @@ def _scorer_order(order: PackOrder, policies: int, recorded: Sequence[int]) -> d
         "seeds": list(order.held_out),
         "record": list(recorded),
         "max_episode_steps": order.preflight.max_episode_steps,
+        "most_rows": _most_rows(order),
     }
+
+
+def _most_rows(order: PackOrder) -> int:
+    """Return how many episodes are lived side by side: as many policies as fit are one wave."""
+    return rows_that_fit(order.preflight.row_reserved_bytes, MEMORY_BYTES // 2)
 
 
 class Companion:
@@ -118,6 +124,7 @@ class Companion:
             "program": program_to_json(program),
             "policies": len(weights),
             "episodes": len(order.held_out),
+            "most_rows": _most_rows(order),
         }
         try:
             child.send(header, weights)

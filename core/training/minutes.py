@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from core.ports import PackOrder, Progress
@@ -15,7 +16,9 @@ from core.training.protocol import (
     Done,
     MemberDone,
     MemberFailed,
+    MemberSaved,
     News,
+    PackSaved,
     Snapshot,
     checkpoint_steps,
 )
@@ -27,8 +30,8 @@ Member: TypeAlias = tuple[str, int]  # (arm key, seed)
 class Trained:
     """What the training child said of one member; feedback, never rank.
 
-    `snapshots` are (environment steps, weights); `checkpoint` is what the next rung goes on from;
-    `env_steps` and `seconds` are the member's share of this rung.
+    `snapshots` are (environment steps, weights); `checkpoint` is what the next rung goes on from,
+    or this one if it was cut off; `env_steps` and `seconds` are the member's share of this rung.
     """
 
     snapshots: list[tuple[int, bytes]] = field(default_factory=list)
@@ -39,16 +42,38 @@ class Trained:
     seconds: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Halfway:
+    """Members of a pack at the moment at which they were saved: all equally far, or failed by then.
+
+    `steps` are environment steps of one member, counted from its beginning.
+    """
+
+    steps: int
+    members: Mapping[Member, Trained]
+
+
 @dataclass(slots=True)
 class Minutes:
-    """The minutes of one training; `closed` once the child has said its last word."""
+    """The minutes of one training; `closed` once the child has said its last word.
+
+    `begun` is what the members brought from an earlier child, by place; `saved` is what the next
+    child could go on from; `reached` are the environment steps of a member at the end.
+    """
 
     order: PackOrder
-    trained: list[Trained]
+    begun: Sequence[Trained]
+    trained: list[Trained] = field(init=False)
+    saved: Halfway | None = None
     closed: bool = False
     broken: str | None = None
     done: int = 0
     note: str = ""
+    reached: int = 0
+    _waiting: dict[int, MemberSaved] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.trained = [replace(one, snapshots=list(one.snapshots)) for one in self.begun]
 
     def progress(self) -> Progress:
         """Return how far the pack has come, in environment steps of all members."""
@@ -64,24 +89,29 @@ class Minutes:
         match news:
             case Advanced(done, speed):
                 self.done, self.note = done, f"{speed:.0f} steps/s"
-            case Snapshot(steps, weights):
-                for place, content in weights.items():
-                    self._keep(place, steps, content)
+            case Snapshot():
+                self._keep(news)
+            case MemberSaved():
+                self._waiting[news.member] = news
+            case PackSaved(steps, seconds):
+                self.saved = self._halfway(steps, seconds / len(self.trained))
             case MemberFailed(place, steps, reason):
                 self.trained[place].failure = reason
                 self._lived(place, steps)
-            case MemberDone(place, steps, curve, checkpoint):
-                self.trained[place].curve = curve
-                self.trained[place].checkpoint = checkpoint
-                self._lived(place, steps)
+            case MemberDone():
+                self._end(news)
             case Done(seconds):
                 self.closed = True
                 for one in self.trained:
-                    one.seconds = seconds / len(self.trained)
+                    one.seconds += seconds / len(self.trained)
             case Broken(error, reason):
                 self.closed, self.broken = True, f"{error}: {reason}"
 
-    def _keep(self, place: int, steps: int, weights: bytes) -> None:
+    def _keep(self, said: Snapshot) -> None:
+        for place, weights in said.weights.items():
+            self._keep_one(place, said.steps, weights)
+
+    def _keep_one(self, place: int, steps: int, weights: bytes) -> None:
         kept = self.trained[place].snapshots
         wanted = checkpoint_steps(self.order)
         if steps not in wanted or (kept and steps <= kept[-1][0]):
@@ -92,7 +122,62 @@ class Minutes:
             raise BadFrame(f"weights of {len(weights)} bytes", expected=f"at most {MOST_BYTES}")
         kept.append((steps, weights))
 
+    def _halfway(self, steps: int, seconds: float) -> Halfway:
+        members = {}
+        for place, member in enumerate(self.order.members):
+            now = self.trained[place]
+            if now.failure is None:
+                now = self._saved(place, steps)
+            members[member] = replace(
+                now, snapshots=list(now.snapshots), seconds=now.seconds + seconds
+            )
+        self._waiting = {}
+        return Halfway(steps, members)
+
+    def _saved(self, place: int, steps: int) -> Trained:
+        said = self._waiting.get(place)
+        if said is None:
+            raise BadFrame(f"nothing of member {place}", expected="every living member saved")
+        return replace(
+            self.trained[place],
+            curve=joined(self.begun[place].curve, said.curve),
+            checkpoint=said.checkpoint,
+            env_steps=self._share(steps),
+        )
+
+    def _end(self, said: MemberDone) -> None:
+        one = self.trained[said.member]
+        one.curve = joined(self.begun[said.member].curve, said.curve)
+        one.checkpoint = said.checkpoint
+        self._lived(said.member, said.env_steps)
+        self.reached = max(self.reached, said.env_steps)
+
     def _lived(self, place: int, steps: int) -> None:
+        self.trained[place].env_steps = self._share(steps)
+
+    def _share(self, steps: int) -> int:
         # A last rollout may go a little beyond the end; a forged count may not go further.
         length = self.order.stop_steps - self.order.start_steps
-        self.trained[place].env_steps = min(max(0, steps - self.order.start_steps), 2 * length)
+        return min(max(0, steps - self.order.start_steps), 2 * length)
+
+
+def joined(before: Curve | None, after: Curve) -> Curve:
+    """Put the curve of a training that was cut off before that of its continuation.
+
+    A series that one of them lacks goes on with the nearest value that is known.
+    """
+    if before is None or not before.steps:
+        return after
+    if not after.steps:
+        return before
+    series = {
+        name: _values(before, name, after, 0) + _values(after, name, before, -1)
+        for name in dict.fromkeys((*before.series, *after.series))
+    }
+    return Curve(before.steps + after.steps, series)
+
+
+def _values(curve: Curve, name: str, other: Curve, nearest: int) -> tuple[float, ...]:
+    if name in curve.series:
+        return curve.series[name]
+    return (other.series[name][nearest],) * len(curve.steps)

@@ -18,7 +18,9 @@ from core.training.protocol import (
     Done,
     MemberDone,
     MemberFailed,
+    MemberSaved,
     News,
+    PackSaved,
     Snapshot,
 )
 
@@ -46,11 +48,18 @@ def read_news(frame: Frame, members: int) -> News:
         case "snapshot":
             weights = {_place(name, members): blob for name, blob in blobs.items()}
             return Snapshot(_count(header, "steps"), weights)
+        case "member_saved":
+            curve, checkpoint = _read_state(header, blobs)
+            return MemberSaved(_place(header.get("member"), members), curve, checkpoint)
+        case "pack_saved":
+            return PackSaved(_count(header, "steps"), _positive(header, "seconds"))
         case "member_failed":
             place, steps = _place(header.get("member"), members), _count(header, "steps")
             return MemberFailed(place, steps, _text(header, "reason"))
         case "member_done":
-            return _read_member_done(header, blobs, members)
+            curve, checkpoint = _read_state(header, blobs)
+            place = _place(header.get("member"), members)
+            return MemberDone(place, _count(header, "env_steps"), curve, checkpoint)
         case "done":
             return Done(_positive(header, "seconds"))
         case "broken":
@@ -58,17 +67,10 @@ def read_news(frame: Frame, members: int) -> News:
     raise BadFrame(repr(header.get("kind"))[:80], expected="news of a training")
 
 
-def _read_member_done(
-    header: Mapping[str, Any], blobs: Mapping[str, bytes], members: int
-) -> MemberDone:
+def _read_state(header: Mapping[str, Any], blobs: Mapping[str, bytes]) -> tuple[Curve, bytes]:
     if set(blobs) != {"checkpoint"}:
         raise BadFrame(f"blobs {sorted(blobs)[:4]}", expected="one checkpoint")
-    return MemberDone(
-        member=_place(header.get("member"), members),
-        env_steps=_count(header, "env_steps"),
-        curve=_read_curve(header.get("steps"), header.get("series")),
-        checkpoint=blobs["checkpoint"],
-    )
+    return _read_curve(header.get("steps"), header.get("series")), blobs["checkpoint"]
 
 
 def _read_curve(steps: object, series: object) -> Curve:

@@ -59,7 +59,8 @@ class ReturnScaler:
     all steps and rows is what rewards are divided by (never centred), clipped to ±10.
     """
 
-    def __init__(self, members: int, rows: int, gamma: float) -> None:
+    def __init__(self, members: int, rows: int, gamma: float | Floats) -> None:
+        """Begin; gamma is one discount for all, or one per member [P, 1]."""
         self.moments = RunningMoments(members, 1)
         self._returns: Doubles = np.zeros((members, rows))
         self._gamma = gamma

@@ -2,6 +2,13 @@
 
 Weights come as safetensors bytes from a process in which generated code ran, so every name, shape,
 type, size and number is checked before use.
+
+    policy.{i}.weight, policy.{i}.bias       hidden layers, then policy.out
+    policy.log_std                           for vectors, unless the output is squashed
+    normaliser.mean, normaliser.scale        what is subtracted from the inputs and multiplied
+    activation.relu = [1]                    if there: hidden layers are ReLU, else tanh
+    output.tanh = [1]                        if there, for vectors: the output is squashed, and ±1 are
+                                             the bounds; else it is in the environment's own units
 """
 
 from __future__ import annotations
@@ -25,6 +32,7 @@ LARGEST_WEIGHT = 1e6
 LARGEST_SHIFT = 1e30  # of what is in the environment's own units, which may be large
 INPUT_CLIP = 10.0
 _SHIFTS = frozenset({"normaliser.mean", "policy.out.bias"})
+RELU, SQUASHED = "activation.relu", "output.tanh"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +43,8 @@ class Policies:
     mean: Floats  # [P, 1, D + F]
     scale: Floats  # [P, 1, D + F]
     space: ActionSpace
+    relu: bool = False
+    squashed: bool = False
 
     @property
     def count(self) -> int:
@@ -52,13 +62,17 @@ class Policies:
         """
         x = np.clip((inputs - self.mean) * self.scale, -INPUT_CLIP, INPUT_CLIP)
         for weight, bias in self.layers[:-1]:
-            x = np.asarray(np.tanh(x @ weight + bias), np.float32)
+            x = x @ weight + bias
+            x = np.asarray(np.maximum(x, 0.0) if self.relu else np.tanh(x), np.float32)
         weight, bias = self.layers[-1]
         x = x @ weight + bias
         if self.space.discrete:
             chosen: Floats = x.argmax(-1, keepdims=True).astype(np.float32)
             return chosen
-        action: Floats = np.clip(x, self.space.low, self.space.high)
+        low, high = self.space.low, self.space.high
+        if self.squashed:
+            x = np.asarray((low + high) / 2 + (high - low) / 2 * np.tanh(x), np.float32)
+        action: Floats = np.clip(x, low, high)
         return action
 
 
@@ -109,6 +123,8 @@ def stack_policies(weights: Sequence[Mapping[str, Floats]], space: ActionSpace) 
         np.stack([w["normaliser.mean"][None] for w in weights]),
         np.stack([w["normaliser.scale"][None] for w in weights]),
         space,
+        relu=RELU in weights[0],
+        squashed=SQUASHED in weights[0],
     )
 
 
@@ -121,8 +137,9 @@ def _hold_names(weights: Mapping[str, Floats], space: ActionSpace) -> None:
     layers = _layer_names(weights)
     expected = {f"{name}.{part}" for name in layers for part in ("weight", "bias")}
     expected |= {"normaliser.mean", "normaliser.scale"}
+    expected |= {RELU} & set(weights)
     if not space.discrete:
-        expected.add("policy.log_std")
+        expected.add(SQUASHED if SQUASHED in weights else "policy.log_std")
     if set(weights) != expected or not 1 <= len(layers) <= MOST_LAYERS:
         found = sorted(name[:40] for name in set(weights) ^ expected)[:8]
         raise _unfit(f"a difference in {found}", "policy layers and a normaliser, nothing else")
@@ -140,9 +157,9 @@ def _expected_shapes(
         units = space.size if name == "policy.out" else _units(weights[f"{name}.bias"])
         expected[f"{name}.weight"], expected[f"{name}.bias"] = (units, width), (units,)
         width = units
-    if not space.discrete:
+    if not space.discrete and SQUASHED not in weights:
         expected["policy.log_std"] = (space.size,)
-    return expected
+    return expected | {marker: (1,) for marker in (RELU, SQUASHED) if marker in weights}
 
 
 def _units(bias: Floats) -> int:
@@ -154,6 +171,8 @@ def _units(bias: Floats) -> int:
 def _hold_tensor(name: str, tensor: Floats, shape: tuple[int, ...]) -> None:
     if tensor.dtype != np.float32 or tensor.shape != shape:
         raise _unfit(f"{tensor.dtype} {tensor.shape} in {name}", f"float32 {shape}")
+    if name in (RELU, SQUASHED) and tensor[0] != 1.0:
+        raise _unfit(f"{tensor[0]} in {name}", "1, or no such tensor")
     largest = LARGEST_SHIFT if name in _SHIFTS else LARGEST_WEIGHT
     if not np.isfinite(tensor).all() or np.abs(tensor).max(initial=0.0) > largest:
         raise _unfit(f"non-finite or huge numbers in {name}", f"numbers up to ±{largest:g}")

@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
 import torch
 
 from core.envs import EnvBatch
-from core.errors import TrainingFailed
+from core.errors import InvalidInput, TrainingFailed
 from core.fields import Floats
 from core.records import Curve
 from core.training.action_space import ActionSpace, read_action_space
+from core.training.backends import Backend, Networks, choose_backend
 from core.training.curves import CurveKeeper
 from core.training.designs import Designs, Earned, Rewards
-from core.training.experience import by_member, weigh
+from core.training.experience import Critics, Scales, by_member, weigh
 from core.training.networks import Shapes, initial_parameters
 from core.training.normalise import ReturnScaler, RunningMoments
-from core.training.ppo import Experience, Losses, Stack, new_stack, update
-from core.training.rollout import Actors, Gaze, Rollout, collect, draw_noise
-from core.training.settings import PPOSettings
+from core.training.ppo import Experience, Hyper, Losses, Stack, hyper_of, minibatches, new_stack
+from core.training.rollout import Actors, Gaze, Rollout, collect, draw_noise, seen_anew
+from core.training.settings import PPOSettings, read_settings
 from core.training.streams import Purpose, environment_seeds, stream
 from core.training.weights import (
     Progressed,
@@ -33,14 +34,21 @@ from core.training.weights import (
     put_parameters,
 )
 
+OWN_SETTINGS = (*Hyper.__slots__, "gamma", "gae_lambda")
+"""Settings in which the members of one pack may differ."""
+
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One run of a pack: an arm and a seed, and the checkpoint to go on from (None: from scratch)."""
+    """One run of a pack: an arm and a seed, and the checkpoint to go on from (None: from scratch).
+
+    `settings` are numbers in which it differs from its pack, of `OWN_SETTINGS`.
+    """
 
     arm: str
     seed: int
     checkpoint: bytes | None = None
+    settings: Mapping[str, float] = field(default_factory=dict)
 
 
 class Listener(Protocol):
@@ -78,6 +86,8 @@ class Pack:
     members: Sequence[Member]
     batch: EnvBatch
     settings: PPOSettings
+    own: Sequence[PPOSettings]
+    backend: Backend
     listener: Listener
     designs: Designs
     space: ActionSpace
@@ -89,7 +99,6 @@ class Pack:
     progressed: Progressed
     failures: dict[int, str] = field(default_factory=dict)
     begun: float = field(default_factory=time.monotonic)
-    losses: Losses | None = None
 
     @property
     def envs(self) -> int:
@@ -126,34 +135,37 @@ class Pack:
         waiting = sorted(span.snapshots)
         self._tell_due(waiting)  # whole rollouts: the rung before may have gone beyond this one's
         while self.progressed.steps < span.stop and self.living:
-            self.advance(self._learning_rate(span.total))
+            self.advance(self._rate(span.total))
             self._tell_due(waiting)
 
-    def advance(self, learning_rate: float) -> None:
-        """Collect one rollout and learn from it.
+    def advance(self, rate: float = 1.0) -> None:
+        """Collect one rollout and learn from it, with this share of the learning rates.
 
-        Where observations are normalised, the first rollout only teaches the normalisers.
+        Observations are normalised with what was seen before the rollout.  Before the first one
+        nothing was seen, so it is looked at again with its own statistics before it teaches; the
+        untrained policy is nearly uniform whatever it sees.
         """
         gaze = self._gaze()
-        rollout, self.state = collect(
-            self.batch,
-            self.state,
-            Actors(self.stack, gaze, self.space),
-            self._noise(),
-            self._tick,
-        )
+        actors = Actors(self._networks(gaze), gaze, self.space)
+        rollout, self.state = collect(self.batch, self.state, actors, self._noise(), self._tick)
         earned = self.designs.earn(
             rollout.states, rollout.received, rollout.following, rollout.native
         )
         rewards = earned.rewards
         if self.settings.normalise_rewards:
             rewards = self.returns.scale(rewards, rollout.ended)
-        if self.progressed.rollouts or not self.settings.normalise_observations:
-            self._learn(weigh(rollout, rewards, self.stack, gaze, self.settings), learning_rate)
-        self.observed.add(by_member(rollout.raw))
+        raw = by_member(rollout.raw)
+        if not self.progressed.rollouts and self.settings.normalise_observations:
+            self.observed.add(raw)
+            gaze = self._gaze()
+            rollout = seen_anew(rollout, gaze)
+        critics = Critics(self._networks(gaze), self.stack, gaze)
+        losses = self._learn(weigh(rollout, rewards, critics, scales_of(self.own)), rate)
+        if self.progressed.rollouts:
+            self.observed.add(raw)
         self._count(rollout)
         self._take_out_rejected()
-        self._note(rollout, earned)
+        self._note(losses, earned)
 
     def weights(self) -> dict[int, bytes]:
         """Return the weights of the living members, for scoring."""
@@ -193,9 +205,9 @@ class Pack:
     def _tick(self, steps: int) -> None:
         self.listener.progress(self.progressed.steps + steps, time.monotonic() - self.begun)
 
-    def _learning_rate(self, total: int) -> float:
+    def _rate(self, total: int) -> float:
         left = 1.0 - self.progressed.steps / max(1, total) if self.settings.anneal else 1.0
-        return self.settings.learning_rate * max(left, 0.0)
+        return max(left, 0.0)
 
     def _gaze(self) -> Gaze:
         """Freeze what the policies see for the length of one rollout."""
@@ -206,6 +218,9 @@ class Pack:
         size = self.batch.layout.observation_size
         return Gaze(size, self.designs.features, mean, scale)
 
+    def _networks(self, gaze: Gaze) -> Networks:
+        return self.backend.networks(self.stack, gaze.mean, gaze.scale)
+
     def _noise(self) -> Floats:
         rollout, steps = self.progressed.rollouts, self.settings.rollout
         drawn = [
@@ -214,12 +229,17 @@ class Pack:
         ]
         return np.stack(drawn, axis=1)
 
-    def _learn(self, experience: Experience, learning_rate: float) -> None:
+    def _learn(self, experience: Experience, rate: float) -> Losses:
         rng = stream(0, Purpose.MINIBATCHES, self.progressed.rollouts)
-        self.losses = update(self.stack, experience, self.settings, rng, learning_rate)
-        finite = torch.isfinite(self.stack.flat).all(1) & torch.isfinite(self.losses.value)
+        rows = minibatches(experience.inputs.shape[1], self.settings, rng)
+        hyper = hyper_of(self.own)
+        hyper = replace(hyper, learning_rate=hyper.learning_rate * rate)
+        losses = self.backend.update(self.stack, experience, hyper, rows)
+        finite = torch.isfinite(losses.value)
+        finite &= torch.isfinite(self.stack.flat[: len(finite)]).all(1)
         for member in np.flatnonzero(~finite.numpy()):
             self.fail(int(member), "the loss became NaN or infinite")
+        return losses
 
     def _count(self, rollout: Rollout) -> None:
         steps, _, envs = rollout.native.shape
@@ -231,13 +251,11 @@ class Pack:
         for member, reason in self.designs.rejections.items():
             self.fail(member, reason)
 
-    def _note(self, rollout: Rollout, earned: Earned) -> None:
+    def _note(self, losses: Losses, earned: Earned) -> None:
         rewards = earned.rewards.mean(axis=(0, 2))
         for member in self.living:
             said = {"training_reward": float(rewards[member])}
-            if self.losses is not None:
-                for name in Losses.__slots__:
-                    said[name] = float(getattr(self.losses, name)[member])
+            said |= {name: float(getattr(losses, name)[member]) for name in Losses.__slots__}
             said |= {f"component.{n}": v for n, v in earned.components[member].items()}
             self.curves.add(member, self.progressed.steps, said)
 
@@ -248,6 +266,7 @@ def new_pack(
     batch: EnvBatch,
     settings: PPOSettings,
     listener: Listener,
+    backend: Backend | None = None,
 ) -> Pack:
     """Put members into their places, from scratch or from their checkpoints.
 
@@ -257,10 +276,13 @@ def new_pack(
         batch:    environments, not yet reset; member p owns rows p·N to (p+1)·N.
         settings: of the learner.
         listener: hears of progress, snapshots and failures.
+        backend:  computes the networks; the fastest that is there unless given.
 
     Raises:
+        InvalidInput: a member differs in a setting that a pack must share.
         TrainingFailed: checkpoints are not of this network, or not equally far.
     """
+    own = [settings_of(member, settings) for member in members]
     envs, started = batch.rows // len(members), _started(members)
     seeds = [s for m in members for s in environment_seeds(m.seed, started.rollouts, envs)]
     state = batch.reset(seeds)
@@ -273,18 +295,43 @@ def new_pack(
         members=members,
         batch=batch,
         settings=settings,
+        own=own,
+        backend=backend or choose_backend(),
         listener=listener,
         designs=designs,
         space=space,
         stack=new_stack(shapes, len(members)),
         observed=RunningMoments(len(members), inputs),
-        returns=ReturnScaler(len(members), envs, settings.gamma),
+        returns=ReturnScaler(len(members), envs, scales_of(own).gamma),
         curves=CurveKeeper(len(members), envs),
         state=state,
         progressed=started,
     )
     pack.place()
     return pack
+
+
+def settings_of(member: Member, settings: PPOSettings) -> PPOSettings:
+    """Return a member's own settings.
+
+    Raises:
+        InvalidInput: it differs in a setting that a pack must share, or by an absurd value.
+    """
+    for name in member.settings:
+        if name not in OWN_SETTINGS:
+            raise InvalidInput(
+                repr(name),
+                expected=f"one of {', '.join(OWN_SETTINGS)}",
+                where=f"settings of a member of arm {member.arm!r}",
+                hint="Other settings are the whole pack's.",
+            )
+    return read_settings({**asdict(settings), **member.settings})
+
+
+def scales_of(own: Sequence[PPOSettings]) -> Scales:
+    """Return discounts and trace decays side by side, [P, 1] each."""
+    pairs = np.array([[s.gamma, s.gae_lambda] for s in own], np.float32)
+    return Scales(pairs[:, :1], pairs[:, 1:])
 
 
 def _started(members: Sequence[Member]) -> Progressed:

@@ -8,6 +8,7 @@ per minibatch, clipped gradients, and no clipping of the value loss.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -25,6 +26,9 @@ _LOG_2PI = math.log(2 * math.pi)
 @dataclass(slots=True)
 class Stack:
     """The parameters of P members and what Adam remembers of them.
+
+    A stack of one has a second, dead row: with a single matrix, batched products take another path
+    and round differently, and a member's curve must not depend on its pack.
 
     Attributes:
         flat, first, second: [P, n] parameters and their first and second moments.
@@ -50,14 +54,34 @@ class Stack:
 
 def new_stack(shapes: Shapes, members: int) -> Stack:
     """Return a stack of zeros."""
-    flat = torch.zeros(members, shapes.size)
+    rows = max(2, members)
+    flat = torch.zeros(rows, shapes.size)
     return Stack(
         shapes=shapes,
         flat=flat,
         first=torch.zeros_like(flat),
         second=torch.zeros_like(flat),
-        updates=torch.zeros(members, 1, dtype=torch.float64),
-        living=torch.ones(members, dtype=torch.bool),
+        updates=torch.zeros(rows, 1, dtype=torch.float64),
+        living=torch.arange(rows) < members,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Hyper:
+    """What may differ from member to member, each [P, 1] float32; see `PPOSettings`."""
+
+    learning_rate: Tensor
+    clip: Tensor
+    entropy: Tensor
+    value: Tensor
+    max_grad_norm: Tensor
+
+
+def hyper_of(settings: Sequence[PPOSettings]) -> Hyper:
+    """Return the members' settings side by side; a stack of one repeats its own."""
+    rows = [*settings, *settings] if len(settings) == 1 else settings
+    return Hyper(
+        *(torch.tensor([[getattr(s, name)] for s in rows]).float() for name in Hyper.__slots__)
     )
 
 
@@ -81,13 +105,7 @@ class Experience:
 
     def at(self, rows: Tensor) -> Experience:
         """Return the same rows of every member."""
-        return Experience(
-            self.inputs[:, rows],
-            self.actions[:, rows],
-            self.log_probs[:, rows],
-            self.advantages[:, rows],
-            self.returns[:, rows],
-        )
+        return Experience(*(getattr(self, n).index_select(1, rows) for n in Experience.__slots__))
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,21 +118,19 @@ class Losses:
     clipped: Tensor
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def update(
-    stack: Stack,
-    experience: Experience,
-    settings: PPOSettings,
-    rng: np.random.Generator,
-    learning_rate: float,
+    stack: Stack, experience: Experience, hyper: Hyper, rows: Sequence[npt.NDArray[np.int64]]
 ) -> Losses:
-    """Take `epochs` passes over the experience in random minibatches, the same for all members."""
+    """Take one gradient step for each minibatch of rows, the same rows for all members."""
     said: list[Losses] = []
-    for rows in minibatches(experience.inputs.shape[1], settings, rng):
-        said.append(loss_gradient(stack, experience.at(torch.from_numpy(rows)), settings))
-        descend(stack, learning_rate, settings.max_grad_norm)
-    names = Losses.__slots__
-    return Losses(*(torch.stack([getattr(one, n) for one in said]).mean(0) for n in names))
+    for chosen in rows:
+        batch = experience.at(torch.from_numpy(chosen))
+        said.append(loss_gradient(stack, batch, hyper))
+        descend(stack, hyper)
+    return Losses(
+        *(torch.stack([getattr(one, n) for one in said]).mean(0) for n in Losses.__slots__)
+    )
 
 
 def minibatches(
@@ -130,7 +146,7 @@ def minibatches(
 
 
 @torch.no_grad()
-def loss_gradient(stack: Stack, batch: Experience, settings: PPOSettings) -> Losses:
+def loss_gradient(stack: Stack, batch: Experience, hyper: Hyper) -> Losses:
     """Write ∂loss/∂parameters of every member into `stack.gradient`.
 
     loss = mean(max(-A·ratio, -A·clip(ratio))) + value·mean((V - return)²) - entropy·mean(H)
@@ -144,16 +160,16 @@ def loss_gradient(stack: Stack, batch: Experience, settings: PPOSettings) -> Los
     change = log_probs - batch.log_probs
     ratio = change.exp()
     advantages = _standardised(batch.advantages)
-    outside = ((ratio > 1 + settings.clip) & (advantages > 0)) | (
-        (ratio < 1 - settings.clip) & (advantages < 0)
+    outside = ((ratio > 1 + hyper.clip) & (advantages > 0)) | (
+        (ratio < 1 - hyper.clip) & (advantages < 0)
     )
     d_log_prob = (advantages * ratio).masked_fill_(outside, 0.0).neg_().div_(size)
-    d_output = _policy_gradient(stack, hidden[-1], batch.actions, d_log_prob, settings.entropy)
+    d_output = _policy_gradient(stack, hidden[-1], batch.actions, d_log_prob, hyper.entropy)
     backward(params, stack.gradients, policy, hidden, d_output)
 
     hidden = forward(params, value, batch.inputs)
     error = hidden[-1] - batch.returns[..., None]
-    backward(params, stack.gradients, value, hidden, error * (2 * settings.value / size))
+    backward(params, stack.gradients, value, hidden, error * (hyper.value * (2 / size))[..., None])
     return Losses(
         value=error.square().mean((1, 2)),
         entropy=entropy.mean(1),
@@ -175,7 +191,7 @@ def evaluate(stack: Stack, output: Tensor, actions: Tensor) -> tuple[Tensor, Ten
 
 
 def _policy_gradient(
-    stack: Stack, output: Tensor, actions: Tensor, d_log_prob: Tensor, entropy: float
+    stack: Stack, output: Tensor, actions: Tensor, d_log_prob: Tensor, entropy: Tensor
 ) -> Tensor:
     """Return ∂loss/∂output [P, B, A]; for continuous actions also write that of `log_std`."""
     size = output.shape[1]
@@ -190,10 +206,8 @@ def _policy_gradient(
     probs = log_probs.exp()
     d_output = -probs * d_log_prob[..., None]
     d_output.scatter_add_(-1, actions[..., None], d_log_prob[..., None])
-    if entropy:
-        mean = (probs * log_probs).sum(-1, keepdim=True)  # minus the entropy
-        d_output += probs * (log_probs - mean) * (entropy / size)
-    return d_output
+    mean = (probs * log_probs).sum(-1, keepdim=True)  # minus the entropy
+    return d_output.add_(probs * (log_probs - mean) * (entropy / size)[..., None])
 
 
 def _standardised(advantages: Tensor) -> Tensor:
@@ -202,14 +216,14 @@ def _standardised(advantages: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def descend(stack: Stack, learning_rate: float | Tensor, max_grad_norm: float) -> None:
+def descend(stack: Stack, hyper: Hyper) -> None:
     """Take one step of Adam with every member's gradient clipped to its own norm."""
     norm = stack.gradient.norm(dim=1, keepdim=True)
-    stack.gradient.mul_((max_grad_norm / (norm + 1e-6)).clamp_(max=1.0))
+    stack.gradient.mul_((hyper.max_grad_norm / (norm + 1e-6)).clamp_(max=1.0))
     stack.updates += 1
     stack.first.lerp_(stack.gradient, 1 - _BETA1)
     stack.second.mul_(_BETA2).addcmul_(stack.gradient, stack.gradient, value=1 - _BETA2)
-    size = learning_rate / (1 - _BETA1**stack.updates)
+    size = hyper.learning_rate / (1 - _BETA1**stack.updates)
     root = (stack.second / (1 - _BETA2**stack.updates).float()).sqrt_().add_(_ADAM_EPSILON)
     step = (stack.first / root).mul_(size.float())
     stack.flat.sub_(step.masked_fill_(~stack.living[:, None], 0.0))

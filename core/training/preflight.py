@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+import resource
 import socket
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -76,6 +79,8 @@ def explore(task: Task, seed: int) -> tuple[dict[str, Any], Transitions]:
         "quantiles": quantiles(seen.next, layout),
         "random_fitness": walk.fitness,
         "steps_per_second": walk.steps_per_second,
+        "row_bytes": walk.row_bytes,
+        "row_reserved_bytes": walk.row_reserved_bytes,
         "adapter": facts.adapter,
         "warnings": [*facts.warnings, *out_of_range(seen.next, layout), *walk.warnings],
     }
@@ -105,6 +110,8 @@ class Walk:
     transitions: Transitions
     fitness: float
     steps_per_second: float
+    row_bytes: int
+    row_reserved_bytes: int
     warnings: tuple[str, ...]
 
 
@@ -114,7 +121,13 @@ def random_walk(task: Task, facts: EnvFacts, seed: int) -> Walk:
     Fitness is the mean over whole waves, one episode per row; to count whatever has ended when time
     is up would favour short episodes.  If not even the first wave ends, its beginnings count.
     """
+    reserved, resident = memory_now()
     batch = make_batch(task, ROWS, autoreset=False)
+    batch.reset(range(ROWS))
+    row_reserved, row_bytes = (
+        math.ceil(max(0, after - before) / ROWS)
+        for after, before in zip(memory_now(), (reserved, resident), strict=True)
+    )
     rng = np.random.default_rng(seed)
     started = time.monotonic()
     deadline = started + PROBE_SECONDS
@@ -132,8 +145,19 @@ def random_walk(task: Task, facts: EnvFacts, seed: int) -> Walk:
         _shuffled([e.transitions for e in episodes if e.transitions is not None], rng),
         float(np.mean([episode.fitness for episode in counted])),
         _lived(episodes) / max(time.monotonic() - started, 1e-6),
+        row_bytes,
+        max(row_bytes, row_reserved),
         _unfinished(counted),
     )
+
+
+def memory_now() -> tuple[int, int]:
+    """Return address space and resident memory of this process, in bytes; zeros off Linux."""
+    try:
+        reserved, resident, *_ = Path("/proc/self/statm").read_text(encoding="ascii").split()
+    except FileNotFoundError:
+        return 0, 0
+    return int(reserved) * resource.getpagesize(), int(resident) * resource.getpagesize()
 
 
 def _wave(

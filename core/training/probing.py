@@ -11,6 +11,7 @@ from core.records import Preflight, Task
 from core.sandbox import GIB, ChildFailed, Frame, Limits, Sandbox
 from core.training.attending import next_frame
 from core.training.blame import clean
+from core.training.machine import cores, free_memory_bytes
 from core.training.wire import fields_from_json, task_to_json
 
 ENTRY = "core.training.preflight:probe"
@@ -69,6 +70,10 @@ def _read(frame: Frame, artifacts: Artifacts, level: int) -> Preflight:
             estimate={},
             isolation_level=level,
             warnings=tuple(clean(str(text), 500) for text in found["warnings"]),
+            cores=cores(),
+            memory_bytes=free_memory_bytes(),
+            row_bytes=max(0, int(found["row_bytes"])),
+            row_reserved_bytes=max(0, int(found["row_reserved_bytes"])),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise SandboxFailed(f"{error}", expected="the answer of a preflight") from error

@@ -6,6 +6,8 @@ Both ends use this page, so it imports neither torch nor an environment.  The wo
     order          → what to train, once
     progress       ← one to five times a second
     snapshot       ← weights of the living members, when a requested step count is reached
+    member_saved   ← a living member's curve and checkpoint on the way, every so often; and then
+    pack_saved     ← that all living members have said theirs
     member_failed  ← a member that cannot go on, and why
     member_done    ← a living member's curve and checkpoint, at the end
     done           ← the last word; or
@@ -26,6 +28,8 @@ from core.training.wire import program_from_json, program_to_json, task_from_jso
 Message: TypeAlias = tuple[dict[str, Any], dict[str, bytes]]  # header and blobs of a frame
 
 MOST_REASON_LETTERS = 1200
+SAVE_SECONDS = 30.0  # between two savings of a pack, at the beginning of a rung
+_STORED = "stored."  # begins the names of blobs that are not a member's own checkpoint
 LAST_WORDS = frozenset({"done", "broken"})  # kinds of frames after which nothing follows
 
 
@@ -47,6 +51,10 @@ class TrainOrder:
         total_steps: the last rung's last step.
         checkpoint_at: step counts at which weights are wanted.
         resume:      place of a member -> checkpoint to go on from.
+        threads:     that the environments may use for their physics.
+        algorithm:   the learner.
+        warm:        place of a member -> names of what its replay begins with, in `stored`.
+        stored:      name -> checkpoint of another run.
         device:      where to train, as `core.training.devices.pick_device` reads it.
     """
 
@@ -62,15 +70,26 @@ class TrainOrder:
     total_steps: int
     checkpoint_at: tuple[int, ...]
     resume: Mapping[int, bytes] = field(default_factory=dict)
+    threads: int = 1
+    algorithm: str = "ppo"
+    warm: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    stored: Mapping[str, bytes] = field(default_factory=dict)
     device: str = "cpu"
 
 
-def train_order(order: PackOrder, resume: Mapping[tuple[str, int], bytes]) -> TrainOrder:
+def train_order(
+    order: PackOrder,
+    resume: Mapping[tuple[str, int], bytes],
+    known_steps: int = 0,
+    stored: Mapping[str, bytes] | None = None,
+) -> TrainOrder:
     """Say what a pack's order means for the child.
 
     Args:
-        order:  the pack.
-        resume: (arm key, seed) -> the checkpoint's bytes; empty at rung 0.
+        order:       the pack.
+        resume:      (arm key, seed) -> the checkpoint's bytes; empty at the start of rung 0.
+        known_steps: the last step count at which weights are known from an earlier child.
+        stored:      sha256 -> bytes of the checkpoints that `order.warm` names.
     """
     return TrainOrder(
         task=order.task,
@@ -83,8 +102,12 @@ def train_order(order: PackOrder, resume: Mapping[tuple[str, int], bytes]) -> Tr
         start_steps=order.start_steps,
         stop_steps=order.stop_steps,
         total_steps=max(order.training.steps, order.stop_steps),
-        checkpoint_at=checkpoint_steps(order),
+        checkpoint_at=tuple(at for at in checkpoint_steps(order) if at > known_steps),
+        threads=order.threads,
         resume={place: resume[m] for place, m in enumerate(order.members) if m in resume},
+        algorithm=order.training.algorithm,
+        warm={place: order.warm[m] for place, m in enumerate(order.members) if m in order.warm},
+        stored=stored or {},
     )
 
 
@@ -110,9 +133,13 @@ def order_message(order: TrainOrder) -> Message:
         "stop_steps": order.stop_steps,
         "total_steps": order.total_steps,
         "checkpoint_at": list(order.checkpoint_at),
+        "threads": order.threads,
+        "algorithm": order.algorithm,
         "device": order.device,
+        "warm": {str(place): list(names) for place, names in order.warm.items()},
     }
-    return header, {str(place): content for place, content in order.resume.items()}
+    resume = {str(place): content for place, content in order.resume.items()}
+    return header, resume | {_STORED + name: content for name, content in order.stored.items()}
 
 
 def read_order(frame: Frame) -> TrainOrder:
@@ -136,8 +163,16 @@ def read_order(frame: Frame) -> TrainOrder:
         stop_steps=header["stop_steps"],
         total_steps=header["total_steps"],
         checkpoint_at=tuple(header["checkpoint_at"]),
-        resume={int(place): content for place, content in frame.blobs.items()},
+        threads=header["threads"],
+        resume={int(name): b for name, b in frame.blobs.items() if not name.startswith(_STORED)},
+        algorithm=header["algorithm"],
         device=header["device"],
+        warm={int(place): tuple(names) for place, names in header["warm"].items()},
+        stored={
+            name.removeprefix(_STORED): content
+            for name, content in frame.blobs.items()
+            if name.startswith(_STORED)
+        },
     )
 
 
@@ -158,6 +193,23 @@ class Snapshot:
 
     steps: int
     weights: Mapping[int, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class MemberSaved:
+    """What a living member can go on from if its process ends before its rung does."""
+
+    member: int
+    curve: Curve
+    checkpoint: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PackSaved:
+    """All living members have been saved, at a step count per member, after seconds of training."""
+
+    steps: int
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +246,9 @@ class Broken:
     reason: str
 
 
-News: TypeAlias = Advanced | Snapshot | MemberFailed | MemberDone | Done | Broken
+News: TypeAlias = (
+    Advanced | Snapshot | MemberSaved | PackSaved | MemberFailed | MemberDone | Done | Broken
+)
 
 
 def news_message(news: News) -> Message:
@@ -204,14 +258,23 @@ def news_message(news: News) -> Message:
             return {"kind": "progress", "done": done, "steps_per_second": speed}, {}
         case Snapshot(steps, weights):
             return {"kind": "snapshot", "steps": steps}, {str(m): w for m, w in weights.items()}
+        case MemberSaved(member, curve, checkpoint):
+            header = {"kind": "member_saved", "member": member, **_curve_header(curve)}
+            return header, {"checkpoint": checkpoint}
+        case PackSaved(steps, seconds):
+            return {"kind": "pack_saved", "steps": steps, "seconds": seconds}, {}
         case MemberFailed(member, steps, reason):
             said = {"member": member, "steps": steps, "reason": reason[:MOST_REASON_LETTERS]}
             return {"kind": "member_failed", **said}, {}
         case MemberDone(member, env_steps, curve, checkpoint):
-            said = {"member": member, "env_steps": env_steps, "steps": list(curve.steps)}
-            series = {name: list(values) for name, values in curve.series.items()}
-            return {"kind": "member_done", **said, "series": series}, {"checkpoint": checkpoint}
+            said = {"member": member, "env_steps": env_steps, **_curve_header(curve)}
+            return {"kind": "member_done", **said}, {"checkpoint": checkpoint}
         case Done(seconds):
             return {"kind": "done", "seconds": seconds}, {}
         case Broken(error, reason):
             return {"kind": "broken", "error": error, "reason": reason[:MOST_REASON_LETTERS]}, {}
+
+
+def _curve_header(curve: Curve) -> dict[str, Any]:
+    series = {name: list(values) for name, values in curve.series.items()}
+    return {"steps": list(curve.steps), "series": series}

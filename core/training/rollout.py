@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from core.envs import EnvBatch
 from core.fields import Floats, Layout
 from core.training.action_space import ActionSpace
+from core.training.backends import Networks
 from core.training.normalise import normalised
-from core.training.ppo import Stack, policy_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +82,17 @@ class Gaze:
     mean: Floats  # [P, 1, I]
     scale: Floats  # [P, 1, I]
 
+    def look(self, states: Floats, raw: Floats) -> None:
+        """Write observation and features of states [P, B, ≥ state_size] into raw [P, B, I]."""
+        raw[..., : self.observation_size] = states[..., : self.observation_size]
+        if raw.shape[-1] > self.observation_size:
+            raw[..., self.observation_size :] = self.features(states)
+
     def raw(self, states: Floats) -> Floats:
         """Return observation and features [P, B, I] of states [P, B, ≥ state_size]."""
-        observed = states[..., : self.observation_size]
-        features = self.features(states)
-        return np.concatenate([observed, features], -1) if features.shape[-1] else observed
+        raw = np.empty((*states.shape[:2], self.mean.shape[-1]), np.float32)
+        self.look(states, raw)
+        return raw
 
     def inputs(self, raw: Floats) -> Floats:
         """Return what the policies see."""
@@ -98,17 +103,9 @@ class Gaze:
 class Actors:
     """The policies of a pack, what they see, and what their outputs become."""
 
-    stack: Stack
+    networks: Networks
     gaze: Gaze
     space: ActionSpace
-
-    def act(self, inputs: Floats, noise: Floats) -> npt.NDArray[Any]:
-        """Return choices [P, N] or vectors [P, N, A] in half ranges, drawn with the given noise."""
-        output: Floats = policy_of(self.stack, torch.from_numpy(inputs)).numpy()
-        if self.space.discrete:
-            return np.asarray(np.argmax(output + noise, axis=-1))  # Gumbel: a draw from the softmax
-        deviation: Floats = np.exp(self.stack.params["policy.log_std"].numpy())
-        return np.asarray(output + deviation[:, None] * noise)
 
 
 def collect(
@@ -128,13 +125,12 @@ def collect(
     """
     steps, members, envs, _ = noise.shape
     rows = members * envs
-    kept = _room(noise, actors, batch.layout)
+    gaze, kept = actors.gaze, _room(noise, actors, batch.layout)
     for t in range(steps):
         kept.states[t] = blocks = state.reshape(members, envs, -1)
-        kept.raw[t] = raw = actors.gaze.raw(blocks)
-        kept.inputs[t] = inputs = actors.gaze.inputs(raw)
-        kept.actions[t] = action = actors.act(inputs, noise[t])
-        kept.received[t] = given = received(actors.space, action)
+        gaze.look(blocks, kept.raw[t])
+        actors.networks.act(kept.raw[t], noise[t], kept.inputs[t], kept.actions[t])
+        kept.received[t] = given = received(actors.space, kept.actions[t])
         step = batch.step(given.reshape(rows, *given.shape[2:]))
         kept.following[t] = step.next_block.reshape(members, envs, -1)
         kept.native[t] = step.native.reshape(members, envs)
@@ -143,6 +139,12 @@ def collect(
         state = step.state
         tick((t + 1) * envs)
     return kept, state
+
+
+def seen_anew(rollout: Rollout, gaze: Gaze) -> Rollout:
+    """Return the rollout as policies see it with other statistics."""
+    mean, scale = gaze.mean[None], gaze.scale[None]
+    return replace(rollout, inputs=normalised(rollout.raw, mean, scale))
 
 
 def _room(noise: Floats, actors: Actors, layout: Layout) -> Rollout:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import builtins
 import math
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from types import CodeType, ModuleType
 from typing import Any, TypeAlias
 
@@ -19,6 +20,7 @@ from core.errors import ProgramRejected
 from core.fields import Floats, Layout
 from core.records import Program
 from core.training.blame import PROGRAM_FILE, explain, line_naming
+from core.training.deadlines import Guard, Overdue
 from core.training.namespaces import (
     describe_row,
     maker,
@@ -50,7 +52,13 @@ class LoadedProgram:
     """
 
     def __init__(
-        self, program: Program, layout: Layout, module: dict[str, Any], *, strict: bool = False
+        self,
+        program: Program,
+        layout: Layout,
+        module: dict[str, Any],
+        *,
+        strict: bool = False,
+        guard: Guard | None = None,
     ) -> None:
         self.program = program
         self.strict = strict
@@ -58,6 +66,7 @@ class LoadedProgram:
         self.feature_names: tuple[str, ...] = ()
         self.component_names: tuple[str, ...] = ()
         self._module = module
+        self._guard = guard
         self._seen_by_features = maker(layout, policy_columns(layout), "features(obs)")
         self._present = maker(layout, reward_columns(layout, layout.state_size), "obs")
         self._next = maker(layout, reward_columns(layout, layout.size), "next_obs")
@@ -118,10 +127,10 @@ class LoadedProgram:
 
     def _call(self, function: str, *arguments: Any) -> Any:
         try:
-            with np.errstate(all="ignore"):
+            with np.errstate(all="ignore"), watched(self._guard):
                 return self._module[function](*arguments)
         except BaseException as error:
-            raise explain(error, self.program.source, function) from error
+            raise explained(error, self.program, function, self._guard) from error
 
     def _hold_untouched(self, function: str, *pairs: tuple[Any, Any]) -> None:
         """In strict mode, look whether the copies that were handed out are still as they were."""
@@ -197,13 +206,16 @@ class LoadedProgram:
         )
 
 
-def load_program(program: Program, layout: Layout, *, strict: bool = False) -> LoadedProgram:
+def load_program(
+    program: Program, layout: Layout, *, strict: bool = False, guard: Guard | None = None
+) -> LoadedProgram:
     """Compile and execute the source in a namespace of its own.
 
     Args:
         program: what to load.
         layout:  the columns of the blocks that it will be called with.
         strict:  compare inputs before and after each call; for the check, not for training.
+        guard:   watches the time of each call; for training.
 
     Raises:
         ProgramRejected: the module body raised, or a promised function is missing.
@@ -212,17 +224,17 @@ def load_program(program: Program, layout: Layout, *, strict: bool = False) -> L
     module: dict[str, Any] = {"__name__": "program", "__builtins__": _few_builtins(modules)}
     try:
         code: CodeType = compile(program.source, PROGRAM_FILE, "exec", dont_inherit=True)
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"), watched(guard):
             exec(code, module)
     except BaseException as error:
-        raise explain(error, program.source, "the module body") from error
+        raise explained(error, program, "the module body", guard) from error
     for name, promised in (("reward", program.has_reward), ("features", program.has_features)):
         if promised and not callable(module.get(name)):
             raise _rejected(
                 "module", f"no function {name!r}", f"`def {name}(...)` at the top level"
             )
     module["PARAMS"] = dict(program.params)
-    return kind(program, layout, module, strict=strict)
+    return kind(program, layout, module, strict=strict, guard=guard)
 
 
 def _kind(program: Program) -> tuple[type[LoadedProgram], tuple[str, ...]]:
@@ -232,6 +244,22 @@ def _kind(program: Program) -> tuple[type[LoadedProgram], tuple[str, ...]]:
     from core.training.torch_runtime import TorchProgram
 
     return TorchProgram, TORCH_MODULES
+
+
+_UNWATCHED: AbstractContextManager[None] = nullcontext()
+
+
+def watched(guard: Guard | None) -> AbstractContextManager[None]:
+    """Return the guard as a context, or one that watches nothing."""
+    return _UNWATCHED if guard is None else guard
+
+
+def explained(
+    error: BaseException, program: Program, function: str, guard: Guard | None
+) -> ProgramRejected:
+    """Turn what a program raised into a rejection; one that the guard raised tells of the time."""
+    said = explain(error, program.source, function)
+    return guard.overdue(said.where) if guard and isinstance(error, Overdue) else said
 
 
 def frozen(values: npt.NDArray[Any]) -> npt.NDArray[Any]:

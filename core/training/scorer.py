@@ -57,12 +57,13 @@ def _prepare(
 ) -> Measurement:
     task = task_from_json(order["task"])
     count, seeds = int(order["policies"]), [int(seed) for seed in order["seeds"]]
-    batch = make_batch(task, len(waves(count, len(seeds))[0]) * len(seeds), autoreset=False)
+    plan = waves(count, len(seeds), int(order["most_rows"]))
+    batch = make_batch(task, len(plan[0]) * len(seeds), autoreset=False)
     space = read_action_space(batch.action)
     for policy in range(count):
         read_weights(weights[f"weights.{policy}"], batch.layout.observation_size, space)
     recorded, limit = set(order["record"]), order["max_episode_steps"]
-    return Measurement(batch, space, link, task.fitness, count, seeds, recorded, limit)
+    return Measurement(batch, space, link, task.fitness, plan, seeds, recorded, limit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,7 @@ class Measurement:
     space: ActionSpace
     link: FloatLink
     fitness: Fitness
-    policies: int
+    plan: Sequence[tuple[int, ...]]
     seeds: Sequence[int]
     record: set[int]
     limit: int | None
@@ -85,15 +86,14 @@ class Measurement:
             ScoringFailed: the actor broke, or a fitness is not finite.
         """
         results: dict[int, list[Episode]] = {}
-        plan = waves(self.policies, len(self.seeds))
-        for number, wave in enumerate(plan):
-            report(number, len(plan))
+        for number, wave in enumerate(self.plan):
+            report(number, len(self.plan))
             episodes = self._wave(number, wave)
             for place, policy in enumerate(wave):
                 own = episodes[place * len(self.seeds) : (place + 1) * len(self.seeds)]
                 results.setdefault(policy, own)
         self.link.close()
-        return [results[policy] for policy in range(self.policies)]
+        return [results[policy] for policy in sorted(results)]
 
     def _wave(self, number: int, wave: tuple[int, ...]) -> list[Episode]:
         each = len(self.seeds)

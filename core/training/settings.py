@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import TypeAlias, overload
 
 from core.errors import InvalidInput
 from core.records import Json
@@ -49,6 +50,93 @@ class PPOSettings:
     normalise_rewards: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class ReplaySettings:
+    """Settings that every off-policy learner has; the names in brackets are Stable-Baselines3's.
+
+    Attributes:
+        buffer:        transitions that a member keeps (`buffer_size`); no more than it can live.
+        learning_starts: transitions that a member must have before it learns and acts by its policy.
+        minibatch:     transitions per update (`batch_size`).
+        train_every:   steps per environment between two turns of learning (`train_freq`).
+        updates_per_step: updates per environment step of a member; Stable-Baselines3's
+                       `gradient_steps` / (`train_freq` · environments).
+        learning_rate: of Adam.
+        gamma:         discount.
+        tau:           how far a target network follows.
+        hidden:        widths of the ReLU layers, the same for all networks.
+        normalise_observations: by running statistics, per member; transitions are stored as they were.
+        share_replay:  every member learns from what all members of its pack lived, relabelled with its
+                       own program.  Fewer steps are needed, but a member's curve then depends on
+                       the company it is in.
+    """
+
+    buffer: int = 1_000_000
+    learning_starts: int = 100
+    minibatch: int = 256
+    train_every: int = 1
+    updates_per_step: float = 1.0
+    learning_rate: float = 3e-4
+    gamma: float = 0.99
+    tau: float = 0.005
+    hidden: tuple[int, ...] = (256, 256)
+    normalise_observations: bool = False
+    share_replay: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SACSettings(ReplaySettings):
+    """Settings of soft actor-critic; the defaults are Stable-Baselines3's.
+
+    Attributes:
+        temperature:   weight of the entropy at first (`ent_coef`).
+        learn_temperature: whether it is learned, else it stays.
+        entropy_share: the entropy aimed at, in -A (`target_entropy` "auto" is 1).
+    """
+
+    temperature: float = 1.0
+    learn_temperature: bool = True
+    entropy_share: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class DQNSettings(ReplaySettings):
+    """Settings of deep Q-learning; the defaults are Stable-Baselines3's with one environment.
+
+    Attributes:
+        target_every:  environment steps of a member between two renewals of the target network
+                       (`target_update_interval`).
+        exploration_fraction: share of all steps in which ε falls.
+        exploration_initial, exploration_final: ε before and after (`exploration_initial_eps`,
+                       `exploration_final_eps`).
+        max_grad_norm: gradients are clipped per member.
+        double:        let the learning network choose what the target network values.
+    """
+
+    minibatch: int = 32
+    train_every: int = 4
+    updates_per_step: float = 0.25
+    learning_rate: float = 1e-4
+    tau: float = 1.0
+    hidden: tuple[int, ...] = (64, 64)
+    target_every: int = 10_000
+    exploration_fraction: float = 0.1
+    exploration_initial: float = 1.0
+    exploration_final: float = 0.05
+    max_grad_norm: float = 10.0
+    double: bool = False
+
+
+Settings: TypeAlias = PPOSettings | SACSettings | DQNSettings
+
+MOST_REPLAY_BYTES = 32 * 1024**2
+"""Raw transitions in a member's checkpoint; older ones are forgotten at a rung's boundary."""
+
+_ALGORITHMS: Mapping[str, Settings] = {
+    "ppo": PPOSettings(),
+    "sac": SACSettings(),
+    "dqn": DQNSettings(),
+}
 _BOUNDS: Mapping[str, tuple[float, float]] = {
     "rollout": (1, 65_536),
     "minibatch": (2, 1_048_576),
@@ -61,27 +149,77 @@ _BOUNDS: Mapping[str, tuple[float, float]] = {
     "value": (0.0, 100.0),
     "max_grad_norm": (1e-3, 1e6),
     "log_std": (-5.0, 2.0),
+    "buffer": (1, 10_000_000),
+    "learning_starts": (0, 10_000_000),
+    "train_every": (1, 65_536),
+    "updates_per_step": (0.0, 100.0),
+    "tau": (0.0, 1.0),
+    "temperature": (1e-6, 1e3),
+    "entropy_share": (0.0, 10.0),
+    "target_every": (1, 10_000_000),
+    "exploration_fraction": (1e-6, 1.0),
+    "exploration_initial": (0.0, 1.0),
+    "exploration_final": (0.0, 1.0),
 }
 _LAYERS, _WIDTH = 4, 1024
 
 
-def read_settings(given: Json) -> PPOSettings:
-    """Read settings by name; what is not named keeps its default.
+@overload
+def read_settings(given: Json) -> PPOSettings: ...
+@overload
+def read_settings(given: Json, algorithm: str) -> Settings: ...
+def read_settings(given: Json, algorithm: str = "ppo") -> Settings:
+    """Read an algorithm's settings by name; what is not named keeps its default.
 
     >>> read_settings({"learning_rate": 3e-4}).learning_rate
     0.0003
+    >>> read_settings({"tau": 0.01}, "sac").tau
+    0.01
 
     Raises:
-        InvalidInput: an unknown name, a wrong type or an absurd value.
+        InvalidInput: an unknown algorithm, an unknown name, a wrong type or an absurd value.
     """
-    defaults = PPOSettings()
-    known = [field.name for field in dataclasses.fields(PPOSettings)]
+    if algorithm not in _ALGORITHMS:
+        names = ", ".join(_ALGORITHMS)
+        raise InvalidInput(repr(algorithm), expected=f"one of {names}", where="training algorithm")
+    defaults = _ALGORITHMS[algorithm]
+    known = [field.name for field in dataclasses.fields(defaults)]
     values: dict[str, object] = {}
     for name, value in given.items():
         if name not in known:
-            raise _unknown(name, known)
+            raise _unknown(name, known, algorithm)
         values[name] = _read(name, value, getattr(defaults, name))
     return dataclasses.replace(defaults, **values)  # type: ignore[arg-type]
+
+
+def check_algorithm(algorithm: str, discrete: bool, warm_start: bool = False) -> None:
+    """Refuse an algorithm that does not fit the actions, or a warm start that has no replay.
+
+    Raises:
+        InvalidInput: says which algorithms would do.
+    """
+    where, found = "training algorithm", f"{algorithm!r}, and the actions are "
+    if algorithm == "sac" and discrete:
+        raise InvalidInput(
+            found + "choices",
+            expected="actions that are vectors",
+            where=where,
+            hint="Use dqn or ppo for choices.",
+        )
+    if algorithm == "dqn" and not discrete:
+        raise InvalidInput(
+            found + "vectors",
+            expected="actions that are choices",
+            where=where,
+            hint="Use sac or ppo for vectors.",
+        )
+    if algorithm == "ppo" and warm_start:
+        raise InvalidInput(
+            "a warm start with ppo",
+            expected="sac or dqn",
+            where="training",
+            hint="PPO learns from what its present policy lived and keeps no replay to be filled.",
+        )
 
 
 def _read(name: str, value: object, default: object) -> object:
@@ -117,9 +255,8 @@ def _wrong(name: str, value: object, expected: str) -> InvalidInput:
     return InvalidInput(repr(value), expected=expected, where=f"training setting {name!r}")
 
 
-def _unknown(name: str, known: list[str]) -> InvalidInput:
+def _unknown(name: str, known: list[str], algorithm: str) -> InvalidInput:
     near = get_close_matches(name, known, n=1)
     hint = f"Did you mean {near[0]!r}?" if near else None
-    return InvalidInput(
-        repr(name), expected=f"one of {', '.join(known)}", where="training settings", hint=hint
-    )
+    where = f"training settings of {algorithm}"
+    return InvalidInput(repr(name), expected=f"one of {', '.join(known)}", where=where, hint=hint)

@@ -1,32 +1,33 @@
-"""The parent's side of a training: one child per pack, watched until its last word."""
+"""The parent's side of one training child: its limits, and how it is watched until its last word."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, replace
 
-from core.errors import TrainingFailed
-from core.ports import Artifacts, PackOrder, Watch
+from core.ports import PackOrder, Watch
 from core.sandbox import (
     GIB,
     MIB,
     BadFrame,
+    ChildDied,
     ChildFailed,
     ChildMisbehaved,
     Frame,
     Limits,
     Sandbox,
 )
-from core.training.attending import next_frame
-from core.training.blame import clean
-from core.training.effort import learning_seconds
-from core.training.minutes import Member, Minutes, Trained
+from core.training.attending import ChildSilent, next_frame
+from core.training.deadlines import Notice
+from core.training.effort import checkpoint_bytes, learning_seconds, replay_bytes
+from core.training.minutes import Halfway, Member, Minutes
 from core.training.news import read_news
 from core.training.protocol import order_message, train_order
-from core.training.settings import read_settings
+from core.training.settings import PPOSettings, read_settings
 
 ENTRY = "core.training.train_child:train"
-TAIL_LETTERS = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,8 @@ class Supervision:
         return Limits(
             wall_seconds=seconds,
             cpu_seconds=math.ceil(seconds),
-            memory_bytes=self.memory_bytes + rows * self.row_bytes,
+            memory_bytes=self.memory_bytes + rows * self.row_bytes + replay_bytes(order),
+            result_bytes=max(Limits().result_bytes, checkpoint_bytes(order)),
             gpu=self.device != "cpu",
         )
 
@@ -81,76 +83,85 @@ class Supervision:
 
 
 def _rollout_steps(order: PackOrder) -> int:
-    rollout = read_settings(order.training.settings).rollout
-    return rollout * order.training.envs * len(order.members)
+    settings = read_settings(order.training.settings, order.training.algorithm)
+    steps = settings.rollout if isinstance(settings, PPOSettings) else settings.train_every
+    return steps * order.training.envs * len(order.members)
 
 
-def train_pack(
-    sandbox: Sandbox,
-    artifacts: Artifacts,
-    order: PackOrder,
-    supervision: Supervision,
-    watch: Watch,
-) -> dict[Member, Trained]:
-    """Train all members of an order and return what became of each.
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """What the parent of a training child needs.
 
-    If the child dies or gives up, every arm is trained once more in a child of its own, so that a
-    program that takes its process down loses its own runs only.  Where no program was there to do
-    that, the machine or the environment is at fault.
-
-    Raises:
-        InvalidInput: a setting is unknown or absurd.
-        TrainingFailed: the child of the native reward died or gave up.
-        SandboxFailed: the sandbox itself is broken.
-        StepInterrupted, ClaimLost: `watch` said so; the child is dead then.
+    `saved` is called when all living members could be gone on from where they are.
     """
-    try:
-        return _train(sandbox, artifacts, order, supervision, watch)
-    except ChildFailed as error:
-        arms = list(dict.fromkeys(arm for arm, _ in order.members))
-        if len(arms) == 1:
-            if order.arms[arms[0]].program is None:
-                raise TrainingFailed(_reason(error), where="native reward") from error
-            return {member: Trained(failure=_reason(error)) for member in order.members}
-    alone: dict[Member, Trained] = {}
-    for arm in arms:
-        alone |= train_pack(sandbox, artifacts, _only(order, arm), supervision, watch)
-    return alone
+
+    sandbox: Sandbox
+    supervision: Supervision
+    watch: Watch
+    saved: Callable[[Halfway], None]
+
+    def run(
+        self,
+        minutes: Minutes,
+        resume: Mapping[Member, bytes],
+        known_steps: int,
+        stored: Mapping[str, bytes],
+    ) -> None:
+        """Have one child carry the order of the minutes out, and take its news down.
+
+        Args:
+            minutes:     of the training; they hold what was heard whatever happens.
+            resume:      the checkpoints to go on from.
+            known_steps: the last step count at which weights are known already.
+            stored:      checkpoints of other runs, for replays that begin warm.
+
+        Raises:
+            InvalidInput: a setting is unknown or absurd.
+            Fallen: the child died, fell silent or gave up.
+            SandboxFailed: the sandbox itself is broken.
+            StepInterrupted, ClaimLost: `watch` said so; the child is dead then.
+        """
+        order = minutes.order
+        silence = self.supervision.silence(order)
+        orders = train_order(order, resume, known_steps, stored)
+        message = order_message(replace(orders, device=self.supervision.device))
+        limits = self.supervision.limits(order)
+        with closing(Notice()) as notice:
+            try:
+                with self.sandbox.spawn(ENTRY, limits, links=[notice.link()]) as child:
+                    child.send(*message)
+                    while not minutes.closed:
+                        frame = next_frame(child, self.watch, minutes.progress(), silence)
+                        self._take_down(frame, minutes)
+            except ChildFailed as error:
+                raise Fallen(error, _called(error, order, notice)) from error
+        if minutes.broken is not None:
+            raise Fallen(ChildFailed(minutes.broken))
+
+    def _take_down(self, frame: Frame, minutes: Minutes) -> None:
+        before = minutes.saved
+        try:
+            minutes.take(read_news(frame, len(minutes.trained)))
+        except BadFrame as error:
+            raise ChildMisbehaved(f"it sent bad news ({error})") from error
+        if minutes.saved is not None and minutes.saved is not before:
+            self.saved(minutes.saved)
 
 
-def _train(
-    sandbox: Sandbox,
-    artifacts: Artifacts,
-    order: PackOrder,
-    supervision: Supervision,
-    watch: Watch,
-) -> dict[Member, Trained]:
-    checkpoints = {m: artifacts.get(sha) for m, sha in order.resume.items() if m in order.members}
-    orders = replace(train_order(order, checkpoints), device=supervision.device)
-    silence = supervision.silence(order)
-    header, blobs = order_message(orders)
-    minutes = Minutes(order, [Trained() for _ in order.members])
-    with sandbox.spawn(ENTRY, supervision.limits(order)) as child:
-        child.send(header, blobs)
-        while not minutes.closed:
-            _take_down(next_frame(child, watch, minutes.progress(), silence), minutes)
-    if minutes.broken is not None:
-        raise ChildFailed(minutes.broken)
-    return dict(zip(order.members, minutes.trained, strict=True))
+class Fallen(Exception):
+    """A training child ended before its last word; `arm` was inside a call of its program then."""
+
+    def __init__(self, error: ChildFailed, arm: str | None = None) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.arm = arm
 
 
-def _take_down(frame: Frame, minutes: Minutes) -> None:
-    try:
-        minutes.take(read_news(frame, len(minutes.trained)))
-    except BadFrame as error:
-        raise ChildMisbehaved(f"it sent bad news ({error})") from error
-
-
-def _only(order: PackOrder, arm: str) -> PackOrder:
-    members = tuple(member for member in order.members if member[0] == arm)
-    return replace(order, members=members, arms={arm: order.arms[arm]})
-
-
-def _reason(error: ChildFailed) -> str:
-    tail = "" if error.exit is None else error.exit.stderr_tail.strip()[-TAIL_LETTERS:]
-    return clean(f"The training ended early: {error.found}. {tail}".strip(), 1200)
+def _called(error: ChildFailed, order: PackOrder, notice: Notice) -> str | None:
+    # Bad frames and used up time are noticed later than they are caused: whoever is being called
+    # at that moment need not have to do with it.
+    if not isinstance(error, ChildDied | ChildSilent):
+        return None
+    arms = list(order.arms)
+    place = notice.called(len(arms))
+    return None if place is None else arms[place]

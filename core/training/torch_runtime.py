@@ -17,13 +17,15 @@ from torch import Tensor
 
 from core.errors import ProgramRejected
 from core.fields import Floats
-from core.training.blame import explain, line_naming
+from core.training.blame import line_naming
 from core.training.runtime import (
     MOST_COMPONENTS,
     MOST_FEATURES,
     MOST_LETTERS_OF_A_NAME,
     Actions,
     LoadedProgram,
+    explained,
+    watched,
 )
 
 
@@ -83,10 +85,10 @@ class TorchProgram(LoadedProgram):
 
     def _call(self, function: str, *arguments: Any) -> Any:
         try:
-            with torch.no_grad():
+            with torch.no_grad(), watched(self._guard):
                 return self._module[function](*arguments)
         except BaseException as error:
-            raise explain(error, self.program.source, function) from error
+            raise explained(error, self.program, function, self._guard) from error
 
     def _hold_as_they_were(self, function: str, *pairs: tuple[Tensor, Tensor]) -> None:
         """In strict mode, look whether the copies that were handed out are still as they were."""

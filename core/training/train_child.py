@@ -9,25 +9,31 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Mapping, Sequence
+from typing import TypeAlias
 
 import torch
 
-from core.envs import load_simulators, make_batch
+from core.envs import EnvBatch, load_simulators, make_batch
 from core.errors import EnvironmentUnusable, InvalidInput, ProgramRejected, TrainingFailed
 from core.fields import Layout
 from core.records import Task
 from core.sandbox.frames import Channel
+from core.training.deadlines import Deadlines
 from core.training.designs import Code, Rewards
 from core.training.device_pack import DevicePack, new_device_pack
 from core.training.devices import HOST, make_tensor_batch, pick_device
-from core.training.pack import Member, Pack, Span, new_pack
+from core.training.off_policy_pack import OffPolicyPack, new_off_policy_pack
+from core.training.pack import Listener, Member, Pack, Span, new_pack
 from core.training.protocol import (
+    SAVE_SECONDS,
     Advanced,
     Broken,
     Done,
     MemberDone,
     MemberFailed,
+    MemberSaved,
     News,
+    PackSaved,
     Snapshot,
     TrainOrder,
     news_message,
@@ -36,7 +42,12 @@ from core.training.protocol import (
 from core.training.runtime import load_program
 from core.training.settings import PPOSettings, read_settings
 
+AnyPack: TypeAlias = Pack | OffPolicyPack | DevicePack
+
 _SECONDS_BETWEEN_NEWS = 0.25
+_SAVE_SHARE = 0.1  # of what a rung has taken so far is what may be lost
+_SAVE_COST = 0.02  # of the time may go into saving
+_STRETCH_SECONDS = 2.0  # of training, between two looks at the clock
 
 
 def train(channel: Channel, links: Sequence[socket.socket]) -> None:
@@ -45,7 +56,8 @@ def train(channel: Channel, links: Sequence[socket.socket]) -> None:
     order = read_order(channel.receive())
     begun = time.monotonic()
     try:
-        pack = carry_out(order, Teller(channel, order))
+        with Deadlines(links) as deadlines:
+            pack = carry_out(order, Teller(channel, order), deadlines)
     except (EnvironmentUnusable, InvalidInput, TrainingFailed) as error:
         _tell(channel, Broken(type(error).__name__, str(error)))
         return
@@ -56,56 +68,101 @@ def train(channel: Channel, links: Sequence[socket.socket]) -> None:
     _tell(channel, Done(time.monotonic() - begun))
 
 
-def carry_out(order: TrainOrder, teller: Teller) -> Pack | DevicePack:
-    """Train the members of an order to its last step.
+def carry_out(order: TrainOrder, teller: Teller, deadlines: Deadlines) -> AnyPack:
+    """Train the members of an order to its last step, and save them on the way.
 
     Raises:
         EnvironmentUnusable: the environment cannot be built, or broke on the way.
         InvalidInput: a setting is unknown or absurd.
         TrainingFailed: a checkpoint does not fit.
     """
-    device, rows = pick_device(order.device, order.task), len(order.members) * order.envs
-    members = [
+    device = pick_device(order.device, order.task, order.algorithm)
+    if device != HOST:
+        return _carry_out_on(device, order, teller, deadlines)
+    batch = make_batch(order.task, len(order.members) * order.envs, nthread=order.threads)
+    try:
+        rewards = load_rewards(order, batch.layout, deadlines)
+        pack = make_pack(order, _members(order), rewards, batch, teller)
+        teller.begin(pack.progressed.steps)
+        _train_in_stretches(pack, order, teller, deadlines)
+    finally:
+        batch.close()
+    return pack
+
+
+def _carry_out_on(
+    device: torch.device, order: TrainOrder, teller: Teller, deadlines: Deadlines
+) -> DevicePack:
+    batch = make_tensor_batch(order.task, len(order.members) * order.envs, device)
+    try:
+        rewards = load_rewards(order, batch.layout, deadlines)
+        settings = read_settings(order.settings, order.algorithm)
+        assert isinstance(settings, PPOSettings)  # `pick_device` gives other learners the host
+        pack = new_device_pack(_members(order), rewards, batch, settings, teller)
+        teller.begin(pack.progressed.steps)
+        _train_in_stretches(pack, order, teller, deadlines)
+    finally:
+        batch.close()
+    return pack
+
+
+def _members(order: TrainOrder) -> list[Member]:
+    return [
         Member(arm, seed, order.resume.get(place))
         for place, (arm, seed) in enumerate(order.members)
     ]
-    settings = read_settings(order.settings)
-    span = Span(order.stop_steps, order.total_steps, order.checkpoint_at)
-    if device != HOST:
-        return _on_device(order, members, settings, span, teller, device)
-    batch = make_batch(order.task, rows)
-    try:
-        pack = new_pack(members, load_rewards(order, batch.layout), batch, settings, teller)
-        pack.train(span)
-    finally:
-        batch.close()
-    return pack
 
 
-def _on_device(
+def _train_in_stretches(
+    pack: AnyPack, order: TrainOrder, teller: Teller, deadlines: Deadlines
+) -> None:
+    """Train a few seconds at a time, the first time for one rollout; a stretch ends with a rollout.
+
+    How long a stretch is changes nothing in what is learnt.
+    """
+    waiting, stretch = order.checkpoint_at, 1
+    while True:
+        began, before = time.monotonic(), pack.progressed.steps
+        stop = min(order.stop_steps, before + stretch)
+        pack.train(Span(stop, order.total_steps, waiting))
+        steps = pack.progressed.steps
+        waiting = tuple(at for at in waiting if at > steps)
+        if steps >= order.stop_steps or not pack.living:
+            return
+        deadlines.judge()
+        teller.save_when_due(pack)
+        pace = (steps - before) / max(time.monotonic() - began, 1e-6)
+        stretch = max(1, int(pace * _STRETCH_SECONDS))
+
+
+def make_pack(
     order: TrainOrder,
     members: Sequence[Member],
-    settings: PPOSettings,
-    span: Span,
-    teller: Teller,
-    device: torch.device,
-) -> DevicePack:
-    batch = make_tensor_batch(order.task, len(members) * order.envs, device)
-    try:
-        pack = new_device_pack(members, load_rewards(order, batch.layout), batch, settings, teller)
-        pack.train(span)
-    finally:
-        batch.close()
-    return pack
+    rewards: Rewards,
+    batch: EnvBatch,
+    listener: Listener,
+) -> Pack | OffPolicyPack:
+    """Put the members of an order into a pack of its algorithm.
+
+    Raises:
+        InvalidInput: a setting is unknown or absurd, or the algorithm does not fit the actions.
+        TrainingFailed: a checkpoint does not fit.
+    """
+    settings = read_settings(order.settings, order.algorithm)
+    if isinstance(settings, PPOSettings):
+        return new_pack(members, rewards, batch, settings, listener)
+    warm = {place: [order.stored[n] for n in names] for place, names in order.warm.items()}
+    return new_off_policy_pack(members, rewards, batch, settings, listener, warm)
 
 
-def load_rewards(order: TrainOrder, layout: Layout) -> Rewards:
+def load_rewards(order: TrainOrder, layout: Layout, deadlines: Deadlines) -> Rewards:
     """Load every arm's program; those that cannot be loaded are rejected with the reason."""
     loaded: dict[str, Code | None] = {}
     rejected: dict[str, str] = {}
-    for arm, program in order.programs.items():
+    for number, (arm, program) in enumerate(order.programs.items()):
+        guard = deadlines.guard(number, sum(own == arm for own, _ in order.members))
         try:
-            loaded[arm] = None if program is None else load_program(program, layout)
+            loaded[arm] = None if program is None else load_program(program, layout, guard=guard)
         except ProgramRejected as error:
             rejected[arm] = str(error)
     return Rewards(loaded, rejected, order.mode, order.weight)
@@ -118,15 +175,39 @@ class Teller:
         self._channel = channel
         self._members = len(order.members)
         self._start = order.start_steps
-        self._told_at = -_SECONDS_BETWEEN_NEWS
+        self._begun = self._saved_at = time.monotonic()
+        self._told_at = self._begun - _SECONDS_BETWEEN_NEWS
+        self._from = order.start_steps
+        self._save_after = SAVE_SECONDS
+
+    def begin(self, steps: int) -> None:
+        """Start the clock; a training that was cut off begins in the middle of its rung."""
+        self._from, self._begun = steps, time.monotonic()
 
     def progress(self, steps: int, seconds: float) -> None:
         """Tell how far the training is, unless that was told a moment ago."""
-        if seconds - self._told_at < _SECONDS_BETWEEN_NEWS:
+        now = time.monotonic()
+        if now - self._told_at < _SECONDS_BETWEEN_NEWS:
             return
-        self._told_at = seconds
+        self._told_at = now
         done = (steps - self._start) * self._members
-        _tell(self._channel, Advanced(done, done / max(seconds, 1e-6)))
+        lived = (steps - self._from) * self._members
+        _tell(self._channel, Advanced(done, lived / max(now - self._begun, 1e-6)))
+
+    def save_when_due(self, pack: AnyPack) -> None:
+        """Send what the living members could go on from, now and then.
+
+        More and more rarely, so that what is kept of a long rung stays little.
+        """
+        began = time.monotonic()
+        if began - self._saved_at < self._save_after:
+            return
+        for member, checkpoint in pack.checkpoints().items():
+            _tell(self._channel, MemberSaved(member, pack.curve(member), checkpoint))
+        _tell(self._channel, PackSaved(pack.progressed.steps, began - self._begun))
+        self._saved_at = time.monotonic()
+        spent, lasted = self._saved_at - began, self._saved_at - self._begun
+        self._save_after = max(SAVE_SECONDS, lasted * _SAVE_SHARE, spent / _SAVE_COST)
 
     def snapshot(self, steps: int, weights: Mapping[int, bytes]) -> None:
         """Send the weights of the living members."""
@@ -158,6 +239,14 @@ def warm_up() -> None:
         pack = new_pack(members, Rewards({"native": None}), batch, settings, _Silence())
         pack.train(Span(stop=32, total=32, snapshots=(32,)))
         pack.checkpoints()
+        batch.close()
+    for algorithm, environment in (("dqn", "CartPole-v1"), ("sac", "Pendulum-v1")):
+        batch = make_batch(Task("warm-up", environment, ""), 4)
+        little = read_settings({"learning_starts": 4, "hidden": [8], "minibatch": 8}, algorithm)
+        assert not isinstance(little, PPOSettings)
+        other = new_off_policy_pack(members, Rewards({"native": None}), batch, little, _Silence())
+        other.train(Span(stop=16, total=16, snapshots=(16,)))
+        other.checkpoints()
         batch.close()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from core.loop import (
@@ -19,13 +21,16 @@ from core.loop import (
     next_steps,
     ranking,
     read_step,
+    resumable,
     search_seeds,
     step_key,
     train_packs,
 )
-from core.records import NATIVE, Budget, Evaluation, Spent, Training
+from core.packs import physics_threads
+from core.records import NATIVE, Budget, Evaluation, Saved, Spent, Training
 from tests.builders import (
     a_history,
+    a_preflight,
     a_spec,
     an_iteration,
     confirmations,
@@ -138,6 +143,39 @@ def test_packs_keep_candidates_whole_and_cover_every_run_once():
     ]
 
 
+@pytest.mark.parametrize(
+    ("found", "candidates", "packs"),
+    [
+        pytest.param({"at_once": 4}, 8, 4, id="one for every training at once"),
+        pytest.param({"at_once": 64}, 3, 3, id="candidates stay whole"),
+        pytest.param({"at_once": 4}, 1, 1, id="one candidate is one pack"),
+        pytest.param({"at_once": 1}, 8, 1, id="one at a time"),
+        pytest.param({}, 8, 2, id="nobody has counted"),
+        pytest.param({"at_once": 4, "memory_bytes": 2**31}, 8, 4, id="memory for four"),
+        pytest.param({"at_once": 4, "memory_bytes": 2**30}, 8, 2, id="memory for two"),
+        pytest.param(
+            {"at_once": 4, "memory_bytes": 2**31, "row_bytes": 2**23}, 8, 2, id="large environments"
+        ),
+        pytest.param({"at_once": 4, "memory_bytes": 1}, 8, 1, id="hardly any memory"),
+    ],
+)
+def test_there_are_as_many_packs_as_pay_unless_a_number_is_asked_for(found, candidates, packs):
+    iteration = an_iteration(*map(proposed, range(candidates)))
+    automatic = a_spec(training=Training(seeds=2, envs=8, packs=0))
+    history = a_history(spec=automatic, preflight=a_preflight(**found))
+    assert len(train_packs(history, iteration, 0)) == packs
+    asked = replace(history, spec=a_spec(training=Training(seeds=2, packs=3)))
+    assert len(train_packs(asked, iteration, 0)) == min(3, candidates)
+
+
+def test_two_runs_are_one_pack_because_one_alone_would_take_as_long():
+    iteration = an_iteration(proposed(0), proposed(1))
+    spec = a_spec(training=Training(seeds=1, packs=0))
+    history = a_history(spec=spec, preflight=a_preflight(cores=4, at_once=4))
+    assert len(train_packs(history, iteration, 0)) == 1
+    assert physics_threads(history.preflight, 1) == 4
+
+
 def test_packs_stay_the_same_while_their_runs_come_in():
     before = an_iteration(proposed(0), proposed(1))
     after = an_iteration(trained(0, 0.5, 0.5), proposed(1))
@@ -226,3 +264,30 @@ def test_the_loop_ends_for_every_job_however_its_runs_turn_out(fitness, rungs):
     steps = drive(a_spec(iterations=3, candidates=5, training=training), fitness)
     assert steps[-1] == "finish"
     assert len(steps) == len(set(steps))
+
+
+# --- going on after a crash -----------------------------------------------------------------------
+
+PAIR = (("0.0", 0), ("0.1", 0))
+
+
+def saved_at(*steps, stage="search", rung=1):
+    return [Saved(stage, arm, seed, rung, at) for (arm, seed), at in zip(PAIR, steps, strict=False)]
+
+
+def test_a_pack_goes_on_from_where_all_its_members_were_saved_together():
+    assert set(resumable(saved_at(500, 500), "search", 1, PAIR)) == set(PAIR)
+
+
+@pytest.mark.parametrize(
+    "saved",
+    [
+        pytest.param([], id="nothing was saved"),
+        pytest.param(saved_at(500), id="one member was not saved"),
+        pytest.param(saved_at(500, 600), id="they are not equally far"),
+        pytest.param(saved_at(500, 500, rung=0), id="it was another rung"),
+        pytest.param(saved_at(500, 500, stage="confirm"), id="it was another stage"),
+    ],
+)
+def test_otherwise_it_starts_its_rung_over(saved):
+    assert resumable(saved, "search", 1, PAIR) == {}

@@ -8,7 +8,7 @@ import pytest
 
 from core.errors import DesignerUnavailable, EnvironmentUnusable, StepInterrupted
 from core.loop import next_steps, read_step
-from core.records import NATIVE, DesignerChoice, History, Reply, Training
+from core.records import NATIVE, DesignerChoice, History, Reply, Saved, Training
 from core.steps import MAX_REPAIRS, Toolbox, carry_out
 from tests.builders import SOURCE, a_history, a_spec
 from tests.fakes import REPLY, MemoryLedger, PretendLaboratory, ScriptedDesigner
@@ -205,7 +205,63 @@ def test_a_rung_continues_from_the_checkpoints_of_the_one_before():
     assert {(o.rung, o.start_steps, o.stop_steps) for o in search} == {(0, 0, 200), (1, 200, 1000)}
 
 
+class Keeping(PretendLaboratory):
+    """Gives every run a checkpoint that says whose it is."""
+
+    def _runs(self, order):
+        for run in super()._runs(order):
+            yield replace(run, checkpoint=f"{run.arm}/{run.seed}/{run.rung}")
+
+
+def kept_orders(**training):
+    spec = a_spec(
+        iterations=2, training=Training(steps=1000, seeds=2, rungs=(0.5, 1.0), **training)
+    )
+    laboratory = Keeping(lambda arm, seed: 0.1 if arm == NATIVE else 0.9)
+    ledger = MemoryLedger(History(spec, status="running"))
+    tools = toolbox(ScriptedDesigner(good), laboratory)
+    while steps := next_steps(ledger.facts):
+        carry_out(steps[0], ledger, tools, watch=lambda progress: None)
+    return laboratory.orders, {c.key: c for i in ledger.facts.iterations for c in i.candidates}
+
+
+def test_a_warm_start_brings_what_baseline_and_parents_lived_with_the_same_seed():
+    orders, candidates = kept_orders(algorithm="sac", warm_start=True)
+    first = [order for order in orders if order.stage == "search" and order.rung == 0]
+    assert any(candidates[arm].parents for order in first for arm, _ in order.members)
+    for order in first:
+        for arm, seed in order.members:
+            sources = order.warm[arm, seed]
+            assert sources[0] == f"{NATIVE}/{seed}/1"
+            # The best parent comes last: what does not fit is forgotten from the front.
+            parents = candidates[arm].parents[::-1]
+            assert [s.split("/")[0] for s in sources[1:]] == list(parents)
+            assert {s.split("/")[1] for s in sources} == {str(seed)}
+    for order in orders:
+        if order not in first:  # baseline, later rungs, and confirmations from scratch
+            assert not order.warm
+
+
+def test_nobody_starts_warm_unasked():
+    orders, _ = kept_orders(algorithm="sac")
+    assert not any(order.warm for order in orders)
+
+
 def test_only_evolution_asks_nobody():
     spec = a_spec(designer=DesignerChoice("evolution"))
     ledger, _, _ = run_job(spec)
     assert ledger.facts.preflight.estimate["asks"] == 0
+
+
+def test_a_training_that_was_cut_off_is_ordered_to_go_on_from_what_was_saved():
+    laboratory = PretendLaboratory(lambda arm, seed: 0.1)
+    ledger = MemoryLedger(History(a_spec(), status="running"))
+    tools = toolbox(ScriptedDesigner(good), laboratory)
+    carry_out(read_step("preflight"), ledger, tools, watch=lambda progress: None)
+    ledger.save([Saved("baseline", NATIVE, seed, 0, 400, f"sha of {seed}") for seed in (0, 1)])
+    carry_out(read_step("baseline"), ledger, tools, watch=lambda progress: None)
+    (order,) = laboratory.orders
+    assert {m: saved.checkpoint for m, saved in order.saved.items()} == {
+        (NATIVE, 0): "sha of 0",
+        (NATIVE, 1): "sha of 1",
+    }

@@ -13,6 +13,7 @@ from core.envs.tensor_batch import OnDevice
 from core.errors import ConfigurationError, TrainingFailed
 from core.records import Task
 from core.sandbox.codec import Frame
+from core.training.deadlines import Deadlines
 from core.training.devices import HOST, make_tensor_batch, pick_device
 from core.training.protocol import TrainOrder, order_message, read_order
 from core.training.train_child import carry_out
@@ -45,6 +46,10 @@ def settings_module():
 
 
 class Heard:
+    def begin(self, steps): ...
+
+    def save_when_due(self, pack): ...
+
     def progress(self, steps, seconds): ...
 
     def snapshot(self, steps, weights): ...
@@ -55,6 +60,7 @@ class Heard:
 def test_the_cpu_is_the_default_and_auto_falls_back_to_it():
     assert pick_device("cpu", HOPPER) == HOST
     assert pick_device("auto", CART_POLE) == HOST
+    assert pick_device("cuda", HOPPER, "sac") == HOST
     assert settings_module().read_settings().device == "cpu"
 
 
@@ -96,11 +102,11 @@ def test_an_environment_that_no_gpu_simulates_is_stepped_on_the_host(device):
 
 @on_every_device
 def test_a_child_carries_out_its_order_on_the_device(device):
-    pack = carry_out(an_order(device), Heard())
+    pack = carry_out(an_order(device), Heard(), Deadlines())
     assert pack.progressed.steps == 128
     assert len(pack.checkpoints()) == 2
     again = replace(an_order(device), resume=pack.checkpoints(), start_steps=128, stop_steps=256)
-    assert carry_out(again, Heard()).progressed.steps == 256
+    assert carry_out(again, Heard(), Deadlines()).progressed.steps == 256
 
 
 @pytest.mark.slow

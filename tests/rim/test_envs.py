@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 
 import gymnasium
@@ -365,12 +366,18 @@ def test_a_field_outside_the_observation_is_invalid():
         ("CartPole-v77", "no environment 'CartPole-v77'"),
         ("no_such_module_at_all:Env-v0", "environment_paths"),
         ("ALE/Pong-v5", "pip install ale-py"),
-        ("FetchReach-v4", "pip install gymnasium-robotics"),
+        ("highway-v0", "pip install highway-env"),
     ],
 )
 def test_what_cannot_be_built_says_what_to_do(environment, words):
     with pytest.raises(EnvironmentUnusable, match=words):
         describe_env(task(environment))
+
+
+def test_a_missing_gymnasium_robotics_is_an_extra_of_ours(monkeypatch):
+    monkeypatch.setitem(sys.modules, "gymnasium_robotics", None)
+    with pytest.raises(EnvironmentUnusable, match=r'pip install "rewardsmith\[robotics\]"'):
+        describe_env(task("FetchTea-v4"))
 
 
 def test_options_that_an_environment_does_not_know_are_its_own_words():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from core.training.device_pack import moved
+from core.training.device_pack import hyper_on, moved
 from core.training.graphs import GraphedUpdate, gradient_step
 from core.training.networks import Shapes, initial_parameters
 from core.training.ppo import Experience, minibatches, new_stack
@@ -52,13 +52,9 @@ def some_experience(shapes, device, seed=0):
     return Experience(*(part.to(device) for part in parts))
 
 
-def stepping(stack, rate):
-    return gradient_step(stack, SETTINGS, rate)
-
-
 def eager(stack, rate, experience, rows):
     """Take the same steps without any of the machinery."""
-    step = stepping(stack, rate)
+    step = gradient_step(stack, rate)
     device = stack.flat.device
     said = [step(experience.at(torch.from_numpy(one).to(device))) for one in rows]
     return {
@@ -66,8 +62,8 @@ def eager(stack, rate, experience, rows):
     }
 
 
-def learning_rate(device, value=1e-3):
-    return torch.full((1, 1), value, dtype=torch.float64, device=device)
+def hyper(device):
+    return hyper_on(torch.device(device), [SETTINGS] * MEMBERS)
 
 
 @pytest.mark.parametrize("continuous", [False, True], ids=["choices", "vectors"])
@@ -75,11 +71,11 @@ def learning_rate(device, value=1e-3):
 def test_three_rollouts_give_the_parameters_and_losses_of_eager_steps(device, continuous):
     shapes = Shapes(5, (8, 6), 3, continuous)
     one, other = filled_stack(shapes, device), filled_stack(shapes, device)
-    rates = learning_rate(device), learning_rate(device)
-    update = GraphedUpdate(one, stepping(one, rates[0]))
+    rates = hyper(device), hyper(device)
+    update = GraphedUpdate(one, gradient_step(one, rates[0]))
     for rollout in range(3):
         for rate in rates:
-            rate.fill_(1e-3 / (1 + rollout))
+            rate.learning_rate.fill_(1e-3 / (1 + rollout))
         experience = some_experience(shapes, device, rollout)
         rows = minibatches(ROWS, SETTINGS, np.random.default_rng(rollout))
         said = update(experience, rows)
@@ -95,7 +91,7 @@ def test_a_member_that_is_not_living_keeps_its_parameters_although_its_loss_is_n
     shapes = Shapes(5, (8,), 3, True)
     stack = filled_stack(shapes, device)
     before = stack.flat.clone()
-    update = GraphedUpdate(stack, stepping(stack, learning_rate(device)))
+    update = GraphedUpdate(stack, gradient_step(stack, hyper(device)))
     experience = some_experience(shapes, device)
     rows = minibatches(ROWS, SETTINGS, np.random.default_rng(0))
     update(experience, rows)  # on CUDA the graph exists before the member is taken out
@@ -113,8 +109,8 @@ def test_a_member_that_is_not_living_keeps_its_parameters_although_its_loss_is_n
 def test_rollouts_of_another_size_are_learnt_from_as_well(device):
     shapes = Shapes(5, (8,), 3, True)
     one, other = filled_stack(shapes, device), filled_stack(shapes, device)
-    rate = learning_rate(device)
-    update = GraphedUpdate(one, stepping(one, rate))
+    rate = hyper(device)
+    update = GraphedUpdate(one, gradient_step(one, rate))
     for seed, size in enumerate((ROWS, 64, ROWS)):
         experience = some_experience(shapes, device, seed).at(torch.arange(size, device=device))
         rows = minibatches(size, SETTINGS, np.random.default_rng(seed))
@@ -127,7 +123,7 @@ def test_rollouts_of_another_size_are_learnt_from_as_well(device):
 def test_each_size_of_a_minibatch_has_one_graph(device):
     shapes = Shapes(5, (8,), 3, True)
     stack = filled_stack(shapes, device)
-    update = GraphedUpdate(stack, stepping(stack, learning_rate(device)))
+    update = GraphedUpdate(stack, gradient_step(stack, hyper(device)))
     update(some_experience(shapes, device), minibatches(ROWS, SETTINGS, np.random.default_rng(0)))
     assert update.captured == (33, 34)
 
@@ -136,7 +132,7 @@ def test_each_size_of_a_minibatch_has_one_graph(device):
 def test_replaying_waits_for_nothing(device):
     shapes = Shapes(5, (8,), 3, True)
     stack = filled_stack(shapes, device)
-    update = GraphedUpdate(stack, stepping(stack, learning_rate(device)))
+    update = GraphedUpdate(stack, gradient_step(stack, hyper(device)))
     experience = some_experience(shapes, device)
     rows = minibatches(ROWS, SETTINGS, np.random.default_rng(0))
     update(experience, rows)
@@ -157,7 +153,7 @@ def test_a_gradient_step_on_a_device_is_that_of_the_cpu(continuous, device):
     stacks = filled_stack(shapes, "cpu"), filled_stack(shapes, device)
     for stack in stacks:
         place = stack.flat.device
-        losses = stepping(stack, learning_rate(place))(some_experience(shapes, place))
+        losses = gradient_step(stack, hyper(place))(some_experience(shapes, place))
         assert torch.isfinite(losses.value).all()
     for name in ("gradient", "flat", "first", "second"):
         ours, theirs = getattr(stacks[1], name).cpu(), getattr(stacks[0], name)

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from safetensors.numpy import load
 
@@ -17,6 +18,7 @@ from core.errors import EnvironmentUnusable, InvalidFitness, StepInterrupted
 from core.ports import Arm, Progress
 from core.records import NATIVE, Field, Fitness, Task, Training
 from core.sandbox import Sandbox
+from core.training import supervising
 from core.training.laboratory import PRELOAD, PRELOAD_DESIGN, Laboratory
 from core.training.measuring import measure
 from core.training.supervising import Supervision
@@ -148,6 +150,17 @@ def reward(obs, action, next_obs, params):
 """
 BREAKS = "return {'a': obs.x / (np.abs(obs.angle) < 0.1)}"  # NaN or infinite where the pole leans
 HANGS = "global n\nn += 1\nwhile n > 1:\n    pass\nreturn {'a': obs.x}"
+SWALLOWS = """
+global n
+n += 1
+while n > 1:
+    try:
+        while True:
+            pass
+    except:
+        n += 1
+return {'a': obs.x}
+"""
 ENDS = "global n\nn += 1\nif n > 1:\n    os._exit(0)\nreturn {'a': obs.x}"
 
 
@@ -280,19 +293,42 @@ def test_a_member_that_breaks_is_a_failed_run_with_the_line_and_the_others_go_on
 @pytest.mark.parametrize(
     ("body", "before", "part"),
     [
-        pytest.param(HANGS, "n = 0", "said nothing for 3 s", id="hangs"),
+        pytest.param(SWALLOWS, "n = 0", "said nothing for 8 s", id="swallows its deadline"),
         pytest.param(ENDS, "n = 0\n" + ESCAPE, "exit code 0", id="ends the process"),
     ],
 )
 def test_a_program_that_takes_its_process_down_loses_its_own_runs_only(
     laboratory, cart_pole, body, before, part
 ):
-    quick = replace(laboratory, supervision=Supervision(silence_seconds=3.0, patience=1.0))
+    quick = replace(laboratory, supervision=Supervision(silence_seconds=8.0, patience=1.0))
     order = order_of(cart_pole, {"0.0": rewarding(body, before), "0.1": program(GOOD)})
     fallen, sound = quick.train(order, ignore).runs
     assert fallen.status == "failed"
     assert part in fallen.failure
     assert sound.status == "scored"
+    assert learnt(sound) == learnt(alone(quick, cart_pole))
+
+
+def learnt(run):
+    """Everything that a run learnt, to the last bit, and how its episodes went."""
+    return run.checkpoint, run.weights, run.curve.steps, run.curve.series["native_return"]
+
+
+def alone(laboratory, cart_pole):
+    """The run of GOOD without anybody beside it."""
+    return laboratory.train(order_of(cart_pole, {"0.1": program(GOOD)}), ignore).runs[0]
+
+
+@pytest.mark.slow
+def test_a_program_that_hangs_is_masked_by_its_own_process_and_nobody_else_feels_it(
+    laboratory, cart_pole
+):
+    order = order_of(cart_pole, {"0.0": rewarding(HANGS, "n = 0"), "0.1": program(GOOD)})
+    hung, sound = laboratory.train(order, ignore).runs
+    assert "no result after 2 s of processor time" in hung.failure
+    assert "line 7" in hung.failure
+    assert sound.status == "scored"
+    assert learnt(sound) == learnt(alone(laboratory, cart_pole))
 
 
 @pytest.mark.slow
@@ -385,3 +421,97 @@ def test_a_fake_in_the_training_process_is_scored_honestly_or_fails(laboratory, 
     else:
         assert faked.fitness is None
         assert faked.failure
+
+
+# --- a training that is cut off -------------------------------------------------------------------
+
+
+class Cut(Exception):
+    """Whoever watches goes away."""
+
+
+def long_order(cart_pole, programs, **changes):
+    training = Training(steps=60_000, envs=4, settings={"epochs": 4})
+    return order_of(
+        cart_pole, programs, stop_steps=60_000, training=training, checkpoints=6, **changes
+    )
+
+
+@pytest.fixture
+def saving_often(monkeypatch):
+    """A laboratory whose children save several times a second."""
+    box = Sandbox((*PRELOAD, "tests.rim.hasty_training"))
+    monkeypatch.setattr(supervising, "ENTRY", "tests.rim.hasty_training:train")
+    yield Laboratory(box, MemoryArtifacts())
+    box.close()
+
+
+def test_a_training_that_is_cut_off_goes_on_from_where_it_was_saved(saving_often, cart_pole):
+    kept = []
+
+    def cut(saved):
+        kept.append(saved)
+        if len(kept) == 3:
+            raise Cut
+
+    broken, good = rewarding(BREAKS), program(GOOD)
+    order = long_order(cart_pole, {NATIVE: None, "0.0": broken, "0.1": good})
+    with pytest.raises(Cut):
+        saving_often.train(order, ignore, cut)
+    saved = {(one.arm, one.seed): one for one in kept[-1]}
+    assert len({one.env_steps for one in saved.values()}) == 1
+    assert saved[("0.0", 0)].failure
+    heard = []
+    resumed = saving_often.train(replace(order, saved=saved), heard.append)
+    start = min(p.done for p in heard if p.phase == "training" and p.done > 0)
+    assert start > saved[(NATIVE, 0)].env_steps
+    native, failed, designed = resumed.runs
+    assert failed.failure == saved[("0.0", 0)].failure
+    for run in (native, designed):
+        assert [steps for steps, _ in run.checkpoints] == [10_000 * n for n in range(1, 7)]
+        assert run.curve.steps[0] < 2_000
+        assert list(run.curve.steps) == sorted(set(run.curve.steps))
+        assert 60_000 <= run.env_steps < 60_000 + 4 * 128
+        assert run.curve.steps[: len(saved[(run.arm, 0)].curve.steps)] == (
+            saved[(run.arm, 0)].curve.steps
+        )
+
+
+def test_a_child_that_somebody_kills_is_followed_by_one_that_goes_on(saving_often, cart_pole):
+    kept, killed = [], []
+
+    def kill_the_child(saved):
+        kept.append(saved[0].env_steps)
+        if not killed:
+            killed.extend(kill_children_of(saving_often.sandbox))
+
+    order = long_order(cart_pole, {NATIVE: None})
+    (run,) = saving_often.train(order, ignore, kill_the_child).runs
+    assert len(killed) == 1
+    assert run.status == "scored"
+    assert kept == sorted(set(kept))
+    assert [steps for steps, _ in run.checkpoints] == [10_000 * n for n in range(1, 7)]
+    assert list(run.curve.steps) == sorted(set(run.curve.steps))
+
+
+def kill_children_of(sandbox):
+    children = psutil.Process(sandbox._zygote.pid).children()
+    for child in children:
+        child.kill()
+    return children
+
+
+EXITS_LATE = "global n\nn += 1\nif n > 60:\n    os._exit(3)\nreturn {'a': obs.x}"
+
+
+def test_a_program_that_ends_its_process_late_costs_the_others_only_what_was_not_saved(
+    saving_often, cart_pole
+):
+    late = rewarding(EXITS_LATE, "n = 0\n" + ESCAPE)
+    kept = []
+    order = long_order(cart_pole, {"0.0": late, "0.1": program(GOOD)})
+    fallen, sound = saving_often.train(order, ignore, lambda s: kept.append(s[0].env_steps)).runs
+    assert "exit code 3" in fallen.failure
+    assert kept == sorted(set(kept))  # nobody began anew
+    assert sound.status == "scored"
+    assert [steps for steps, _ in sound.checkpoints] == [10_000 * n for n in range(1, 7)]

@@ -13,9 +13,12 @@ from sqlalchemy import inspect, text
 
 import migrations
 from core.errors import ConfigurationError, StorageFailed
+from core.records import NATIVE, Saved
 from core.storage import open_store
+from core.storage.accept import insert_job, job_row
 from core.storage.engine import open_engine, writing
 from core.storage.tables import HEAD, metadata
+from tests.builders import a_spec
 
 
 @pytest.fixture
@@ -49,6 +52,21 @@ def _constraints(inspector, table):
 def test_upgrading_again_changes_nothing(migrated_url):
     migrations.upgrade(migrated_url)
     command.check(migrations.configuration(migrated_url))
+
+
+def test_rows_of_the_first_version_are_left_as_they_are(unmigrated_url):
+    command.upgrade(migrations.configuration(unmigrated_url), "0001")
+    engine = open_engine(unmigrated_url)
+    row = job_row(a_spec(), None, "0" * 64, None, {})
+    job_id, _ = writing(engine, lambda connection: insert_job(connection, row))
+    migrations.upgrade(unmigrated_url)
+    store = open_store(unmigrated_url)
+    assert store.job(job_id).spec == a_spec()
+    with store.claim(job_id, "preflight", "worker", 60.0) as step:
+        step.save([Saved("baseline", NATIVE, 0, 0, 400)])
+        assert step.saved() == (Saved("baseline", NATIVE, 0, 0, 400),)
+    store.close()
+    engine.dispose()
 
 
 @pytest.mark.slow

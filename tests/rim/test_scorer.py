@@ -12,14 +12,14 @@ from safetensors.numpy import load, save
 from core.errors import EnvironmentUnusable, ScoringFailed
 from core.ports import Progress
 from core.records import Fitness
-from core.sandbox import Sandbox
+from core.sandbox import GIB, MIB, Sandbox
 from core.training.action_space import read_action_space
 from core.training.held_out import held_out_seeds
 from core.training.measuring import measure
 from core.training.numpy_policy import read_weights, stack_policies
 from core.training.probing import probe_task
 from core.training.transitions import load_recording
-from core.training.waves import waves
+from core.training.waves import MOST_ROWS, rows_that_fit, waves
 from tests.rim.laboratory_parts import (
     CART_POLE,
     ESCAPE,
@@ -126,11 +126,20 @@ def test_many_policies_are_measured_together_as_each_alone(sandbox, cart_pole):
 
 
 def test_more_policies_than_rows_are_measured_in_waves(sandbox, cart_pole):
-    order = replace(cart_pole, held_out=tuple(range(60)))
+    large = replace(cart_pole.preflight, row_reserved_bytes=10 * MIB)
+    order = replace(cart_pole, held_out=tuple(range(60)), preflight=large)
     together = scores(sandbox, order, [LAZY, BALANCING, LAZY, LAZY, LAZY]).scores
-    assert len(waves(5, 60)) > 1
+    assert len(waves(5, 60, rows_that_fit(10 * MIB, 2 * GIB))) > 1
     assert together[0] == together[2] == together[3] == together[4]
     assert np.mean(together[1].fitness) > np.mean(together[0].fitness)
+
+
+def test_as_many_policies_as_fit_into_memory_are_one_wave(cart_pole):
+    measured = cart_pole.preflight.row_reserved_bytes
+    assert len(waves(8, 20, rows_that_fit(measured, 2 * GIB))) == 1
+    assert rows_that_fit(0, 2 * GIB) == MOST_ROWS
+    assert rows_that_fit(64 * MIB, 2 * GIB) == 16
+    assert rows_that_fit(4 * GIB, 2 * GIB) == 1
 
 
 def test_features_reach_the_policy_after_the_observation(sandbox, cart_pole):

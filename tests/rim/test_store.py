@@ -11,6 +11,7 @@ from sqlalchemy import event, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from core.errors import (
+    ClaimLost,
     Conflict,
     IdempotencyMismatch,
     InvalidInput,
@@ -28,6 +29,7 @@ from core.records import (
     Outcome,
     Report,
     Run,
+    Saved,
     Spent,
     TermStatistics,
 )
@@ -372,6 +374,31 @@ def test_runs_bring_candidate_and_job_up_to_date(store):
     assert job.native_fitness == pytest.approx(0.2)
     found = store.candidates(step.job_id).items
     assert [stored.fitness for stored in found] == [0.5, None, None]
+
+
+def saved_run(steps, seed=0, **changes):
+    curve = Curve((100, steps), {"native_return": (1.0, 2.0)})
+    one = Saved("search", "0.0", seed, 1, steps, "a" * 64, None, ((100, "b" * 64),), curve, 1.5)
+    return replace(one, **changes)
+
+
+def test_how_far_runs_have_come_is_replaced_and_forgotten_when_they_are_stored(store):
+    step = a_step(store)
+    propose(step, proposed(0))
+    step.save([saved_run(200), saved_run(200, seed=1)])
+    failed = saved_run(400, seed=1, checkpoint=None, failure="NaN")
+    step.save([saved_run(400), failed])
+    assert step.saved() == (saved_run(400), failed)
+    step.add_runs([a_run("0.0", 0.5, seed=0, rung=1)], {})
+    assert step.saved() == (failed,)
+
+
+def test_who_has_lost_the_claim_saves_nothing(store):
+    step = a_step(store)
+    step.save([saved_run(200)])
+    step.release()
+    with pytest.raises(ClaimLost):
+        step.save([saved_run(400)])
 
 
 def test_a_better_candidate_becomes_the_best_and_a_worse_one_does_not(store):

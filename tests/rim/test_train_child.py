@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import pytest
 
+import core.training.train_child
 from core.ports import Arm, PackOrder
 from core.records import Curve, Preflight, Program, Training
 from core.sandbox import GIB, Limits, Sandbox
@@ -25,6 +26,8 @@ from core.training.protocol import (
     Done,
     MemberDone,
     MemberFailed,
+    MemberSaved,
+    PackSaved,
     Snapshot,
     TrainOrder,
     news_message,
@@ -141,6 +144,8 @@ def test_a_pack_s_order_says_what_the_child_needs():
     [
         Advanced(1000, 2500.5),
         Snapshot(500, {0: b"weights", 2: b"others"}),
+        MemberSaved(2, CURVE, b"checkpoint"),
+        PackSaved(1024, 2.5),
         MemberFailed(1, 500, "it broke"),
         MemberDone(2, 1024, CURVE, b"checkpoint"),
         Done(12.5),
@@ -165,6 +170,9 @@ def test_news_arrive_as_they_were_sent(news):
         ({"kind": "snapshot", "steps": 5}, {"3": b""}),
         ({"kind": "snapshot", "steps": 5}, {"9" * 5000: b""}),
         ({"kind": "snapshot", "steps": 2**60}, {}),
+        ({"kind": "pack_saved", "steps": 1}, {}),
+        ({"kind": "member_saved", "member": 0, "steps": [], "series": {}}, {}),
+        ({"kind": "member_saved", "member": 3, "steps": [], "series": {}}, {"checkpoint": b""}),
         ({"kind": "member_failed", "member": 3, "steps": 1, "reason": "x"}, {}),
         ({"kind": "member_failed", "member": 0, "steps": 1, "reason": None}, {}),
         ({"kind": "member_done", "member": 0, "env_steps": 1, "steps": [], "series": {}}, {}),
@@ -207,10 +215,14 @@ def test_news_that_no_honest_child_tells_are_refused(header, blobs):
 
 
 def taken(*news):
-    minutes = Minutes(a_pack(), [Trained(), Trained()])
+    return [one.snapshots for one in minutes_of(*news).trained]
+
+
+def minutes_of(*news, begun=None):
+    minutes = Minutes(a_pack(), begun or [Trained(), Trained()])
     for one in news:
         minutes.take(one)
-    return [one.snapshots for one in minutes.trained]
+    return minutes
 
 
 def test_weights_are_kept_once_for_each_member_and_requested_count():
@@ -233,6 +245,51 @@ def test_weights_are_kept_once_for_each_member_and_requested_count():
 def test_weights_that_nobody_asked_for_are_refused(snapshots, words):
     with pytest.raises(BadFrame, match=words):
         taken(*snapshots)
+
+
+def test_what_a_pack_could_go_on_from_is_known_once_all_its_living_members_were_saved():
+    news = [
+        Snapshot(1250, {0: b"a", 1: b"b"}),
+        MemberSaved(0, CURVE, b"first"),
+        MemberSaved(1, CURVE, b"second"),
+    ]
+    assert minutes_of(*news).saved is None
+    minutes = minutes_of(*news, PackSaved(1300, 5.0), Snapshot(1500, {0: b"c", 1: b"d"}))
+    assert minutes.saved.steps == 1300
+    own = minutes.saved.members[("0.1", 7)]
+    assert (own.snapshots, own.checkpoint, own.env_steps) == ([(1250, b"a")], b"first", 300)
+    assert (own.curve, own.seconds) == (CURVE, 5.0 / 2)
+
+
+def test_a_member_that_had_failed_is_remembered_with_its_reason_when_the_others_are_saved():
+    failed, saved = MemberFailed(0, 1100, "NaN"), MemberSaved(1, CURVE, b"second")
+    members = minutes_of(failed, saved, PackSaved(1300, 5.0)).saved.members
+    assert (members[("0.1", 7)].failure, members[("native", 7)].failure) == ("NaN", None)
+
+
+def test_a_pack_that_says_to_be_saved_without_its_members_is_not_believed():
+    with pytest.raises(BadFrame, match="member 1"):
+        minutes_of(MemberSaved(0, CURVE, b""), PackSaved(1300, 5.0))
+
+
+def test_a_run_that_was_cut_off_has_one_curve_and_all_its_snapshots():
+    begun = [
+        Trained(snapshots=[(1250, b"a")], curve=Curve((100, 200), {"r": (1.0, 2.0)}), seconds=3.0)
+        for _ in range(2)
+    ]
+    rest = Curve((300,), {"r": (3.0,), "component.new": (9.0,)})
+    news = [Snapshot(1500, {0: b"b"}), MemberDone(0, 2000, rest, b""), Done(4.0)]
+    own = minutes_of(*news, begun=begun).trained[0]
+    assert own.snapshots == [(1250, b"a"), (1500, b"b")]
+    assert own.curve == Curve(
+        (100, 200, 300), {"r": (1.0, 2.0, 3.0), "component.new": (9.0, 9.0, 9.0)}
+    )
+    assert own.seconds == 3.0 + 4.0 / 2
+    assert begun[0].snapshots == [(1250, b"a")]
+
+
+def test_weights_that_are_known_from_an_earlier_child_are_not_asked_for_again():
+    assert train_order(a_pack(), {}, known_steps=1500).checkpoint_at == (1750, 2000)
 
 
 def test_a_count_is_requested_once_even_where_a_rung_is_shorter_than_its_checkpoints():
@@ -323,6 +380,76 @@ def test_broken_programs_fail_alone():
     assert "nan" in failures[2]
     assert [one.member for one in only(news, MemberDone)] == [1]
     assert isinstance(news[-1], Done)
+
+
+AFTER_1000_STEPS = """
+seen = []
+def worth(angle):
+    seen.extend(angle)
+    return np.where(len(seen) > 1000, np.nan, 1.0) * np.ones_like(angle)
+"""
+ON_THE_10TH_CALL = """
+calls = []
+def worth(angle):
+    calls.append(1)
+    assert len(calls) != 10
+    return angle
+"""
+
+
+@pytest.mark.parametrize(
+    ("worth", "words"),
+    [
+        pytest.param(AFTER_1000_STEPS, "nan in row", id="NaN after 1,000 steps"),
+        pytest.param(ON_THE_10TH_CALL, "AssertionError", id="raises on the 10th call"),
+    ],
+)
+def test_a_program_that_breaks_late_is_masked_and_the_others_do_not_feel_it(worth, words):
+    body = "return {'a': worth(next_obs.angle)}"
+    late = replace(program(body, worth), has_features=False)
+    sound = {"0.1": UPRIGHT, "native": None, "0.2": RICH}
+    with_it = carried_out(an_order({"0.0": late, **sound}, steps=2048))
+    without = carried_out(an_order(sound, steps=2048))
+    (failure,) = only(with_it, MemberFailed)
+    assert (failure.member, words in failure.reason) == (0, True), failure.reason
+    assert failure.steps >= 1000
+    ours = [(one.curve, one.checkpoint) for one in only(with_it, MemberDone)]
+    theirs = [(one.curve, one.checkpoint) for one in only(without, MemberDone)]
+    assert len(ours) == 3
+    assert ours == theirs
+
+
+@pytest.fixture
+def saving_after_every_rollout(monkeypatch):
+    for name, value in {"SAVE_SECONDS": 0, "_SAVE_SHARE": 0, "_SAVE_COST": 1e9}.items():
+        monkeypatch.setattr(core.training.train_child, name, value)
+    monkeypatch.setattr(core.training.train_child, "_STRETCH_SECONDS", 0)
+
+
+def test_a_pack_is_saved_on_the_way_and_goes_on_from_there(saving_after_every_rollout):
+    arms = {"native": None, "0.0": NAN, "0.1": RICH}
+    news = carried_out(an_order(arms))
+    steps = [one.steps for one in only(news, PackSaved)]
+    assert steps == sorted(set(steps))
+    assert 0 < steps[0] < steps[-1] < 1024
+    first = news[: news.index(only(news, PackSaved)[0])]
+    saved = {one.member: one for one in only(first, MemberSaved)}
+    rest = {"native": None, "0.1": RICH}
+    resume = {0: saved[0].checkpoint, 1: saved[2].checkpoint}
+    one, other = (carried_out(an_order(rest, resume=resume)) for _ in range(2))
+    assert [m.env_steps for m in only(one, MemberDone)] == [1024, 1024]
+    assert only(one, MemberDone) == only(other, MemberDone)
+    assert only(one, MemberDone)[0].curve.steps[0] > steps[0]
+
+
+def test_saving_on_the_way_changes_nothing_in_what_is_learnt(request):
+    order = an_order({"native": None, "0.1": RICH})
+    undisturbed = carried_out(order)
+    request.getfixturevalue("saving_after_every_rollout")
+    saved = carried_out(order)
+    assert only(saved, PackSaved)
+    assert only(saved, MemberDone) == only(undisturbed, MemberDone)
+    assert only(saved, Snapshot) == only(undisturbed, Snapshot)
 
 
 def test_a_pack_of_nothing_but_broken_programs_ends_at_once():

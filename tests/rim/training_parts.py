@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gymnasium
 import numpy as np
+import pytest
 from gymnasium import spaces
 from safetensors.numpy import load
 
@@ -11,7 +12,9 @@ from core.envs import make_batch
 from core.errors import ProgramRejected
 from core.records import Field, Task
 from core.training.action_space import read_action_space
+from core.training.backends import choose_backend
 from core.training.designs import Rewards
+from core.training.kernel import available, why_absent
 from core.training.numpy_policy import stack_policies
 from core.training.pack import Member, Span, new_pack
 from core.training.settings import read_settings
@@ -97,14 +100,29 @@ class Heard:
         self.failures[member] = reason
 
 
-def pack_of(members, programs=None, task=CART_POLE, envs=4, settings=None, heard=None, **how):
-    """A pack; members are (arm, seed) or (arm, seed, checkpoint)."""
-    programs = programs or {arm: None for arm, *_ in members}
+BACKENDS = [
+    "torch",
+    pytest.param("kernel", marks=pytest.mark.skipif(not available(), reason=why_absent() or "-")),
+]
+
+
+def pack_of(
+    members,
+    programs=None,
+    task=CART_POLE,
+    envs=4,
+    settings=None,
+    heard=None,
+    backend="auto",
+    **how,
+):
+    """A pack; members are Members, (arm, seed) or (arm, seed, checkpoint)."""
+    members = [m if isinstance(m, Member) else Member(*m) for m in members]
+    programs = programs or {member.arm: None for member in members}
     batch = make_batch(task, len(members) * envs)
     settings = read_settings(QUICK if settings is None else settings)
-    return new_pack(
-        [Member(*m) for m in members], Rewards(programs, **how), batch, settings, heard or Heard()
-    )
+    rewards, heard = Rewards(programs, **how), heard or Heard()
+    return new_pack(members, rewards, batch, settings, heard, choose_backend(backend))
 
 
 def trained(members, steps=1024, **how):

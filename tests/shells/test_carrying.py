@@ -133,7 +133,7 @@ def test_a_request_that_can_never_be_carried_out_ends_at_once(store, job_id):
     a_carrier(store).carry_out(job_id, "preflight")
 
     class Refusing(PretendLaboratory):
-        def train(self, order, watch):
+        def train(self, order, watch, save):
             raise InvalidInput("a number that is not finite")
 
     a_carrier(store, Refusing(lambda arm, seed: 0.5)).carry_out(job_id, "baseline")
@@ -196,9 +196,9 @@ def test_a_worker_that_is_being_stopped_gives_its_step_back(store, job_id):
     carrier.carry_out(job_id, "preflight")
 
     class Stopping(PretendLaboratory):
-        def train(self, order, watch):
+        def train(self, order, watch, save):
             carrier.stopping.set()
-            return super().train(order, watch)
+            return super().train(order, watch, save)
 
     carrier = replace(carrier, bench=PretendBench(Stopping(lambda arm, seed: 0.5)))
     assert not carrier.carry_out(job_id, "baseline")
@@ -211,9 +211,9 @@ def test_a_cancelled_training_stores_nothing_and_the_job_ends(store, job_id):
     carrier.carry_out(job_id, "preflight")
 
     class Cancelled(PretendLaboratory):
-        def train(self, order, watch):
+        def train(self, order, watch, save):
             store.request_cancel(job_id)
-            return super().train(order, watch)
+            return super().train(order, watch, save)
 
     carrier = a_carrier(store, Cancelled(lambda arm, seed: 0.5))
     assert not carrier.carry_out(job_id, "baseline")

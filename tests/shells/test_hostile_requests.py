@@ -94,7 +94,10 @@ def named(**changes):
         pytest.param(named(training={"steps": 0}), "/training/steps", id="no steps"),
         pytest.param(named(training={"steps": 50_000_001}), "/training/steps", id="endless steps"),
         pytest.param(
-            named(training={"algorithm": "sac"}), "/training/algorithm", id="another algorithm"
+            named(training={"algorithm": "td4"}), "/training/algorithm", id="another algorithm"
+        ),
+        pytest.param(
+            named(training={"warm_start": True}), "/training/warm_start", id="no replay to warm"
         ),
         pytest.param(
             named(training={"steps": 50_000_000, "seeds": 20}, iterations=50, candidates=32),
@@ -163,10 +166,19 @@ def test_a_body_that_is_not_announced_as_json_is_refused(api, headers, found):
     assert found in answer.json()["detail"]
 
 
-def test_the_only_algorithm_is_named(api):
-    detail = api.post("/v1/jobs", json=named(training={"algorithm": "sac"})).json()["detail"]
-    assert "ppo" in detail
-    assert "sac" in detail
+def test_the_known_algorithms_are_named(api):
+    detail = api.post("/v1/jobs", json=named(training={"algorithm": "td4"})).json()["detail"]
+    assert "ppo, sac, dqn" in detail
+    assert "td4" in detail
+
+
+@pytest.mark.parametrize("algorithm", ["ppo", "sac", "dqn"])
+def test_every_algorithm_is_taken_and_shown(api, algorithm):
+    warm = algorithm != "ppo"
+    training = {"algorithm": algorithm, "warm_start": warm}
+    job = api.post("/v1/jobs", json=named(training=training)).json()
+    assert job["spec"]["training"]["algorithm"] == algorithm
+    assert job["spec"]["training"]["warm_start"] is warm
 
 
 def test_a_plan_of_centuries_is_accepted_within_a_budget(api):

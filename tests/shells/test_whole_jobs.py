@@ -186,6 +186,75 @@ def test_a_worker_killed_in_the_middle_of_a_training_costs_time_and_nothing_else
             killed(s)
 
 
+HALVING = {
+    **QUICK_TASK,
+    "candidates": 3,
+    "training": {
+        "steps": 90_000,
+        "seeds": 1,
+        "packs": 1,
+        "checkpoints": 2,
+        "rungs": [0.3, 0.6, 1.0],
+        "keep": 0.6,
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    with stack(tmp_path_factory.mktemp("undisturbed")) as server:
+        server.serve("--workers", "0")
+        server.worker()
+        job_id = server.post("/v1/jobs", HALVING)["id"]
+        assert server.finished(job_id)["status"] == "succeeded"
+        return history_shape(server, job_id), rungs_of(server, job_id)
+
+
+def rungs_of(server: Stack, job_id: str) -> list[tuple[int, int, int, list[int]]]:
+    """Return what every run of the search says of its length, in order."""
+    found = []
+    for candidate in server.get(f"/v1/jobs/{job_id}/candidates?limit=100")["data"]:
+        for run in server.get(f"/v1/candidates/{candidate['id']}/runs")["data"]:
+            if run["stage"] == "search":
+                steps = [steps for steps, _ in run["checkpoints"]]
+                found.append((candidate["number"], run["rung"], run["env_steps"], steps))
+    return sorted(found)
+
+
+@pytest.mark.parametrize("rung", [0, 1, 2])
+@pytest.mark.parametrize("victim", ["the training child", "the worker"])
+def test_a_halving_that_is_killed_in_any_rung_repeats_one_at_most_and_loses_nothing(
+    tmp_path, undisturbed, victim, rung
+):
+    with stack(tmp_path / "home", lease_seconds="3") as server:
+        server.serve("--workers", "0")
+        worker = server.worker()
+        job_id = server.post("/v1/jobs", HALVING)["id"]
+        child = eventually(lambda: training_child(server, worker, job_id, rung), 120, "its child")
+        if victim == "the worker":
+            os.kill(worker.pid, signal.SIGKILL)
+            worker.wait()
+            eventually(lambda: gone([child]), 30, "the child of the killed worker is gone")
+            server.worker()
+        else:
+            child.kill()
+        assert server.finished(job_id)["status"] == "succeeded"
+        assert_nothing_is_doubled(server, job_id)
+        shape, rungs = undisturbed
+        assert rungs_of(server, job_id) == rungs
+        assert history_shape(server, job_id) == shape
+
+
+def training_child(server: Stack, worker, job_id: str, rung: int):
+    """Return the process that trains that rung, once it has begun."""
+    for step in server.job(job_id)["activity"]:
+        if step["step"].startswith(f"train/0/{rung}/") and step["phase"] == "training":
+            children = family(worker.pid)[2:]  # after the worker and its zygote
+            if step["done"] and len(children) == 1:
+                return children[0]
+    return None
+
+
 @pytest.mark.parametrize(("verb", "status"), [("cancel", "cancelled"), ("pause", "paused")])
 def test_cancel_and_pause_reach_a_running_training_and_leave_no_process(tmp_path, verb, status):
     with stack(tmp_path / "home") as server:

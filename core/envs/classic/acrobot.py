@@ -6,15 +6,22 @@ The equations are those of Sutton and Barto's book, integrated by one Runge-Kutt
 from __future__ import annotations
 
 import math
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from core.envs.classic.dynamics import Dynamics, States
+from core.envs.classic.dynamics import Advance, Constants, Dynamics, States
 from core.fields import Floats
 
-_GRAVITY = 9.8  # m/s²; both links: 1 kg, 1 m, moment of inertia 1 kg·m²
+_CONSTANTS = MappingProxyType(
+    {
+        "gravity": 9.8,  # m/s²
+        "mass": 1.0,  # kg of each link of 1 m, and kg·m² of its moment of inertia
+        "torque": 1.0,  # N·m
+    }
+)
 _CENTRE = 0.5  # m, from joint to centre of mass
 _SECONDS_PER_STEP = 0.2
 _FASTEST = np.array([4 * math.pi, 9 * math.pi])  # rad/s
@@ -30,16 +37,17 @@ def _observe(states: States) -> Floats:
     return np.stack(columns, axis=1).astype(np.float32)
 
 
-def _derivative(states: States, torque: npt.NDArray[Any]) -> States:
+def _derivative(states: States, torque: npt.NDArray[Any], gravity: Any) -> States:
+    """Return the rates of change; `torque` is per unit of mass."""
     shoulder, elbow, turn, bend = states.T
     cos, sin = np.cos(elbow), np.sin(elbow)
     inertia = _CENTRE**2 + (1 + _CENTRE**2 + 2 * _CENTRE * cos) + 2
     coupling = _CENTRE**2 + _CENTRE * cos + 1
-    weight = _CENTRE * _GRAVITY * np.cos(shoulder + elbow - math.pi / 2)
+    weight = _CENTRE * gravity * np.cos(shoulder + elbow - math.pi / 2)
     load = (
         -_CENTRE * bend**2 * sin
         - 2 * _CENTRE * bend * turn * sin
-        + (_CENTRE + 1) * _GRAVITY * np.cos(shoulder - math.pi / 2)
+        + (_CENTRE + 1) * gravity * np.cos(shoulder - math.pi / 2)
         + weight
     )
     bend_rate = (torque + coupling / inertia * load - _CENTRE * turn**2 * sin - weight) / (
@@ -49,12 +57,12 @@ def _derivative(states: States, torque: npt.NDArray[Any]) -> States:
     return np.stack([turn, bend, turn_rate, bend_rate], axis=1)
 
 
-def _integrate(states: States, torque: npt.NDArray[Any]) -> States:
+def _integrate(states: States, torque: npt.NDArray[Any], gravity: Any) -> States:
     half = _SECONDS_PER_STEP / 2
-    k1 = _derivative(states, torque)
-    k2 = _derivative(states + half * k1, torque)
-    k3 = _derivative(states + half * k2, torque)
-    k4 = _derivative(states + _SECONDS_PER_STEP * k3, torque)
+    k1 = _derivative(states, torque, gravity)
+    k2 = _derivative(states + half * k1, torque, gravity)
+    k3 = _derivative(states + half * k2, torque, gravity)
+    k4 = _derivative(states + _SECONDS_PER_STEP * k3, torque, gravity)
     following: States = states + _SECONDS_PER_STEP / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
     return following
 
@@ -65,15 +73,20 @@ def _wrapped(angles: States) -> States:
     return np.where(angles < -math.pi, angles + 2 * math.pi, angles)
 
 
-def _advance(
-    states: States, action: npt.NDArray[Any]
-) -> tuple[States, npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
-    following = _integrate(states, action - 1.0)
-    following[:, :2] = _wrapped(following[:, :2])
-    following[:, 2:] = np.clip(following[:, 2:], -_FASTEST, _FASTEST)
-    shoulder, elbow = following[:, 0], following[:, 1]
-    lifted = -np.cos(shoulder) - np.cos(elbow + shoulder) > 1.0
-    return following, np.where(lifted, 0.0, -1.0), lifted
+def _advancing(constants: Constants) -> Advance:
+    gravity, strength = constants["gravity"], constants["torque"] / constants["mass"]
+
+    def advance(
+        states: States, action: npt.NDArray[Any]
+    ) -> tuple[States, npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+        following = _integrate(states, (action - 1.0) * strength, gravity)
+        following[:, :2] = _wrapped(following[:, :2])
+        following[:, 2:] = np.clip(following[:, 2:], -_FASTEST, _FASTEST)
+        shoulder, elbow = following[:, 0], following[:, 1]
+        lifted = -np.cos(shoulder) - np.cos(elbow + shoulder) > 1.0
+        return following, np.where(lifted, 0.0, -1.0), lifted
+
+    return advance
 
 
 ACROBOT = Dynamics(
@@ -84,5 +97,6 @@ ACROBOT = Dynamics(
     limit=500,
     draw=_draw,
     observe=_observe,
-    advance=_advance,
+    constants=_CONSTANTS,
+    advancing=_advancing,
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -13,6 +13,7 @@ from core.fields import Floats
 from core.records import Json
 
 States: TypeAlias = npt.NDArray[Any]  # [B, S], float64 unless the original keeps float32
+Constants: TypeAlias = Mapping[str, Any]  # name -> number, or [B] where rows differ
 Advance: TypeAlias = Callable[
     [States, npt.NDArray[Any]], tuple[States, npt.NDArray[np.float64], npt.NDArray[np.bool_]]
 ]
@@ -29,7 +30,9 @@ class Dynamics:
         limit:       episode length of the registered environment.
         draw:        random generator -> first state [S], drawn as gymnasium draws it.
         observe:     states [B, S] -> observations [B, D] float32.
-        advance:     states, actions -> next states, native reward [B], terminated [B].
+        constants:   what the equations take for granted, name -> value in the original.
+        advancing:   constants -> a function: states, actions -> next states, native reward [B],
+                     terminated [B].
         dtype:       number type of the inner state.
     """
 
@@ -40,7 +43,8 @@ class Dynamics:
     limit: int
     draw: Callable[[np.random.Generator], npt.NDArray[Any]]
     observe: Callable[[States], Floats]
-    advance: Advance
+    constants: Mapping[str, float]
+    advancing: Callable[[Constants], Advance]
     dtype: type[np.float32] | type[np.float64] = np.float64
 
 

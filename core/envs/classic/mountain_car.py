@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from core.envs.classic.dynamics import Dynamics, States, as_observation
+from core.envs.classic.dynamics import Advance, Constants, Dynamics, States, as_observation
 
 _LEFT, _RIGHT = -1.2, 0.6
 _FASTEST = 0.07  # per step
-_GRAVITY = 0.0025
-_FORCE, _POWER = 0.001, 0.0015
+_CONSTANTS = MappingProxyType({"gravity": 0.0025, "force": 0.001})
+_CONSTANTS_CONTINUOUS = MappingProxyType({"gravity": 0.0025, "power": 0.0015})
 _FLAG, _FLAG_CONTINUOUS = 0.5, 0.45
 
 
@@ -21,10 +22,10 @@ def _draw(rng: np.random.Generator) -> npt.NDArray[np.float64]:
 
 
 def _roll(
-    states: States, push: npt.NDArray[Any], flag: float
+    states: States, push: npt.NDArray[Any], gravity: Any, flag: float
 ) -> tuple[States, npt.NDArray[np.bool_]]:
     """Move by one step; the wall on the left stops the car, the slope pulls it back."""
-    pull = (_GRAVITY * np.cos(3 * states[:, 0], dtype=np.float64)).astype(states.dtype)
+    pull = (gravity * np.cos(3 * states[:, 0], dtype=np.float64)).astype(states.dtype)
     velocity = np.clip(states[:, 1] + (push - pull), -_FASTEST, _FASTEST)
     position = np.clip(states[:, 0] + velocity, _LEFT, _RIGHT)
     at_wall = (position == states.dtype.type(_LEFT)) & (velocity < 0)
@@ -33,19 +34,29 @@ def _roll(
     return np.stack([position, velocity], axis=1), arrived
 
 
-def _advance_discrete(
-    states: States, action: npt.NDArray[Any]
-) -> tuple[States, npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
-    following, arrived = _roll(states, (action - 1) * _FORCE, _FLAG)
-    return following, np.full(len(states), -1.0), arrived
+def _advancing_discrete(constants: Constants) -> Advance:
+    force, gravity = constants["force"], constants["gravity"]
+
+    def advance(
+        states: States, action: npt.NDArray[Any]
+    ) -> tuple[States, npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+        following, arrived = _roll(states, (action - 1) * force, gravity, _FLAG)
+        return following, np.full(len(states), -1.0), arrived
+
+    return advance
 
 
-def _advance_continuous(
-    states: States, action: npt.NDArray[Any]
-) -> tuple[States, npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
-    push = action[:, 0].astype(np.float32)
-    following, arrived = _roll(states, push * np.float32(_POWER), _FLAG_CONTINUOUS)
-    return following, 100.0 * arrived - 0.1 * np.square(push.astype(np.float64)), arrived
+def _advancing_continuous(constants: Constants) -> Advance:
+    power, gravity = np.float32(constants["power"]), constants["gravity"]
+
+    def advance(
+        states: States, action: npt.NDArray[Any]
+    ) -> tuple[States, npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+        push = action[:, 0].astype(np.float32)
+        following, arrived = _roll(states, push * power, gravity, _FLAG_CONTINUOUS)
+        return following, 100.0 * arrived - 0.1 * np.square(push.astype(np.float64)), arrived
+
+    return advance
 
 
 MOUNTAIN_CAR = Dynamics(
@@ -56,7 +67,8 @@ MOUNTAIN_CAR = Dynamics(
     limit=200,
     draw=_draw,
     observe=as_observation,
-    advance=_advance_discrete,
+    constants=_CONSTANTS,
+    advancing=_advancing_discrete,
 )
 MOUNTAIN_CAR_CONTINUOUS = Dynamics(
     state_size=2,
@@ -66,6 +78,7 @@ MOUNTAIN_CAR_CONTINUOUS = Dynamics(
     limit=999,
     draw=_draw,
     observe=as_observation,
-    advance=_advance_continuous,
+    constants=_CONSTANTS_CONTINUOUS,
+    advancing=_advancing_continuous,
     dtype=np.float32,  # the original rounds its state to single precision at every step
 )

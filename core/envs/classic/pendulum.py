@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from core.envs.classic.dynamics import Dynamics, States
+from core.envs.classic.dynamics import Advance, Constants, Dynamics, States
 from core.fields import Floats
 
 _FASTEST = 8.0  # rad/s
 _STRONGEST = 2.0  # N·m
-_GRAVITY = 10.0  # m/s²; mass and length are 1
+_CONSTANTS = MappingProxyType({"gravity": 10.0, "mass": 1.0, "length": 1.0})  # m/s², kg, m
 _SECONDS_PER_STEP = 0.05
 
 
@@ -27,17 +28,24 @@ def _observe(states: States) -> Floats:
     return np.stack([np.cos(angle), np.sin(angle), spin], axis=1).astype(np.float32)
 
 
-def _advance(
-    states: States, action: npt.NDArray[Any]
-) -> tuple[States, npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
-    angle, spin = states[:, 0], states[:, 1]
-    torque = np.clip(action[:, 0], -_STRONGEST, _STRONGEST)
-    upright = (angle + math.pi) % (2 * math.pi) - math.pi
-    cost = upright**2 + 0.1 * spin**2 + 0.001 * torque**2
-    pull = 3 * _GRAVITY / 2 * np.sin(angle) + 3.0 * torque
-    faster = np.clip(spin + pull * _SECONDS_PER_STEP, -_FASTEST, _FASTEST)
-    following = np.stack([angle + faster * _SECONDS_PER_STEP, faster], axis=1)
-    return following, -cost, np.zeros(len(states), np.bool_)
+def _advancing(constants: Constants) -> Advance:
+    mass, arm = constants["mass"], constants["length"]
+    weight = 3 * constants["gravity"] / (2 * arm)
+    ease = np.float32(3.0 / (mass * arm**2))  # torques come in single precision
+
+    def advance(
+        states: States, action: npt.NDArray[Any]
+    ) -> tuple[States, npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+        angle, spin = states[:, 0], states[:, 1]
+        torque = np.clip(action[:, 0], -_STRONGEST, _STRONGEST)
+        upright = (angle + math.pi) % (2 * math.pi) - math.pi
+        cost = upright**2 + 0.1 * spin**2 + 0.001 * torque**2
+        pull = weight * np.sin(angle) + ease * torque
+        faster = np.clip(spin + pull * _SECONDS_PER_STEP, -_FASTEST, _FASTEST)
+        following = np.stack([angle + faster * _SECONDS_PER_STEP, faster], axis=1)
+        return following, -cost, np.zeros(len(states), np.bool_)
+
+    return advance
 
 
 PENDULUM = Dynamics(
@@ -48,5 +56,6 @@ PENDULUM = Dynamics(
     limit=200,
     draw=_draw,
     observe=_observe,
-    advance=_advance,
+    constants=_CONSTANTS,
+    advancing=_advancing,
 )

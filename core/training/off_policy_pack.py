@@ -1,0 +1,332 @@
+"""The training of an off-policy pack: act, store raw transitions, label them, learn from minibatches.
+
+Outwardly it is what `core.training.pack.Pack` is for PPO.  A turn is `train_every` steps of every
+environment and the updates that are due for them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from core.envs import EnvBatch
+from core.errors import TrainingFailed
+from core.fields import Floats
+from core.records import Curve
+from core.training.action_space import ActionSpace, read_action_space
+from core.training.chances import Chances
+from core.training.curves import CurveKeeper
+from core.training.designs import Earned, Rewards
+from core.training.dqn import DQN
+from core.training.living import live
+from core.training.memory import Memory
+from core.training.normalise import RunningMoments
+from core.training.off_policy_files import (
+    export_member,
+    export_policy,
+    fitting_rows,
+    import_member,
+    transitions_of,
+)
+from core.training.pack import Listener, Member, Span
+from core.training.replay import Replay
+from core.training.rollout import Rollout, received
+from core.training.sac import SAC
+from core.training.settings import DQNSettings, SACSettings, check_algorithm
+from core.training.stacked import Learner
+from core.training.streams import Purpose, environment_seeds, stream
+from core.training.transitions import joined
+from core.training.weights import Progressed, peek
+
+_CHUNK = 64  # steps, and updates, whose chance is drawn at once
+_STEPS_PER_POINT = 500  # of a curve
+
+
+@dataclass(slots=True)
+class OffPolicyPack:
+    """P members in training.  Make one with `new_off_policy_pack`, then train, then ask."""
+
+    members: Sequence[Member]
+    batch: EnvBatch
+    settings: SACSettings | DQNSettings
+    listener: Listener
+    space: ActionSpace
+    learner: Learner
+    memory: Memory
+    curves: CurveKeeper
+    state: Floats
+    progressed: Progressed
+    device: torch.device
+    failures: dict[int, str] = field(default_factory=dict)
+    begun: float = field(default_factory=time.monotonic)
+    _said: dict[str, Tensor] = field(default_factory=dict)
+    _earned: list[dict[str, list[float]]] = field(default_factory=list)
+    _acting: Chances = field(init=False)
+    _learning: Chances = field(init=False)
+
+    def __post_init__(self) -> None:
+        seeds = [member.seed for member in self.members]
+        self._acting = Chances(
+            seeds,
+            Purpose.ACTIONS,
+            _CHUNK,
+            lambda rng: [self.learner.draw_actions(rng, _CHUNK, self.envs)],
+            self.device,
+        )
+        self._learning = Chances(
+            seeds, Purpose.MINIBATCHES, _CHUNK, self._draw_updates, self.device
+        )
+        self._earned = [{} for _ in self.members]
+
+    @property
+    def envs(self) -> int:
+        """Return N, environments per member."""
+        return self.batch.rows // len(self.members)
+
+    @property
+    def living(self) -> list[int]:
+        """Return the places of the members that can go on."""
+        return [m for m in range(len(self.members)) if m not in self.failures]
+
+    def place(self, warm: Mapping[int, Sequence[bytes]]) -> None:
+        """Give every living member its networks and its replay: from scratch, or as they were."""
+        self._take_out_rejected()
+        like = self.memory.replay.kept(0, 0)
+        for place in self.living:
+            member, inputs = self.members[place], self.memory.inputs_of(place)
+            if member.checkpoint is None:
+                self.learner.start(place, inputs, stream(member.seed, Purpose.WEIGHTS))
+                parts = [transitions_of(content, like) for content in warm.get(place, ())]
+                broken = self.memory.recall(place, joined([like, *parts]), new=True)
+            else:
+                views, moments = self.learner.memory(place, inputs), self.memory.moments(place)
+                rows, added = import_member(member.checkpoint, views, moments, like)
+                broken = self.memory.recall(place, rows, new=False)
+                self.memory.replay.added[place] = added
+            if broken is not None:
+                self.fail(place, broken)
+
+    def train(self, span: Span) -> None:
+        """Train until `span.stop` environment steps per member, or until nobody can go on."""
+        self.begun = time.monotonic()
+        coming = max(0, span.stop - self.progressed.steps)
+        self.memory.make_room(coming + self.settings.train_every * self.envs)
+        waiting = sorted(span.snapshots)
+        self._tell_due(waiting)  # whole turns: the rung before may have gone beyond this one's
+        while self.progressed.steps < span.stop and self.living:
+            self.advance(span.total)
+            self._tell_due(waiting)
+        self._note()
+
+    def advance(self, total: int) -> None:
+        """Take one turn: act, store, label, learn."""
+        before = self.progressed.steps
+        lived, self.state = live(
+            self.batch,
+            self.state,
+            self._actor(min(before / max(total, 1), 1.0)),
+            self.settings.train_every,
+            len(self.members),
+        )
+        count = self.settings.train_every
+        self.progressed = Progressed(before + count * self.envs, self.progressed.rollouts + count)
+        self.curves.watch(cast("Rollout", lived))  # of a rollout it reads no more than `Lived` has
+        self._take_down(self.memory.store(lived, self.living))
+        self._take_out_rejected()
+        after = self.progressed.steps
+        self.learner.after_steps(before, after)
+        self._learn(before, after)
+        self.listener.progress(after, time.monotonic() - self.begun)
+        if after // _STEPS_PER_POINT > before // _STEPS_PER_POINT:
+            self._note()
+
+    def weights(self) -> dict[int, bytes]:
+        """Return the policies of the living members, for scoring."""
+        return {
+            member: export_policy(
+                self.learner.policy(member, self.memory.inputs_of(member)),
+                self.memory.inputs_of(member),
+                self.memory.normaliser(member),
+            )
+            for member in self.living
+        }
+
+    def checkpoints(self) -> dict[int, bytes]:
+        """Return the checkpoints of the living members."""
+        memory = self.memory
+        most = fitting_rows(memory.replay.kept(0, 0))
+        return {
+            m: export_member(
+                self.learner.memory(m, memory.inputs_of(m)),
+                memory.moments(m),
+                memory.replay.kept(m, most),
+                self.progressed,
+                int(memory.replay.added[m]),
+            )
+            for m in self.living
+        }
+
+    def curve(self, member: int) -> Curve:
+        """Return what a member said of itself."""
+        return self.curves.curve(member)
+
+    def fail(self, member: int, reason: str) -> None:
+        """Take a member out; its place stays, and learns no more."""
+        if member in self.failures:
+            return
+        self.failures[member] = reason
+        self.memory.designs.drop(member)
+        self.learner.silence(member)
+        self.listener.failed(member, self.progressed.steps, reason)
+
+    # --- acting and learning ----------------------------------------------------------------------
+
+    def _actor(self, progress: float) -> Callable[[Floats, int], npt.NDArray[Any]]:
+        """Return how members act in this turn."""
+        explores, begun = self.memory.explorers(), self.progressed.rollouts
+
+        def act(states: Floats, step: int) -> npt.NDArray[Any]:
+            noise = self._acting.at(begun + step)[0]
+            action = self.learner.act(self.memory.see(states), noise, explores, progress)
+            return received(self.space, action.cpu().numpy())
+
+        return act
+
+    def _draw_updates(self, rng: np.random.Generator) -> list[npt.NDArray[Any]]:
+        size = self.settings.minibatch
+        return [rng.random((_CHUNK, size)), self.learner.draw_updates(rng, _CHUNK, size)]
+
+    def _learn(self, before: int, after: int) -> None:
+        """Take the updates that are due for the steps since the last turn."""
+        due = range(*(int(steps * self.settings.updates_per_step) for steps in (before, after)))
+        learners = self.memory.learners(list(self.failures))
+        if not due or not learners.any():
+            return
+        learning = None if learners.all() else torch.from_numpy(learners).to(self.device)
+        for number in due:
+            chance, noise = self._learning.at(number)
+            self._said = dict(self.learner.update(self.memory.sample(chance), noise, learning))
+        finite = torch.stack([torch.isfinite(v) for v in self._said.values()]).all(0)
+        self._take_out(finite | ~torch.from_numpy(learners).to(self.device), "loss")
+
+    def _take_out(self, sound: Tensor, what: str) -> None:
+        """Take out members that are not sound, bool [P]."""
+        for member, good in enumerate(sound.tolist()):
+            if not good:
+                self.fail(member, f"the {what} became NaN or infinite")
+
+    # --- telling ----------------------------------------------------------------------------------
+
+    def _tell_due(self, waiting: list[int]) -> None:
+        while waiting and self.living and waiting[0] <= self.progressed.steps:
+            self.listener.snapshot(waiting.pop(0), self.weights())
+
+    def _take_out_rejected(self) -> None:
+        for member, reason in self.memory.designs.rejections.items():
+            self.fail(member, reason)
+
+    def _take_down(self, earned: Earned) -> None:
+        """Keep what a turn was worth for the next point of the curves."""
+        for member in self.living:
+            said = {f"component.{n}": v for n, v in earned.components[member].items()}
+            said["training_reward"] = float(earned.rewards[0, member].mean())
+            for name, value in said.items():
+                self._earned[member].setdefault(name, []).append(value)
+
+    def _note(self) -> None:
+        """Add a point to every curve: means since the last point, and the last update's losses."""
+        self._take_out(self.learner.finite(), "network")
+        for member in self.living:
+            if not self._earned[member]:
+                continue
+            said = {name: float(np.mean(values)) for name, values in self._earned[member].items()}
+            said |= {name: float(values[member]) for name, values in self._said.items()}
+            self.curves.add(member, self.progressed.steps, said)
+            self._earned[member] = {}
+
+
+def new_off_policy_pack(
+    members: Sequence[Member],
+    rewards: Rewards,
+    batch: EnvBatch,
+    settings: SACSettings | DQNSettings,
+    listener: Listener,
+    warm: Mapping[int, Sequence[bytes]] | None = None,
+    device: str = "cpu",
+) -> OffPolicyPack:
+    """Put members into their places, from scratch or from their checkpoints.
+
+    Args:
+        members:  the runs; `batch.rows` is a multiple of their number.
+        rewards:  what they are trained on.
+        batch:    environments, not yet reset; member p owns rows p·N to (p+1)·N.
+        settings: of the learner.
+        listener: hears of progress, snapshots and failures.
+        warm:     place of a member that starts from scratch -> checkpoints of other runs, whose raw
+                  transitions go into its replay, in their order.
+        device:   where the networks and the labels are.
+
+    Raises:
+        InvalidInput: the learner cannot give such actions.
+        TrainingFailed: checkpoints are not of this network, or not equally far.
+    """
+    space, where = read_action_space(batch.action), torch.device(device)
+    check_algorithm("sac" if isinstance(settings, SACSettings) else "dqn", space.discrete)
+    envs, started = batch.rows // len(members), _started(members)
+    seeds = [s for m in members for s in environment_seeds(m.seed, started.rollouts, envs)]
+    state = batch.reset(seeds)
+    designs = rewards.designs([member.arm for member in members])
+    designs.learn_feature_counts(state.reshape(len(members), envs, -1))
+    inputs = batch.layout.observation_size + designs.most_features
+    memory = Memory(
+        arms=[member.arm for member in members],
+        rewards=rewards,
+        designs=designs,
+        replay=Replay(len(members), inputs, batch.layout, space, where),
+        observed=RunningMoments(len(members), inputs),
+        settings=settings,
+        size=batch.layout.observation_size,
+        device=where,
+    )
+    pack = OffPolicyPack(
+        members=members,
+        batch=batch,
+        settings=settings,
+        listener=listener,
+        space=space,
+        learner=_learner(settings, len(members), inputs, space.size, where),
+        memory=memory,
+        curves=CurveKeeper(len(members), envs),
+        state=state,
+        progressed=started,
+        device=where,
+    )
+    pack.place(warm or {})
+    return pack
+
+
+def _learner(
+    settings: SACSettings | DQNSettings,
+    members: int,
+    inputs: int,
+    actions: int,
+    where: torch.device,
+) -> Learner:
+    if isinstance(settings, SACSettings):
+        return SAC(inputs, actions, [settings] * members, where)
+    return DQN(inputs, actions, [settings] * members, where)
+
+
+def _started(members: Sequence[Member]) -> Progressed:
+    found = {peek(member.checkpoint) for member in members}
+    if len(found) > 1:
+        steps = sorted(progressed.steps for progressed in found)
+        raise TrainingFailed(f"checkpoints at {steps} steps", expected="equally far members")
+    return found.pop()
