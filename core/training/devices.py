@@ -49,7 +49,7 @@ def simulated_on_device(task: Task) -> bool:
     """Tell whether MuJoCo Warp is installed and knows the task."""
     if find_spec("mujoco_warp") is None:
         return False
-    from core.envs.warp_rows import simulated
+    from core.envs.warp_plan import simulated
 
     return simulated(task)
 

@@ -19,7 +19,8 @@ from tests.rim.device_parts import on_every_device
 
 pytest.importorskip("mujoco_warp", reason="needs the extra gpu-sim")
 
-from core.envs.warp_rows import WarpRows, simulated
+from core.envs.warp_plan import simulated
+from core.envs.warp_rows import WarpRows
 
 HOPPER = Task(
     "hopper",
