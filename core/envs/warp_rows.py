@@ -57,6 +57,9 @@ class WarpRows:
             self._data = self._mjw.make_data(
                 self._plan.model, nworld=rows, nconmax=CONTACTS, njmax=CONSTRAINTS
             )
+        self._views: dict[str, Tensor] = {}
+        # What else a fresh episode starts without; few models have activations.
+        self._cleared = ("qacc_warmstart", "ctrl", *(("act",) if self._plan.model.na else ()))
         self._machine = self._on_device(self._plan.machine)
         self._fields = {n: self._view(n) for n in self._wanted()}
         self._derived = not set(self._fields) <= set(_STATE)
@@ -131,13 +134,15 @@ class WarpRows:
 
     def _view(self, name: str) -> Tensor:
         """Return an array of the simulator as a tensor [rows, ...] that shares its memory."""
+        if name in self._views:
+            return self._views[name]
         array = getattr(self._data, name, None)
         if array is None:
             raise EnvironmentUnusable(
                 f"no simulator field {name!r}", where="simulating on a GPU", hint="Use another."
             )
-        tensor: Tensor = self._warp.to_torch(array)
-        return tensor
+        self._views[name] = self._warp.to_torch(array)
+        return self._views[name]
 
     def _read(self) -> Mapping[str, Tensor]:
         return {name: view.clone() for name, view in self._fields.items()}
@@ -217,7 +222,7 @@ class WarpRows:
         for name, supply in zip(_STATE, self._supply, strict=True):
             view = self._view(name)
             view.copy_(torch.where(mask, supply[entry], view))
-        for name in ("qacc_warmstart", "act", "ctrl"):
+        for name in self._cleared:
             self._view(name).masked_fill_(mask, 0.0)
         self._episodes += rows
         self._lived.masked_fill_(rows, 0)
