@@ -56,7 +56,9 @@ setup(
         Extension(
             "core.training.kernel._ppo",
             [f"{KERNEL}/ppo.cpp"],
-            depends=[f"{KERNEL}/{name}.h" for name in ("needs", "network", "vectors")],
+            depends=[
+                f"{KERNEL}/{name}.h" for name in ("loss", "member", "needs", "network", "vectors")
+            ],
             optional=True,
         )
     ],

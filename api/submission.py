@@ -120,6 +120,9 @@ def _training(task: Task, asked: TrainingBody) -> Training:
     """Lay the request's numbers over the task's own, and those over the general defaults."""
     own = _given_training(task.training)
     given = asked.model_dump(exclude_unset=True)
+    chosen = Training().algorithm
+    if given.get("algorithm", own.get("algorithm", chosen)) != own.get("algorithm", chosen):
+        own.pop("settings", None)  # they are those of another learner
     settings = {**own.pop("settings", {}), **given.pop("settings", {})}
     training = Training(**{**own, **given, "settings": settings})
     _check_algorithm(training)

@@ -4,7 +4,8 @@ Time is the processor time of this process, never that of the wall: a busy machi
 slow.  A timer counts it, and looks at each tick who is being called, so that a call costs next to
 nothing more.  Two rules, both told to the designer with their numbers:
 
-    overdue  one call takes SECONDS, and LONGEST_TIMES the longest call of any other program
+    overdue  one call takes SECONDS, ROW_SECONDS for each of its rows, and LONGEST_TIMES the longest
+             call of any other program
     slow     over two spans of training, SLOW_TIMES the median of the others, and SLOW_SHARE of all
 
 A call that swallows what the timer raises, or that hangs inside C, is left to the parent's patience;
@@ -28,6 +29,7 @@ from core.errors import ProgramRejected
 from core.sandbox import Link
 
 SECONDS = 2.0
+ROW_SECONDS = 200e-6  # ten times what the check lets pass
 LONGEST_TIMES = 50.0
 SLOW_TIMES = 20.0
 SLOW_SHARE = 0.25
@@ -119,7 +121,7 @@ class Deadlines:
     def budget(self, guard: Guard) -> float:
         """Return how many seconds one call of a program may take."""
         others = [other.longest for other in self._guards if other is not guard]
-        return max(SECONDS, LONGEST_TIMES * max(others, default=0.0))
+        return max(SECONDS, ROW_SECONDS * guard.rows, LONGEST_TIMES * max(others, default=0.0))
 
     def judge(self) -> None:
         """Condemn programs that were slow; to be called between rollouts, so that spans are whole."""
@@ -158,6 +160,7 @@ class Guard:
         self.arm = arm
         self.members = members
         self.longest = 0.0
+        self.rows = 0  # of the call that is under way
         self._deadlines = deadlines
         self._condemned: ProgramRejected | None = None
         self._was_slow = False
@@ -194,8 +197,8 @@ class Guard:
         self._condemned = ProgramRejected(
             f"no result after {budget:.3g} s of processor time",
             rule="time",
-            expected=f"a result within {SECONDS:g} s, or within {LONGEST_TIMES:g} times the longest "
-            "call of any other program, whichever is more",
+            expected=f"a result within {SECONDS:g} s, {1e6 * ROW_SECONDS:g} µs for each row, or "
+            f"{LONGEST_TIMES:g} times the longest call of any other program, whichever is most",
             where=where,
             hint="Leave loops out; compute with whole arrays.",
         )

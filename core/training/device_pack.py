@@ -120,6 +120,7 @@ class DevicePack:
         while self.progressed.steps < span.stop and self.living:
             self.advance(self._rate(span.total))
             self._tell_due(waiting)
+            span.pause()
 
     def advance(self, rate: float = 1.0) -> None:
         """Collect one rollout and learn from it; see `Pack.advance`."""

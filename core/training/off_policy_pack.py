@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,12 +22,12 @@ from core.fields import Floats
 from core.records import Curve
 from core.training.action_space import ActionSpace, read_action_space
 from core.training.chances import Chances
-from core.training.curves import CurveKeeper
-from core.training.designs import Earned, Rewards
+from core.training.designs import Rewards
 from core.training.dqn import DQN
 from core.training.living import live
 from core.training.memory import Memory
 from core.training.normalise import RunningMoments
+from core.training.notes import STEPS_PER_POINT, Notes
 from core.training.off_policy_files import (
     export_member,
     export_policy,
@@ -37,16 +37,15 @@ from core.training.off_policy_files import (
 )
 from core.training.pack import Listener, Member, Span
 from core.training.replay import Replay
-from core.training.rollout import Rollout, received
+from core.training.rollout import received
 from core.training.sac import SAC
 from core.training.settings import DQNSettings, SACSettings, check_algorithm
-from core.training.stacked import Learner
+from core.training.stacked import Learner, Said
 from core.training.streams import Purpose, environment_seeds, stream
 from core.training.transitions import joined
 from core.training.weights import Progressed, peek
 
 _CHUNK = 64  # steps, and updates, whose chance is drawn at once
-_STEPS_PER_POINT = 500  # of a curve
 
 
 @dataclass(slots=True)
@@ -60,14 +59,12 @@ class OffPolicyPack:
     space: ActionSpace
     learner: Learner
     memory: Memory
-    curves: CurveKeeper
+    notes: Notes
     state: Floats
     progressed: Progressed
     device: torch.device
     failures: dict[int, str] = field(default_factory=dict)
     begun: float = field(default_factory=time.monotonic)
-    _said: dict[str, Tensor] = field(default_factory=dict)
-    _earned: list[dict[str, list[float]]] = field(default_factory=list)
     _acting: Chances = field(init=False)
     _learning: Chances = field(init=False)
 
@@ -83,7 +80,6 @@ class OffPolicyPack:
         self._learning = Chances(
             seeds, Purpose.MINIBATCHES, _CHUNK, self._draw_updates, self.device
         )
-        self._earned = [{} for _ in self.members]
 
     @property
     def envs(self) -> int:
@@ -123,6 +119,7 @@ class OffPolicyPack:
         while self.progressed.steps < span.stop and self.living:
             self.advance(span.total)
             self._tell_due(waiting)
+            span.pause()
         self._note()
 
     def advance(self, total: int) -> None:
@@ -137,14 +134,13 @@ class OffPolicyPack:
         )
         count = self.settings.train_every
         self.progressed = Progressed(before + count * self.envs, self.progressed.rollouts + count)
-        self.curves.watch(cast("Rollout", lived))  # of a rollout it reads no more than `Lived` has
-        self._take_down(self.memory.store(lived, self.living))
+        self.notes.watch(lived, self.memory.store(lived, self.living), self.living)
         self._take_out_rejected()
         after = self.progressed.steps
         self.learner.after_steps(before, after)
         self._learn(before, after)
         self.listener.progress(after, time.monotonic() - self.begun)
-        if after // _STEPS_PER_POINT > before // _STEPS_PER_POINT:
+        if after // STEPS_PER_POINT > before // STEPS_PER_POINT:
             self._note()
 
     def weights(self) -> dict[int, bytes]:
@@ -175,7 +171,7 @@ class OffPolicyPack:
 
     def curve(self, member: int) -> Curve:
         """Return what a member said of itself."""
-        return self.curves.curve(member)
+        return self.notes.curve(member)
 
     def fail(self, member: int, reason: str) -> None:
         """Take a member out; its place stays, and learns no more."""
@@ -210,10 +206,12 @@ class OffPolicyPack:
         if not due or not learners.any():
             return
         learning = None if learners.all() else torch.from_numpy(learners).to(self.device)
+        said: Said = {}
         for number in due:
             chance, noise = self._learning.at(number)
-            self._said = dict(self.learner.update(self.memory.sample(chance), noise, learning))
-        finite = torch.stack([torch.isfinite(v) for v in self._said.values()]).all(0)
+            said = self.learner.update(self.memory.sample(chance), noise, learning)
+        self.notes.learned(said)
+        finite = torch.stack([torch.isfinite(v) for v in said.values()]).all(0)
         self._take_out(finite | ~torch.from_numpy(learners).to(self.device), "loss")
 
     def _take_out(self, sound: Tensor, what: str) -> None:
@@ -232,24 +230,10 @@ class OffPolicyPack:
         for member, reason in self.memory.designs.rejections.items():
             self.fail(member, reason)
 
-    def _take_down(self, earned: Earned) -> None:
-        """Keep what a turn was worth for the next point of the curves."""
-        for member in self.living:
-            said = {f"component.{n}": v for n, v in earned.components[member].items()}
-            said["training_reward"] = float(earned.rewards[0, member].mean())
-            for name, value in said.items():
-                self._earned[member].setdefault(name, []).append(value)
-
     def _note(self) -> None:
-        """Add a point to every curve: means since the last point, and the last update's losses."""
+        """Add a point to every curve."""
         self._take_out(self.learner.finite(), "network")
-        for member in self.living:
-            if not self._earned[member]:
-                continue
-            said = {name: float(np.mean(values)) for name, values in self._earned[member].items()}
-            said |= {name: float(values[member]) for name, values in self._said.items()}
-            self.curves.add(member, self.progressed.steps, said)
-            self._earned[member] = {}
+        self.notes.add_points(self.living, self.progressed.steps)
 
 
 def new_off_policy_pack(
@@ -303,7 +287,7 @@ def new_off_policy_pack(
         space=space,
         learner=_learner(settings, len(members), inputs, space.size, where),
         memory=memory,
-        curves=CurveKeeper(len(members), envs),
+        notes=Notes(len(members), envs),
         state=state,
         progressed=started,
         device=where,

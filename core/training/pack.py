@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Protocol
 
@@ -71,12 +71,14 @@ class Listener(Protocol):
 class Span:
     """How far to train: until `stop` steps per member, with snapshots when `snapshots` are reached.
 
-    `total` is the last rung's last step, for annealing.
+    `total` is the last rung's last step, for annealing.  `pause` is called between rollouts, where
+    checkpoints may be asked for.
     """
 
     stop: int
     total: int
     snapshots: tuple[int, ...] = ()
+    pause: Callable[[], None] = lambda: None
 
 
 @dataclass(slots=True)
@@ -137,6 +139,7 @@ class Pack:
         while self.progressed.steps < span.stop and self.living:
             self.advance(self._rate(span.total))
             self._tell_due(waiting)
+            span.pause()
 
     def advance(self, rate: float = 1.0) -> None:
         """Collect one rollout and learn from it, with this share of the learning rates.

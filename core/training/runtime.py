@@ -85,6 +85,7 @@ class LoadedProgram:
         if not self.program.has_features:
             return np.zeros((rows, 0), np.float32)
         block = frozen(state_block)
+        self._announce(rows)
         result = self._call("features", self._seen_by_features(block))
         self._hold_untouched("features", (block, state_block))
         terms = self._terms("features", result, rows, MOST_FEATURES)
@@ -110,6 +111,7 @@ class LoadedProgram:
         if not self.program.has_reward:
             return {}
         block, acted, following = frozen(state_block), frozen(action), frozen(next_block)
+        self._announce(len(block))
         result = self._call(
             "reward", self._present(block), acted, self._next(following), self._params
         )
@@ -124,6 +126,10 @@ class LoadedProgram:
             columns[index] = values
         self._hold_finite("component", names, columns.T, next_block)
         return dict(zip(names, columns, strict=True))
+
+    def _announce(self, rows: int) -> None:
+        if self._guard is not None:
+            self._guard.rows = rows
 
     def _call(self, function: str, *arguments: Any) -> Any:
         try:

@@ -5,24 +5,21 @@ In memory it is a `Halfway`, in the ledger one `Saved` per member, with artifact
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
-
+from core.errors import NotFound, StorageFailed
 from core.ports import Artifacts, PackOrder
 from core.records import Saved
 from core.training.minutes import Halfway, Member, Trained
 
 
 def recall(order: PackOrder, artifacts: Artifacts) -> Halfway | None:
-    """Return what an order's members can go on from, or None at the beginning of the rung.
-
-    Raises:
-        NotFound, StorageFailed: an artifact is gone or spoilt.
-    """
+    """Return what an order's members can go on from, or None: then they begin the rung anew."""
     if not order.saved:
         return None
     steps = max(saved.env_steps for saved in order.saved.values())
-    members = {m: _trained(order, order.saved[m], artifacts) for m in order.members}
+    try:
+        members = {m: _trained(order, order.saved[m], artifacts) for m in order.members}
+    except (NotFound, StorageFailed):
+        return None  # bytes are gone or spoilt; the rung costs its time once more, and nothing else
     return Halfway(steps, members)
 
 
@@ -36,11 +33,6 @@ def note(order: PackOrder, halfway: Halfway, artifacts: Artifacts) -> tuple[Save
         _saved(order, member, halfway.steps, halfway.members[member], artifacts)
         for member in order.members
     )
-
-
-def with_members(halfway: Halfway, others: Mapping[Member, Trained]) -> Halfway:
-    """Return the same moment with members that were settled before."""
-    return replace(halfway, members={**others, **halfway.members})
 
 
 def _trained(order: PackOrder, saved: Saved, artifacts: Artifacts) -> Trained:

@@ -47,7 +47,7 @@ AnyPack: TypeAlias = Pack | OffPolicyPack | DevicePack
 _SECONDS_BETWEEN_NEWS = 0.25
 _SAVE_SHARE = 0.1  # of what a rung has taken so far is what may be lost
 _SAVE_COST = 0.02  # of the time may go into saving
-_STRETCH_SECONDS = 2.0  # of training, between two looks at the clock
+_SAVED_BYTES_PER_SECOND = 200e3  # of disk, for replays make checkpoints large
 
 
 def train(channel: Channel, links: Sequence[socket.socket]) -> None:
@@ -83,8 +83,7 @@ def carry_out(order: TrainOrder, teller: Teller, deadlines: Deadlines) -> AnyPac
     try:
         rewards = load_rewards(order, batch.layout, deadlines)
         pack = make_pack(order, _members(order), rewards, batch, teller)
-        teller.begin(pack.progressed.steps)
-        _train_in_stretches(pack, order, teller, deadlines)
+        _train(pack, order, teller, deadlines)
     finally:
         batch.close()
     return pack
@@ -99,8 +98,7 @@ def _carry_out_on(
         settings = read_settings(order.settings, order.algorithm)
         assert isinstance(settings, PPOSettings)  # `pick_device` gives other learners the host
         pack = new_device_pack(_members(order), rewards, batch, settings, teller)
-        teller.begin(pack.progressed.steps)
-        _train_in_stretches(pack, order, teller, deadlines)
+        _train(pack, order, teller, deadlines)
     finally:
         batch.close()
     return pack
@@ -113,26 +111,15 @@ def _members(order: TrainOrder) -> list[Member]:
     ]
 
 
-def _train_in_stretches(
-    pack: AnyPack, order: TrainOrder, teller: Teller, deadlines: Deadlines
-) -> None:
-    """Train a few seconds at a time, the first time for one rollout; a stretch ends with a rollout.
+def _train(pack: AnyPack, order: TrainOrder, teller: Teller, deadlines: Deadlines) -> None:
+    teller.begin(pack.progressed.steps)
 
-    How long a stretch is changes nothing in what is learnt.
-    """
-    waiting, stretch = order.checkpoint_at, 1
-    while True:
-        began, before = time.monotonic(), pack.progressed.steps
-        stop = min(order.stop_steps, before + stretch)
-        pack.train(Span(stop, order.total_steps, waiting))
-        steps = pack.progressed.steps
-        waiting = tuple(at for at in waiting if at > steps)
-        if steps >= order.stop_steps or not pack.living:
-            return
+    def pause() -> None:
         deadlines.judge()
-        teller.save_when_due(pack)
-        pace = (steps - before) / max(time.monotonic() - began, 1e-6)
-        stretch = max(1, int(pace * _STRETCH_SECONDS))
+        if pack.progressed.steps < order.stop_steps:
+            teller.save_when_due(pack)
+
+    pack.train(Span(order.stop_steps, order.total_steps, order.checkpoint_at, pause))
 
 
 def make_pack(
@@ -202,12 +189,14 @@ class Teller:
         began = time.monotonic()
         if began - self._saved_at < self._save_after:
             return
-        for member, checkpoint in pack.checkpoints().items():
+        checkpoints = pack.checkpoints()
+        for member, checkpoint in checkpoints.items():
             _tell(self._channel, MemberSaved(member, pack.curve(member), checkpoint))
         _tell(self._channel, PackSaved(pack.progressed.steps, began - self._begun))
         self._saved_at = time.monotonic()
         spent, lasted = self._saved_at - began, self._saved_at - self._begun
-        self._save_after = max(SAVE_SECONDS, lasted * _SAVE_SHARE, spent / _SAVE_COST)
+        written = sum(map(len, checkpoints.values())) / _SAVED_BYTES_PER_SECOND
+        self._save_after = max(SAVE_SECONDS, lasted * _SAVE_SHARE, spent / _SAVE_COST, written)
 
     def snapshot(self, steps: int, weights: Mapping[int, bytes]) -> None:
         """Send the weights of the living members."""

@@ -22,10 +22,6 @@ TARGET = Task("target", "Target-v0", "")
 CHAIN = Task("chain", "Chain-v0", "")
 TASKS = {"sac": PENDULUM, "dqn": CART_POLE}
 QUICK = {"hidden": [16, 16], "minibatch": 16, "learning_starts": 40, "train_every": 2}
-DEVICES = [
-    "cpu",
-    # With CUDA the same, where there is a device.
-]
 
 
 class Chain(gymnasium.Env):

@@ -58,6 +58,8 @@ def test_a_program_may_take_as_long_as_many_times_the_longest_call_of_the_others
         other.longest = 0.1
         assert clock.budget(guard) == pytest.approx(5.0)
         assert clock.budget(other) == 0.2
+        guard.rows = other.rows = 100_000  # a whole replay, relabelled
+        assert clock.budget(other) == pytest.approx(20.0)
 
 
 def test_what_is_called_afterwards_is_not_interrupted(quick):

@@ -239,7 +239,9 @@ def test_a_program_is_called_once_per_rollout_for_all_its_members(device):
 def test_snapshots_come_when_their_steps_are_reached_and_nobody_is_left_ends_it(device):
     heard = Heard()
     pack = device_pack_of([("a", 0)], device, heard=heard)
-    pack.train(Span(512, 512, (128, 512)))
+    pauses = []
+    pack.train(Span(512, 512, (128, 512), lambda: pauses.append(pack.progressed.steps)))
+    assert pauses == [128, 256, 384, 512]
     assert [steps for steps, _ in heard.snapshots] == [128, 512]
     lost = device_pack_of([("a", 0)], device, {"a": TensorCode(overflowing)})
     lost.train(Span(4096, 4096))

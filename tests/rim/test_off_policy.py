@@ -508,6 +508,22 @@ def test_a_program_that_breaks_on_old_transitions_takes_its_member_out_only():
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_a_warm_member_and_a_cold_one_change_no_bit_of_each_other(algorithm):
+    lived = trained(algorithm, [5]).checkpoints()[0]
+    pack = pack_of(algorithm, [0, 1], warm={1: [lived]})
+    cold, warm = pack_of(algorithm, [0]), pack_of(algorithm, [1], warm={0: [lived]})
+    for one in (pack, cold, warm):
+        one.train(Span(100, 100))
+    assert same(remembered(pack, 0), remembered(cold, 0)) == []
+    assert same(remembered(pack, 1), remembered(warm, 0)) == []
+    counts = "actor.updates" if algorithm == "sac" else "values.updates"
+    # Up to 40 transitions the cold one only explores; the warm one learns from its first turn.
+    per_step = read_settings({}, algorithm).updates_per_step
+    assert remembered(pack, 1)[counts] == [100 * per_step]
+    assert remembered(pack, 0)[counts] == [60 * per_step]
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_a_neighbour_with_more_features_changes_nothing_but_rounding(algorithm):
     programs = {"plain": Code(first_column), "rich": Code(first_column, squares)}
     alone = trained(algorithm, [("plain", 0)], 100, programs={"plain": programs["plain"]})

@@ -16,7 +16,7 @@ from core.records import Curve, Preflight, Program, Training
 from core.sandbox import GIB, Limits, Sandbox
 from core.sandbox.codec import BadFrame, Frame
 from core.sandbox.frames import Channel
-from core.training.minutes import Minutes, Trained
+from core.training.minutes import Halfway, Minutes, Trained
 from core.training.news import read_news
 from core.training.numpy_policy import MOST_BYTES
 from core.training.protocol import (
@@ -35,8 +35,10 @@ from core.training.protocol import (
     read_order,
     train_order,
 )
+from core.training.saving import note, recall
 from core.training.supervising import Supervision
 from core.training.train_child import train
+from tests.rim.laboratory_parts import MemoryArtifacts
 from tests.rim.training_parts import CART_POLE, PENDULUM, QUICK
 
 CURVE = Curve((128, 256), {"native_return": (20.0, 21.5)})
@@ -421,9 +423,14 @@ def test_a_program_that_breaks_late_is_masked_and_the_others_do_not_feel_it(wort
 
 @pytest.fixture
 def saving_after_every_rollout(monkeypatch):
-    for name, value in {"SAVE_SECONDS": 0, "_SAVE_SHARE": 0, "_SAVE_COST": 1e9}.items():
+    always = {
+        "SAVE_SECONDS": 0,
+        "_SAVE_SHARE": 0,
+        "_SAVE_COST": 1e9,
+        "_SAVED_BYTES_PER_SECOND": 1e12,
+    }
+    for name, value in always.items():
         monkeypatch.setattr(core.training.train_child, name, value)
-    monkeypatch.setattr(core.training.train_child, "_STRETCH_SECONDS", 0)
 
 
 def test_a_pack_is_saved_on_the_way_and_goes_on_from_there(saving_after_every_rollout):
@@ -521,3 +528,33 @@ def test_it_trains_behind_the_wall(sandbox, environment):
         news = until_the_last_word(child.receive, order)
     assert isinstance(news[-1], Done)
     assert only(news, MemberDone)[0].env_steps == 512
+
+
+# --- what is kept of it ---------------------------------------------------------------------------
+
+
+def halfway():
+    native = Trained(
+        snapshots=[(1250, b"weights")], curve=CURVE, checkpoint=b"state", env_steps=300, seconds=1.5
+    )
+    return Halfway(1300, {("0.1", 7): Trained(failure="NaN", env_steps=40), ("native", 7): native})
+
+
+def test_what_is_noted_of_a_pack_is_recalled_as_it_was():
+    order, artifacts = a_pack(), MemoryArtifacts()
+    noted = note(order, halfway(), artifacts)
+    assert [(s.arm, s.env_steps, s.failure) for s in noted] == [
+        ("0.1", 1300, "NaN"),
+        ("native", 1300, None),
+    ]
+    saved = {(s.arm, s.seed): s for s in noted}
+    recalled = recall(replace(order, saved=saved), artifacts)
+    assert recalled.steps == 1300
+    assert recalled.members[("native", 7)] == halfway().members[("native", 7)]
+    assert recalled.members[("0.1", 7)].failure == "NaN"
+
+
+def test_a_pack_whose_bytes_are_gone_begins_its_rung_anew():
+    saved = {(s.arm, s.seed): s for s in note(a_pack(), halfway(), MemoryArtifacts())}
+    assert recall(replace(a_pack(), saved=saved), MemoryArtifacts()) is None
+    assert recall(a_pack(), MemoryArtifacts()) is None

@@ -181,6 +181,15 @@ def test_every_algorithm_is_taken_and_shown(api, algorithm):
     assert job["spec"]["training"]["warm_start"] is warm
 
 
+def test_another_algorithm_does_not_inherit_the_settings_of_the_task_s_own(api):
+    tuned = {"task": "cartpole-park", "description": "Park."}
+    same = api.post("/v1/jobs", json=tuned).json()["spec"]["training"]
+    other = api.post("/v1/jobs", json={**tuned, "training": {"algorithm": "dqn"}})
+    assert same["settings"]["gae_lambda"] == 0.98
+    assert other.json()["spec"]["training"]["settings"] == {}
+    assert other.json()["spec"]["training"]["steps"] == same["steps"]
+
+
 def test_a_plan_of_centuries_is_accepted_within_a_budget(api):
     plan = named(training={"steps": 50_000_000, "seeds": 20}, iterations=50, candidates=32)
     assert api.post("/v1/jobs", json={**plan, "budget": {"env_steps": 10**11}}).status_code == 202

@@ -10,21 +10,26 @@ import ctypes
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from core.fields import Floats
+from core.training.kernel.checks import (
+    Numbers,
+    held,
+    held_actions,
+    held_choices,
+    held_order,
+    unfit,
+)
 from core.training.kernel.library import Found, describe, find
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from core.training.networks import Shapes
     from core.training.ppo import Experience, Hyper, Stack
 
-Numbers: TypeAlias = "npt.NDArray[Any] | Tensor"
 MOST_LAYERS = 4
 _NETWORKS = {"policy": 0, "value": 1}
 _NUMBERS = (
@@ -90,25 +95,25 @@ class Kernel:
         members, rows = experience.inputs.shape[:2]
         size = stack.flat.shape[1]
         if size != self.library.rewardsmith_flat_size(ctypes.byref(spec)):
-            raise _unfit("flat", f"{size} parameters", f"those of {shapes}")
-        order, bounds = _order(minibatches, rows)
+            raise unfit("flat", f"{size} parameters", f"those of {shapes}")
+        order, bounds = held_order(minibatches, rows)
         column, f4 = (members, rows), np.float32
         arrays = [
-            _held("flat", stack.flat[:members], f4, (members, size), written=True),
-            _held("first", stack.first[:members], f4, (members, size), written=True),
-            _held("second", stack.second[:members], f4, (members, size), written=True),
-            _held("updates", stack.updates[:members], np.float64, (members, 1), written=True),
-            _held("living", stack.living[:members], np.bool_, (members,)),
-            _held("inputs", experience.inputs, f4, (*column, shapes.inputs)),
-            _actions(experience.actions, shapes, column),
-            _held("log_probs", experience.log_probs, f4, column),
-            _held("advantages", experience.advantages, f4, column),
-            _held("returns", experience.returns, f4, column),
+            held("flat", stack.flat[:members], f4, (members, size), written=True),
+            held("first", stack.first[:members], f4, (members, size), written=True),
+            held("second", stack.second[:members], f4, (members, size), written=True),
+            held("updates", stack.updates[:members], np.float64, (members, 1), written=True),
+            held("living", stack.living[:members], np.bool_, (members,)),
+            held("inputs", experience.inputs, f4, (*column, shapes.inputs)),
+            held_choices(experience.actions, shapes, column),
+            held("log_probs", experience.log_probs, f4, column),
+            held("advantages", experience.advantages, f4, column),
+            held("returns", experience.returns, f4, column),
             order,
             bounds,
         ]
         numbers = np.concatenate(
-            [_held(n, getattr(hyper, n)[:members], f4, (members, 1)) for n in _NUMBERS], axis=1
+            [held(n, getattr(hyper, n)[:members], f4, (members, 1)) for n in _NUMBERS], axis=1
         ).astype(np.float64)
         losses = np.zeros((members, 4), np.float32)
         status = self.library.rewardsmith_update(
@@ -128,12 +133,12 @@ class Kernel:
         spec = _spec(shapes)
         size = self.library.rewardsmith_flat_size(ctypes.byref(spec))
         members = len(flat)
-        held = _held("flat", flat, np.float32, (members, size))
+        given = held("flat", flat, np.float32, (members, size))
         room = np.empty(
             (members, self.library.rewardsmith_packed_size(ctypes.byref(spec))), np.float32
         )
         self.library.rewardsmith_pack(
-            ctypes.byref(spec), members, held.ctypes.data, room.ctypes.data
+            ctypes.byref(spec), members, given.ctypes.data, room.ctypes.data
         )
         return Packed(shapes, members, room)
 
@@ -145,7 +150,7 @@ class Kernel:
         A row's result has the same bits whatever P and B are.
         """
         shapes, rows = packed.shapes, inputs.shape[1]
-        held = _held("inputs", inputs, np.float32, (packed.members, rows, shapes.inputs))
+        given = held("inputs", inputs, np.float32, (packed.members, rows, shapes.inputs))
         outputs = shapes.actions if network == "policy" else 1
         result = np.empty((packed.members, rows, outputs), np.float32)
         status = self.library.rewardsmith_forward(
@@ -154,7 +159,7 @@ class Kernel:
             packed.floats.ctypes.data,
             _NETWORKS[network],
             rows,
-            held.ctypes.data,
+            given.ctypes.data,
             result.ctypes.data,
         )
         _hold_status(status)
@@ -163,8 +168,8 @@ class Kernel:
     def actor(self, packed: Packed, mean: Floats, scale: Floats) -> Actor:
         """Prepare to act for one rollout, with frozen statistics [P, 1, I] of what is seen."""
         shape = (packed.members, 1, packed.shapes.inputs)
-        mean = _held("mean", mean, np.float32, shape).copy()  # frozen, whatever the caller does
-        scale = _held("scale", scale, np.float32, shape).copy()
+        mean = held("mean", mean, np.float32, shape).copy()  # frozen, whatever the caller does
+        scale = held("scale", scale, np.float32, shape).copy()
         pointers = (packed.floats.ctypes.data, mean.ctypes.data, scale.ctypes.data)
         return Actor(self.library, packed, mean, scale, _spec(packed.shapes), pointers)
 
@@ -196,11 +201,11 @@ class Actor:
             members,
             self.pointers[0],
             rows,
-            _held("raw", raw, f4, seen).ctypes.data,
+            held("raw", raw, f4, seen).ctypes.data,
             *self.pointers[1:],
-            _held("noise", noise, f4, (members, rows, shapes.actions)).ctypes.data,
-            _held("inputs", inputs, f4, seen, written=True).ctypes.data,
-            _held_actions(actions, shapes, (members, rows), written=True).ctypes.data,
+            held("noise", noise, f4, (members, rows, shapes.actions)).ctypes.data,
+            held("inputs", inputs, f4, seen, written=True).ctypes.data,
+            held_actions(actions, shapes, (members, rows), written=True).ctypes.data,
         )
         _hold_status(status)
 
@@ -258,68 +263,13 @@ def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
 
 def _spec(shapes: Shapes) -> _Spec:
     if not 1 <= len(shapes.hidden) <= MOST_LAYERS:
-        raise _unfit("hidden", f"{len(shapes.hidden)} layers", f"1 to {MOST_LAYERS}")
+        raise unfit("hidden", f"{len(shapes.hidden)} layers", f"1 to {MOST_LAYERS}")
     if min(shapes.inputs, shapes.actions, *shapes.hidden) < 1:
-        raise _unfit("shapes", str(shapes), "at least one input, action and unit")
+        raise unfit("shapes", str(shapes), "at least one input, action and unit")
     hidden = (ctypes.c_int64 * MOST_LAYERS)(*shapes.hidden)
     return _Spec(shapes.inputs, len(shapes.hidden), hidden, shapes.actions, int(shapes.continuous))
-
-
-def _held(
-    name: str,
-    given: Numbers,
-    kind: type[np.generic],
-    shape: tuple[int, ...],
-    *,
-    written: bool = False,
-) -> npt.NDArray[Any]:
-    """Return the array, which is of this type and shape and lies in one piece."""
-    array = given if isinstance(given, np.ndarray) else given.numpy()
-    if array.dtype != kind or array.shape != shape:
-        found = f"{array.dtype} {list(array.shape)}"
-        raise _unfit(name, found, f"{np.dtype(kind)} {list(shape)}")
-    if not array.flags.c_contiguous:
-        raise _unfit(name, f"strides {array.strides}", "an array in one piece (C order)")
-    if written and not array.flags.writeable:
-        raise _unfit(name, "a read-only array", "one that can be written")
-    return array
-
-
-def _held_actions(
-    given: Numbers, shapes: Shapes, column: tuple[int, int], *, written: bool = False
-) -> npt.NDArray[Any]:
-    if shapes.continuous:
-        return _held("actions", given, np.float32, (*column, shapes.actions), written=written)
-    return _held("actions", given, np.int64, column, written=written)
-
-
-def _actions(given: Numbers, shapes: Shapes, column: tuple[int, int]) -> npt.NDArray[Any]:
-    """Return actions to learn from; choices are among those that there are."""
-    array = _held_actions(given, shapes, column)
-    if not shapes.continuous and array.size:
-        low, high = int(array.min()), int(array.max())
-        if low < 0 or high >= shapes.actions:
-            raise _unfit("actions", f"choices {low} to {high}", f"0 to {shapes.actions - 1}")
-    return array
-
-
-def _order(
-    minibatches: Sequence[npt.NDArray[np.int64]], rows: int
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Return all row numbers in a row, and where every minibatch begins and the last one ends."""
-    sizes = [len(batch) for batch in minibatches]
-    if not sizes or min(sizes) < 1:
-        raise _unfit("minibatches", f"sizes {sizes[:8]}", "at least one, none of them empty")
-    order = np.ascontiguousarray(np.concatenate(minibatches), np.int64)
-    if order.ndim != 1 or order.min() < 0 or order.max() >= rows:
-        raise _unfit("minibatches", f"rows {order.min()} to {order.max()}", f"0 to {rows - 1}")
-    return order, np.cumsum([0, *sizes], dtype=np.int64)
 
 
 def _hold_status(status: int) -> None:
     if status:
         raise MemoryError("the compiled kernel got no memory for its work space")
-
-
-def _unfit(name: str, found: str, expected: str) -> ValueError:
-    return ValueError(f"compiled kernel, {name}: expected {expected}, but found {found}")
