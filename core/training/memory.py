@@ -79,7 +79,7 @@ class Memory:
         Args:
             member: its place.
             rows:   the oldest first.
-            new:    whether the member's statistics have not seen them yet.
+            new:    whether others lived them, and the member's statistics have not seen them yet.
 
         Returns:
             why the program broke on them, None if it did not.
@@ -96,6 +96,8 @@ class Memory:
         one = Transitions(*(getattr(rows, name)[None] for name in Transitions.__slots__))
         inputs, following = label.inputs[None], label.following[None]
         self.replay.add([member], one, Label(label.rewards[None], inputs, following))
+        if new:
+            self.replay.inherited[member] = len(rows)
         if new and self.settings.normalise_observations:
             fresh = RunningMoments(1, inputs.shape[-1])
             fresh.add(inputs)

@@ -56,7 +56,7 @@ def export_member(
     observed: Mapping[str, npt.NDArray[np.float64]],
     rows: Transitions,
     progressed: Progressed,
-    added: int,
+    counts: tuple[int, int],
 ) -> bytes:
     """Return everything that the next rung needs; environments and their streams restart.
 
@@ -65,14 +65,15 @@ def export_member(
         observed:   moments of the observations: mean, variance, count.
         rows:       [R] raw transitions, oldest first.
         progressed: how far the member has come.
-        added:      transitions that it ever had, forgotten ones included.
+        counts:     transitions that it ever had, forgotten ones included, and how many of them it
+                    began with because others had lived them.
     """
     tensors = {name: _array(value) for name, value in memory.items()}
     tensors |= {f"observed.{name}": observed[name].copy() for name in _OBSERVED}
     for name in Transitions.__slots__:
         tensors[_REPLAY + name] = np.ascontiguousarray(getattr(rows, name))
     tensors["progressed"] = np.array([progressed.steps, progressed.rollouts], np.int64)
-    tensors["added"] = np.array([added], np.int64)
+    tensors["counts"] = np.array(counts, np.int64)
     content: bytes = save(tensors)
     return content
 
@@ -82,8 +83,8 @@ def import_member(
     memory: Mapping[str, Tensor],
     observed: Mapping[str, npt.NDArray[np.float64]],
     like: Transitions,
-) -> tuple[Transitions, int]:
-    """Put a checkpoint into a member's place; return its transitions and how many it ever had.
+) -> tuple[Transitions, tuple[int, int]]:
+    """Put a checkpoint into a member's place; return its transitions and their counts.
 
     Args:
         content:  safetensors bytes.
@@ -101,19 +102,24 @@ def import_member(
         for name in _OBSERVED:
             moments = observed[name]
             moments[...] = _fitting(tensors[f"observed.{name}"], moments.shape, name)
-        return _rows_of(tensors, like), int(tensors["added"][0])
+        return _rows_of(tensors, like), _counts(tensors)
     except (SafetensorError, KeyError, ValueError, IndexError) as error:
         raise _not_a_checkpoint(error, "resuming a run") from error
 
 
 def transitions_of(content: bytes, like: Transitions) -> Transitions:
-    """Return the raw transitions of a checkpoint.
+    """Return the raw transitions of a checkpoint that its run lived itself.
+
+    What it began with is left out: it comes from runs that can be named themselves.
 
     Raises:
         TrainingFailed: it holds none, or those of another environment.
     """
     try:
-        return _rows_of(load(content), like)
+        tensors = load(content)
+        rows = _rows_of(tensors, like)
+        added, inherited = _counts(tensors)
+        return rows.take(slice(max(0, len(rows) - max(0, added - inherited)), None))
     except (SafetensorError, KeyError, ValueError) as error:
         raise _not_a_checkpoint(error, "starting warm") from error
 
@@ -139,6 +145,11 @@ def _rows_of(tensors: Mapping[str, npt.NDArray[Any]], like: Transitions) -> Tran
         if not np.isfinite(array).all():
             raise ValueError(f"{name} is not finite")
     return Transitions(**found)
+
+
+def _counts(tensors: Mapping[str, npt.NDArray[Any]]) -> tuple[int, int]:
+    added, inherited = (int(count) for count in _fitting(tensors["counts"], (2,), "counts"))
+    return added, inherited
 
 
 def _fitting(value: npt.NDArray[Any], shape: tuple[int, ...], name: str) -> npt.NDArray[Any]:

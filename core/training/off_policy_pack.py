@@ -23,7 +23,7 @@ from core.records import Curve
 from core.training.action_space import ActionSpace, read_action_space
 from core.training.chances import Chances
 from core.training.designs import Rewards
-from core.training.dqn import DQN
+from core.training.groups import new_learner
 from core.training.living import live
 from core.training.memory import Memory
 from core.training.normalise import RunningMoments
@@ -38,7 +38,6 @@ from core.training.off_policy_files import (
 from core.training.pack import Listener, Member, Span
 from core.training.replay import Replay
 from core.training.rollout import received
-from core.training.sac import SAC
 from core.training.settings import DQNSettings, SACSettings, check_algorithm
 from core.training.stacked import Learner, Said
 from core.training.streams import Purpose, environment_seeds, stream
@@ -103,9 +102,9 @@ class OffPolicyPack:
                 broken = self.memory.recall(place, joined([like, *parts]), new=True)
             else:
                 views, moments = self.learner.memory(place, inputs), self.memory.moments(place)
-                rows, added = import_member(member.checkpoint, views, moments, like)
+                rows, counts = import_member(member.checkpoint, views, moments, like)
                 broken = self.memory.recall(place, rows, new=False)
-                self.memory.replay.added[place] = added
+                self.memory.replay.added[place], self.memory.replay.inherited[place] = counts
             if broken is not None:
                 self.fail(place, broken)
 
@@ -164,7 +163,7 @@ class OffPolicyPack:
                 memory.moments(m),
                 memory.replay.kept(m, most),
                 self.progressed,
-                int(memory.replay.added[m]),
+                (int(memory.replay.added[m]), int(memory.replay.inherited[m])),
             )
             for m in self.living
         }
@@ -285,7 +284,7 @@ def new_off_policy_pack(
         settings=settings,
         listener=listener,
         space=space,
-        learner=_learner(settings, len(members), inputs, space.size, where),
+        learner=new_learner(settings, len(members), inputs, space.size, where),
         memory=memory,
         notes=Notes(len(members), envs),
         state=state,
@@ -294,18 +293,6 @@ def new_off_policy_pack(
     )
     pack.place(warm or {})
     return pack
-
-
-def _learner(
-    settings: SACSettings | DQNSettings,
-    members: int,
-    inputs: int,
-    actions: int,
-    where: torch.device,
-) -> Learner:
-    if isinstance(settings, SACSettings):
-        return SAC(inputs, actions, [settings] * members, where)
-    return DQN(inputs, actions, [settings] * members, where)
 
 
 def _started(members: Sequence[Member]) -> Progressed:

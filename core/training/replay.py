@@ -88,6 +88,7 @@ class Replay:
         self.capacity = 0
         self.written: npt.NDArray[np.int64] = np.zeros(rows, np.int64)  # where rings go on
         self.added: npt.NDArray[np.int64] = np.zeros(rows, np.int64)  # rows ever added
+        self.inherited: npt.NDArray[np.int64] = np.zeros(rows, np.int64)  # of them, lived by others
         self._space, self._device = space, device
         self._raw: dict[str, Array] = {
             "state": np.zeros((rows, 0, layout.state_size), np.float32),

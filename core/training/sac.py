@@ -30,7 +30,7 @@ from core.training.stacked import (
 
 _LOWEST_LOG_STD, _HIGHEST_LOG_STD = -20.0, 2.0
 _HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
-_CRITICS = 2
+CRITICS = 2
 
 
 class SAC:
@@ -54,8 +54,8 @@ class SAC:
         self.learned = column([float(s.learn_temperature) for s in settings], device)
         self.actor = new_stack((inputs, *hidden, 2 * actions), rows, device)
         sizes = (actions + inputs, *hidden, 1)
-        self.critics = new_stack(sizes, _CRITICS * rows, device)
-        self.targets = new_stack(sizes, _CRITICS * rows, device)
+        self.critics = new_stack(sizes, CRITICS * rows, device)
+        self.targets = new_stack(sizes, CRITICS * rows, device)
         self.log_temperature = column([math.log(s.temperature) for s in settings], device)
         self.actor_adam = Adam(self.actor.flat, rate)
         self.critic_adam = Adam(self.critics.flat, _twice(rate))
@@ -108,7 +108,7 @@ class SAC:
         return named
 
     def _critics_of(self, member: int) -> range:
-        return range(_CRITICS * member, _CRITICS * (member + 1))
+        return range(CRITICS * member, CRITICS * (member + 1))
 
     # --- acting -----------------------------------------------------------------------------------
 
@@ -212,7 +212,7 @@ class SAC:
         lowest, place = value.min(1, keepdim=True)
         d = torch.zeros_like(value).scatter_(1, place, -1.0 / action.shape[1])
         slope = self.critics.input_slope(outputs, d.view(outputs[-1].shape))
-        slope = slope.view(-1, _CRITICS, *slope.shape[1:])
+        slope = slope.view(-1, CRITICS, *slope.shape[1:])
         return lowest[:, 0], (slope[:, 0] + slope[:, 1])[..., : self.actions]
 
     def _follow(self, learning: Tensor | None) -> None:
@@ -242,9 +242,9 @@ class Slopes:
 
 def _twice(x: Tensor) -> Tensor:
     """Repeat every row [P, ...] for the member's two critics, [2·P, ...]."""
-    return x.repeat_interleave(_CRITICS, 0)
+    return x.repeat_interleave(CRITICS, 0)
 
 
 def _by_member(values: Tensor) -> Tensor:
     """Turn [2·P, B, 1] into [P, 2, B]."""
-    return values.view(-1, _CRITICS, values.shape[1])
+    return values.view(-1, CRITICS, values.shape[1])

@@ -310,8 +310,8 @@ def test_a_program_that_takes_its_process_down_loses_its_own_runs_only(
 
 
 def learnt(run):
-    """Everything that a run learnt, to the last bit, and how its episodes went."""
-    return run.checkpoint, run.weights, run.curve.steps, run.curve.series["native_return"]
+    """Everything that a run learnt and said of itself, to the last bit."""
+    return run.checkpoint, run.weights, run.curve
 
 
 def alone(laboratory, cart_pole):

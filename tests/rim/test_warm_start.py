@@ -156,7 +156,7 @@ def test_what_does_not_fit_is_refused_by_preflight(laboratory, task, training, w
 def test_an_order_carries_every_stored_checkpoint_once(pendulum):
     warm = {("0.0", 0): ("a", "b"), ("0.1", 0): ("a",)}
     pack = order_of(pendulum, {"0.0": UPRIGHT, "0.1": None}, warm=warm)
-    order = train_order(pack, {("0.1", 0): b"own"}, {"a": b"A", "b": b"B"})
+    order = train_order(pack, {("0.1", 0): b"own"}, stored={"a": b"A", "b": b"B"})
     header, blobs = order_message(order)
     assert sorted(blobs.values()) == [b"A", b"B", b"own"]
     found = read_order(Frame(header, blobs))

@@ -65,6 +65,12 @@ def test_options_go_where_the_request_wants_them(run):
     assert (spec["training"]["steps"], spec["training"]["seeds"]) == (5000, 3)
 
 
+def test_an_algorithm_and_a_warm_start_can_be_asked_for(run):
+    result = run("design", "pendulum", "--algorithm", "sac", "--warm-start", "--json")
+    training = lines(result)[0]["spec"]["training"]
+    assert (training["algorithm"], training["warm_start"]) == ("sac", True)
+
+
 def test_a_request_in_a_file_is_taken_and_options_go_over_it(run, tmp_path):
     file = tmp_path / "job.json"
     file.write_text(json.dumps({"task": "pendulum", "training": {"steps": 7000, "seeds": 1}}))
