@@ -153,6 +153,10 @@ class TaskBody(Piece):
         default="", max_length=5_000, description="What the actions do, in words."
     )
     training: JsonObject = Field(default_factory=dict, max_length=20)
+    array: records.ArrayLibrary = Field(
+        default="numpy",
+        description="Library in which programs are written; `torch` for simulators on a GPU.",
+    )
 
 
 class DesignerBody(Piece):

@@ -63,4 +63,5 @@ def task_view(task: Task) -> TaskView:
         max_episode_steps=task.max_episode_steps,
         actions=task.actions,
         training=dict(task.training),
+        array=task.array,
     )

@@ -156,6 +156,7 @@ class TaskView(BaseModel):
     max_episode_steps: int | None
     actions: str
     training: JsonObject
+    array: records.ArrayLibrary
 
 
 class TaskList(BaseModel):

@@ -16,6 +16,7 @@ Visibility: TypeAlias = Literal["policy", "reward", "metric"]
 FitnessKind: TypeAlias = Literal["return", "success", "share", "statistic"]
 Reduction: TypeAlias = Literal["mean", "max", "min", "last", "sum", "any"]
 Mode: TypeAlias = Literal["replace", "add"]
+ArrayLibrary: TypeAlias = Literal["numpy", "torch"]
 Stage: TypeAlias = Literal["baseline", "search", "confirm"]
 Operator: TypeAlias = Literal["seed", "refine", "cross", "different", "features", "parameters"]
 JobStatus: TypeAlias = Literal["queued", "running", "paused", "succeeded", "failed", "cancelled"]
@@ -82,6 +83,7 @@ class Task:
 
     `fields` is empty for an environment outside the catalogue until preflight has derived them from
     its observation space.  `max_episode_steps` None means the environment's own time limit.
+    `array` is the library in which its programs are written: torch for simulators on a GPU.
     """
 
     name: str
@@ -93,6 +95,7 @@ class Task:
     max_episode_steps: int | None = None
     actions: str = ""
     training: Json = field(default_factory=dict)  # the catalogue's own training defaults
+    array: ArrayLibrary = "numpy"
 
 
 # --- the request ------------------------------------------------------------------------------
@@ -183,7 +186,7 @@ class Program:
     """Generated code that passed the static rules.
 
     `sha256` is that of the source; `params` are the numbers that PARAMS declares, in order, possibly
-    replaced by the tuner; `bounds` give (low, high) per name.
+    replaced by the tuner; `bounds` give (low, high) per name; `array` is the library it is written in.
     """
 
     source: str
@@ -192,6 +195,7 @@ class Program:
     has_features: bool
     params: Mapping[str, float] = field(default_factory=dict)
     bounds: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    array: ArrayLibrary = "numpy"
 
 
 @dataclass(frozen=True, slots=True)

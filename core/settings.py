@@ -104,6 +104,13 @@ class Settings(BaseSettings):
     worker_slots: int = Field(
         1, ge=1, le=256, description="Steps that one machine trains at the same time."
     )
+    device: str = Field(
+        "cpu",
+        pattern=r"^(auto|cpu|cuda(:\d+)?)$",
+        description="Where packs are trained: `cpu`, `cuda`, `cuda:N`, or `auto` (a GPU where there is "
+        "one and the extra `gpu-sim` simulates the task on it; its physics is not bit for bit that of "
+        "the CPU).",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Least serious messages that are logged."
     )

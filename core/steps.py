@@ -256,7 +256,7 @@ class Desk:
         try:
             proposal = read_reply(exchange.reply.text)
             candidate = _with_words(candidate, proposal)
-            program = read_program(proposal.source, self.task.fields, brief.mode)
+            program = read_program(proposal.source, self.task.fields, brief.mode, self.task.array)
         except ProgramRejected as error:
             return _rejected(candidate, error.rule, str(error))
         return self.checked(replace(candidate, program=program))

@@ -6,6 +6,7 @@ TOML and JSON have the same form:
     fitness  = {kind, where, field, over, horizon, goal}
     fields   = [{name, source, unit, low, high, meaning, visible}, …]
     training = {steps, …}                          # entries of `core.records.Training`
+    array    = "numpy"                             # or "torch": the library of its programs
 """
 
 from __future__ import annotations
@@ -26,7 +27,17 @@ from typing import TypeVar, cast
 from core.errors import InvalidInput, UnknownTask
 from core.fields import read_source
 from core.fitness import check_fitness
-from core.records import Field, Fitness, FitnessKind, Json, Reduction, Task, Training, Visibility
+from core.records import (
+    ArrayLibrary,
+    Field,
+    Fitness,
+    FitnessKind,
+    Json,
+    Reduction,
+    Task,
+    Training,
+    Visibility,
+)
 
 MAX_DESCRIPTION = 20_000  # characters
 MAX_FIELDS = 512
@@ -108,6 +119,7 @@ def check_task(task: Task) -> None:
         InvalidFitness: the fitness cannot be read or names an unknown field.
     """
     _check_texts(task)
+    _expect(task.array in ("numpy", "torch"), repr(task.array), "numpy or torch", "task array")
     _check_names(task.fields)
     for field in task.fields:
         _check_field(field)
@@ -194,6 +206,7 @@ def task_from_mapping(data: Json) -> Task:
         max_episode_steps=_optional(data, "max_episode_steps", _whole, "task"),
         actions=_text(data, "actions", "task") if "actions" in data else "",
         training=_read_training(_mapping(data.get("training", {}), "task training")),
+        array=cast(ArrayLibrary, data.get("array", "numpy")),  # `check_task` holds it to the list
     )
 
 
@@ -212,6 +225,8 @@ def task_to_mapping(task: Task) -> dict[str, object]:
         "env_kwargs": dict(task.env_kwargs),
         "training": dict(task.training),
     }
+    if task.array != "numpy":
+        plain["array"] = task.array
     if task.max_episode_steps is not None:
         plain["max_episode_steps"] = task.max_episode_steps
     return plain

@@ -15,6 +15,7 @@ from core.steps import Toolbox
 from core.storage import FolderArtifacts
 from core.training.held_out import held_out_seeds
 from core.training.laboratory import PRELOAD, PRELOAD_DESIGN, Laboratory
+from core.training.supervising import Supervision
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,12 @@ def open_bench(settings: Settings, *, trains: bool, slots: int = 1) -> Bench:
     artifacts = FolderArtifacts(settings.artifacts_path)
     tools = Toolbox(
         designer=lambda spec: make_designer(spec.designer, designer_settings(settings)),
-        laboratory=Laboratory(sandbox, artifacts, at_once=slots if slots > 1 else 0),
+        laboratory=Laboratory(
+            sandbox,
+            artifacts,
+            Supervision(device=settings.device),
+            at_once=slots if slots > 1 else 0,
+        ),
         held_out=partial(held_out_seeds, settings.secret_key()),
     )
     waived = settings.allow_weaker_isolation == "i-understand"

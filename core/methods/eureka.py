@@ -97,7 +97,7 @@ def render(brief: Brief) -> Prompt:
         turns[0] += f"\n\n{NOTHING_RAN}\n\n{quoted('measurements', brief.feedback.text, 26_000)}"
     if brief.repair is not None:
         turns += [brief.repair.reply or "(empty)", repair_text(brief.repair.message)]
-    return conversation(system_text(), *turns)
+    return conversation(system_text(brief.task.array), *turns)
 
 
 def _question(brief: Brief) -> str:

@@ -147,9 +147,9 @@ def render(brief: Brief) -> Prompt:
     """Write the messages: the standing part, one question, and a repair as a further turn."""
     question = "\n\n".join(_parts(brief))
     if brief.repair is None:
-        return conversation(system_text(), question)
+        return conversation(system_text(brief.task.array), question)
     mended = (brief.repair.reply or "(empty)", repair_text(brief.repair.message))
-    return conversation(system_text(), question, *mended)
+    return conversation(system_text(brief.task.array), question, *mended)
 
 
 def _parts(brief: Brief) -> Iterator[str]:

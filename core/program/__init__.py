@@ -14,9 +14,10 @@ from dataclasses import replace
 
 from core.errors import ProgramRejected
 from core.program.arrays import broken_array_rules
+from core.program.libraries import LIBRARIES, broken_torch_rules
 from core.program.module import default_bounds, read_module
 from core.program.names import broken_name_rules, visible_fields
-from core.records import Field, Mode, Program
+from core.records import ArrayLibrary, Field, Mode, Program
 
 __all__ = [
     "current_source",
@@ -33,7 +34,9 @@ MOST_BITS = 1_024  # Python itself refuses to print the largest integers
 MOST_TOLD = 6  # problems in one message
 
 
-def read_program(source: str, task_fields: Sequence[Field], mode: Mode) -> Program:
+def read_program(
+    source: str, task_fields: Sequence[Field], mode: Mode, array: ArrayLibrary = "numpy"
+) -> Program:
     """Hold a module's source to every rule that needs no execution.
 
     Args:
@@ -41,15 +44,20 @@ def read_program(source: str, task_fields: Sequence[Field], mode: Mode) -> Progr
         task_fields: the fields of the task, those of the metric included (they are refused by name).
         mode:        how the reward is used; it only words the message of an empty module, because a
                      program with features alone trains on the native reward in both modes.
+        array:       the library of the task, the only one that may be imported besides `math`.
 
     Raises:
         ProgramRejected: `rule` names the first rule that is broken; the sentence tells about the
             others as well.
     """
     tree = _parse(source)
-    module, problems = read_module(tree)
+    library = LIBRARIES[array]
+    module, problems = read_module(tree, library.name, library.constants)
     problems += broken_name_rules(module, task_fields)
     problems += broken_array_rules(module)
+    problems = [library.spelled(problem) for problem in problems]
+    if array == "torch":
+        problems += broken_torch_rules(module, task_fields)
     if not {"reward", "features"} & set(module.functions):
         problems.append(_empty(mode))
     if problems:
@@ -61,6 +69,7 @@ def read_program(source: str, task_fields: Sequence[Field], mode: Mode) -> Progr
         has_features="features" in module.functions,
         params=module.params,
         bounds=module.bounds,
+        array=array,
     )
 
 

@@ -82,7 +82,7 @@ def _call(node: ast.Call, module: Module, tainted: set[str]) -> Iterator[Program
 
 def _reduction(node: ast.Call, name: str, first: int) -> Iterator[ProgramRejected]:
     """Refuse a reduction without an axis: it would mix the rows of the batch."""
-    axis = next((k.value for k in node.keywords if k.arg == "axis"), None)
+    axis = next((k.value for k in node.keywords if k.arg in ("axis", "dim")), None)
     # quantile(a, q, axis): what follows the array is not yet the axis.
     place = first + (name in ("quantile", "percentile", "norm"))
     if axis is None and len(node.args) > place:

@@ -16,13 +16,14 @@ ARGUMENTS: Mapping[str, tuple[str, ...]] = {
     "features": ("obs",),
     "reward": ("obs", "action", "next_obs", "params"),
 }
-# What a constant may be computed with, besides numbers: all of `math`, and these of numpy.
-_NUMPY_CONSTANTS = frozenset({"pi", "e", "inf", "float32", "deg2rad", "radians", "sqrt", "exp"})
 
 
 @dataclass(frozen=True, slots=True)
 class Module:
-    """A program's top level, read.  `numpy` and `math` are the names under which they are imported."""
+    """A program's top level, read.
+
+    `numpy` and `math` are the names under which the array library and `math` are imported.
+    """
 
     numpy: frozenset[str]
     math: frozenset[str]
@@ -61,8 +62,10 @@ def default_bounds(value: float) -> tuple[float, float]:
 
 @dataclass(slots=True)
 class _Reading:
-    """What has been read of a module so far."""
+    """What has been read of a module so far, and which library it may use."""
 
+    library: str
+    library_constants: frozenset[str]
     numpy: set[str]
     math: set[str]
     constants: set[str]
@@ -70,9 +73,17 @@ class _Reading:
     tables: dict[str, tuple[ast.expr, int]]  # PARAMS and BOUNDS, with their lines
 
 
-def read_module(tree: ast.Module) -> tuple[Module, list[ProgramRejected]]:
-    """Read the top level; what is wrong there comes back as a list."""
-    reading = _Reading(set(), set(), set(), {}, {})
+def read_module(
+    tree: ast.Module, library: str = "numpy", library_constants: frozenset[str] = frozenset()
+) -> tuple[Module, list[ProgramRejected]]:
+    """Read the top level; what is wrong there comes back as a list.
+
+    Args:
+        tree:              the parsed module.
+        library:           the array library that it may import.
+        library_constants: what of it, besides `math` and numbers, may make a constant.
+    """
+    reading = _Reading(library, library_constants, set(), set(), set(), {}, {})
     problems = [problem for node in tree.body for problem in _read_top(node, reading)]
     params: dict[str, float] = {}
     bounds: dict[str, tuple[float, float]] = {}
@@ -115,7 +126,7 @@ def _read_top(node: ast.stmt, reading: _Reading) -> Iterator[ProgramRejected]:
 
 
 def _read_import(node: ast.Import, reading: _Reading) -> Iterator[ProgramRejected]:
-    known = {"numpy": reading.numpy, "math": reading.math}
+    known = {reading.library: reading.numpy, "math": reading.math}
     for alias in node.names:
         if alias.name in known:
             known[alias.name].add(alias.asname or alias.name)
@@ -195,7 +206,8 @@ def _is_constant(node: ast.expr, reading: _Reading) -> bool:
         case ast.BinOp(left=left, right=right):
             return _is_constant(left, reading) and _is_constant(right, reading)
         case ast.Attribute(value=ast.Name(id=owner), attr=attr):
-            return owner in reading.math or (owner in reading.numpy and attr in _NUMPY_CONSTANTS)
+            known = owner in reading.numpy and attr in reading.library_constants
+            return owner in reading.math or known
         case ast.Call(func=ast.Attribute() as called, args=parts, keywords=[]):
             return all(_is_constant(part, reading) for part in [called, *parts])
     return False

@@ -19,10 +19,12 @@ _ASK_VERSION = 1
 _PATH_BENEATH = 1
 
 _WRITE_FILE, _READ_FILE, _READ_DIR, _TRUNCATE = 1 << 1, 1 << 2, 1 << 3, 1 << 14
+_IOCTL_DEVICE = 1 << 15
 _NET_BITS = 0b11  # bind and connect TCP
 _SCOPE_BITS = 0b11  # abstract unix sockets, signals
 
 _ABI_TRUNCATE = 3
+_ABI_IOCTL = 5
 _FILE_BITS_OF_ABI = {1: 13, 2: 14, 3: 15, 4: 15}
 _FILE_BITS_NEWEST = 16  # ABI 5 added ioctl on devices
 
@@ -52,7 +54,7 @@ def prepare(readable: Sequence[Path], devices: Sequence[Path], version: int) -> 
 
     Args:
         readable: folders (with all below) and files that may be read.
-        devices:  files that may be read and written.
+        devices:  files that may be read, written and controlled (what seccomp leaves of ioctl).
         version:  what `abi` said.
 
     Raises:
@@ -63,8 +65,9 @@ def prepare(readable: Sequence[Path], devices: Sequence[Path], version: int) -> 
     for path in readable:
         _allow(ruleset, path, _READ_FILE | (_READ_DIR if path.is_dir() else 0))
     truncate = _TRUNCATE if version >= _ABI_TRUNCATE else 0
+    ioctl = _IOCTL_DEVICE if version >= _ABI_IOCTL else 0
     for path in devices:
-        _allow(ruleset, path, _READ_FILE | _WRITE_FILE | truncate)
+        _allow(ruleset, path, _READ_FILE | _WRITE_FILE | truncate | ioctl)
     return ruleset
 
 

@@ -27,6 +27,8 @@ class Limits:
     result_bytes  binary blobs of one frame, in either direction
     stderr_bytes  everything that the child prints; only the end of it is kept
     threads       threads of the child, enforced where it has a user id of its own (worker is root)
+    gpu           whether the child may speak to the GPU's driver (`core.sandbox.gpu`); its
+                  address space is then without limit, because CUDA reserves very much of it
     """
 
     wall_seconds: float = 60.0
@@ -35,10 +37,11 @@ class Limits:
     result_bytes: int = 256 * MIB
     stderr_bytes: int = 16 * MIB
     threads: int = 64
+    gpu: bool = False
 
     def __post_init__(self) -> None:
         for name, value in dataclasses.asdict(self).items():
-            if not 0 < value < 2**53:
+            if name != "gpu" and not 0 < value < 2**53:
                 raise ValueError(f"{name}: expected a positive, finite number, but found {value}")
 
     def to_json(self) -> dict[str, Any]:

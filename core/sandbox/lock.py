@@ -23,7 +23,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.sandbox import kernel, landlock, seccomp
+from core.sandbox import gpu, kernel, landlock, seccomp
 from core.sandbox.limits import GIB, MIB, Limits
 
 FIRST_UID = 64_000
@@ -115,7 +115,7 @@ def lock(jail: Jail, limits: Limits, slot: int, parent: int) -> None:
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
         _die_with(parent)
     _limit_resources(limits, jail)
-    ruleset = _ruleset(jail) if jail.landlock_abi else None
+    ruleset = _ruleset(jail, limits) if jail.landlock_abi else None
     if kernel.machine() is not None:
         _drop_identity(jail, slot)
         _die_with(parent)  # a change of user has cleared it
@@ -124,7 +124,7 @@ def lock(jail: Jail, limits: Limits, slot: int, parent: int) -> None:
     if ruleset is not None:
         landlock.restrict(ruleset)
     if jail.seccomp:
-        seccomp.install()
+        seccomp.install(devices=limits.gpu)
 
 
 def _die_with(parent: int) -> None:
@@ -137,7 +137,7 @@ def _die_with(parent: int) -> None:
 def _limit_resources(limits: Limits, jail: Jail) -> None:
     _cap(resource.RLIMIT_CORE, 0)
     _cap(resource.RLIMIT_FSIZE, 0)  # there is no file to write; where there is no wall, none grows
-    _cap(resource.RLIMIT_NOFILE, _OPEN_FILES)
+    _cap(resource.RLIMIT_NOFILE, gpu.OPEN_FILES if limits.gpu else _OPEN_FILES)
     _cap(resource.RLIMIT_STACK, _STACK_BYTES)
     _cap(resource.RLIMIT_CPU, limits.cpu_seconds, limits.cpu_seconds + 5)
     if kernel.machine() is None:
@@ -146,7 +146,8 @@ def _limit_resources(limits: Limits, jail: Jail) -> None:
     _cap(resource.RLIMIT_MSGQUEUE, 0)
     size, data = _memory_now()
     _cap(resource.RLIMIT_DATA, data + limits.memory_bytes)
-    _cap(resource.RLIMIT_AS, size + limits.memory_bytes + _ADDRESS_SPACE_SLACK)
+    if not limits.gpu:
+        _cap(resource.RLIMIT_AS, size + limits.memory_bytes + _ADDRESS_SPACE_SLACK)
     if jail.own_uid:  # counted per user, so useless with a shared one
         _cap(resource.RLIMIT_NPROC, limits.threads)
 
@@ -169,11 +170,14 @@ def _memory_now() -> tuple[int, int]:
     )
 
 
-def _ruleset(jail: Jail) -> int:
+def _ruleset(jail: Jail, limits: Limits) -> int:
     own = [Path("/proc/self") / name for name in _OWN_FILES]
     system = [Path(path) for path in (*_SYSTEM_FOLDERS, *_SYSTEM_FILES)]
     readable = [*jail.readable, *(path for path in system if path.exists()), *own]
-    return landlock.prepare(readable, [Path("/dev/null")], jail.landlock_abi)
+    devices = [Path("/dev/null")]
+    if limits.gpu:
+        readable, devices = [*readable, *gpu.readable()], [*devices, *gpu.devices()]
+    return landlock.prepare(readable, devices, jail.landlock_abi)
 
 
 def _drop_identity(jail: Jail, slot: int) -> None:

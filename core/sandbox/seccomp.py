@@ -140,23 +140,26 @@ def available() -> bool:
     return machine() is not None
 
 
-def install() -> None:
+def install(*, devices: bool = False) -> None:
     """Refuse everything that is not listed, in all threads, for ever.  Needs no_new_privs.
 
     The filter knows the process by its id, so it is built after the fork.
+
+    Args:
+        devices: allow ioctl, on whatever device files the child could open.
 
     Raises:
         OSError: the kernel refuses the filter.
     """
     column = _COLUMN[str(machine())]
-    code = b"".join(struct.pack("<HBBI", *step) for step in _filter(column, os.getpid()))
+    code = b"".join(struct.pack("<HBBI", *step) for step in _filter(column, os.getpid(), devices))
     program = _Program(len(code) // 8, code)
     result = system_call(_SECCOMP[column], _SET_MODE_FILTER, _TSYNC, ctypes.byref(program))
     if result != 0:  # with TSYNC, the id of a thread that could not be bound
         raise OSError(f"thread {result} cannot take the filter")
 
 
-def _filter(column: int, pid: int) -> list[_Instruction]:
+def _filter(column: int, pid: int, devices: bool) -> list[_Instruction]:
     steps: list[_Instruction] = [
         (_LOAD, 0, 0, _ARCH),
         (_EQUAL, 1, 0, _AUDIT_ARCH[column]),
@@ -168,16 +171,16 @@ def _filter(column: int, pid: int) -> list[_Instruction]:
     for numbers in _ALLOWED.values():
         if (number := numbers[column]) is not None:
             steps += [(_EQUAL, 0, 1, number), (_RETURN, 0, 0, _ALLOW)]
-    for numbers, body in _closer_looks(pid):
+    for numbers, body in _closer_looks(pid, devices):
         steps += [(_EQUAL, 0, len(body), numbers[column]), *body]
     return [*steps, (_RETURN, 0, 0, _ERRNO | errno.EPERM)]
 
 
-def _closer_looks(pid: int) -> list[tuple[tuple[int, int], list[_Instruction]]]:
+def _closer_looks(pid: int, devices: bool) -> list[tuple[tuple[int, int], list[_Instruction]]]:
     return [
         (_CLONE, _only_threads()),
         (_CLONE3, _refuse(errno.ENOSYS)),  # its flags lie in memory; libc falls back to clone
-        (_IOCTL, _refuse(errno.ENOTTY)),
+        (_IOCTL, [(_RETURN, 0, 0, _ALLOW)] if devices else _refuse(errno.ENOTTY)),
         (_FCNTL, _argument_is(1, _FCNTL_COMMANDS)),
         (_PRCTL, _argument_is(0, _PRCTL_OPTIONS)),
         (_KILL, _argument_is(0, (pid,))),

@@ -16,6 +16,10 @@ _MACHINE_PATH = re.compile(r"(?<![\w.)\]])/(?:[\w.+@-]+/)+[\w.+@-]*")
 
 _HINTS: tuple[tuple[str, str], ...] = (
     ("truth value of an array", "Never branch on array values; use np.where."),
+    (
+        "Boolean value of Tensor",
+        "Never branch on tensor values; use torch.where.",
+    ),
     ("read-only", "Inputs cannot be changed; compute a new array instead."),
     ("cannot be assigned", "Inputs cannot be changed; compute a new array instead."),
     (
@@ -29,9 +33,13 @@ _HINTS: tuple[tuple[str, str], ...] = (
     ),
     ("is not visible there", "Use only the available fields."),
     ("is known of next_obs alone", "Read it from next_obs."),
+    (
+        "must match the size of tensor",
+        "Fields are [B] or [B, n]; reduce over the last dim with .sum(-1).",
+    ),
     ("out of bounds for array of dimension", "[B] fields have one axis, [B, n] fields have two."),
     ("does not exist; available", "Use only the available names."),
-    ("is not allowed; available", "Import only numpy and math."),
+    ("is not allowed; available", "Import only what is available."),
 )
 _KIND_HINTS: dict[str, str] = {
     "MemoryError": "Work on [B] arrays; do not build matrices over pairs of rows.",

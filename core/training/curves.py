@@ -4,15 +4,31 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
+from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 
+from core.fields import Floats
 from core.records import Curve
-from core.training.rollout import Rollout
 
 MOST_POINTS = 200
 _EPISODES = 50
 _HUGE = 1e30
+
+
+class Lived(Protocol):
+    """What a rollout tells of episodes, [T, P, N]."""
+
+    @property
+    def native(self) -> Floats:
+        """Return the environment's own reward."""
+        ...
+
+    @property
+    def ended(self) -> npt.NDArray[np.bool_]:
+        """Return where episodes ended, for whatever reason."""
+        ...
 
 
 class CurveKeeper:
@@ -31,7 +47,7 @@ class CurveKeeper:
         self._steps: list[list[int]] = [[] for _ in range(members)]
         self._points: list[list[Mapping[str, float]]] = [[] for _ in range(members)]
 
-    def watch(self, rollout: Rollout) -> None:
+    def watch(self, rollout: Lived) -> None:
         """Add up native returns and lengths of the episodes in a rollout."""
         ended = rollout.ended
         for t in range(len(ended)):
@@ -39,9 +55,10 @@ class CurveKeeper:
             self._lengths += 1
             if not ended[t].any():
                 continue
-            for member, env in np.argwhere(ended[t]):
-                episode = (self._returns[member, env], self._lengths[member, env])
-                self._ended[member].append(episode)
+            for member in np.flatnonzero(ended[t].any(axis=1)):
+                returns = self._returns[member, ended[t, member]].tolist()
+                lengths = self._lengths[member, ended[t, member]].tolist()
+                self._ended[member].extend(zip(returns, lengths, strict=True))
             self._returns[ended[t]] = 0.0
             self._lengths[ended[t]] = 0.0
 

@@ -55,6 +55,7 @@ class TrainOrder:
         algorithm:   the learner.
         warm:        place of a member -> names of what its replay begins with, in `stored`.
         stored:      name -> checkpoint of another run.
+        device:      where to train, as `core.training.devices.pick_device` reads it.
     """
 
     task: Task
@@ -73,6 +74,7 @@ class TrainOrder:
     algorithm: str = "ppo"
     warm: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     stored: Mapping[str, bytes] = field(default_factory=dict)
+    device: str = "cpu"
 
 
 def train_order(
@@ -133,6 +135,7 @@ def order_message(order: TrainOrder) -> Message:
         "checkpoint_at": list(order.checkpoint_at),
         "threads": order.threads,
         "algorithm": order.algorithm,
+        "device": order.device,
         "warm": {str(place): list(names) for place, names in order.warm.items()},
     }
     resume = {str(place): content for place, content in order.resume.items()}
@@ -163,6 +166,7 @@ def read_order(frame: Frame) -> TrainOrder:
         threads=header["threads"],
         resume={int(name): b for name, b in frame.blobs.items() if not name.startswith(_STORED)},
         algorithm=header["algorithm"],
+        device=header["device"],
         warm={int(place): tuple(names) for place, names in header["warm"].items()},
         stored={
             name.removeprefix(_STORED): content

@@ -33,6 +33,7 @@ MOST_COMPONENTS = 16
 MOST_FEATURES = 32
 MOST_LETTERS_OF_A_NAME = 40
 MODULES: Mapping[str, ModuleType] = {"numpy": np, "math": math}
+TORCH_MODULES = ("torch", "math")
 BUILTINS: tuple[str, ...] = (
     *("abs", "all", "any", "bool", "dict", "divmod", "enumerate", "filter", "float", "frozenset"),
     *("int", "isinstance", "len", "list", "map", "max", "min", "pow", "range", "reversed", "round"),
@@ -132,10 +133,10 @@ class LoadedProgram:
 
     def _call(self, function: str, *arguments: Any) -> Any:
         try:
-            with np.errstate(all="ignore"), _watched(self._guard):
+            with np.errstate(all="ignore"), watched(self._guard):
                 return self._module[function](*arguments)
         except BaseException as error:
-            raise _explained(error, self.program, function, self._guard) from error
+            raise explained(error, self.program, function, self._guard) from error
 
     def _hold_untouched(self, function: str, *pairs: tuple[Any, Any]) -> None:
         """In strict mode, look whether the copies that were handed out are still as they were."""
@@ -227,32 +228,44 @@ def load_program(
     Raises:
         ProgramRejected: the module body raised, or a promised function is missing.
     """
-    module: dict[str, Any] = {"__name__": "program", "__builtins__": _few_builtins()}
+    kind, modules = _kind(program)
+    module: dict[str, Any] = {"__name__": "program", "__builtins__": _few_builtins(modules)}
     try:
         code: CodeType = compile(program.source, PROGRAM_FILE, "exec", dont_inherit=True)
-        with np.errstate(all="ignore"), _watched(guard):
+        with np.errstate(all="ignore"), watched(guard):
             exec(code, module)
     except BaseException as error:
-        raise _explained(error, program, "the module body", guard) from error
+        raise explained(error, program, "the module body", guard) from error
     for name, promised in (("reward", program.has_reward), ("features", program.has_features)):
         if promised and not callable(module.get(name)):
             raise _rejected(
                 "module", f"no function {name!r}", f"`def {name}(...)` at the top level"
             )
     module["PARAMS"] = dict(program.params)
-    return LoadedProgram(program, layout, module, strict=strict, guard=guard)
+    return kind(program, layout, module, strict=strict, guard=guard)
+
+
+def _kind(program: Program) -> tuple[type[LoadedProgram], tuple[str, ...]]:
+    """Return how a program is called and what it may import; only torch's loads torch."""
+    if program.array == "numpy":
+        return LoadedProgram, tuple(MODULES)
+    from core.training.torch_runtime import TorchProgram
+
+    return TorchProgram, TORCH_MODULES
 
 
 _UNWATCHED: AbstractContextManager[None] = nullcontext()
 
 
-def _watched(guard: Guard | None) -> AbstractContextManager[None]:
+def watched(guard: Guard | None) -> AbstractContextManager[None]:
+    """Return the guard as a context, or one that watches nothing."""
     return _UNWATCHED if guard is None else guard
 
 
-def _explained(
+def explained(
     error: BaseException, program: Program, function: str, guard: Guard | None
 ) -> ProgramRejected:
+    """Turn what a program raised into a rejection; one that the guard raised tells of the time."""
     said = explain(error, program.source, function)
     return guard.overdue(said.where) if guard and isinstance(error, Overdue) else said
 
@@ -264,23 +277,22 @@ def frozen(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return copy
 
 
-def _few_builtins() -> dict[str, Any]:
+def _few_builtins(modules: tuple[str, ...]) -> dict[str, Any]:
     few: dict[str, Any] = {name: getattr(builtins, name) for name in BUILTINS}
-    few["__import__"] = _import
+
+    def import_few(
+        name: str,
+        _globals: object = None,
+        _locals: object = None,
+        fromlist: tuple[str, ...] | None = (),
+        level: int = 0,
+    ) -> ModuleType:
+        if level or name.partition(".")[0] not in modules:
+            raise ImportError(f"import of {name!r} is not allowed; available: {', '.join(modules)}")
+        return builtins.__import__(name, None, None, fromlist or (), 0)
+
+    few["__import__"] = import_few
     return few
-
-
-def _import(
-    name: str,
-    _globals: object = None,
-    _locals: object = None,
-    fromlist: tuple[str, ...] | None = (),
-    level: int = 0,
-) -> ModuleType:
-    root = name.partition(".")[0]
-    if level or root not in MODULES:
-        raise ImportError(f"import of {name!r} is not allowed; available: numpy, math")
-    return builtins.__import__(name, None, None, fromlist or (), 0)
 
 
 _SCALAR_HINT = (

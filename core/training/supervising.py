@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from core.ports import PackOrder, Watch
 from core.sandbox import (
@@ -40,6 +40,7 @@ class Supervision:
     step_seconds     granted for every step of a member besides, whatever the learner
     memory_bytes     private memory of the child
     row_bytes        the same for each environment; simulators reserve more than they use
+    device           where packs are trained, as `core.training.devices.pick_device` reads it
     """
 
     wall_seconds: float = 120.0
@@ -48,6 +49,7 @@ class Supervision:
     step_seconds: float = 1e-3
     memory_bytes: int = 4 * GIB
     row_bytes: int = 48 * MIB
+    device: str = "cpu"
 
     def limits(self, order: PackOrder) -> Limits:
         """Return the limits of the child that carries out an order.
@@ -64,6 +66,7 @@ class Supervision:
             cpu_seconds=math.ceil(seconds),
             memory_bytes=self.memory_bytes + rows * self.row_bytes + replay_bytes(order),
             result_bytes=max(Limits().result_bytes, checkpoint_bytes(order)),
+            gpu=self.device != "cpu",
         )
 
     def silence(self, order: PackOrder) -> float:
@@ -120,7 +123,8 @@ class Watched:
         """
         order = minutes.order
         silence = self.supervision.silence(order)
-        message = order_message(train_order(order, resume, known_steps, stored))
+        orders = train_order(order, resume, known_steps, stored)
+        message = order_message(replace(orders, device=self.supervision.device))
         limits = self.supervision.limits(order)
         with closing(Notice()) as notice:
             try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Mapping, Sequence
+from typing import TypeAlias
 
 import torch
 
@@ -19,6 +20,8 @@ from core.records import Task
 from core.sandbox.frames import Channel
 from core.training.deadlines import Deadlines
 from core.training.designs import Code, Rewards
+from core.training.device_pack import DevicePack, new_device_pack
+from core.training.devices import HOST, make_tensor_batch, pick_device
 from core.training.off_policy_pack import OffPolicyPack, new_off_policy_pack
 from core.training.pack import Listener, Member, Pack, Span, new_pack
 from core.training.protocol import (
@@ -38,6 +41,8 @@ from core.training.protocol import (
 )
 from core.training.runtime import load_program
 from core.training.settings import PPOSettings, read_settings
+
+AnyPack: TypeAlias = Pack | OffPolicyPack | DevicePack
 
 _SECONDS_BETWEEN_NEWS = 0.25
 _SAVE_SHARE = 0.1  # of what a rung has taken so far is what may be lost
@@ -63,7 +68,7 @@ def train(channel: Channel, links: Sequence[socket.socket]) -> None:
     _tell(channel, Done(time.monotonic() - begun))
 
 
-def carry_out(order: TrainOrder, teller: Teller, deadlines: Deadlines) -> Pack | OffPolicyPack:
+def carry_out(order: TrainOrder, teller: Teller, deadlines: Deadlines) -> AnyPack:
     """Train the members of an order to its last step, and save them on the way.
 
     Raises:
@@ -71,25 +76,50 @@ def carry_out(order: TrainOrder, teller: Teller, deadlines: Deadlines) -> Pack |
         InvalidInput: a setting is unknown or absurd.
         TrainingFailed: a checkpoint does not fit.
     """
+    device = pick_device(order.device, order.task, order.algorithm)
+    if device != HOST:
+        return _carry_out_on(device, order, teller, deadlines)
     batch = make_batch(order.task, len(order.members) * order.envs, nthread=order.threads)
-    members = [
-        Member(arm, seed, order.resume.get(place))
-        for place, (arm, seed) in enumerate(order.members)
-    ]
     try:
         rewards = load_rewards(order, batch.layout, deadlines)
-        pack = make_pack(order, members, rewards, batch, teller)
-        teller.begin(pack.progressed.steps)
-
-        def pause() -> None:
-            deadlines.judge()
-            if pack.progressed.steps < order.stop_steps:
-                teller.save_when_due(pack)
-
-        pack.train(Span(order.stop_steps, order.total_steps, order.checkpoint_at, pause))
+        pack = make_pack(order, _members(order), rewards, batch, teller)
+        _train(pack, order, teller, deadlines)
     finally:
         batch.close()
     return pack
+
+
+def _carry_out_on(
+    device: torch.device, order: TrainOrder, teller: Teller, deadlines: Deadlines
+) -> DevicePack:
+    batch = make_tensor_batch(order.task, len(order.members) * order.envs, device)
+    try:
+        rewards = load_rewards(order, batch.layout, deadlines)
+        settings = read_settings(order.settings, order.algorithm)
+        assert isinstance(settings, PPOSettings)  # `pick_device` gives other learners the host
+        pack = new_device_pack(_members(order), rewards, batch, settings, teller)
+        _train(pack, order, teller, deadlines)
+    finally:
+        batch.close()
+    return pack
+
+
+def _members(order: TrainOrder) -> list[Member]:
+    return [
+        Member(arm, seed, order.resume.get(place))
+        for place, (arm, seed) in enumerate(order.members)
+    ]
+
+
+def _train(pack: AnyPack, order: TrainOrder, teller: Teller, deadlines: Deadlines) -> None:
+    teller.begin(pack.progressed.steps)
+
+    def pause() -> None:
+        deadlines.judge()
+        if pack.progressed.steps < order.stop_steps:
+            teller.save_when_due(pack)
+
+    pack.train(Span(order.stop_steps, order.total_steps, order.checkpoint_at, pause))
 
 
 def make_pack(
@@ -151,7 +181,7 @@ class Teller:
         lived = (steps - self._from) * self._members
         _tell(self._channel, Advanced(done, lived / max(now - self._begun, 1e-6)))
 
-    def save_when_due(self, pack: Pack | OffPolicyPack) -> None:
+    def save_when_due(self, pack: AnyPack) -> None:
         """Send what the living members could go on from, now and then.
 
         More and more rarely, so that what is kept of a long rung stays little.

@@ -24,6 +24,7 @@ def program_to_json(program: Program | None) -> dict[str, Any] | None:
         "has_reward": program.has_reward,
         "has_features": program.has_features,
         "params": dict(program.params),
+        "array": program.array,
     }
 
 
@@ -52,6 +53,7 @@ def task_to_json(task: Task) -> dict[str, Any]:
         "fields": fields_to_json(task.fields),
         "env_kwargs": dict(task.env_kwargs),
         "max_episode_steps": task.max_episode_steps,
+        "array": task.array,
     }
 
 

@@ -11,6 +11,7 @@ import platform
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,15 @@ def test_the_attack_is_refused(sandbox, secret, attack):
 def test_too_much_memory_is_an_error_that_the_program_sees(sandbox, secret, attack):
     answer = ask(sandbox, "try_attack", {"attack": attack, "secret": secret})
     assert answer["refused"] in {"MemoryError", "OSError"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("attack", [name for name in ATTACKS if name != "shared memory"])
+def test_a_child_that_may_use_a_gpu_is_refused_the_same_attacks(sandbox, secret, attack):
+    """All but one: its address space has no limit.  Without a GPU the driver is not shown."""
+    order = {"attack": attack, "secret": secret, **NUMBERS[platform.machine()]}
+    answer = ask(sandbox, "try_attack", order, replace(LIMITS, gpu=True))
+    assert "refused" in answer, answer
 
 
 @pytest.fixture(scope="module")
