@@ -31,6 +31,7 @@ class GymnasiumRows:
         self._name = task.environment
         self._envs: list[Env] = [build(task)[0] for _ in range(rows)]
         self._steps = [stepper(env) for env in self._envs]
+        _stop_profiling(self._envs[0])
         self._observed = read_observation_space(self._envs[0].observation_space)
         self._flat = self._observed.flat
         acted = read_action_space(self._envs[0].action_space)
@@ -213,3 +214,13 @@ def _number(reward: Any, name: str) -> float:
         raise EnvironmentUnusable(
             f"a reward of type {type(reward).__name__}", expected="one number", where=name
         ) from error
+
+
+def _stop_profiling(env: Env) -> None:
+    """Stop MuJoCo's profiling clock if the environment is one of MuJoCo's."""
+    if type(getattr(env.unwrapped, "model", None)).__module__.startswith("mujoco"):
+        from core.envs.mujoco.clock import (
+            stop_the_clock,  # only here is MuJoCo known to be installed
+        )
+
+        stop_the_clock()

@@ -12,6 +12,7 @@ import torch
 
 from core.envs import Variation, describe_env, make_batch, spread
 from core.envs.gymnasium_rows import GymnasiumRows
+from core.envs.mujoco.clock import stop_the_clock
 from core.envs.mujoco.models import compiled
 from core.envs.mujoco.routes import CONTACT, EQUAL
 from core.envs.mujoco.scene import Machine, Scene
@@ -440,3 +441,24 @@ def test_cart_pole_s_sums_follow_what_varies(name, attribute):
 def test_what_cannot_be_varied_says_what_can(environment, variation, words):
     with pytest.raises(InvalidInput, match=words):
         make_batch(task(environment), 2, variations=[variation])
+
+
+# --- what is left out because it changes no number ------------------------------------------------
+
+
+def test_nobody_asks_for_the_time_in_a_step():
+    make_batch(Task("hopper", "Hopper-v5", ""), 1)
+    assert stop_the_clock()
+    model = compiled("hopper.xml")
+    data = mujoco.MjData(model)
+    mujoco.mj_step(model, data, nstep=100)
+    step = data.timer[mujoco.mjtTimer.mjTIMER_STEP]
+    assert (step.number > 0, step.duration) == (True, 0.0)
+
+
+@pytest.mark.parametrize(("xml", "searched"), [("hopper.xml", False), ("pusher_v5.xml", True)])
+def test_islands_are_searched_only_where_there_can_be_two(xml, searched):
+    model = compiled(xml)
+    assert (model.ntree > 1) is searched
+    disabled = model.opt.disableflags & mujoco.mjtDisableBit.mjDSBL_ISLAND.value
+    assert bool(disabled) is not searched
