@@ -1,6 +1,6 @@
 """MuJoCo's profiling clock, which its Python package starts and nobody here reads.
 
-The package gives MuJoCo a function that tells the time, and MuJoCo then asks it dozens of times in every
+The package gives MuJoCo a function that tells the time, and MuJoCo then asks it dozens of times in each
 step to fill in `MjData.timer`.  That was 18 % of a Hopper step and changes no number of the simulation.
 `mujoco.set_mjcb_time(None)` brings the same clock back, so the library's own pointer is cleared.
 """
