@@ -47,10 +47,10 @@ class WarpRows:
         self._warp, self._mjw = _libraries()
         self._plan = plan(task)
         self.rows = rows
-        self.device = device
+        self.device = _numbered(device)
         self.layout = self._plan.layout
         self.action = self._plan.action
-        self._place = self._warp.device_from_torch(device)
+        self._place = self._warp.device_from_torch(self.device)
         with self._warp.ScopedDevice(self._place):
             self._model = self._mjw.put_model(self._plan.model)
             self._model.opt.warn_overflow = 0  # told by `look`, not printed by the device
@@ -66,7 +66,7 @@ class WarpRows:
         self._supply = self._draw_supply()
         self._steps = self._captured(self._simulate)
         self._forward = self._captured(self._refresh) if self._derived else None
-        self._keys = torch.zeros(rows, dtype=torch.int64, device=device)
+        self._keys = torch.zeros(rows, dtype=torch.int64, device=self.device)
         self._episodes = torch.zeros_like(self._keys)
         self._lived = torch.zeros_like(self._keys)
         self._after: Mapping[str, Tensor] = {}
@@ -242,6 +242,13 @@ class WarpRows:
             self._after["cfrc_ext"].masked_fill_(ended[:, None, None], 0.0)
         first = self._block(self._scene())[:, : self.layout.state_size]
         return torch.where(ended[:, None], first, reached)
+
+
+def _numbered(device: torch.device) -> torch.device:
+    """Name the GPU that torch means by "cuda" alone; warp wants its number."""
+    if device.type == "cuda" and device.index is None:
+        return torch.device("cuda", torch.cuda.current_device())
+    return device
 
 
 def _columns(info: Mapping[str, Tensor], column: Column) -> Tensor:
