@@ -69,6 +69,8 @@ _RUN = Run(
     env_steps=150_000,
     seconds=21.4,
     isolation_level=3,
+    adapter="numpy",
+    backend="kernel",
 )
 _CANDIDATE = Candidate(
     iteration=0,

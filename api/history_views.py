@@ -119,6 +119,8 @@ class RunView(BaseModel):
     seconds: float
     failure: str | None
     isolation_level: int
+    adapter: str = Field(description="The environment layer, such as numpy or mujoco-batch.")
+    backend: str = Field(description="What computed the networks, such as kernel or torch.")
 
 
 class RunWithCurveView(RunView):

@@ -376,7 +376,9 @@ class Run:
     `arm` is "native" or a candidate's key ("0.3").  `fitness` is the scorer's mean over held-out
     episodes and `episodes` its values; both belong to the untouched environment.  `checkpoints` are
     (environment steps, fitness) measured on the way by the same scorer.  `weights` and `checkpoint`
-    are artifacts: the policy alone, and everything that the next rung needs to go on.
+    are artifacts: the policy alone, and everything that the next rung needs to go on.  `adapter` is the
+    environment layer that stepped it ("numpy", "mujoco-batch", …), `backend` what computed its networks
+    ("kernel", "torch", …); both are empty where the training did not end by itself.
     """
 
     stage: Stage
@@ -394,6 +396,8 @@ class Run:
     weights: str | None = None
     checkpoint: str | None = None
     isolation_level: int = 0
+    adapter: str = ""
+    backend: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,6 +103,11 @@ class DevicePack:
         return self.batch.rows // len(self.members)
 
     @property
+    def computed_by(self) -> str:
+        """Name what computes the networks."""
+        return f"torch on {self.batch.device.type}"
+
+    @property
     def living(self) -> list[int]:
         """Return the places of the members that can go on."""
         return [m for m in range(len(self.members)) if m not in self.failures]

@@ -177,6 +177,8 @@ class Bench:
             env_steps=one.env_steps,
             seconds=one.seconds,
             isolation_level=self.sandbox.isolation.level,
+            adapter=one.adapter,
+            backend=one.backend,
         )
 
     def _report(

@@ -40,6 +40,8 @@ class Trained:
     checkpoint: bytes | None = None
     env_steps: int = 0
     seconds: float = 0.0
+    adapter: str = ""
+    backend: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +102,11 @@ class Minutes:
                 self._lived(place, steps)
             case MemberDone():
                 self._end(news)
-            case Done(seconds):
+            case Done(seconds, adapter, backend):
                 self.closed = True
                 for one in self.trained:
                     one.seconds += seconds / len(self.trained)
+                    one.adapter, one.backend = adapter, backend
             case Broken(error, reason):
                 self.closed, self.broken = True, f"{error}: {reason}"
 

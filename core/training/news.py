@@ -61,7 +61,8 @@ def read_news(frame: Frame, members: int) -> News:
             place = _place(header.get("member"), members)
             return MemberDone(place, _count(header, "env_steps"), curve, checkpoint)
         case "done":
-            return Done(_positive(header, "seconds"))
+            words = (_text(header, name)[:MOST_NAME_LETTERS] for name in ("adapter", "backend"))
+            return Done(_positive(header, "seconds"), *words)
         case "broken":
             return Broken(_text(header, "error"), _text(header, "reason"))
     raise BadFrame(repr(header.get("kind"))[:80], expected="news of a training")

@@ -86,6 +86,11 @@ class OffPolicyPack:
         return self.batch.rows // len(self.members)
 
     @property
+    def computed_by(self) -> str:
+        """Name what computes the networks."""
+        return "torch" if self.device.type == "cpu" else f"torch on {self.device.type}"
+
+    @property
     def living(self) -> list[int]:
         """Return the places of the members that can go on."""
         return [m for m in range(len(self.members)) if m not in self.failures]

@@ -108,6 +108,11 @@ class Pack:
         return self.batch.rows // len(self.members)
 
     @property
+    def computed_by(self) -> str:
+        """Name what computes the networks."""
+        return self.backend.name
+
+    @property
     def living(self) -> list[int]:
         """Return the places of the members that can go on."""
         return [m for m in range(len(self.members)) if m not in self.failures]

@@ -233,9 +233,14 @@ class MemberDone:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The last word of a child that carried its order out; seconds of wall-clock training."""
+    """The last word of a child that carried its order out.
+
+    Seconds of wall-clock training; what stepped the environments, and what computed the networks.
+    """
 
     seconds: float
+    adapter: str
+    backend: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,8 +274,9 @@ def news_message(news: News) -> Message:
         case MemberDone(member, env_steps, curve, checkpoint):
             said = {"member": member, "env_steps": env_steps, **_curve_header(curve)}
             return {"kind": "member_done", **said}, {"checkpoint": checkpoint}
-        case Done(seconds):
-            return {"kind": "done", "seconds": seconds}, {}
+        case Done(seconds, adapter, backend):
+            said = {"seconds": seconds, "adapter": adapter, "backend": backend}
+            return {"kind": "done", **said}, {}
         case Broken(error, reason):
             return {"kind": "broken", "error": error, "reason": reason[:MOST_REASON_LETTERS]}, {}
 

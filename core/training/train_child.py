@@ -65,7 +65,7 @@ def train(channel: Channel, links: Sequence[socket.socket]) -> None:
     for place in pack.living:
         done = MemberDone(place, pack.progressed.steps, pack.curve(place), checkpoints[place])
         _tell(channel, done)
-    _tell(channel, Done(time.monotonic() - begun))
+    _tell(channel, Done(time.monotonic() - begun, pack.batch.adapter, pack.computed_by))
 
 
 def carry_out(order: TrainOrder, teller: Teller, deadlines: Deadlines) -> AnyPack:

@@ -19,6 +19,7 @@ from core.ports import Arm, Progress
 from core.records import NATIVE, Field, Fitness, Task, Training
 from core.sandbox import Sandbox
 from core.training import supervising
+from core.training.backends import choose_backend
 from core.training.laboratory import PRELOAD, PRELOAD_DESIGN, Laboratory
 from core.training.measuring import measure
 from core.training.supervising import Supervision
@@ -205,6 +206,7 @@ def test_training_gives_a_measured_run_for_every_member_in_order(result):
         assert [steps for steps, _ in run.checkpoints] == [4_000, 8_000, 12_000]
         assert run.checkpoints[-1][1] == run.fitness
         assert run.env_steps >= 12_000
+        assert (run.adapter, run.backend) == ("numpy", choose_backend().name)
         assert run.fitness > 60  # the random policy has about 22
 
 

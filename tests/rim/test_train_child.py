@@ -150,7 +150,7 @@ def test_a_pack_s_order_says_what_the_child_needs():
         PackSaved(1024, 2.5),
         MemberFailed(1, 500, "it broke"),
         MemberDone(2, 1024, CURVE, b"checkpoint"),
-        Done(12.5),
+        Done(12.5, "numpy", "kernel"),
         Broken("EnvironmentUnusable", "no such environment"),
     ],
     ids=lambda news: type(news).__name__,
@@ -280,7 +280,7 @@ def test_a_run_that_was_cut_off_has_one_curve_and_all_its_snapshots():
         for _ in range(2)
     ]
     rest = Curve((300,), {"r": (3.0,), "component.new": (9.0,)})
-    news = [Snapshot(1500, {0: b"b"}), MemberDone(0, 2000, rest, b""), Done(4.0)]
+    news = [Snapshot(1500, {0: b"b"}), MemberDone(0, 2000, rest, b""), Done(4.0, "numpy", "torch")]
     own = minutes_of(*news, begun=begun).trained[0]
     assert own.snapshots == [(1250, b"a"), (1500, b"b")]
     assert own.curve == Curve(
