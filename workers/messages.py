@@ -14,6 +14,7 @@ from celery import Celery
 from core.loop import Finish, Propose, Reflect, Step, next_steps, step_key
 from core.settings import Settings
 from core.storage import Store
+from workers.folder_broker import use_whole_messages
 
 QUEUES = ("design", "train")
 CARRY_OUT = "rewardsmith.carry_out"
@@ -28,6 +29,7 @@ def queue_of(step: Step) -> str:
 
 def make_celery(settings: Settings) -> Celery:
     """Return the Celery application for the configured broker; nothing is connected yet."""
+    use_whole_messages()
     app = Celery("rewardsmith", broker=broker_address(settings), set_as_current=False)
     app.conf.update(
         task_ignore_result=True,

@@ -246,7 +246,7 @@ class WarpRows:
 
 def _numbered(device: torch.device) -> torch.device:
     """Name the GPU that torch means by "cuda" alone; warp wants its number."""
-    if device.type == "cuda" and device.index is None:
+    if str(device) == "cuda":
         return torch.device("cuda", torch.cuda.current_device())
     return device
 

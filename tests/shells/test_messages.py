@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from core.settings import Settings
 from core.storage import Store
 from tests.builders import a_preflight, a_spec
 from tests.stack import valkey_url
+from workers.folder_broker import Channel
 from workers.messages import dispatch, make_celery
 from workers.sweep import sweep_once
 
@@ -112,3 +114,17 @@ def test_a_job_that_cannot_be_read_does_not_keep_the_sweep_from_the_others(celer
         )
     assert sweep_once(store, celery) == 1
     assert messages(celery, "train") == [[younger.id, "preflight"]]
+
+
+def test_a_message_in_the_folder_is_whole_whenever_it_can_be_seen(tmp_path):
+    app = make_celery(Settings(home=tmp_path / "home"))
+    folder, payload = tmp_path / "home" / "broker" / "messages", {"body": "x" * 200_000}
+    with app.connection_for_write() as connection, ThreadPoolExecutor(1) as pool:
+        channel = connection.default_channel
+        assert type(channel) is Channel
+        writing = pool.submit(lambda: [channel._put("train", payload) for _ in range(100)])
+        sizes = set()
+        while not writing.done() or not sizes:
+            sizes |= {path.stat().st_size for path in folder.glob("*.train.msg")}
+    assert len(sizes) == 1
+    assert len(list(folder.iterdir())) == 100
