@@ -25,7 +25,7 @@ class Channel(filesystem.Channel):
         path = os.path.join(self.data_folder_out, name)
         try:
             with open(f"{path}.part", "wb") as half:
-                half.write(json.dumps(payload).encode())
+                half.write(json.dumps(payload).encode())  # type: ignore[no-untyped-call]
             os.replace(f"{path}.part", path)
         except OSError as error:
             raise ChannelError(f"Cannot add file {path!r} to directory") from error
