@@ -251,7 +251,9 @@ def write(cells: Cells, folder: Path, command: str) -> None:
     if scaling:
         text = json.dumps(scaling, indent=1) + "\n"
         (folder / "trainer-scaling.json").write_text(text)
-    document = render(entries, scaling, command)
+    device = folder / "trainer-gpu.json"
+    gpu = json.loads(device.read_text()) if device.exists() else None
+    document = render(entries, scaling, command, gpu)
     (folder / "trainer.md").write_text(document)
     print(document)
 

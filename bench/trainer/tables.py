@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 Entry: TypeAlias = dict[str, Any]
@@ -23,13 +23,19 @@ PHYSICS = {
 _MORE = 1.005  # a ratio that rounds to the same is the same
 
 
-def render(entries: Sequence[Entry], scaling: Sequence[Entry], command: str) -> str:
+def render(
+    entries: Sequence[Entry],
+    scaling: Sequence[Entry],
+    command: str,
+    gpu: Mapping[str, Any] | None = None,
+) -> str:
     """Return the page.
 
     Args:
         entries: as in trainer.json.
         scaling: as in trainer-scaling.json; may be empty.
         command: what measured them.
+        gpu:     as in trainer-gpu.json, which `bench/trainer_gpu.py` measures on another machine.
     """
     parts = ["# The trainer against Stable-Baselines3: time\n", _preface(entries, command)]
     plain = [entry for entry in entries if not entry["features"]]
@@ -45,6 +51,8 @@ def render(entries: Sequence[Entry], scaling: Sequence[Entry], command: str) -> 
         parts.append(
             _section("Members P and environments N, CartPole, one process", _sizes(scaling))
         )
+    if gpu is not None:
+        parts.append(_section("One GPU", _gpu(gpu)))
     return "\n".join(parts)
 
 
@@ -190,6 +198,69 @@ def _sizes(scaling: Sequence[Entry]) -> str:
             for entry in sorted(scaling, key=lambda entry: (entry["envs"], entry["members"]))
         ),
     )
+
+
+def _gpu(gpu: Mapping[str, Any]) -> str:
+    machine = gpu["machine"]
+    said = (
+        f"{machine['gpu']}, torch {machine['torch']}, {machine['processor']}; {machine['date']}, "
+        f"`{gpu['command']}`. {gpu['note']} The CPU's figures are one thread's of the same machine.\n"
+    )
+    update = table(
+        (
+            "members",
+            "minibatch",
+            "inputs",
+            "CPU, torch (µs)",
+            "CUDA (µs)",
+            "CUDA graph (µs)",
+            "× CPU",
+        ),
+        [
+            (
+                *(str(row[name]) for name in ("members", "minibatch", "inputs")),
+                *(_number(row.get(n)) for n in ("cpu_us", "cuda_eager_us", "cuda_graph_us")),
+                _number(row.get("cpu_over_graph")),
+            )
+            for row in gpu["update"]
+        ],
+    )
+    simulator = table(
+        ("MuJoCo Warp alone", "members × environments", "steps/s", "first compiled in (s)"),
+        [
+            (
+                row["env"],
+                f"{row['members']} × {row['envs']}",
+                _number(row["steps_per_second"]),
+                _number(row["prepare_seconds"]),
+            )
+            for row in gpu["simulator"]
+        ],
+    )
+    training = table(
+        (
+            "whole training",
+            "where",
+            "members × environments",
+            "steps/s",
+            "return reached, at steps",
+        ),
+        [
+            (
+                row["env"],
+                row["where"],
+                f"{row['members']} × {row['envs']}",
+                _number(row["steps_per_second"]),
+                f"{row['curve_median_return'][-1]:.0f} at {row['curve_steps'][-1]:,}",
+            )
+            for row in gpu["training"]
+        ],
+    )
+    return "\n".join((said, "One gradient step of all members:\n", update, simulator, training))
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{float(f'{value:.3g}'):,g}"
 
 
 def _ordered(entries: Sequence[Entry]) -> list[Entry]:

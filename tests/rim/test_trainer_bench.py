@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import gymnasium
 import numpy as np
@@ -391,3 +392,12 @@ def test_a_run_that_breaks_is_told_and_is_left_for_another_call(tmp_path):
 
 def test_a_setup_counts_whole_rollouts():
     assert Setup("CartPole-v1", 50_000).whole_steps == 25 * 2048
+
+
+def test_the_page_shows_what_was_measured_on_a_gpu_with_its_machine_and_gaps():
+    gpu = json.loads((Path(__file__).parents[2] / "docs/results/trainer-gpu.json").read_text())
+    page = render(entries_of(measured()), [], "x", gpu)
+    assert gpu["machine"]["gpu"] in page
+    assert gpu["note"] in page
+    assert page.count("mujoco-warp") == sum(r["where"] == "mujoco-warp" for r in gpu["training"])
+    assert "One GPU" not in render(entries_of(measured()), [], "x")
