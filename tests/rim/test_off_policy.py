@@ -607,6 +607,22 @@ def test_transitions_of_another_environment_are_refused():
         pack_of("sac", [0], warm={0: [content]})
 
 
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_a_curve_begins_before_the_first_update_and_all_its_series_are_equally_long(algorithm):
+    late = {**QUICK, "learning_starts": 1200, "updates_per_step": 0.05}
+    pack = trained(algorithm, [0], 1000, settings=late)
+    untaught = pack.curve(0)
+    assert untaught.steps == (500, 1000)
+    assert set(untaught.series) == {"training_reward", "native_return", "episode_length"}
+    pack.train(Span(1600, 1600))
+    taught = pack.curve(0)
+    loss = taught.series["critic"]
+    assert taught.steps[2:] == (1500, 1600)
+    assert {len(values) for values in taught.series.values()} == {4}
+    assert loss[:2] == (loss[2],) * 2  # the first that is known
+    assert loss[2] != loss[3]
+
+
 def test_snapshots_come_when_their_steps_are_reached():
     heard = Heard()
     pack = pack_of("dqn", [0, 1], heard=heard)
