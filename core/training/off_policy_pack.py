@@ -96,7 +96,10 @@ class OffPolicyPack:
         return [m for m in range(len(self.members)) if m not in self.failures]
 
     def place(self, warm: Mapping[int, Sequence[bytes]]) -> None:
-        """Give every living member its networks and its replay: from scratch, or as they were."""
+        """Give every living member its networks and its replay: from scratch, or as they were.
+
+        Labelling a large replay takes its time, so the listener hears of every member.
+        """
         self._take_out_rejected()
         like = self.memory.replay.kept(0, 0)
         for place in self.living:
@@ -112,6 +115,7 @@ class OffPolicyPack:
                 self.memory.replay.added[place], self.memory.replay.inherited[place] = counts
             if broken is not None:
                 self.fail(place, broken)
+            self._progress()
 
     def train(self, span: Span) -> None:
         """Train until `span.stop` environment steps per member, or until nobody can go on."""
@@ -143,7 +147,7 @@ class OffPolicyPack:
         after = self.progressed.steps
         self.learner.after_steps(before, after)
         self._learn(before, after)
-        self.listener.progress(after, time.monotonic() - self.begun)
+        self._progress()
         if after // STEPS_PER_POINT > before // STEPS_PER_POINT:
             self._note()
 
@@ -225,6 +229,9 @@ class OffPolicyPack:
                 self.fail(member, f"the {what} became NaN or infinite")
 
     # --- telling ----------------------------------------------------------------------------------
+
+    def _progress(self) -> None:
+        self.listener.progress(self.progressed.steps, time.monotonic() - self.begun)
 
     def _tell_due(self, waiting: list[int]) -> None:
         while waiting and self.living and waiting[0] <= self.progressed.steps:

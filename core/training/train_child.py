@@ -164,7 +164,7 @@ class Teller:
         self._start = order.start_steps
         self._begun = self._saved_at = time.monotonic()
         self._told_at = self._begun - _SECONDS_BETWEEN_NEWS
-        self._from = order.start_steps
+        self._from: int | None = None  # before the first step there is no speed
         self._save_after = SAVE_SECONDS
 
     def begin(self, steps: int) -> None:
@@ -178,7 +178,7 @@ class Teller:
             return
         self._told_at = now
         done = (steps - self._start) * self._members
-        lived = (steps - self._from) * self._members
+        lived = 0 if self._from is None else (steps - self._from) * self._members
         _tell(self._channel, Advanced(done, lived / max(now - self._begun, 1e-6)))
 
     def save_when_due(self, pack: AnyPack) -> None:

@@ -593,6 +593,16 @@ def test_a_checkpoint_keeps_the_newest_transitions_that_fit(monkeypatch):
     assert again.memory.replay.added[0] == 200
 
 
+@pytest.mark.parametrize("warm", [False, True])
+def test_somebody_hears_of_every_member_while_large_replays_are_labelled(warm):
+    source, heard = trained("dqn", [0]).checkpoints()[0], Heard()
+    if warm:
+        pack_of("dqn", [1, 2, 3], warm={place: [source] for place in range(3)}, heard=heard)
+    else:
+        pack_of("dqn", [("native", s, source) for s in (1, 2, 3)], heard=heard)
+    assert heard.steps == [0 if warm else 200] * 3
+
+
 @pytest.mark.parametrize("content", [b"", b"not tensors at all", None])
 def test_a_checkpoint_that_does_not_fit_is_refused(content):
     if content is None:
