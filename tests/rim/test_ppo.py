@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import struct
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import save
 
 from core.envs import make_batch
 from core.errors import InvalidInput, TrainingFailed
@@ -31,7 +35,7 @@ from core.training.ppo import (
 from core.training.rollout import Gaze, Rollout
 from core.training.settings import PPOSettings, read_settings
 from core.training.streams import Purpose, environment_seeds, stream
-from core.training.weights import put_parameters
+from core.training.weights import Progressed, peek, put_parameters
 from tests.rim.training_parts import (
     BACKENDS,
     CART_POLE,
@@ -585,6 +589,52 @@ def test_a_checkpoint_that_does_not_fit_is_refused(content):
         content = trained([("native", 0)], 256, settings={**QUICK, "hidden": [8]}).checkpoints()[0]
     with pytest.raises(TrainingFailed, match="a checkpoint of the same network"):
         pack_of([("native", 0, content)])
+
+
+def test_how_far_a_checkpoint_had_come_is_read_without_the_rest_of_it():
+    replay = {"a.replay": np.zeros((4096, 2048), np.float32), "b": np.zeros(3, np.bool_)}
+    content = save({**replay, "progressed": np.array([700, 7], np.int64)})
+    tracemalloc.start()
+    assert peek(content) == Progressed(700, 7)
+    assert tracemalloc.get_traced_memory()[1] < 2**20 < len(content) / 32
+    tracemalloc.stop()
+    assert peek(None) == Progressed(0, 0)
+
+
+def safetensors(header, data=b""):
+    header = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return struct.pack("<Q", len(header)) + header + data
+
+
+def two_numbers(**changes):
+    entry = {"dtype": "I64", "shape": [2], "data_offsets": [0, 16], **changes}
+    return safetensors({"progressed": entry}, bytes(16))
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "at least 8 bytes"),
+        (b"not tensors at all", "a header of"),
+        (struct.pack("<Q", 2**63) + b"{}", "a header of 9223372036854775808 bytes"),
+        (safetensors(b"{"), "JSON"),
+        (safetensors(b"\xff\xfe{}"), "UnicodeDecodeError"),
+        (safetensors(b"[" * 100_000), "RecursionError"),
+        (safetensors([]), "indices"),
+        (safetensors({"progressed": 7}), "subscriptable"),
+        (safetensors({"other": {}}), "progressed"),
+        (two_numbers(dtype="F64"), r"F64 \[2\] instead of I64 \[2\]"),
+        (two_numbers(shape=[1, 2]), r"I64 \[1, 2\]"),
+        (two_numbers(data_offsets=[0, 8]), "instead of I64"),
+        (two_numbers(data_offsets=["0", "16"]), "unsupported operand"),
+        (two_numbers(data_offsets=[8, 24]), "8 of 16 bytes"),
+        (two_numbers(data_offsets=[-16, 0]), "-16 of 16 bytes"),
+    ],
+    ids=lambda value: str(value)[:30] if isinstance(value, str) else "",
+)
+def test_what_is_no_checkpoint_is_refused_before_anything_is_made(content, words):
+    with pytest.raises(TrainingFailed, match=words):
+        peek(content)
 
 
 def test_snapshots_come_when_their_steps_are_reached():
