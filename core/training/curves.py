@@ -41,6 +41,7 @@ class CurveKeeper:
 
     def __init__(self, members: int, envs: int, *, resumed: bool = False) -> None:
         """Begin; `resumed` says whether the members go on from checkpoints."""
+        self.members = members
         self._resumed = resumed
         self._returns = np.zeros((members, envs))
         self._lengths = np.zeros((members, envs))

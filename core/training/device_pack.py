@@ -295,7 +295,7 @@ def new_device_pack(
         stack=moved(stack, batch.device, len(members)),
         observed=TensorMoments(observed, batch.device),
         returns=TensorReturnScaler(returns, gamma, envs, batch.device),
-        curves=CurveKeeper(len(members), envs),
+        curves=CurveKeeper(len(members), envs, resumed=started.steps > 0),
         state=state,
         progressed=started,
     )

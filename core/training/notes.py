@@ -18,9 +18,9 @@ STEPS_PER_POINT = 500
 class Notes:
     """Curves of P members: means of what turns were worth, and what the last update said."""
 
-    def __init__(self, members: int, envs: int) -> None:
-        self._curves = CurveKeeper(members, envs)
-        self._earned: list[dict[str, list[float]]] = [{} for _ in range(members)]
+    def __init__(self, curves: CurveKeeper) -> None:
+        self._curves = curves
+        self._earned: list[dict[str, list[float]]] = [{} for _ in range(curves.members)]
         self._said: Said = {}
 
     def watch(self, lived: Lived, earned: Earned, living: Sequence[int]) -> None:

@@ -22,6 +22,7 @@ from core.fields import Floats
 from core.records import Curve
 from core.training.action_space import ActionSpace, read_action_space
 from core.training.chances import Chances
+from core.training.curves import CurveKeeper
 from core.training.designs import Rewards
 from core.training.groups import new_learner
 from core.training.living import live
@@ -298,7 +299,7 @@ def new_off_policy_pack(
         space=space,
         learner=new_learner(settings, len(members), inputs, space.size, where),
         memory=memory,
-        notes=Notes(len(members), envs),
+        notes=Notes(CurveKeeper(len(members), envs, resumed=started.steps > 0)),
         state=state,
         progressed=started,
         device=where,

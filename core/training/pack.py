@@ -311,7 +311,7 @@ def new_pack(
         stack=new_stack(shapes, len(members)),
         observed=RunningMoments(len(members), inputs),
         returns=ReturnScaler(len(members), envs, scales_of(own).gamma),
-        curves=CurveKeeper(len(members), envs),
+        curves=CurveKeeper(len(members), envs, resumed=started.steps > 0),
         state=state,
         progressed=started,
     )

@@ -593,6 +593,16 @@ def test_a_checkpoint_keeps_the_newest_transitions_that_fit(monkeypatch):
     assert again.memory.replay.added[0] == 200
 
 
+def test_a_training_that_goes_on_makes_no_dent_in_its_curve():
+    settings = {**QUICK, "updates_per_step": 0.05}
+    first = trained("sac", [0], 500, settings=settings)  # 250 steps of 2 rows, episodes of 200
+    assert first.curve(0).series["episode_length"] == (200,)
+    resumed = [("native", 0, first.checkpoints()[0])]
+    short, long = (trained("sac", resumed, n, settings=settings).curve(0) for n in (800, 1000))
+    assert {"native_return", "episode_length"}.isdisjoint(short.series)
+    assert long.series["episode_length"] == (200,)
+
+
 @pytest.mark.parametrize("warm", [False, True])
 def test_somebody_hears_of_every_member_while_large_replays_are_labelled(warm):
     source, heard = trained("dqn", [0]).checkpoints()[0], Heard()

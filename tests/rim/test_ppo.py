@@ -19,6 +19,7 @@ from core.training.advantages import estimate_advantages
 from core.training.backends import TorchBackend, choose_backend
 from core.training.experience import Critics, following_values, weigh
 from core.training.kernel import available
+from core.training.minutes import joined
 from core.training.networks import Shapes, forward, initial_parameters, layers, views
 from core.training.normalise import ReturnScaler, RunningMoments, normalised
 from core.training.numpy_policy import read_weights
@@ -655,6 +656,19 @@ def test_a_rung_that_the_one_before_went_beyond_still_gives_its_snapshots():
     assert [steps for steps, _ in heard.snapshots] == [110, 120]
     assert heard.snapshots[-1][1] == first.weights()
     assert not pack.curve(0).steps
+
+
+def test_a_training_that_goes_on_makes_no_dent_in_its_curve():
+    first = trained([("native", 0)], 1024, task=PENDULUM)  # 256 steps of 4 rows, episodes of 200
+    begun, resumed = first.curve(0), [("native", 0, first.checkpoints()[0])]
+    assert begun.series["episode_length"] == (32, 64, 96, 128, 160, 192, 200, 200)
+    short, long = (trained(resumed, steps, task=PENDULUM).curve(0) for steps in (1280, 2048))
+    assert "native_return" not in short.series
+    whole = joined(begun, short)
+    assert whole.series["native_return"][-3:] == (begun.series["native_return"][-1],) * 3
+    assert long.series["episode_length"] == (200,) * 8
+    assert len(set(long.series["native_return"])) == 1  # of the episodes that ended at 200 steps
+    assert set(long.series) == set(begun.series)
 
 
 def test_a_curve_tells_the_losses_from_the_first_rollout_on():
