@@ -47,7 +47,7 @@ from core.training.normalise import ReturnScaler, RunningMoments
 from core.training.pack import Listener, Member, Span, scales_of, settings_of
 from core.training.ppo import Experience, Hyper, Losses, Stack, hyper_of, minibatches, new_stack
 from core.training.rollout import draw_noise
-from core.training.settings import PPOSettings
+from core.training.settings import PPOSettings, check_rollout
 from core.training.streams import Purpose, environment_seeds, stream
 from core.training.weights import (
     Progressed,
@@ -256,9 +256,11 @@ def new_device_pack(
     """Put members into their places on the batch's device; see `core.training.pack.new_pack`.
 
     Raises:
+        InvalidInput: a member differs in a setting that a pack must share, or a rollout is too short.
         TrainingFailed: checkpoints are not of this network, or not equally far.
     """
     envs, started = batch.rows // len(members), _started(members)
+    check_rollout(settings, envs)
     seeds = [s for m in members for s in environment_seeds(m.seed, started.rollouts, envs)]
     state = batch.reset(seeds)
     designs = device_designs(rewards, [member.arm for member in members], batch.device)

@@ -23,7 +23,7 @@ from core.training.networks import Shapes, initial_parameters
 from core.training.normalise import ReturnScaler, RunningMoments
 from core.training.ppo import Experience, Hyper, Losses, Stack, hyper_of, minibatches, new_stack
 from core.training.rollout import Actors, Gaze, Rollout, collect, draw_noise, seen_anew
-from core.training.settings import PPOSettings, read_settings
+from core.training.settings import PPOSettings, check_rollout, read_settings
 from core.training.streams import Purpose, environment_seeds, stream
 from core.training.weights import (
     Progressed,
@@ -287,11 +287,12 @@ def new_pack(
         backend:  computes the networks; the fastest that is there unless given.
 
     Raises:
-        InvalidInput: a member differs in a setting that a pack must share.
+        InvalidInput: a member differs in a setting that a pack must share, or a rollout is too short.
         TrainingFailed: checkpoints are not of this network, or not equally far.
     """
     own = [settings_of(member, settings) for member in members]
     envs, started = batch.rows // len(members), _started(members)
+    check_rollout(settings, envs)
     seeds = [s for m in members for s in environment_seeds(m.seed, started.rollouts, envs)]
     state = batch.reset(seeds)
     designs = rewards.designs([member.arm for member in members])

@@ -8,7 +8,7 @@ import torch
 
 from core.envs import make_batch
 from core.envs.tensor_batch import OnDevice
-from core.errors import ProgramRejected
+from core.errors import InvalidInput, ProgramRejected
 from core.training.advantages import estimate_advantages
 from core.training.designs import Rewards
 from core.training.device_pack import new_device_pack
@@ -159,6 +159,12 @@ def test_weights_and_checkpoints_are_those_that_the_host_reads(device):
     assert back.progressed.steps == 512
     assert "native_return" not in back.curve(0).series  # no episode of 200 steps has ended yet
     assert np.isfinite(measured_return(PENDULUM, ours.weights()[0], episodes=2, limit=200))
+
+
+@on_every_device
+def test_a_rollout_of_a_single_transition_is_refused(device):
+    with pytest.raises(InvalidInput, match="at least 2 transitions per member in a rollout"):
+        device_pack_of([("native", 0)], device, envs=1, settings={**QUICK, "rollout": 1})
 
 
 # --- members apart ----------------------------------------------------------------------------

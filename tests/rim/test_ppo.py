@@ -316,6 +316,38 @@ def test_every_row_is_used_once_per_epoch():
     assert sorted(np.concatenate(parts[:3])) == list(range(100))
 
 
+@pytest.mark.parametrize("size", [2, 3, 5, 7, 9, 31, 257])
+@pytest.mark.parametrize("minibatch", [2, 3, 4])
+def test_no_minibatch_is_too_small_for_a_deviation(size, minibatch):
+    parts = minibatches(size, PPOSettings(minibatch=minibatch, epochs=1), np.random.default_rng(0))
+    assert min(len(part) for part in parts) >= 2
+    assert sorted(np.concatenate(parts)) == list(range(size))
+
+
+@pytest.mark.parametrize("size", [256, 1000, 2048, 4096, 50_000])
+@pytest.mark.parametrize("minibatch", [30, 64, 256, 1024])
+def test_usual_minibatches_are_cut_as_ever(size, minibatch):
+    found = minibatches(size, PPOSettings(minibatch=minibatch, epochs=2), np.random.default_rng(3))
+    rng, count = np.random.default_rng(3), max(1, round(size / minibatch))
+    wanted = [rows for _ in range(2) for rows in np.array_split(rng.permutation(size), count)]
+    assert [rows.tolist() for rows in found] == [rows.tolist() for rows in wanted]
+
+
+def test_a_rollout_of_a_single_transition_is_refused():
+    with pytest.raises(InvalidInput, match="at least 2 transitions per member in a rollout"):
+        pack_of([("native", 0), ("native", 1)], envs=1, settings={**QUICK, "rollout": 1})
+    for rollout, envs in ((3, 1), (1, 2)):
+        heard = Heard()
+        trained(
+            [("native", 0)],
+            12,
+            envs=envs,
+            settings={**QUICK, "rollout": rollout, "minibatch": 2},
+            heard=heard,
+        )
+        assert not heard.failures
+
+
 def test_initial_weights_are_orthogonal_and_the_first_policy_nearly_uniform():
     drawn = initial_parameters(Shapes(6, (16, 16), 3, False), np.random.default_rng(0), 0.0)
     square = drawn["policy.1.weight"]
