@@ -18,12 +18,14 @@ from core.errors import EnvironmentUnusable, InvalidInput, ProgramRejected, Trai
 from core.fields import Layout
 from core.records import Task
 from core.sandbox.frames import Channel
+from core.training.course import Listener, Span
 from core.training.deadlines import Deadlines
 from core.training.designs import Code, Rewards
 from core.training.device_pack import DevicePack, new_device_pack
 from core.training.devices import HOST, make_tensor_batch, pick_device
+from core.training.members import Member
 from core.training.off_policy_pack import OffPolicyPack, new_off_policy_pack
-from core.training.pack import Listener, Member, Pack, Span, new_pack
+from core.training.pack import Pack, new_pack
 from core.training.protocol import (
     SAVE_SECONDS,
     Advanced,

@@ -10,11 +10,12 @@ from core.envs import make_batch
 from core.envs.tensor_batch import OnDevice
 from core.errors import InvalidInput, ProgramRejected
 from core.training.advantages import estimate_advantages
+from core.training.course import Span
 from core.training.designs import Rewards
 from core.training.device_pack import new_device_pack
 from core.training.device_statistics import TensorMoments, TensorReturnScaler, advantages_of
+from core.training.members import Member
 from core.training.normalise import ReturnScaler, RunningMoments
-from core.training.pack import Member, Span
 from core.training.settings import read_settings
 from tests.rim.device_parts import on_every_device
 from tests.rim.training_parts import (

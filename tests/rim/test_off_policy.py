@@ -13,10 +13,10 @@ from safetensors.numpy import load, save
 from torch.distributions import Independent, Normal, TanhTransform, TransformedDistribution
 
 from core.errors import InvalidInput, ProgramRejected, ScoringFailed, TrainingFailed
+from core.training.course import Span
 from core.training.dqn import DQN
 from core.training.numpy_policy import read_weights, stack_policies
 from core.training.off_policy_files import fitting_rows
-from core.training.pack import Span
 from core.training.sac import SAC
 from core.training.settings import DQNSettings, SACSettings, check_algorithm, read_settings
 from core.training.stacked import Adam, Batch, clip_rows, new_stack

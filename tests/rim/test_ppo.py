@@ -17,13 +17,14 @@ from core.errors import InvalidInput, TrainingFailed
 from core.records import Task
 from core.training.advantages import estimate_advantages
 from core.training.backends import TorchBackend, choose_backend
+from core.training.course import Span
 from core.training.experience import Critics, following_values, weigh
 from core.training.kernel import available
+from core.training.members import Member, scales_of
 from core.training.minutes import joined
 from core.training.networks import Shapes, forward, initial_parameters, layers, views
 from core.training.normalise import ReturnScaler, RunningMoments, normalised
 from core.training.numpy_policy import read_weights
-from core.training.pack import Member, Span, scales_of
 from core.training.ppo import (
     Experience,
     descend,
