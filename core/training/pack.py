@@ -13,10 +13,11 @@ from core.fields import Floats
 from core.records import Curve
 from core.training.action_space import ActionSpace, read_action_space
 from core.training.backends import Backend, Networks, choose_backend
+from core.training.blocks import by_member
 from core.training.course import LOST, Course, Listener, Span
 from core.training.curves import CurveKeeper
 from core.training.designs import Designs, Earned, Rewards
-from core.training.experience import Critics, by_member, weigh
+from core.training.experience import Critics, weigh
 from core.training.members import Member, Places, scales_of, settings_of, started
 from core.training.networks import Shapes
 from core.training.normalise import ReturnScaler, RunningMoments
