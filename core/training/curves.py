@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import Protocol, cast
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -15,20 +15,6 @@ from core.records import Curve
 MOST_POINTS = 200
 _EPISODES = 50
 _HUGE = 1e30
-
-
-class Episodic(Protocol):
-    """What was lived, as far as it tells of episodes, [T, P, N]."""
-
-    @property
-    def native(self) -> Floats:
-        """Return the environment's own reward."""
-        ...
-
-    @property
-    def ended(self) -> npt.NDArray[np.bool_]:
-        """Return where episodes ended, for whatever reason."""
-        ...
 
 
 class CurveKeeper:
@@ -51,11 +37,15 @@ class CurveKeeper:
         self._steps: list[list[int]] = [[] for _ in range(members)]
         self._points: list[list[Mapping[str, float]]] = [[] for _ in range(members)]
 
-    def watch(self, lived: Episodic) -> None:
-        """Add up native returns and lengths of the episodes in what was lived."""
-        ended = lived.ended
+    def watch(self, native: Floats, ended: npt.NDArray[np.bool_]) -> None:
+        """Add up native returns and lengths of the episodes in what was lived.
+
+        Args:
+            native: [T, P, N] the environment's own rewards.
+            ended:  [T, P, N] where episodes ended, for whatever reason.
+        """
         for t in range(len(ended)):
-            self._returns += lived.native[t]
+            self._returns += native[t]
             self._lengths += 1
             if not ended[t].any():
                 continue

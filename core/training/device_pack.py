@@ -18,12 +18,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from core.envs.tensor_batch import TensorBatch
-from core.fields import Floats
 from core.records import Curve
 from core.training.action_space import ActionSpace, read_action_space
 from core.training.course import LOST, Course, Listener, Span
@@ -51,14 +49,6 @@ from core.training.streams import Purpose, environment_seeds, stream
 from core.training.weights import Progressed, export_checkpoint, export_weights
 
 HOST = torch.device("cpu")
-
-
-@dataclass(frozen=True, slots=True)
-class Lived:
-    """What curves need of a rollout, [T, P, N] on the host."""
-
-    native: Floats
-    ended: npt.NDArray[np.bool_]
 
 
 @dataclass(slots=True)
@@ -176,7 +166,7 @@ class DevicePack:
         native, ended = (tensor.cpu().numpy() for tensor in (rollout.native, rollout.ended))
         steps, _, envs = native.shape
         self.course.count(steps * envs)
-        self.curves.watch(Lived(native, ended))
+        self.curves.watch(native, ended)
         self._take_out_broken(losses)
         self.course.take_out(self.designs.rejections, self._silence)
         self._note(earned.mean((0, 2)).tolist(), losses, components)

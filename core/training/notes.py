@@ -25,7 +25,7 @@ class Notes:
 
     def watch(self, lived: Lived, earned: Earned, living: Sequence[int]) -> None:
         """Take down what was lived in a turn and what it was worth, rewards [1, P, R]."""
-        self._curves.watch(lived)
+        self._curves.watch(lived.native, lived.ended)
         for member in living:
             said = {f"component.{n}": v for n, v in earned.components[member].items()}
             said["training_reward"] = float(earned.rewards[0, member].mean())

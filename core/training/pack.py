@@ -173,7 +173,7 @@ class Pack:
     def _count(self, rollout: Rollout) -> None:
         steps, _, envs = rollout.native.shape
         self.course.count(steps * envs)
-        self.curves.watch(rollout)
+        self.curves.watch(rollout.native, rollout.ended)
 
     def _note(self, losses: Losses, earned: Earned) -> None:
         rewards = earned.rewards.mean(axis=(0, 2))
