@@ -26,8 +26,9 @@ from core.records import Task
 from core.training.designs import Rewards
 from core.training.device_pack import DevicePack, hyper_on, moved, new_device_pack
 from core.training.graphs import GraphedUpdate, Step, gradient_step
+from core.training.members import Member
 from core.training.networks import Shapes, initial_parameters
-from core.training.pack import Member, new_pack
+from core.training.pack import new_pack
 from core.training.ppo import Experience, new_stack
 from core.training.settings import PPOSettings, read_settings
 from core.training.weights import put_parameters
@@ -187,7 +188,7 @@ def train_for(pack: Any, seconds: float) -> Row:
     while time.perf_counter() - begun < seconds and pack.living:
         pack.advance()
     took = time.perf_counter() - begun
-    members = len(pack.members)
+    members = len(pack.course.members)
     curves = [pack.curve(m) for m in pack.living]
     returns = [list(c.series["native_return"]) for c in curves]
     return {

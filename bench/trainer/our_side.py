@@ -13,9 +13,11 @@ from bench.trainer.watching import Choose, Outcome, Watched
 from core.envs import EnvBatch, make_batch
 from core.training.action_space import ActionSpace, read_action_space
 from core.training.backends import Backend, choose_backend
+from core.training.course import Span
 from core.training.designs import Code, Rewards
+from core.training.members import Member
 from core.training.numpy_policy import stack_policies
-from core.training.pack import Member, Pack, Span, new_pack
+from core.training.pack import Pack, new_pack
 from core.training.settings import read_settings
 
 
@@ -62,8 +64,8 @@ def train(setup: Setup, seeds: Sequence[int], backend: str | None = None) -> lis
     else:
         pack = make_pack(setup, members, {"native": None}, watched, backend)
     pack.train(Span(stop=setup.steps, total=setup.steps))
-    if pack.failures:
-        raise RuntimeError(f"{setup.environment}: {pack.failures}")
+    if pack.course.failures:
+        raise RuntimeError(f"{setup.environment}: {pack.course.failures}")
     weights, space = pack.weights(), read_action_space(watched.action)
     watched.close()
     return [

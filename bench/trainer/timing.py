@@ -25,7 +25,8 @@ from bench.trainer.programs import load_programs
 from bench.trainer.setups import SPEED, Setup
 from core.envs import EnvBatch, load_simulators, make_batch
 from core.training.action_space import read_action_space
-from core.training.pack import Member, Span
+from core.training.course import Span
+from core.training.members import Member
 
 _FORK = multiprocessing.get_context("fork")
 
@@ -154,8 +155,8 @@ def ours(setup: Setup, places: range, features: bool, backend: str | None) -> Sp
     pack.train(Span(stop=setup.steps, total=setup.steps))
     pack.checkpoints()
     batch.close()
-    if pack.failures:
-        raise RuntimeError(f"{setup.environment}: {pack.failures}")
+    if pack.course.failures:
+        raise RuntimeError(f"{setup.environment}: {pack.course.failures}")
     return Spent(
         time.perf_counter() - begun,
         physics.seconds,

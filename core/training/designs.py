@@ -16,8 +16,10 @@ import numpy.typing as npt
 from core.errors import ProgramRejected
 from core.fields import Floats
 from core.records import Mode
+from core.training.blocks import by_member
 
-_LARGEST_REWARD = 1e30  # beyond it, statistics of rewards overflow
+LARGEST_REWARD = 1e30
+"""Beyond it, statistics of rewards overflow."""
 
 
 class Code(Protocol):
@@ -120,7 +122,7 @@ class Designs:
         """
         rewards = native.copy()
         components: list[Mapping[str, float]] = [{} for _ in range(self._members)]
-        blocks = [_by_member(block) for block in (states, actions, following)]
+        blocks = [by_member(block) for block in (states, actions, following)]
         shape = native[:, 0].shape
         for code, members in self._working():
             for places, terms in self._together(code, members, _reward_of, *blocks):
@@ -135,12 +137,12 @@ class Designs:
     def _sum(self, member: int, terms: Floats) -> Floats:
         """Add the components [C, B] up; a member whose sum overflows cannot go on."""
         total = terms.sum(axis=0, dtype=np.float64)
-        if np.abs(total).max() < _LARGEST_REWARD:
+        if np.abs(total).max() < LARGEST_REWARD:
             return np.asarray(total, np.float32)
         error = ProgramRejected(
             f"{np.abs(total).max():.3g}",
             rule="runtime",
-            expected=f"a sum of components below {_LARGEST_REWARD:g}",
+            expected=f"a sum of components below {LARGEST_REWARD:g}",
             where="reward",
             hint="Scale the components down.",
         )
@@ -228,12 +230,6 @@ def _reward_of(
     states: Floats, actions: npt.NDArray[Any], following: Floats
 ) -> Callable[[Code], dict[str, Floats]]:
     return lambda code: code.reward(states, actions, following)
-
-
-def _by_member(block: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Turn [T, P, N, ...] into [P, T·N, ...]."""
-    swapped = block.swapaxes(0, 1)
-    return swapped.reshape(swapped.shape[0], -1, *swapped.shape[3:])
 
 
 def _joined(block: npt.NDArray[Any], members: list[int]) -> npt.NDArray[Any]:

@@ -15,10 +15,8 @@ from torch import Tensor
 
 from core.errors import ProgramRejected
 from core.records import Mode
-from core.training.designs import Designs, Rewards
+from core.training.designs import LARGEST_REWARD, Designs, Rewards
 from core.training.device_rollout import TensorRollout, by_member
-
-_LARGEST_REWARD = 1e30  # beyond it, statistics of rewards overflow
 
 
 class TensorCode(Protocol):
@@ -199,7 +197,7 @@ class TensorDesigns:
         own = self._index(places)
         values = torch.stack(list(terms.values())).view(len(terms), len(places), -1).double()
         total = values.sum(0)
-        self._note(own, (total.abs() < _LARGEST_REWARD).all(1))
+        self._note(own, (total.abs() < LARGEST_REWARD).all(1))
         finite = torch.isfinite(values).all(2)
         self._said.append(_Said(places, tuple(terms), values.mean(2), finite))
         designed = total.float()
@@ -280,7 +278,7 @@ def _not_finite(components: Sequence[str]) -> ProgramRejected:
     if components:
         found = f"NaN or infinity in {', '.join(repr(name) for name in components)}"
     else:
-        found = f"NaN, infinity or a sum of {_LARGEST_REWARD:g} and more"
+        found = f"NaN, infinity or a sum of {LARGEST_REWARD:g} and more"
     return ProgramRejected(
         found,
         rule="finite",

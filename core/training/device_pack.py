@@ -14,20 +14,17 @@ It is `core.training.pack` with tensors from the environment to the update.  Wha
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from core.envs.tensor_batch import TensorBatch
-from core.errors import TrainingFailed
-from core.fields import Floats
 from core.records import Curve
 from core.training.action_space import ActionSpace, read_action_space
+from core.training.course import LOST, Course, Listener, Span
 from core.training.curves import CurveKeeper
 from core.training.designs import Rewards
 from core.training.device_designs import DeviceDesigns, device_designs
@@ -42,43 +39,27 @@ from core.training.device_rollout import (
 )
 from core.training.device_statistics import TensorMoments, TensorReturnScaler
 from core.training.graphs import GraphedUpdate, gradient_step
-from core.training.networks import Shapes, initial_parameters
+from core.training.members import Member, Places, scales_of, settings_of, started
+from core.training.networks import Shapes
 from core.training.normalise import ReturnScaler, RunningMoments
-from core.training.pack import Listener, Member, Span, scales_of, settings_of
 from core.training.ppo import Experience, Hyper, Losses, Stack, hyper_of, minibatches, new_stack
-from core.training.rollout import draw_noise
-from core.training.settings import PPOSettings
+from core.training.rollout import noise_of
+from core.training.settings import PPOSettings, check_rollout
 from core.training.streams import Purpose, environment_seeds, stream
-from core.training.weights import (
-    Progressed,
-    export_checkpoint,
-    export_weights,
-    import_checkpoint,
-    peek,
-    put_parameters,
-)
+from core.training.weights import Progressed, export_checkpoint, export_weights
 
 HOST = torch.device("cpu")
-
-
-@dataclass(frozen=True, slots=True)
-class Lived:
-    """What curves need of a rollout, [T, P, N] on the host."""
-
-    native: Floats
-    ended: npt.NDArray[np.bool_]
 
 
 @dataclass(slots=True)
 class DevicePack:
     """P members in training on one device.  Make one with `new_device_pack`; use it as a `Pack`."""
 
-    members: Sequence[Member]
+    course: Course
     batch: TensorBatch
     settings: PPOSettings
     hyper: Hyper
     scales: tuple[Tensor, Tensor]
-    listener: Listener
     designs: DeviceDesigns
     space: ActionSpace
     stack: Stack
@@ -86,9 +67,6 @@ class DevicePack:
     returns: TensorReturnScaler
     curves: CurveKeeper
     state: Tensor
-    progressed: Progressed
-    failures: dict[int, str] = field(default_factory=dict)
-    begun: float = field(default_factory=time.monotonic)
     rates: Tensor = field(init=False)
     update: GraphedUpdate = field(init=False)
     noise: Tensor | None = None
@@ -100,7 +78,7 @@ class DevicePack:
     @property
     def envs(self) -> int:
         """Return N, environments per member."""
-        return self.batch.rows // len(self.members)
+        return self.batch.rows // len(self.course.members)
 
     @property
     def computed_by(self) -> str:
@@ -110,7 +88,12 @@ class DevicePack:
     @property
     def living(self) -> list[int]:
         """Return the places of the members that can go on."""
-        return [m for m in range(len(self.members)) if m not in self.failures]
+        return self.course.living
+
+    @property
+    def progressed(self) -> Progressed:
+        """Return how far the members have come."""
+        return self.course.progressed
 
     def inputs_of(self, member: int) -> int:
         """Return I = D + F of one member."""
@@ -118,21 +101,16 @@ class DevicePack:
 
     def train(self, span: Span) -> None:
         """Train until `span.stop` environment steps per member, or until nobody can go on."""
-        self.begun = time.monotonic()
-        waiting = sorted(span.snapshots)
-        self._take_out_rejected()
-        self._tell_due(waiting)
-        while self.progressed.steps < span.stop and self.living:
-            self.advance(self._rate(span.total))
-            self._tell_due(waiting)
-            span.pause()
+        self.course.take_out(self.designs.rejections, self._silence)
+        self.course.run(span, lambda: self.advance(self._rate(span.total)), self.weights)
 
     def advance(self, rate: float = 1.0) -> None:
         """Collect one rollout and learn from it; see `Pack.advance`."""
         gaze = self._gaze()
         noise = self.noise if self.noise is not None else self._draw_noise(self.progressed.rollouts)
         actors = TensorActors(self.stack, gaze, self.space)
-        rollout, self.state = collect_on_device(self.batch, self.state, actors, noise, self._tick)
+        tick = self.course.tick
+        rollout, self.state = collect_on_device(self.batch, self.state, actors, noise, tick)
         rewards = earned = self.designs.earn(rollout)
         if self.settings.normalise_rewards:
             rewards = self.returns.scale(earned, rollout.ended)
@@ -168,15 +146,13 @@ class DevicePack:
         """Return what a member said of itself."""
         return self.curves.curve(member)
 
-    def fail(self, member: int, reason: str) -> None:
-        """Take a member out; its place stays, and learns no more."""
-        if member in self.failures:
-            return
-        self.failures[member] = reason
+    def _silence(self, member: int) -> None:
         self.designs.drop(member)
         self.stack.living[member] = False
         self.stack.flat[member] = 0.0
-        self.listener.failed(member, self.progressed.steps, reason)
+
+    def _rate(self, total: int) -> float:
+        return self.course.left(total) if self.settings.anneal else 1.0
 
     def _learn(self, experience: Experience, rate: float) -> Losses:
         self.hyper.learning_rate.copy_(self.rates * rate)
@@ -189,22 +165,17 @@ class DevicePack:
         components = self.designs.look()
         native, ended = (tensor.cpu().numpy() for tensor in (rollout.native, rollout.ended))
         steps, _, envs = native.shape
-        before = self.progressed
-        self.progressed = Progressed(before.steps + steps * envs, before.rollouts + 1)
-        self.curves.watch(Lived(native, ended))
+        self.course.count(steps * envs)
+        self.curves.watch(native, ended)
         self._take_out_broken(losses)
-        self._take_out_rejected()
+        self.course.take_out(self.designs.rejections, self._silence)
         self._note(earned.mean((0, 2)).tolist(), losses, components)
 
     def _take_out_broken(self, losses: Losses) -> None:
         finite = torch.isfinite(self.stack.flat).all(1) & torch.isfinite(losses.value)
-        for member in np.flatnonzero(~finite.cpu().numpy()):
-            if int(member) not in self.designs.rejections:  # the program's own fault says more
-                self.fail(int(member), "the loss became NaN or infinite")
-
-    def _take_out_rejected(self) -> None:
-        for member, reason in self.designs.rejections.items():
-            self.fail(member, reason)
+        lost = np.flatnonzero(~finite.cpu().numpy()).tolist()
+        told = self.designs.rejections  # the program's own fault says more
+        self.course.take_out({m: LOST for m in lost if m not in told}, self._silence)
 
     def _note(
         self, rewards: Sequence[float], losses: Losses, components: Sequence[Mapping[str, float]]
@@ -227,23 +198,9 @@ class DevicePack:
         return TensorGaze(size, self.designs.features, mean, scale)
 
     def _draw_noise(self, rollout: int) -> Tensor:
-        steps = self.settings.rollout
-        drawn = [
-            draw_noise(self.space, stream(member.seed, Purpose.ACTIONS, rollout), steps, self.envs)
-            for member in self.members
-        ]
-        return torch.from_numpy(np.stack(drawn, axis=1)).to(self.batch.device)
-
-    def _rate(self, total: int) -> float:
-        left = 1.0 - self.progressed.steps / max(1, total) if self.settings.anneal else 1.0
-        return max(left, 0.0)
-
-    def _tell_due(self, waiting: list[int]) -> None:
-        while waiting and self.living and waiting[0] <= self.progressed.steps:
-            self.listener.snapshot(waiting.pop(0), self.weights())
-
-    def _tick(self, steps: int) -> None:
-        self.listener.progress(self.progressed.steps + steps, time.monotonic() - self.begun)
+        seeds = [member.seed for member in self.course.members]
+        noise = noise_of(self.space, seeds, rollout, self.settings.rollout, self.envs)
+        return torch.from_numpy(noise).to(self.batch.device)
 
 
 def new_device_pack(
@@ -256,10 +213,12 @@ def new_device_pack(
     """Put members into their places on the batch's device; see `core.training.pack.new_pack`.
 
     Raises:
+        InvalidInput: a member differs in a setting that a pack must share, or a rollout is too short.
         TrainingFailed: checkpoints are not of this network, or not equally far.
     """
-    envs, started = batch.rows // len(members), _started(members)
-    seeds = [s for m in members for s in environment_seeds(m.seed, started.rollouts, envs)]
+    envs, begun = batch.rows // len(members), started(members)
+    check_rollout(settings, envs)
+    seeds = [s for m in members for s in environment_seeds(m.seed, begun.rollouts, envs)]
     state = batch.reset(seeds)
     designs = device_designs(rewards, [member.arm for member in members], batch.device)
     designs.learn_feature_counts(state.view(len(members), envs, -1))
@@ -270,34 +229,27 @@ def new_device_pack(
     scales = scales_of(own)
     observed = RunningMoments(len(members), inputs)
     returns = ReturnScaler(len(members), envs, scales.gamma)
+    places = Places(stack, observed, returns)
     for place, member in enumerate(members):
-        if place in designs.rejections:
-            continue
-        width = batch.layout.observation_size + designs.feature_counts[place]
-        if member.checkpoint is None:
-            rng = stream(member.seed, Purpose.WEIGHTS)
-            drawn = initial_parameters(replace(stack.shapes, inputs=width), rng, settings.log_std)
-            put_parameters(stack, place, width, drawn)
-        else:
-            import_checkpoint(member.checkpoint, stack, place, width, observed, returns)
+        if place not in designs.rejections:
+            width = batch.layout.observation_size + designs.feature_counts[place]
+            places.put(place, member, width, settings.log_std)
     gamma, gae_lambda = (
         torch.tensor(values, device=batch.device) for values in (scales.gamma, scales.gae_lambda)
     )
     return DevicePack(
-        members=members,
+        course=Course(members, listener, begun),
         batch=batch,
         settings=settings,
         hyper=hyper_on(batch.device, own),
         scales=(gamma, gae_lambda),
-        listener=listener,
         designs=designs,
         space=space,
         stack=moved(stack, batch.device, len(members)),
         observed=TensorMoments(observed, batch.device),
         returns=TensorReturnScaler(returns, gamma, envs, batch.device),
-        curves=CurveKeeper(len(members), envs),
+        curves=CurveKeeper(len(members), envs, resumed=begun.steps > 0),
         state=state,
-        progressed=started,
     )
 
 
@@ -312,12 +264,3 @@ def moved(stack: Stack, device: torch.device, members: int | None = None) -> Sta
     """Return a copy of a stack's first rows on another device; all of them unless said."""
     tensors = (stack.flat, stack.first, stack.second, stack.updates, stack.living)
     return Stack(stack.shapes, *(tensor[:members].to(device, copy=True) for tensor in tensors))
-
-
-def _started(members: Sequence[Member]) -> Progressed:
-    """Say how far the members have come; all of them equally."""
-    found = {peek(member.checkpoint) for member in members}
-    if len(found) > 1:
-        steps = sorted(progressed.steps for progressed in found)
-        raise TrainingFailed(f"checkpoints at {steps} steps", expected="equally far members")
-    return found.pop()

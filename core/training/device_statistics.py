@@ -9,9 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from core.training.normalise import CLIP, ReturnScaler, RunningMoments
-
-_EPSILON = 1e-8
+from core.training.normalise import CLIP, EPSILON, ReturnScaler, RunningMoments
 
 
 class TensorMoments:
@@ -39,7 +37,7 @@ class TensorMoments:
 
     def scale(self) -> Tensor:
         """Return 1 / standard deviation, [P, columns]."""
-        return (self.variance + _EPSILON).rsqrt()
+        return (self.variance + EPSILON).rsqrt()
 
     def on_host(self) -> RunningMoments:
         """Return the same as arrays, for weights and checkpoints."""

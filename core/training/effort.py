@@ -11,6 +11,7 @@ from itertools import pairwise
 
 from core.ports import PackOrder
 from core.training.action_space import read_action_space
+from core.training.deadlines import ROW_SECONDS
 from core.training.runtime import MOST_FEATURES
 from core.training.settings import (
     MOST_REPLAY_BYTES,
@@ -23,8 +24,9 @@ from core.training.settings import (
 PASS_SECONDS = 1e-9  # per parameter and transition
 DESCENT_SECONDS = 1e-7  # per parameter and gradient step
 UPDATE_SECONDS = 5e-3  # per gradient step
-_FLOAT = 4  # bytes
+_FLOAT, _INTEGER = 4, 8  # bytes
 _WIDEST_FIELD = 8  # columns; most have one
+_CALLS_TO_LABEL = 3
 
 
 def learning_seconds(order: PackOrder) -> float:
@@ -42,6 +44,28 @@ def learning_seconds(order: PackOrder) -> float:
     passes = settings.minibatch * parameters * PASS_SECONDS
     update = UPDATE_SECONDS + parameters * DESCENT_SECONDS + passes
     return settings.updates_per_step * update
+
+
+def recalling_seconds(order: PackOrder) -> float:
+    """Return how long one member may take to label what it brings into its replay; 0 for PPO.
+
+    It is what its program may take before it is overdue, for the rewards and the inputs on both sides.
+
+    Raises:
+        InvalidInput: a setting is unknown or absurd.
+    """
+    settings = _settings(order)
+    if isinstance(settings, PPOSettings):
+        return 0.0
+    space = read_action_space(order.preflight.action)
+    action = _INTEGER if space.discrete else _FLOAT * space.size
+    least = _FLOAT * (2 * order.preflight.observation_size + 1) + action + 1  # bytes of a row
+    fitting = MOST_REPLAY_BYTES // least
+    lived = order.stop_steps * (len(order.members) if settings.share_replay else 1)
+    kept = min(2 * lived, fitting)  # twice: what a rung before this one began warm with
+    brought = max((len(order.warm.get(member, ())) for member in order.members), default=0)
+    rows = min(settings.buffer, max(kept, brought * fitting))
+    return _CALLS_TO_LABEL * rows * ROW_SECONDS
 
 
 def replay_bytes(order: PackOrder) -> int:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from core.fields import Floats
 from core.training.advantages import estimate_advantages
 from core.training.backends import Networks, log_probs_of
+from core.training.blocks import by_member, by_time
 from core.training.ppo import Experience, Stack
 from core.training.rollout import Gaze, Rollout
 
@@ -46,7 +45,7 @@ def weigh(rollout: Rollout, rewards: Floats, critics: Critics, scales: Scales) -
     inputs, actions = by_member(rollout.inputs), by_member(rollout.actions)
     log_probs = log_probs_of(critics.stack, networks.policy(inputs), actions)
     flat = networks.values(inputs)
-    values = _by_time(flat, len(rewards))
+    values = by_time(flat, len(rewards))
     advantages = estimate_advantages(
         rewards,
         values,
@@ -77,14 +76,3 @@ def following_values(rollout: Rollout, values: Floats, critics: Critics) -> Floa
         reached = critics.networks.values(inputs)
         following[t] = np.where(apart[t], reached, following[t])
     return following
-
-
-def by_member(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Turn [T, P, N, ...] into [P, T·N, ...], contiguous."""
-    swapped = np.ascontiguousarray(array.swapaxes(0, 1))
-    return swapped.reshape(swapped.shape[0], -1, *swapped.shape[3:])
-
-
-def _by_time(values: Floats, steps: int) -> Floats:
-    """Turn [P, T·N] into [T, P, N]."""
-    return np.ascontiguousarray(values.reshape(len(values), steps, -1).swapaxes(0, 1))

@@ -35,7 +35,7 @@ from core.training.measuring import Measured, Score, measure
 from core.training.minutes import Member, Trained
 from core.training.probing import probe_task
 from core.training.retrying import train_pack
-from core.training.settings import check_algorithm, read_settings
+from core.training.settings import check_algorithm, check_rollout, read_settings
 from core.training.supervising import Supervision
 
 PRELOAD_DESIGN = ("core.training.check",)
@@ -70,7 +70,7 @@ class Laboratory:
 
     def preflight(self, task: Task, training: Training, seed: int, watch: Watch) -> Preflight:
         """Build the environment, probe it, and store the probe set; see the port."""
-        read_settings(training.settings, training.algorithm)
+        check_rollout(read_settings(training.settings, training.algorithm), training.envs)
         found = probe_task(self.sandbox, self.artifacts, task, seed, watch)
         discrete = read_action_space(found.action).discrete
         check_algorithm(training.algorithm, discrete, training.warm_start)

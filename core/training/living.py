@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from core.envs import EnvBatch
 from core.fields import Floats
+from core.training.blocks import by_member
 from core.training.transitions import Transitions
 
 
@@ -38,7 +39,7 @@ class Lived:
 
     def rows(self) -> Transitions:
         """Return each member's transitions [P, T·N, ...], the oldest first."""
-        return _each(self.transitions, _by_member)
+        return _each(self.transitions, by_member)
 
 
 def live(
@@ -89,8 +90,3 @@ def shared(rows: Transitions, living: Sequence[int]) -> Transitions:
 
 def _each(rows: Transitions, change: Callable[[npt.NDArray[Any]], npt.NDArray[Any]]) -> Transitions:
     return Transitions(*(change(getattr(rows, name)) for name in Transitions.__slots__))
-
-
-def _by_member(block: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    swapped = block.swapaxes(0, 1)
-    return swapped.reshape(len(swapped), -1, *swapped.shape[3:])

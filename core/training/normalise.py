@@ -12,7 +12,7 @@ from core.fields import Floats
 Doubles: TypeAlias = npt.NDArray[np.float64]
 
 CLIP = 10.0
-_EPSILON = 1e-8
+EPSILON = 1e-8  # of a variance
 
 
 class RunningMoments:
@@ -40,7 +40,7 @@ class RunningMoments:
 
     def scale(self) -> Doubles:
         """Return 1 / standard deviation, [P, columns]."""
-        scale: Doubles = 1.0 / np.sqrt(self.variance + _EPSILON)
+        scale: Doubles = 1.0 / np.sqrt(self.variance + EPSILON)
         return scale
 
 

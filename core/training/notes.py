@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import cast
 
 import numpy as np
 
@@ -11,7 +10,6 @@ from core.records import Curve
 from core.training.curves import CurveKeeper
 from core.training.designs import Earned
 from core.training.living import Lived
-from core.training.rollout import Rollout
 from core.training.stacked import Said
 
 STEPS_PER_POINT = 500
@@ -20,14 +18,14 @@ STEPS_PER_POINT = 500
 class Notes:
     """Curves of P members: means of what turns were worth, and what the last update said."""
 
-    def __init__(self, members: int, envs: int) -> None:
-        self._curves = CurveKeeper(members, envs)
-        self._earned: list[dict[str, list[float]]] = [{} for _ in range(members)]
+    def __init__(self, curves: CurveKeeper) -> None:
+        self._curves = curves
+        self._earned: list[dict[str, list[float]]] = [{} for _ in range(curves.members)]
         self._said: Said = {}
 
     def watch(self, lived: Lived, earned: Earned, living: Sequence[int]) -> None:
         """Take down what was lived in a turn and what it was worth, rewards [1, P, R]."""
-        self._curves.watch(cast("Rollout", lived))  # it reads no more of one than `Lived` has
+        self._curves.watch(lived.native, lived.ended)
         for member in living:
             said = {f"component.{n}": v for n, v in earned.components[member].items()}
             said["training_reward"] = float(earned.rewards[0, member].mean())

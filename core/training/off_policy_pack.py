@@ -6,7 +6,6 @@ environment and the updates that are due for them.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,14 +16,16 @@ import torch
 from torch import Tensor
 
 from core.envs import EnvBatch
-from core.errors import TrainingFailed
 from core.fields import Floats
 from core.records import Curve
 from core.training.action_space import ActionSpace, read_action_space
 from core.training.chances import Chances
+from core.training.course import Course, Listener, Span
+from core.training.curves import CurveKeeper
 from core.training.designs import Rewards
 from core.training.groups import new_learner
 from core.training.living import live
+from core.training.members import Member, started
 from core.training.memory import Memory
 from core.training.normalise import RunningMoments
 from core.training.notes import STEPS_PER_POINT, Notes
@@ -35,14 +36,13 @@ from core.training.off_policy_files import (
     import_member,
     transitions_of,
 )
-from core.training.pack import Listener, Member, Span
 from core.training.replay import Replay
 from core.training.rollout import received
 from core.training.settings import DQNSettings, SACSettings, check_algorithm
 from core.training.stacked import Learner, Said
 from core.training.streams import Purpose, environment_seeds, stream
 from core.training.transitions import joined
-from core.training.weights import Progressed, peek
+from core.training.weights import Progressed
 
 _CHUNK = 64  # steps, and updates, whose chance is drawn at once
 
@@ -51,24 +51,20 @@ _CHUNK = 64  # steps, and updates, whose chance is drawn at once
 class OffPolicyPack:
     """P members in training.  Make one with `new_off_policy_pack`, then train, then ask."""
 
-    members: Sequence[Member]
+    course: Course
     batch: EnvBatch
     settings: SACSettings | DQNSettings
-    listener: Listener
     space: ActionSpace
     learner: Learner
     memory: Memory
     notes: Notes
     state: Floats
-    progressed: Progressed
     device: torch.device
-    failures: dict[int, str] = field(default_factory=dict)
-    begun: float = field(default_factory=time.monotonic)
     _acting: Chances = field(init=False)
     _learning: Chances = field(init=False)
 
     def __post_init__(self) -> None:
-        seeds = [member.seed for member in self.members]
+        seeds = [member.seed for member in self.course.members]
         self._acting = Chances(
             seeds,
             Purpose.ACTIONS,
@@ -83,7 +79,7 @@ class OffPolicyPack:
     @property
     def envs(self) -> int:
         """Return N, environments per member."""
-        return self.batch.rows // len(self.members)
+        return self.batch.rows // len(self.course.members)
 
     @property
     def computed_by(self) -> str:
@@ -93,14 +89,22 @@ class OffPolicyPack:
     @property
     def living(self) -> list[int]:
         """Return the places of the members that can go on."""
-        return [m for m in range(len(self.members)) if m not in self.failures]
+        return self.course.living
+
+    @property
+    def progressed(self) -> Progressed:
+        """Return how far the members have come."""
+        return self.course.progressed
 
     def place(self, warm: Mapping[int, Sequence[bytes]]) -> None:
-        """Give every living member its networks and its replay: from scratch, or as they were."""
-        self._take_out_rejected()
+        """Give every living member its networks and its replay: from scratch, or as they were.
+
+        Labelling a large replay takes its time, so the listener hears of every member.
+        """
+        self.course.take_out(self.memory.designs.rejections, self._silence)
         like = self.memory.replay.kept(0, 0)
         for place in self.living:
-            member, inputs = self.members[place], self.memory.inputs_of(place)
+            member, inputs = self.course.members[place], self.memory.inputs_of(place)
             if member.checkpoint is None:
                 self.learner.start(place, inputs, stream(member.seed, Purpose.WEIGHTS))
                 parts = [transitions_of(content, like) for content in warm.get(place, ())]
@@ -111,19 +115,14 @@ class OffPolicyPack:
                 broken = self.memory.recall(place, rows, new=False)
                 self.memory.replay.added[place], self.memory.replay.inherited[place] = counts
             if broken is not None:
-                self.fail(place, broken)
+                self.course.take_out({place: broken}, self._silence)
+            self.course.tick()
 
     def train(self, span: Span) -> None:
         """Train until `span.stop` environment steps per member, or until nobody can go on."""
-        self.begun = time.monotonic()
         coming = max(0, span.stop - self.progressed.steps)
         self.memory.make_room(coming + self.settings.train_every * self.envs)
-        waiting = sorted(span.snapshots)
-        self._tell_due(waiting)  # whole turns: the rung before may have gone beyond this one's
-        while self.progressed.steps < span.stop and self.living:
-            self.advance(span.total)
-            self._tell_due(waiting)
-            span.pause()
+        self.course.run(span, lambda: self.advance(span.total), self.weights)
         self._note()
 
     def advance(self, total: int) -> None:
@@ -134,16 +133,16 @@ class OffPolicyPack:
             self.state,
             self._actor(min(before / max(total, 1), 1.0)),
             self.settings.train_every,
-            len(self.members),
+            len(self.course.members),
         )
         count = self.settings.train_every
-        self.progressed = Progressed(before + count * self.envs, self.progressed.rollouts + count)
+        self.course.count(count * self.envs, count)
         self.notes.watch(lived, self.memory.store(lived, self.living), self.living)
-        self._take_out_rejected()
+        self.course.take_out(self.memory.designs.rejections, self._silence)
         after = self.progressed.steps
         self.learner.after_steps(before, after)
         self._learn(before, after)
-        self.listener.progress(after, time.monotonic() - self.begun)
+        self.course.tick()
         if after // STEPS_PER_POINT > before // STEPS_PER_POINT:
             self._note()
 
@@ -177,14 +176,9 @@ class OffPolicyPack:
         """Return what a member said of itself."""
         return self.notes.curve(member)
 
-    def fail(self, member: int, reason: str) -> None:
-        """Take a member out; its place stays, and learns no more."""
-        if member in self.failures:
-            return
-        self.failures[member] = reason
+    def _silence(self, member: int) -> None:
         self.memory.designs.drop(member)
         self.learner.silence(member)
-        self.listener.failed(member, self.progressed.steps, reason)
 
     # --- acting and learning ----------------------------------------------------------------------
 
@@ -206,7 +200,7 @@ class OffPolicyPack:
     def _learn(self, before: int, after: int) -> None:
         """Take the updates that are due for the steps since the last turn."""
         due = range(*(int(steps * self.settings.updates_per_step) for steps in (before, after)))
-        learners = self.memory.learners(list(self.failures))
+        learners = self.memory.learners(list(self.course.failures))
         if not due or not learners.any():
             return
         learning = None if learners.all() else torch.from_numpy(learners).to(self.device)
@@ -220,19 +214,11 @@ class OffPolicyPack:
 
     def _take_out(self, sound: Tensor, what: str) -> None:
         """Take out members that are not sound, bool [P]."""
-        for member, good in enumerate(sound.tolist()):
-            if not good:
-                self.fail(member, f"the {what} became NaN or infinite")
+        broken = [member for member, good in enumerate(sound.tolist()) if not good]
+        reason = f"the {what} became NaN or infinite"
+        self.course.take_out(dict.fromkeys(broken, reason), self._silence)
 
     # --- telling ----------------------------------------------------------------------------------
-
-    def _tell_due(self, waiting: list[int]) -> None:
-        while waiting and self.living and waiting[0] <= self.progressed.steps:
-            self.listener.snapshot(waiting.pop(0), self.weights())
-
-    def _take_out_rejected(self) -> None:
-        for member, reason in self.memory.designs.rejections.items():
-            self.fail(member, reason)
 
     def _note(self) -> None:
         """Add a point to every curve."""
@@ -267,8 +253,8 @@ def new_off_policy_pack(
     """
     space, where = read_action_space(batch.action), torch.device(device)
     check_algorithm("sac" if isinstance(settings, SACSettings) else "dqn", space.discrete)
-    envs, started = batch.rows // len(members), _started(members)
-    seeds = [s for m in members for s in environment_seeds(m.seed, started.rollouts, envs)]
+    envs, begun = batch.rows // len(members), started(members)
+    seeds = [s for m in members for s in environment_seeds(m.seed, begun.rollouts, envs)]
     state = batch.reset(seeds)
     designs = rewards.designs([member.arm for member in members])
     designs.learn_feature_counts(state.reshape(len(members), envs, -1))
@@ -284,25 +270,15 @@ def new_off_policy_pack(
         device=where,
     )
     pack = OffPolicyPack(
-        members=members,
+        course=Course(members, listener, begun),
         batch=batch,
         settings=settings,
-        listener=listener,
         space=space,
         learner=new_learner(settings, len(members), inputs, space.size, where),
         memory=memory,
-        notes=Notes(len(members), envs),
+        notes=Notes(CurveKeeper(len(members), envs, resumed=begun.steps > 0)),
         state=state,
-        progressed=started,
         device=where,
     )
     pack.place(warm or {})
     return pack
-
-
-def _started(members: Sequence[Member]) -> Progressed:
-    found = {peek(member.checkpoint) for member in members}
-    if len(found) > 1:
-        steps = sorted(progressed.steps for progressed in found)
-        raise TrainingFailed(f"checkpoints at {steps} steps", expected="equally far members")
-    return found.pop()

@@ -2,95 +2,41 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from typing import Protocol
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
 from core.envs import EnvBatch
-from core.errors import InvalidInput, TrainingFailed
 from core.fields import Floats
 from core.records import Curve
 from core.training.action_space import ActionSpace, read_action_space
 from core.training.backends import Backend, Networks, choose_backend
+from core.training.blocks import by_member
+from core.training.course import LOST, Course, Listener, Span
 from core.training.curves import CurveKeeper
 from core.training.designs import Designs, Earned, Rewards
-from core.training.experience import Critics, Scales, by_member, weigh
-from core.training.networks import Shapes, initial_parameters
+from core.training.experience import Critics, weigh
+from core.training.members import Member, Places, scales_of, settings_of, started
+from core.training.networks import Shapes
 from core.training.normalise import ReturnScaler, RunningMoments
-from core.training.ppo import Experience, Hyper, Losses, Stack, hyper_of, minibatches, new_stack
-from core.training.rollout import Actors, Gaze, Rollout, collect, draw_noise, seen_anew
-from core.training.settings import PPOSettings, read_settings
+from core.training.ppo import Experience, Losses, Stack, hyper_of, minibatches, new_stack
+from core.training.rollout import Actors, Gaze, Rollout, collect, noise_of, seen_anew
+from core.training.settings import PPOSettings, check_rollout
 from core.training.streams import Purpose, environment_seeds, stream
-from core.training.weights import (
-    Progressed,
-    export_checkpoint,
-    export_weights,
-    import_checkpoint,
-    peek,
-    put_parameters,
-)
-
-OWN_SETTINGS = (*Hyper.__slots__, "gamma", "gae_lambda")
-"""Settings in which the members of one pack may differ."""
-
-
-@dataclass(frozen=True, slots=True)
-class Member:
-    """One run of a pack: an arm and a seed, and the checkpoint to go on from (None: from scratch).
-
-    `settings` are numbers in which it differs from its pack, of `OWN_SETTINGS`.
-    """
-
-    arm: str
-    seed: int
-    checkpoint: bytes | None = None
-    settings: Mapping[str, float] = field(default_factory=dict)
-
-
-class Listener(Protocol):
-    """Hears how a training goes."""
-
-    def progress(self, steps: int, seconds: float) -> None:
-        """After every step: environment steps of one member so far, seconds since the start."""
-        ...
-
-    def snapshot(self, steps: int, weights: Mapping[int, bytes]) -> None:
-        """At each requested count: weights of the living members by place."""
-        ...
-
-    def failed(self, member: int, steps: int, reason: str) -> None:
-        """A member cannot go on."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """How far to train: until `stop` steps per member, with snapshots when `snapshots` are reached.
-
-    `total` is the last rung's last step, for annealing.  `pause` is called between rollouts, where
-    checkpoints may be asked for.
-    """
-
-    stop: int
-    total: int
-    snapshots: tuple[int, ...] = ()
-    pause: Callable[[], None] = lambda: None
+from core.training.weights import Progressed, export_checkpoint, export_weights
 
 
 @dataclass(slots=True)
 class Pack:
     """P members in training.  Make one with `new_pack`, then call `train`, then ask for results."""
 
-    members: Sequence[Member]
+    course: Course
     batch: EnvBatch
     settings: PPOSettings
     own: Sequence[PPOSettings]
     backend: Backend
-    listener: Listener
     designs: Designs
     space: ActionSpace
     stack: Stack
@@ -98,14 +44,11 @@ class Pack:
     returns: ReturnScaler
     curves: CurveKeeper
     state: Floats
-    progressed: Progressed
-    failures: dict[int, str] = field(default_factory=dict)
-    begun: float = field(default_factory=time.monotonic)
 
     @property
     def envs(self) -> int:
         """Return N, environments per member."""
-        return self.batch.rows // len(self.members)
+        return self.batch.rows // len(self.course.members)
 
     @property
     def computed_by(self) -> str:
@@ -115,7 +58,12 @@ class Pack:
     @property
     def living(self) -> list[int]:
         """Return the places of the members that can go on."""
-        return [m for m in range(len(self.members)) if m not in self.failures]
+        return self.course.living
+
+    @property
+    def progressed(self) -> Progressed:
+        """Return how far the members have come."""
+        return self.course.progressed
 
     def inputs_of(self, member: int) -> int:
         """Return I = D + F of one member."""
@@ -123,28 +71,15 @@ class Pack:
 
     def place(self) -> None:
         """Give every living member its parameters: drawn anew, or those of its checkpoint."""
-        self._take_out_rejected()
+        self.course.take_out(self.designs.rejections, self._silence)
+        places = Places(self.stack, self.observed, self.returns)
         for place in self.living:
-            inputs, checkpoint = self.inputs_of(place), self.members[place].checkpoint
-            if checkpoint is None:
-                shapes = replace(self.stack.shapes, inputs=inputs)
-                rng = stream(self.members[place].seed, Purpose.WEIGHTS)
-                drawn = initial_parameters(shapes, rng, self.settings.log_std)
-                put_parameters(self.stack, place, inputs, drawn)
-            else:
-                import_checkpoint(
-                    checkpoint, self.stack, place, inputs, self.observed, self.returns
-                )
+            member, log_std = self.course.members[place], self.settings.log_std
+            places.put(place, member, self.inputs_of(place), log_std)
 
     def train(self, span: Span) -> None:
         """Train until `span.stop` environment steps per member, or until nobody can go on."""
-        self.begun = time.monotonic()
-        waiting = sorted(span.snapshots)
-        self._tell_due(waiting)  # whole rollouts: the rung before may have gone beyond this one's
-        while self.progressed.steps < span.stop and self.living:
-            self.advance(self._rate(span.total))
-            self._tell_due(waiting)
-            span.pause()
+        self.course.run(span, lambda: self.advance(self._rate(span.total)), self.weights)
 
     def advance(self, rate: float = 1.0) -> None:
         """Collect one rollout and learn from it, with this share of the learning rates.
@@ -155,7 +90,9 @@ class Pack:
         """
         gaze = self._gaze()
         actors = Actors(self._networks(gaze), gaze, self.space)
-        rollout, self.state = collect(self.batch, self.state, actors, self._noise(), self._tick)
+        rollout, self.state = collect(
+            self.batch, self.state, actors, self._noise(), self.course.tick
+        )
         earned = self.designs.earn(
             rollout.states, rollout.received, rollout.following, rollout.native
         )
@@ -172,7 +109,7 @@ class Pack:
         if self.progressed.rollouts:
             self.observed.add(raw)
         self._count(rollout)
-        self._take_out_rejected()
+        self.course.take_out(self.designs.rejections, self._silence)
         self._note(losses, earned)
 
     def weights(self) -> dict[int, bytes]:
@@ -196,26 +133,13 @@ class Pack:
         """Return what a member said of itself."""
         return self.curves.curve(member)
 
-    def fail(self, member: int, reason: str) -> None:
-        """Take a member out; its place stays, and learns no more."""
-        if member in self.failures:
-            return
-        self.failures[member] = reason
+    def _silence(self, member: int) -> None:
         self.designs.drop(member)
         self.stack.living[member] = False
         self.stack.flat[member] = 0.0
-        self.listener.failed(member, self.progressed.steps, reason)
-
-    def _tell_due(self, waiting: list[int]) -> None:
-        while waiting and self.living and waiting[0] <= self.progressed.steps:
-            self.listener.snapshot(waiting.pop(0), self.weights())
-
-    def _tick(self, steps: int) -> None:
-        self.listener.progress(self.progressed.steps + steps, time.monotonic() - self.begun)
 
     def _rate(self, total: int) -> float:
-        left = 1.0 - self.progressed.steps / max(1, total) if self.settings.anneal else 1.0
-        return max(left, 0.0)
+        return self.course.left(total) if self.settings.anneal else 1.0
 
     def _gaze(self) -> Gaze:
         """Freeze what the policies see for the length of one rollout."""
@@ -230,12 +154,9 @@ class Pack:
         return self.backend.networks(self.stack, gaze.mean, gaze.scale)
 
     def _noise(self) -> Floats:
-        rollout, steps = self.progressed.rollouts, self.settings.rollout
-        drawn = [
-            draw_noise(self.space, stream(member.seed, Purpose.ACTIONS, rollout), steps, self.envs)
-            for member in self.members
-        ]
-        return np.stack(drawn, axis=1)
+        seeds = [member.seed for member in self.course.members]
+        rollout = self.progressed.rollouts
+        return noise_of(self.space, seeds, rollout, self.settings.rollout, self.envs)
 
     def _learn(self, experience: Experience, rate: float) -> Losses:
         rng = stream(0, Purpose.MINIBATCHES, self.progressed.rollouts)
@@ -245,19 +166,14 @@ class Pack:
         losses = self.backend.update(self.stack, experience, hyper, rows)
         finite = torch.isfinite(losses.value)
         finite &= torch.isfinite(self.stack.flat[: len(finite)]).all(1)
-        for member in np.flatnonzero(~finite.numpy()):
-            self.fail(int(member), "the loss became NaN or infinite")
+        lost = np.flatnonzero(~finite.numpy()).tolist()
+        self.course.take_out(dict.fromkeys(lost, LOST), self._silence)
         return losses
 
     def _count(self, rollout: Rollout) -> None:
         steps, _, envs = rollout.native.shape
-        before = self.progressed
-        self.progressed = Progressed(before.steps + steps * envs, before.rollouts + 1)
-        self.curves.watch(rollout)
-
-    def _take_out_rejected(self) -> None:
-        for member, reason in self.designs.rejections.items():
-            self.fail(member, reason)
+        self.course.count(steps * envs)
+        self.curves.watch(rollout.native, rollout.ended)
 
     def _note(self, losses: Losses, earned: Earned) -> None:
         rewards = earned.rewards.mean(axis=(0, 2))
@@ -287,12 +203,13 @@ def new_pack(
         backend:  computes the networks; the fastest that is there unless given.
 
     Raises:
-        InvalidInput: a member differs in a setting that a pack must share.
+        InvalidInput: a member differs in a setting that a pack must share, or a rollout is too short.
         TrainingFailed: checkpoints are not of this network, or not equally far.
     """
     own = [settings_of(member, settings) for member in members]
-    envs, started = batch.rows // len(members), _started(members)
-    seeds = [s for m in members for s in environment_seeds(m.seed, started.rollouts, envs)]
+    envs, begun = batch.rows // len(members), started(members)
+    check_rollout(settings, envs)
+    seeds = [s for m in members for s in environment_seeds(m.seed, begun.rollouts, envs)]
     state = batch.reset(seeds)
     designs = rewards.designs([member.arm for member in members])
     designs.learn_feature_counts(state.reshape(len(members), envs, -1))
@@ -300,52 +217,18 @@ def new_pack(
     inputs = batch.layout.observation_size + designs.most_features
     shapes = Shapes(inputs, settings.hidden, space.size, not space.discrete)
     pack = Pack(
-        members=members,
+        course=Course(members, listener, begun),
         batch=batch,
         settings=settings,
         own=own,
         backend=backend or choose_backend(),
-        listener=listener,
         designs=designs,
         space=space,
         stack=new_stack(shapes, len(members)),
         observed=RunningMoments(len(members), inputs),
         returns=ReturnScaler(len(members), envs, scales_of(own).gamma),
-        curves=CurveKeeper(len(members), envs),
+        curves=CurveKeeper(len(members), envs, resumed=begun.steps > 0),
         state=state,
-        progressed=started,
     )
     pack.place()
     return pack
-
-
-def settings_of(member: Member, settings: PPOSettings) -> PPOSettings:
-    """Return a member's own settings.
-
-    Raises:
-        InvalidInput: it differs in a setting that a pack must share, or by an absurd value.
-    """
-    for name in member.settings:
-        if name not in OWN_SETTINGS:
-            raise InvalidInput(
-                repr(name),
-                expected=f"one of {', '.join(OWN_SETTINGS)}",
-                where=f"settings of a member of arm {member.arm!r}",
-                hint="Other settings are the whole pack's.",
-            )
-    return read_settings({**asdict(settings), **member.settings})
-
-
-def scales_of(own: Sequence[PPOSettings]) -> Scales:
-    """Return discounts and trace decays side by side, [P, 1] each."""
-    pairs = np.array([[s.gamma, s.gae_lambda] for s in own], np.float32)
-    return Scales(pairs[:, :1], pairs[:, 1:])
-
-
-def _started(members: Sequence[Member]) -> Progressed:
-    """Say how far the members have come; all of them equally."""
-    found = {peek(member.checkpoint) for member in members}
-    if len(found) > 1:
-        steps = sorted(progressed.steps for progressed in found)
-        raise TrainingFailed(f"checkpoints at {steps} steps", expected="equally far members")
-    return found.pop()

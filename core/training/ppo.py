@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from core.training.networks import Shapes, Views, backward, exp, forward, layers, power, views
-from core.training.settings import PPOSettings
+from core.training.settings import LEAST_ROWS, PPOSettings
 
 _BETA1, _BETA2, _ADAM_EPSILON = 0.9, 0.999, 1e-5
 _LOG_2PI = math.log(2 * math.pi)
@@ -138,8 +138,11 @@ def update(
 def minibatches(
     size: int, settings: PPOSettings, rng: np.random.Generator
 ) -> list[npt.NDArray[np.int64]]:
-    """Return row numbers of every minibatch of every epoch; all minibatches are nearly equal."""
-    count = max(1, round(size / settings.minibatch))
+    """Return row numbers of every minibatch of every epoch.
+
+    All minibatches are nearly equal, and none is too small for a standard deviation.
+    """
+    count = max(1, min(round(size / settings.minibatch), size // LEAST_ROWS))
     return [
         rows
         for _ in range(settings.epochs)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,6 +14,7 @@ from core.fields import Floats, Layout
 from core.training.action_space import ActionSpace
 from core.training.backends import Networks
 from core.training.normalise import normalised
+from core.training.streams import Purpose, stream
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,16 @@ def draw_noise(space: ActionSpace, rng: np.random.Generator, steps: int, envs: i
         return rng.standard_normal(shape, np.float32)
     exponential = rng.standard_exponential(shape, np.float32)
     return np.negative(np.log(np.maximum(exponential, np.finfo(np.float32).tiny)))
+
+
+def noise_of(
+    space: ActionSpace, seeds: Sequence[int], rollout: int, steps: int, envs: int
+) -> Floats:
+    """Draw the exploration noise [T, P, N, A] of members by their seeds, each from its own stream."""
+    drawn = [
+        draw_noise(space, stream(seed, Purpose.ACTIONS, rollout), steps, envs) for seed in seeds
+    ]
+    return np.stack(drawn, axis=1)
 
 
 def received(space: ActionSpace, action: npt.NDArray[Any]) -> npt.NDArray[Any]:

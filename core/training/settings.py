@@ -129,6 +129,9 @@ class DQNSettings(ReplaySettings):
 
 Settings: TypeAlias = PPOSettings | SACSettings | DQNSettings
 
+LEAST_ROWS = 2
+"""Transitions of a member in a rollout of PPO and in each of its minibatches: one has no deviation."""
+
 MOST_REPLAY_BYTES = 32 * 1024**2
 """Raw transitions in a member's checkpoint; older ones are forgotten at a rung's boundary."""
 
@@ -219,6 +222,25 @@ def check_algorithm(algorithm: str, discrete: bool, warm_start: bool = False) ->
             expected="sac or dqn",
             where="training",
             hint="PPO learns from what its present policy lived and keeps no replay to be filled.",
+        )
+
+
+def check_rollout(settings: Settings, envs: int) -> None:
+    """Refuse a rollout of PPO from which nothing can be learnt: advantages are standardised.
+
+    Args:
+        settings: of the learner; those without rollouts are never refused.
+        envs:     environments per member.
+
+    Raises:
+        InvalidInput: a single transition, which has no deviation.
+    """
+    if isinstance(settings, PPOSettings) and settings.rollout * envs < LEAST_ROWS:
+        raise InvalidInput(
+            f"rollouts of {settings.rollout} × {envs} steps",
+            expected=f"at least {LEAST_ROWS} transitions per member in a rollout",
+            where="training setting 'rollout'",
+            hint="Take more steps between two updates, or more environments.",
         )
 
 

@@ -21,7 +21,12 @@ from core.sandbox import (
 )
 from core.training.attending import ChildSilent, next_frame
 from core.training.deadlines import Notice
-from core.training.effort import checkpoint_bytes, learning_seconds, replay_bytes
+from core.training.effort import (
+    checkpoint_bytes,
+    learning_seconds,
+    recalling_seconds,
+    replay_bytes,
+)
 from core.training.minutes import Halfway, Member, Minutes
 from core.training.news import read_news
 from core.training.protocol import order_message, train_order
@@ -60,6 +65,7 @@ class Supervision:
         length = order.stop_steps - order.start_steps
         steps = length * len(order.members) + _rollout_steps(order)  # the last may go beyond
         seconds = self.wall_seconds + steps * self.step_seconds + self._granted(order, steps)
+        seconds += len(order.members) * recalling_seconds(order)
         rows = len(order.members) * order.training.envs
         return Limits(
             wall_seconds=seconds,
@@ -70,12 +76,15 @@ class Supervision:
         )
 
     def silence(self, order: PackOrder) -> float:
-        """Return for how many seconds a training may say nothing; it speaks after each rollout.
+        """Return for how many seconds a training may say nothing.
+
+        It speaks after each rollout, and before the first one after each member that was placed.
 
         Raises:
             InvalidInput: a setting is unknown or absurd.
         """
-        return self.silence_seconds + self._granted(order, _rollout_steps(order))
+        longest = max(self._granted(order, _rollout_steps(order)), recalling_seconds(order))
+        return self.silence_seconds + longest
 
     def _granted(self, order: PackOrder, steps: int) -> float:
         stepping = self.patience / max(order.preflight.steps_per_second, 1.0)

@@ -18,12 +18,14 @@ from core.errors import EnvironmentUnusable, InvalidInput, ProgramRejected, Trai
 from core.fields import Layout
 from core.records import Task
 from core.sandbox.frames import Channel
+from core.training.course import Listener, Span
 from core.training.deadlines import Deadlines
 from core.training.designs import Code, Rewards
 from core.training.device_pack import DevicePack, new_device_pack
 from core.training.devices import HOST, make_tensor_batch, pick_device
+from core.training.members import Member
 from core.training.off_policy_pack import OffPolicyPack, new_off_policy_pack
-from core.training.pack import Listener, Member, Pack, Span, new_pack
+from core.training.pack import Pack, new_pack
 from core.training.protocol import (
     SAVE_SECONDS,
     Advanced,
@@ -164,7 +166,7 @@ class Teller:
         self._start = order.start_steps
         self._begun = self._saved_at = time.monotonic()
         self._told_at = self._begun - _SECONDS_BETWEEN_NEWS
-        self._from = order.start_steps
+        self._from: int | None = None  # before the first step there is no speed
         self._save_after = SAVE_SECONDS
 
     def begin(self, steps: int) -> None:
@@ -178,7 +180,7 @@ class Teller:
             return
         self._told_at = now
         done = (steps - self._start) * self._members
-        lived = (steps - self._from) * self._members
+        lived = 0 if self._from is None else (steps - self._from) * self._members
         _tell(self._channel, Advanced(done, lived / max(now - self._begun, 1e-6)))
 
     def save_when_due(self, pack: AnyPack) -> None:

@@ -12,9 +12,10 @@ from safetensors.numpy import load
 
 from core.envs import make_batch
 from core.records import Task
+from core.training.course import Span
 from core.training.designs import Rewards
+from core.training.members import Member
 from core.training.off_policy_pack import new_off_policy_pack
-from core.training.pack import Member, Span
 from core.training.settings import read_settings
 from tests.rim.training_parts import CART_POLE, PENDULUM, Heard
 

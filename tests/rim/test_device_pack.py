@@ -8,13 +8,14 @@ import torch
 
 from core.envs import make_batch
 from core.envs.tensor_batch import OnDevice
-from core.errors import ProgramRejected
+from core.errors import InvalidInput, ProgramRejected
 from core.training.advantages import estimate_advantages
+from core.training.course import Span
 from core.training.designs import Rewards
 from core.training.device_pack import new_device_pack
 from core.training.device_statistics import TensorMoments, TensorReturnScaler, advantages_of
+from core.training.members import Member
 from core.training.normalise import ReturnScaler, RunningMoments
-from core.training.pack import Member, Span
 from core.training.settings import read_settings
 from tests.rim.device_parts import on_every_device
 from tests.rim.training_parts import (
@@ -157,7 +158,14 @@ def test_weights_and_checkpoints_are_those_that_the_host_reads(device):
     close(parameters(back, 0), parameters(ours, 0), tolerance=0)
     back.train(Span(512, 512))
     assert back.progressed.steps == 512
+    assert "native_return" not in back.curve(0).series  # no episode of 200 steps has ended yet
     assert np.isfinite(measured_return(PENDULUM, ours.weights()[0], episodes=2, limit=200))
+
+
+@on_every_device
+def test_a_rollout_of_a_single_transition_is_refused(device):
+    with pytest.raises(InvalidInput, match="at least 2 transitions per member in a rollout"):
+        device_pack_of([("native", 0)], device, envs=1, settings={**QUICK, "rollout": 1})
 
 
 # --- members apart ----------------------------------------------------------------------------

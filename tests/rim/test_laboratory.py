@@ -14,7 +14,7 @@ import pytest
 from safetensors.numpy import load
 
 import core.training.laboratory
-from core.errors import EnvironmentUnusable, InvalidFitness, StepInterrupted
+from core.errors import EnvironmentUnusable, InvalidFitness, InvalidInput, StepInterrupted
 from core.ports import Arm, Progress
 from core.records import NATIVE, Field, Fitness, Task, Training
 from core.sandbox import Sandbox
@@ -103,6 +103,11 @@ def test_a_fitness_of_an_unknown_field_is_refused(laboratory):
     wrong = replace(CART_POLE, fitness=Fitness("success", where="angel > 0"))
     with pytest.raises(InvalidFitness, match="angel"):
         laboratory.preflight(wrong, Training(), 0, ignore)
+
+
+def test_a_rollout_of_a_single_transition_is_refused_before_anything_is_probed(laboratory):
+    with pytest.raises(InvalidInput, match="rollouts of 1 × 1 steps"):
+        laboratory.preflight(CART_POLE, Training(envs=1, settings={"rollout": 1}), 0, ignore)
 
 
 def test_who_watches_a_preflight_can_stop_it(laboratory):

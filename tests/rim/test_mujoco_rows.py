@@ -175,6 +175,63 @@ def reserved_mib():
     return next(int(line.split()[1]) for line in lines if line.startswith("VmSize")) / 1024
 
 
+# --- a simulation that breaks ---------------------------------------------------------------------
+
+
+def hurl(fast, slow, row, speed):
+    """Give the joints of one row a speed, in both alike."""
+    slow._envs[row].unwrapped.data.qvel[:] = speed
+    if fast.adapter == "mujoco-batch":
+        fast._sim.fields["qvel"][row] = speed  # a view of the state itself
+        return
+    whole, seat = mujoco.mjtState.mjSTATE_INTEGRATION.value, fast._sim._seats[0]
+    mujoco.mj_setState(fast._sim._models[row], seat, fast._sim._states[row], whole)
+    seat.qvel[:] = speed
+    mujoco.mj_getState(fast._sim._models[row], seat, fast._sim._states[row], whole)
+
+
+def stumbles(slow, row):
+    """Count the steps of one row in which MuJoCo found the simulation unstable."""
+    kinds = (mujoco.mjtWarning.mjWARN_BADQPOS, mujoco.mjtWarning.mjWARN_BADQVEL)
+    warned = slow._envs[row].unwrapped.data.warning
+    return sum(warned[kind].number for kind in (*kinds, mujoco.mjtWarning.mjWARN_BADQACC))
+
+
+@pytest.mark.parametrize("speed", [1e6, 1e8, 1e11, np.nan], ids=str)
+@pytest.mark.parametrize(
+    "environment",
+    [e if e in ("Hopper-v5", "Ant-v5") else pytest.param(e, marks=pytest.mark.slow) for e in TASKS],
+)
+def test_an_unstable_simulation_begins_anew_inside_the_step_as_gymnasium_s_does(
+    environment, speed, monkeypatch, tmp_path
+):
+    monkeypatch.chdir(tmp_path)  # MuJoCo writes its warnings into a file there
+    model = compiled(TASKS[environment].xml)
+    shown = [
+        Field(n, f"sim.{n}[0:{getattr(model, s)}]") for n, s in (("qpos", "nq"), ("qvel", "nv"))
+    ]
+    the_task = task(environment, *shown, *told(environment), TERMINATED, max_episode_steps=15)
+    fast, slow = both(the_task, 3)
+    assert fast.adapter == ("mujoco-data" if environment in BY_DATA else "mujoco-batch")
+    np.testing.assert_allclose(fast.reset(range(3)), slow.reset(range(3)), rtol=1e-6, atol=1e-6)
+    rng, broke = np.random.default_rng(0), 0
+    for step in range(40):
+        if step in (3, 4, 20):  # in the first and in the second episode, and twice in a row
+            hurl(fast, slow, 1, speed)
+        action = draw(fast, rng)
+        one, other = fast.step(action), slow.step(action)
+        broke = max(broke, stumbles(slow, 1))
+        assert_same(one, other)
+    assert broke
+
+
+@pytest.mark.parametrize("environment", ["InvertedDoublePendulum-v5", "Hopper-v5", "Ant-v5"])
+def test_an_episode_that_would_begin_unstable_is_refused_by_name(environment):
+    wild = make_batch(task(environment, env_kwargs={"reset_noise_scale": 1e12}), 2)
+    with pytest.raises(EnvironmentUnusable, match="Make reset_noise_scale smaller"):
+        wild.reset([0, 1])
+
+
 # --- options --------------------------------------------------------------------------------------
 
 

@@ -13,10 +13,10 @@ from safetensors.numpy import load, save
 from torch.distributions import Independent, Normal, TanhTransform, TransformedDistribution
 
 from core.errors import InvalidInput, ProgramRejected, ScoringFailed, TrainingFailed
+from core.training.course import Span
 from core.training.dqn import DQN
 from core.training.numpy_policy import read_weights, stack_policies
 from core.training.off_policy_files import fitting_rows
-from core.training.pack import Span
 from core.training.sac import SAC
 from core.training.settings import DQNSettings, SACSettings, check_algorithm, read_settings
 from core.training.stacked import Adam, Batch, clip_rows, new_stack
@@ -593,6 +593,26 @@ def test_a_checkpoint_keeps_the_newest_transitions_that_fit(monkeypatch):
     assert again.memory.replay.added[0] == 200
 
 
+def test_a_training_that_goes_on_makes_no_dent_in_its_curve():
+    settings = {**QUICK, "updates_per_step": 0.05}
+    first = trained("sac", [0], 500, settings=settings)  # 250 steps of 2 rows, episodes of 200
+    assert first.curve(0).series["episode_length"] == (200,)
+    resumed = [("native", 0, first.checkpoints()[0])]
+    short, long = (trained("sac", resumed, n, settings=settings).curve(0) for n in (800, 1000))
+    assert {"native_return", "episode_length"}.isdisjoint(short.series)
+    assert long.series["episode_length"] == (200,)
+
+
+@pytest.mark.parametrize("warm", [False, True])
+def test_somebody_hears_of_every_member_while_large_replays_are_labelled(warm):
+    source, heard = trained("dqn", [0]).checkpoints()[0], Heard()
+    if warm:
+        pack_of("dqn", [1, 2, 3], warm={place: [source] for place in range(3)}, heard=heard)
+    else:
+        pack_of("dqn", [("native", s, source) for s in (1, 2, 3)], heard=heard)
+    assert heard.steps == [0 if warm else 200] * 3
+
+
 @pytest.mark.parametrize("content", [b"", b"not tensors at all", None])
 def test_a_checkpoint_that_does_not_fit_is_refused(content):
     if content is None:
@@ -605,6 +625,22 @@ def test_transitions_of_another_environment_are_refused():
     content = trained("dqn", [0]).checkpoints()[0]
     with pytest.raises(TrainingFailed, match="state has shape"):
         pack_of("sac", [0], warm={0: [content]})
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_a_curve_begins_before_the_first_update_and_all_its_series_are_equally_long(algorithm):
+    late = {**QUICK, "learning_starts": 1200, "updates_per_step": 0.05}
+    pack = trained(algorithm, [0], 1000, settings=late)
+    untaught = pack.curve(0)
+    assert untaught.steps == (500, 1000)
+    assert set(untaught.series) == {"training_reward", "native_return", "episode_length"}
+    pack.train(Span(1600, 1600))
+    taught = pack.curve(0)
+    loss = taught.series["critic"]
+    assert taught.steps[2:] == (1500, 1600)
+    assert {len(values) for values in taught.series.values()} == {4}
+    assert loss[:2] == (loss[2],) * 2  # the first that is known
+    assert loss[2] != loss[3]
 
 
 def test_snapshots_come_when_their_steps_are_reached():

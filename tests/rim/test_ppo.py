@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import json
+import struct
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import save
 
 from core.envs import make_batch
 from core.errors import InvalidInput, TrainingFailed
 from core.records import Task
 from core.training.advantages import estimate_advantages
 from core.training.backends import TorchBackend, choose_backend
+from core.training.course import Span
 from core.training.experience import Critics, following_values, weigh
 from core.training.kernel import available
+from core.training.members import Member, scales_of
+from core.training.minutes import joined
 from core.training.networks import Shapes, forward, initial_parameters, layers, views
 from core.training.normalise import ReturnScaler, RunningMoments, normalised
 from core.training.numpy_policy import read_weights
-from core.training.pack import Member, Span, scales_of
 from core.training.ppo import (
     Experience,
     descend,
@@ -31,7 +37,7 @@ from core.training.ppo import (
 from core.training.rollout import Gaze, Rollout
 from core.training.settings import PPOSettings, read_settings
 from core.training.streams import Purpose, environment_seeds, stream
-from core.training.weights import put_parameters
+from core.training.weights import Progressed, peek, put_parameters
 from tests.rim.training_parts import (
     BACKENDS,
     CART_POLE,
@@ -311,6 +317,38 @@ def test_every_row_is_used_once_per_epoch():
     assert sorted(np.concatenate(parts[:3])) == list(range(100))
 
 
+@pytest.mark.parametrize("size", [2, 3, 5, 7, 9, 31, 257])
+@pytest.mark.parametrize("minibatch", [2, 3, 4])
+def test_no_minibatch_is_too_small_for_a_deviation(size, minibatch):
+    parts = minibatches(size, PPOSettings(minibatch=minibatch, epochs=1), np.random.default_rng(0))
+    assert min(len(part) for part in parts) >= 2
+    assert sorted(np.concatenate(parts)) == list(range(size))
+
+
+@pytest.mark.parametrize("size", [256, 1000, 2048, 4096, 50_000])
+@pytest.mark.parametrize("minibatch", [30, 64, 256, 1024])
+def test_usual_minibatches_are_cut_as_ever(size, minibatch):
+    found = minibatches(size, PPOSettings(minibatch=minibatch, epochs=2), np.random.default_rng(3))
+    rng, count = np.random.default_rng(3), max(1, round(size / minibatch))
+    wanted = [rows for _ in range(2) for rows in np.array_split(rng.permutation(size), count)]
+    assert [rows.tolist() for rows in found] == [rows.tolist() for rows in wanted]
+
+
+def test_a_rollout_of_a_single_transition_is_refused():
+    with pytest.raises(InvalidInput, match="at least 2 transitions per member in a rollout"):
+        pack_of([("native", 0), ("native", 1)], envs=1, settings={**QUICK, "rollout": 1})
+    for rollout, envs in ((3, 1), (1, 2)):
+        heard = Heard()
+        trained(
+            [("native", 0)],
+            12,
+            envs=envs,
+            settings={**QUICK, "rollout": rollout, "minibatch": 2},
+            heard=heard,
+        )
+        assert not heard.failures
+
+
 def test_initial_weights_are_orthogonal_and_the_first_policy_nearly_uniform():
     drawn = initial_parameters(Shapes(6, (16, 16), 3, False), np.random.default_rng(0), 0.0)
     square = drawn["policy.1.weight"]
@@ -587,6 +625,52 @@ def test_a_checkpoint_that_does_not_fit_is_refused(content):
         pack_of([("native", 0, content)])
 
 
+def test_how_far_a_checkpoint_had_come_is_read_without_the_rest_of_it():
+    replay = {"a.replay": np.zeros((4096, 2048), np.float32), "b": np.zeros(3, np.bool_)}
+    content = save({**replay, "progressed": np.array([700, 7], np.int64)})
+    tracemalloc.start()
+    assert peek(content) == Progressed(700, 7)
+    assert tracemalloc.get_traced_memory()[1] < 2**20 < len(content) / 32
+    tracemalloc.stop()
+    assert peek(None) == Progressed(0, 0)
+
+
+def safetensors(header, data=b""):
+    header = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return struct.pack("<Q", len(header)) + header + data
+
+
+def two_numbers(**changes):
+    entry = {"dtype": "I64", "shape": [2], "data_offsets": [0, 16], **changes}
+    return safetensors({"progressed": entry}, bytes(16))
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "at least 8 bytes"),
+        (b"not tensors at all", "a header of"),
+        (struct.pack("<Q", 2**63) + b"{}", "a header of 9223372036854775808 bytes"),
+        (safetensors(b"{"), "JSON"),
+        (safetensors(b"\xff\xfe{}"), "UnicodeDecodeError"),
+        (safetensors(b"[" * 100_000), "RecursionError"),
+        (safetensors([]), "indices"),
+        (safetensors({"progressed": 7}), "subscriptable"),
+        (safetensors({"other": {}}), "progressed"),
+        (two_numbers(dtype="F64"), r"F64 \[2\] instead of I64 \[2\]"),
+        (two_numbers(shape=[1, 2]), r"I64 \[1, 2\]"),
+        (two_numbers(data_offsets=[0, 8]), "instead of I64"),
+        (two_numbers(data_offsets=["0", "16"]), "unsupported operand"),
+        (two_numbers(data_offsets=[8, 24]), "8 of 16 bytes"),
+        (two_numbers(data_offsets=[-16, 0]), "-16 of 16 bytes"),
+    ],
+    ids=lambda value: str(value)[:30] if isinstance(value, str) else "",
+)
+def test_what_is_no_checkpoint_is_refused_before_anything_is_made(content, words):
+    with pytest.raises(TrainingFailed, match=words):
+        peek(content)
+
+
 def test_snapshots_come_when_their_steps_are_reached():
     heard = Heard()
     pack = pack_of([("native", 0), ("native", 1)], heard=heard)
@@ -605,6 +689,19 @@ def test_a_rung_that_the_one_before_went_beyond_still_gives_its_snapshots():
     assert [steps for steps, _ in heard.snapshots] == [110, 120]
     assert heard.snapshots[-1][1] == first.weights()
     assert not pack.curve(0).steps
+
+
+def test_a_training_that_goes_on_makes_no_dent_in_its_curve():
+    first = trained([("native", 0)], 1024, task=PENDULUM)  # 256 steps of 4 rows, episodes of 200
+    begun, resumed = first.curve(0), [("native", 0, first.checkpoints()[0])]
+    assert begun.series["episode_length"] == (32, 64, 96, 128, 160, 192, 200, 200)
+    short, long = (trained(resumed, steps, task=PENDULUM).curve(0) for steps in (1280, 2048))
+    assert "native_return" not in short.series
+    whole = joined(begun, short)
+    assert whole.series["native_return"][-3:] == (begun.series["native_return"][-1],) * 3
+    assert long.series["episode_length"] == (200,) * 8
+    assert len(set(long.series["native_return"])) == 1  # of the episodes that ended at 200 steps
+    assert set(long.series) == set(begun.series)
 
 
 def test_a_curve_tells_the_losses_from_the_first_rollout_on():

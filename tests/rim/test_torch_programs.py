@@ -16,7 +16,7 @@ from core.program import read_program
 from core.records import Brief, Field, Task
 from core.tasks import check_task, task_from_mapping, task_to_mapping
 from core.training.check import hold_to_contract
-from core.training.pack import Span
+from core.training.course import Span
 from core.training.runtime import load_program
 from core.training.torch_runtime import TorchProgram
 from core.training.transitions import Transitions

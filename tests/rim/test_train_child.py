@@ -345,6 +345,30 @@ def test_silence_is_noticed_within_minutes_unless_learning_takes_longer():
     assert seconds[1] > 5 * 2 * 16 * 2048 * 50 * 206e-6  # members, envs, rollout, epochs, measured
 
 
+@pytest.mark.parametrize("algorithm", ["sac", "dqn"])
+def test_labelling_what_a_rung_goes_on_with_is_granted_what_its_programs_may_take(algorithm):
+    kind = {"kind": "box", "size": 2, "low": [-1.0, -1.0], "high": [1.0, 1.0]}
+    actions = {"sac": kind, "dqn": {"kind": "discrete", "n": 2}}[algorithm]
+    preflight = replace(a_pack().preflight, action=actions, steps_per_second=10_000.0)
+    members = tuple(("native", seed) for seed in range(8))
+    training = Training(steps=500_000, envs=4, algorithm=algorithm)
+    little, much = (
+        a_pack(
+            members=members,
+            preflight=preflight,
+            training=replace(training, settings={"buffer": rows}),
+            stop_steps=300_000,
+            start_steps=200_000,
+        )
+        for rows in (1, 200_000)
+    )
+    supervision, one = Supervision(), 200_000 * 200e-6  # rows, seconds per row in one call
+    assert supervision.silence(much) > 60 + one
+    assert supervision.silence(little) < 90
+    longer = supervision.limits(much).wall_seconds - supervision.limits(little).wall_seconds
+    assert longer > 8 * one
+
+
 def test_the_last_rollout_may_go_beyond_the_end():
     short = a_pack(stop_steps=1001)
     assert Supervision().limits(short).wall_seconds > 120 + 2 * 128 * 16 * 20

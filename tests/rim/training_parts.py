@@ -13,10 +13,12 @@ from core.errors import ProgramRejected
 from core.records import Field, Task
 from core.training.action_space import read_action_space
 from core.training.backends import choose_backend
+from core.training.course import Span
 from core.training.designs import Rewards
 from core.training.kernel import available, why_absent
+from core.training.members import Member
 from core.training.numpy_policy import stack_policies
-from core.training.pack import Member, Span, new_pack
+from core.training.pack import new_pack
 from core.training.settings import read_settings
 
 CART_POLE = Task(

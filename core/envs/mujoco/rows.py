@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import mujoco
 import numpy as np
 import numpy.typing as npt
 from mujoco.batch import SimulationError
@@ -157,6 +158,7 @@ class MujocoRows:
             for row in ids.tolist()
         ]
         qpos, qvel = (np.stack(part) for part in zip(*draws, strict=True))
+        self._check_start(qpos, qvel)
         self._sim.start(ids, qpos, qvel)
         fields: Fields = {name: self._sim.fields[name][ids] for name in self._task.reads}
         state = np.empty((len(ids), self.layout.state_size), np.float32)
@@ -178,6 +180,18 @@ class MujocoRows:
             terminated = np.where(ended, self._last.terminated, terminated)
             truncated = np.where(ended, self._last.truncated, truncated)
         return Transition(block, native, terminated, truncated, block[:, : self.layout.state_size])
+
+    def _check_start(self, *state: npt.NDArray[np.float64]) -> None:
+        # gymnasium computes what is observed of such a state and resets in the first step; Batch
+        # resets before it computes anything.
+        largest = max(float(np.abs(part).max(initial=0.0)) for part in state)
+        if not largest <= mujoco.mjMAXVAL:
+            raise EnvironmentUnusable(
+                f"a first state with {largest:g}",
+                expected=f"positions and velocities up to {mujoco.mjMAXVAL:g}",
+                where=self._name,
+                hint="Make reset_noise_scale smaller; MuJoCo calls such a state unstable.",
+            )
 
     def _check_finite(self, values: Floats, call: str) -> None:
         if not np.isfinite(values).all():
