@@ -68,7 +68,7 @@ class Minutes:
     trained: list[Trained] = field(init=False)
     saved: Halfway | None = None
     closed: bool = False
-    broken: str | None = None
+    broken: Broken | None = None
     done: int = 0
     note: str = ""
     reached: int = 0
@@ -107,8 +107,8 @@ class Minutes:
                 for one in self.trained:
                     one.seconds += seconds / len(self.trained)
                     one.adapter, one.backend = adapter, backend
-            case Broken(error, reason):
-                self.closed, self.broken = True, f"{error}: {reason}"
+            case Broken():
+                self.closed, self.broken = True, news
 
     def _keep(self, said: Snapshot) -> None:
         for place, weights in said.weights.items():

@@ -7,7 +7,9 @@ living members were saved:
     it was killed, by nobody we know    once, everybody goes on: the machine may have had a reason
     nobody can be blamed                every arm goes on in a child of its own
 
-Where no program was there to do it, the machine or the environment is at fault.
+Where no program was there to do it, or where the child itself says so, the machine, the environment or
+a checkpoint is at fault: that is an error of the step, and no run.  A program that forged this word would
+stop its own job, and gain nothing.
 """
 
 from __future__ import annotations
@@ -48,7 +50,8 @@ def train_pack(
 
     Raises:
         InvalidInput: a setting is unknown or absurd.
-        TrainingFailed: the child of the native reward died or gave up.
+        EnvironmentUnusable, TrainingFailed: the machine, the environment or a checkpoint is at fault,
+            or the child of the native reward died.
         SandboxFailed: the sandbox itself is broken.
         StepInterrupted, ClaimLost: `watch` or `save` said so; the child is dead then.
     """

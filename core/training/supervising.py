@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 
+from core.errors import EnvironmentUnusable, InvalidInput, TrainingFailed
 from core.ports import PackOrder, Watch
 from core.sandbox import (
     GIB,
@@ -28,6 +29,8 @@ from core.training.protocol import order_message, train_order
 from core.training.settings import PPOSettings, read_settings
 
 ENTRY = "core.training.train_child:train"
+
+_BROKEN = {kind.__name__: kind for kind in (EnvironmentUnusable, InvalidInput, TrainingFailed)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +120,8 @@ class Watched:
 
         Raises:
             InvalidInput: a setting is unknown or absurd.
-            Fallen: the child died, fell silent or gave up.
+            EnvironmentUnusable, TrainingFailed: the child said that no program is at fault.
+            Fallen: the child died or fell silent.
             SandboxFailed: the sandbox itself is broken.
             StepInterrupted, ClaimLost: `watch` said so; the child is dead then.
         """
@@ -136,7 +140,9 @@ class Watched:
             except ChildFailed as error:
                 raise Fallen(error, _called(error, order, notice)) from error
         if minutes.broken is not None:
-            raise Fallen(ChildFailed(minutes.broken))
+            raise _BROKEN.get(minutes.broken.error, TrainingFailed)(
+                minutes.broken.reason, where="a training child"
+            )
 
     def _take_down(self, frame: Frame, minutes: Minutes) -> None:
         before = minutes.saved

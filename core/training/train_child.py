@@ -59,13 +59,18 @@ def train(channel: Channel, links: Sequence[socket.socket]) -> None:
         with Deadlines(links) as deadlines:
             pack = carry_out(order, Teller(channel, order), deadlines)
     except (EnvironmentUnusable, InvalidInput, TrainingFailed) as error:
-        _tell(channel, Broken(type(error).__name__, str(error)))
+        _tell(channel, Broken(_kind(error), str(error)))
         return
     checkpoints = pack.checkpoints()
     for place in pack.living:
         done = MemberDone(place, pack.progressed.steps, pack.curve(place), checkpoints[place])
         _tell(channel, done)
     _tell(channel, Done(time.monotonic() - begun, pack.batch.adapter, pack.computed_by))
+
+
+def _kind(error: EnvironmentUnusable | InvalidInput | TrainingFailed) -> str:
+    kinds = (EnvironmentUnusable, InvalidInput, TrainingFailed)
+    return next(kind.__name__ for kind in kinds if isinstance(error, kind))
 
 
 def carry_out(order: TrainOrder, teller: Teller, deadlines: Deadlines) -> AnyPack:
