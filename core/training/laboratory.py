@@ -29,6 +29,7 @@ from core.records import Preflight, Program, ProgramShape, Report, Run, Task, Tr
 from core.sandbox import Sandbox
 from core.statistics import mean
 from core.training.action_space import read_action_space
+from core.training.attending import Attended
 from core.training.checking import check_program
 from core.training.examining import examine_arm, with_course
 from core.training.measuring import Measured, Score, measure
@@ -88,7 +89,8 @@ class Laboratory:
         for number, arm in enumerate(order.arms.values()):
             own = {member: trained[member] for member in order.members if member[0] == arm.key}
             progress = Progress("measuring", number, len(order.arms), arm.key)
-            bench = Bench(self.sandbox, self.artifacts, order, arm, own, watch, progress)
+            attended = Attended(self.artifacts, watch, progress)
+            bench = Bench(self.sandbox, attended, order, arm, own, watch, progress)
             measured, report = bench.work()
             runs |= measured
             if report is not None:

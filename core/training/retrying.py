@@ -7,9 +7,9 @@ living members were saved:
     it was killed, by nobody we know    once, everybody goes on: the machine may have had a reason
     nobody can be blamed                every arm goes on in a child of its own
 
-Where no program was there to do it, or where the child itself says so, the machine, the environment or
-a checkpoint is at fault: that is an error of the step, and no run.  A program that forged this word would
-stop its own job, and gain nothing.
+Where no program was there to do it, or where the child itself says so, the machine, the environment
+or a checkpoint is at fault: that is an error of the step, and no run.  A program that forged this
+word would stop its own job, and gain nothing.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ import time
 from dataclasses import dataclass, field, replace
 
 from core.errors import StorageFailed, TrainingFailed
-from core.ports import Artifacts, PackOrder, Save, Watch, save_nothing
+from core.ports import Artifacts, PackOrder, Progress, Save, Watch, save_nothing
 from core.sandbox import ChildDied, ChildFailed, Sandbox
+from core.training.attending import Attended
 from core.training.blame import clean
 from core.training.minutes import Halfway, Member, Minutes, Trained
 from core.training.protocol import SAVE_SECONDS
@@ -45,7 +46,7 @@ def train_pack(
         artifacts:   where checkpoints lie, and are put.
         order:       what to train, and from where.
         supervision: deadlines and memory.
-        watch:       called about twice a second.
+        watch:       called about twice a second, also while checkpoints are read and written.
         save:        told now and then what a later attempt could go on from.
 
     Raises:
@@ -55,8 +56,9 @@ def train_pack(
         SandboxFailed: the sandbox itself is broken.
         StepInterrupted, ClaimLost: `watch` or `save` said so; the child is dead then.
     """
-    shop = Workshop(sandbox, artifacts, order, supervision, watch, save)
-    return shop.train(order, recall(order, artifacts))
+    attended = Attended(artifacts, watch, _progress(order, order.start_steps, "reading"))
+    shop = Workshop(sandbox, attended, order, supervision, watch, save)
+    return shop.train(order, recall(order, attended))
 
 
 @dataclass(slots=True)
@@ -70,7 +72,7 @@ class Workshop:
     """
 
     sandbox: Sandbox
-    artifacts: Artifacts
+    artifacts: Attended
     whole: PackOrder
     supervision: Supervision
     watch: Watch
@@ -146,11 +148,18 @@ class Workshop:
         self._saved_at = time.monotonic()
         if self.save is save_nothing:
             return
+        self.artifacts.progress = _progress(self.whole, halfway.steps, "saving")
         everybody = Halfway(halfway.steps, {**self.settled, **halfway.members})
         try:
             self.save(note(self.whole, everybody, self.artifacts))
         except StorageFailed:
             return  # nothing is lost yet; `watch` ends the step if the database stays away
+
+
+def _progress(order: PackOrder, steps: int, note: str) -> Progress:
+    length, members = order.stop_steps - order.start_steps, len(order.members)
+    done = min(max(0, steps - order.start_steps), length)
+    return Progress("training", done * members, length * members, note)
 
 
 def _at(halfway: Halfway | None, member: Member) -> Trained:
