@@ -17,7 +17,7 @@ def recall(order: PackOrder, artifacts: Artifacts) -> Halfway | None:
         return None
     steps = max(saved.env_steps for saved in order.saved.values())
     try:
-        members = {m: _trained(order, order.saved[m], artifacts) for m in order.members}
+        members = {m: _trained(order.saved[m], artifacts) for m in order.members}
     except (NotFound, StorageFailed):
         return None  # bytes are gone or spoilt; the rung costs its time once more, and nothing else
     return Halfway(steps, members)
@@ -35,13 +35,13 @@ def note(order: PackOrder, halfway: Halfway, artifacts: Artifacts) -> tuple[Save
     )
 
 
-def _trained(order: PackOrder, saved: Saved, artifacts: Artifacts) -> Trained:
+def _trained(saved: Saved, artifacts: Artifacts) -> Trained:
     return Trained(
         snapshots=[(steps, artifacts.get(sha256)) for steps, sha256 in saved.snapshots],
         failure=saved.failure,
         curve=saved.curve,
         checkpoint=None if saved.checkpoint is None else artifacts.get(saved.checkpoint),
-        env_steps=max(0, saved.env_steps - order.start_steps),
+        env_steps=saved.own_steps,
         seconds=saved.seconds,
     )
 
@@ -61,4 +61,5 @@ def _saved(
         snapshots=tuple((at, artifacts.put(weights)) for at, weights in one.snapshots),
         curve=one.curve,
         seconds=one.seconds,
+        own_steps=one.env_steps,
     )

@@ -550,8 +550,7 @@ def test_what_is_noted_of_a_pack_is_recalled_as_it_was():
     saved = {(s.arm, s.seed): s for s in noted}
     recalled = recall(replace(order, saved=saved), artifacts)
     assert recalled.steps == 1300
-    assert recalled.members[("native", 7)] == halfway().members[("native", 7)]
-    assert recalled.members[("0.1", 7)].failure == "NaN"
+    assert recalled == halfway()  # who failed early is not charged with what the others lived
 
 
 def test_a_pack_whose_bytes_are_gone_begins_its_rung_anew():
