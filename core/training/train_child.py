@@ -152,7 +152,7 @@ def load_rewards(order: TrainOrder, layout: Layout, deadlines: Deadlines) -> Rew
     loaded: dict[str, Code | None] = {}
     rejected: dict[str, str] = {}
     for number, (arm, program) in enumerate(order.programs.items()):
-        guard = deadlines.guard(number, sum(own == arm for own, _ in order.members))
+        guard = deadlines.guard(number)
         try:
             loaded[arm] = None if program is None else load_program(program, layout, guard=guard)
         except ProgramRejected as error:
