@@ -404,10 +404,9 @@ class Run:
 class Saved:
     """How far a run had come inside a rung when its pack was last saved; superseded by its `Run`.
 
-    `env_steps` are counted from the run's beginning, and equal for all members of a pack; `own_steps`
-    and `seconds` are what the run itself has used of the rung, less where it had failed by then.
-    `checkpoint` is what the run goes on from, None if it had failed.  `snapshots` are (environment
-    steps, artifact of the weights) for scoring.
+    `env_steps` are the run's own, counted from its beginning; `seconds` are those spent in the rung.
+    `checkpoint` is what the run goes on from, None if it had failed by then or not yet begun the rung.
+    `snapshots` are (environment steps, artifact of the weights) for scoring.
     """
 
     stage: Stage
@@ -420,7 +419,6 @@ class Saved:
     snapshots: tuple[tuple[int, str], ...] = ()
     curve: Curve | None = None
     seconds: float = 0.0
-    own_steps: int = 0
 
 
 @dataclass(frozen=True, slots=True)

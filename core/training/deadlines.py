@@ -186,6 +186,7 @@ class Guard:
 
     def overdue(self, where: str | None) -> ProgramRejected:
         """Return the rejection of a program whose call the timer has ended; it is called no more."""
+        self._deadlines.ended()  # the timer may have struck before its number was off the page
         budget = self._deadlines.budget(self)
         self._condemned = ProgramRejected(
             f"no result after {budget:.3g} s of processor time",

@@ -44,15 +44,8 @@ class Trained:
     backend: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Halfway:
-    """Members of a pack at the moment at which they were saved: all equally far, or failed by then.
-
-    `steps` are environment steps of one member, counted from its beginning.
-    """
-
-    steps: int
-    members: Mapping[Member, Trained]
+Halfway: TypeAlias = Mapping[Member, Trained]
+"""Members of a child at the moment at which they were saved: all equally far, or failed by then."""
 
 
 @dataclass(slots=True)
@@ -60,7 +53,7 @@ class Minutes:
     """The minutes of one training; `closed` once the child has said its last word.
 
     `begun` is what the members brought from an earlier child, by place; `saved` is what the next
-    child could go on from; `reached` are the environment steps of a member at the end.
+    child could go on from; `broken` is the last word of a child that could not do its work.
     """
 
     order: PackOrder
@@ -71,11 +64,14 @@ class Minutes:
     broken: Broken | None = None
     done: int = 0
     note: str = ""
-    reached: int = 0
     _waiting: dict[int, MemberSaved] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.trained = [replace(one, snapshots=list(one.snapshots)) for one in self.begun]
+
+    def known_steps(self) -> int:
+        """Return the last step count at which weights are known from an earlier child."""
+        return max((steps for one in self.begun for steps, _ in one.snapshots), default=0)
 
     def progress(self) -> Progress:
         """Return how far the pack has come, in environment steps of all members."""
@@ -135,7 +131,7 @@ class Minutes:
                 now, snapshots=list(now.snapshots), seconds=now.seconds + seconds
             )
         self._waiting = {}
-        return Halfway(steps, members)
+        return members
 
     def _saved(self, place: int, steps: int) -> Trained:
         said = self._waiting.get(place)
@@ -153,7 +149,6 @@ class Minutes:
         one.curve = joined(self.begun[said.member].curve, said.curve)
         one.checkpoint = said.checkpoint
         self._lived(said.member, said.env_steps)
-        self.reached = max(self.reached, said.env_steps)
 
     def _lived(self, place: int, steps: int) -> None:
         self.trained[place].env_steps = self._share(steps)

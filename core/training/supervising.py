@@ -107,16 +107,14 @@ class Watched:
         self,
         minutes: Minutes,
         resume: Mapping[Member, bytes],
-        known_steps: int,
         stored: Mapping[str, bytes],
     ) -> None:
         """Have one child carry the order of the minutes out, and take its news down.
 
         Args:
-            minutes:     of the training; they hold what was heard whatever happens.
-            resume:      the checkpoints to go on from.
-            known_steps: the last step count at which weights are known already.
-            stored:      checkpoints of other runs, for replays that begin warm.
+            minutes: of the training; they hold what was heard whatever happens.
+            resume:  the checkpoints to go on from.
+            stored:  checkpoints of other runs, for replays that begin warm.
 
         Raises:
             InvalidInput: a setting is unknown or absurd.
@@ -127,7 +125,7 @@ class Watched:
         """
         order = minutes.order
         silence = self.supervision.silence(order)
-        orders = train_order(order, resume, known_steps, stored)
+        orders = train_order(order, resume, minutes.known_steps(), stored)
         message = order_message(replace(orders, device=self.supervision.device))
         limits = self.supervision.limits(order)
         with closing(Notice()) as notice:

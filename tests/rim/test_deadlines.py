@@ -161,6 +161,17 @@ def test_the_parent_sees_whose_program_is_being_called(notice):
     link.close()
 
 
+def test_a_call_that_the_timer_has_ended_leaves_nobody_s_number_behind(notice):
+    link = notice.link()
+    clock = Deadlines([link])
+    guard = clock.guard(2)
+    guard.__enter__()  # the timer strikes before `__exit__` has done anything
+    assert notice.called(3) == 2
+    guard.overdue("reward")
+    assert notice.called(3) is None
+    link.close()
+
+
 def test_a_child_that_cuts_the_page_short_does_not_take_its_parent_down(notice):
     link = notice.link()
     os.ftruncate(link.fileno(), 0)

@@ -6,6 +6,8 @@ the same with real ones.
 
 from __future__ import annotations
 
+import os
+import sys
 from dataclasses import replace
 
 import pytest
@@ -13,9 +15,10 @@ import pytest
 from core.errors import ClaimLost, EnvironmentUnusable, InvalidInput, TrainingFailed
 from core.ports import Arm, Progress
 from core.records import NATIVE, Curve, Preflight, Training
+from core.sandbox import ChildMisbehaved
 from core.sandbox.codec import Frame
 from core.training import attending
-from core.training.attending import Attended
+from core.training.attending import Attended, ChildSilent
 from core.training.protocol import (
     Broken,
     Done,
@@ -95,7 +98,8 @@ def arms_of(order):
 
 def success(order):
     """What a child says from its order to its last word."""
-    yield Snapshot(1000, dict.fromkeys(range(len(order.members)), b"weights"))
+    if order.checkpoint_at:
+        yield Snapshot(1000, dict.fromkeys(range(len(order.members)), b"weights"))
     for place in range(len(order.members)):
         yield MemberDone(place, order.stop_steps, CURVE, b"state")
     yield Done(1.0, "numpy", "torch")
@@ -113,6 +117,116 @@ def test_what_the_child_says_to_be_no_program_s_fault_is_an_error_and_no_failed_
     with pytest.raises(kind, match="0 CUDA devices") as caught:
         trained(a_pack(*arms), live)
     assert type(caught.value) is kind
+
+
+# --- who is to blame ------------------------------------------------------------------------------
+
+
+def hangs_while_calling(arm, order, links):
+    """A child that falls silent while an arm's number stands on the page."""
+    os.pwrite(links[0].fileno(), (1 + arms_of(order).index(arm)).to_bytes(4, sys.byteorder), 0)
+    raise ChildSilent("it said nothing")
+
+
+def in_children(children):
+    return [arms_of(order) for order in children.orders]
+
+
+def test_an_arm_that_is_blamed_falls_again_alone_and_the_others_go_on_together():
+    def live(order, links):
+        if "0.0" in arms_of(order):
+            hangs_while_calling("0.0", order, links)
+        yield from success(order)
+
+    found, children = trained(a_pack("0.0", "0.1", "0.2"), live)
+    assert in_children(children) == [["0.0", "0.1", "0.2"], ["0.0"], ["0.1", "0.2"]]
+    assert "said nothing" in found["0.0"].failure
+    assert not found["0.1"].failure
+    assert found["0.2"].checkpoint == b"state"
+
+
+def test_an_arm_that_is_blamed_for_another_s_silence_does_not_fail():
+    def live(order, links):
+        if "0.1" in arms_of(order):
+            hangs_while_calling(arms_of(order)[0], order, links)
+        yield from success(order)
+
+    found, children = trained(a_pack("0.0", "0.1", "0.2"), live)
+    assert in_children(children) == [
+        ["0.0", "0.1", "0.2"],
+        ["0.0"],
+        ["0.1", "0.2"],
+        ["0.1"],
+        ["0.2"],
+    ]
+    assert {arm: bool(one.failure) for arm, one in found.items()} == {
+        "0.0": False,
+        "0.1": True,
+        "0.2": False,
+    }
+
+
+def test_where_nobody_can_be_blamed_every_arm_goes_on_alone():
+    def live(order, links):
+        if "0.1" in arms_of(order):
+            raise ChildMisbehaved("a bad frame")
+        yield from success(order)
+
+    found, children = trained(a_pack("0.0", "0.1", "0.2"), live)
+    assert in_children(children) == [["0.0", "0.1", "0.2"], ["0.0"], ["0.1"], ["0.2"]]
+    assert [arm for arm, one in found.items() if one.failure] == ["0.1"]
+
+
+def test_a_native_reward_that_falls_alone_is_an_error_of_the_machine():
+    def live(order, links):
+        raise ChildMisbehaved("a bad frame")
+        yield
+
+    with pytest.raises(TrainingFailed, match="native reward"):
+        trained(a_pack("0.0", NATIVE), live)
+
+
+class Cut(Exception):
+    """Whoever watches goes away."""
+
+
+def test_arms_that_go_on_alone_are_saved_as_well_and_nobody_repeats_what_is_done():
+    kept = []
+
+    def falls_together(order, links):
+        if len(order.members) > 1:
+            yield from saved_at(250, order)
+            raise ChildMisbehaved("a bad frame")
+        yield from saved_at(750, order)
+        yield from success(order)
+
+    def cut(saved):
+        kept.append([one.env_steps for one in saved])
+        if len(kept) == 3:
+            raise Cut(saved)
+
+    order = a_pack("0.0", "0.1", "0.2")
+    disk = MemoryArtifacts()
+    with pytest.raises(Cut) as caught:
+        trained(order, falls_together, disk, save=cut)
+    assert kept == [[250, 250, 250], [750, 250, 250], [1000, 750, 250]]
+    saved = {(one.arm, one.seed): one for one in caught.value.args[0]}
+    found, children = trained(replace(order, saved=saved), lambda o, links: success(o), disk)
+    assert in_children(children) == [["0.0"], ["0.1"], ["0.2"]]
+    assert [order.resume for order in children.orders] == [
+        {0: b"state"},
+        {0: b"0.1 at 750"},
+        {0: b"0.2 at 250"},
+    ]
+    assert children.orders[0].checkpoint_at == ()  # its weights at the end are known
+    assert all(len(one.snapshots) == 1 for one in found.values())
+
+
+def saved_at(steps, order):
+    """What a child says when it saves its members."""
+    for place, arm in enumerate(arms_of(order)):
+        yield MemberSaved(place, CURVE, f"{arm} at {steps}".encode())
+    yield PackSaved(steps, 1.0)
 
 
 # --- the claim is kept alive ----------------------------------------------------------------------
@@ -140,9 +254,7 @@ def each_transfer_takes_half_a_second(monkeypatch):
 
 
 def saving_once(order, links):
-    for place in range(len(order.members)):
-        yield MemberSaved(place, CURVE, f"state of {place}".encode())
-    yield PackSaved(500, 1.0)
+    yield from saved_at(500, order)
     yield from success(order)
 
 

@@ -16,7 +16,7 @@ from core.records import Curve, Preflight, Program, Training
 from core.sandbox import GIB, Limits, Sandbox
 from core.sandbox.codec import BadFrame, Frame
 from core.sandbox.frames import Channel
-from core.training.minutes import Halfway, Minutes, Trained
+from core.training.minutes import Minutes, Trained
 from core.training.news import read_news
 from core.training.numpy_policy import MOST_BYTES
 from core.training.protocol import (
@@ -257,15 +257,14 @@ def test_what_a_pack_could_go_on_from_is_known_once_all_its_living_members_were_
     ]
     assert minutes_of(*news).saved is None
     minutes = minutes_of(*news, PackSaved(1300, 5.0), Snapshot(1500, {0: b"c", 1: b"d"}))
-    assert minutes.saved.steps == 1300
-    own = minutes.saved.members[("0.1", 7)]
+    own = minutes.saved[("0.1", 7)]
     assert (own.snapshots, own.checkpoint, own.env_steps) == ([(1250, b"a")], b"first", 300)
     assert (own.curve, own.seconds) == (CURVE, 5.0 / 2)
 
 
 def test_a_member_that_had_failed_is_remembered_with_its_reason_when_the_others_are_saved():
     failed, saved = MemberFailed(0, 1100, "NaN"), MemberSaved(1, CURVE, b"second")
-    members = minutes_of(failed, saved, PackSaved(1300, 5.0)).saved.members
+    members = minutes_of(failed, saved, PackSaved(1300, 5.0)).saved
     assert (members[("0.1", 7)].failure, members[("native", 7)].failure) == ("NaN", None)
 
 
@@ -283,6 +282,7 @@ def test_a_run_that_was_cut_off_has_one_curve_and_all_its_snapshots():
     news = [Snapshot(1500, {0: b"b"}), MemberDone(0, 2000, rest, b""), Done(4.0, "numpy", "torch")]
     own = minutes_of(*news, begun=begun).trained[0]
     assert own.snapshots == [(1250, b"a"), (1500, b"b")]
+    assert minutes_of(begun=begun).known_steps() == 1250
     assert own.curve == Curve(
         (100, 200, 300), {"r": (1.0, 2.0, 3.0), "component.new": (9.0, 9.0, 9.0)}
     )
@@ -537,23 +537,31 @@ def halfway():
     native = Trained(
         snapshots=[(1250, b"weights")], curve=CURVE, checkpoint=b"state", env_steps=300, seconds=1.5
     )
-    return Halfway(1300, {("0.1", 7): Trained(failure="NaN", env_steps=40), ("native", 7): native})
+    return {("0.1", 7): Trained(failure="NaN", env_steps=40), ("native", 7): native}
 
 
 def test_what_is_noted_of_a_pack_is_recalled_as_it_was():
     order, artifacts = a_pack(), MemoryArtifacts()
     noted = note(order, halfway(), artifacts)
     assert [(s.arm, s.env_steps, s.failure) for s in noted] == [
-        ("0.1", 1300, "NaN"),
+        ("0.1", 1040, "NaN"),
         ("native", 1300, None),
     ]
     saved = {(s.arm, s.seed): s for s in noted}
     recalled = recall(replace(order, saved=saved), artifacts)
-    assert recalled.steps == 1300
     assert recalled == halfway()  # who failed early is not charged with what the others lived
 
 
 def test_a_pack_whose_bytes_are_gone_begins_its_rung_anew():
     saved = {(s.arm, s.seed): s for s in note(a_pack(), halfway(), MemoryArtifacts())}
-    assert recall(replace(a_pack(), saved=saved), MemoryArtifacts()) is None
-    assert recall(a_pack(), MemoryArtifacts()) is None
+    assert recall(replace(a_pack(), saved=saved), MemoryArtifacts()) == {}
+    assert recall(a_pack(), MemoryArtifacts()) == {}
+
+
+def test_members_need_not_be_equally_far_and_who_has_not_begun_begins():
+    order, artifacts = a_pack(), MemoryArtifacts()
+    only_native = {m: one for m, one in halfway().items() if m[0] == "native"}
+    noted = note(order, only_native, artifacts)
+    assert [s.env_steps for s in noted] == [1000, 1300]
+    recalled = recall(replace(order, saved={(s.arm, s.seed): s for s in noted}), artifacts)
+    assert recalled == {**only_native, ("0.1", 7): Trained()}
