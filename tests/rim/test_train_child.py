@@ -7,6 +7,7 @@ import hashlib
 import socket
 import threading
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +17,7 @@ from core.records import Curve, Preflight, Program, Training
 from core.sandbox import GIB, Limits, Sandbox
 from core.sandbox.codec import BadFrame, Frame
 from core.sandbox.frames import Channel
+from core.training import supervising
 from core.training.minutes import Minutes, Trained
 from core.training.news import read_news
 from core.training.numpy_policy import MOST_BYTES
@@ -348,6 +350,51 @@ def test_silence_is_noticed_within_minutes_unless_learning_takes_longer():
 def test_the_last_rollout_may_go_beyond_the_end():
     short = a_pack(stop_steps=1001)
     assert Supervision().limits(short).wall_seconds > 120 + 2 * 128 * 16 * 20
+
+
+# --- who may speak to the driver of a GPU ---------------------------------------------------------
+
+
+@pytest.fixture
+def a_machine_with_a_gpu(monkeypatch):
+    """One on which MuJoCo Warp is installed as well."""
+    monkeypatch.setattr(supervising.gpu, "devices", lambda: [Path("/dev/nvidia0")])
+    monkeypatch.setattr(supervising, "find_spec", lambda name: name == "mujoco_warp")
+
+
+@pytest.mark.parametrize(
+    ("wish", "algorithm", "adapter", "device"),
+    [
+        ("cpu", "ppo", "mujoco-batch", "cpu"),
+        ("cuda:1", "ppo", "numpy", "cuda:1"),
+        ("cuda", "sac", "mujoco-batch", "cpu"),
+        ("auto", "dqn", "numpy", "cpu"),
+        ("auto", "ppo", "numpy", "cpu"),
+        ("auto", "ppo", "gymnasium", "cpu"),
+        ("auto", "ppo", "mujoco-batch", "auto"),
+        ("auto", "ppo", "mujoco-data", "auto"),
+    ],
+)
+def test_only_what_may_be_trained_on_a_device_gets_the_profile_of_one(
+    a_machine_with_a_gpu, wish, algorithm, adapter, device
+):
+    found = replace(a_pack().preflight, adapter=adapter)
+    training = replace(a_pack().training, algorithm=algorithm, settings={})
+    order, supervision = a_pack(preflight=found, training=training), Supervision(device=wish)
+    assert supervision.device_for(order) == device
+    assert supervision.limits(order).gpu == (device != "cpu")
+
+
+@pytest.mark.parametrize(
+    ("devices", "installed"),
+    [([], True), ([Path("/dev/nvidia0")], False)],
+    ids=["no GPU", "no Warp"],
+)
+def test_auto_is_the_host_where_something_is_missing(monkeypatch, devices, installed):
+    monkeypatch.setattr(supervising.gpu, "devices", lambda: devices)
+    monkeypatch.setattr(supervising, "find_spec", lambda name: installed or None)
+    order = a_pack(preflight=replace(a_pack().preflight, adapter="mujoco-batch"))
+    assert not Supervision(device="auto").limits(order).gpu
 
 
 def test_what_a_child_says_in_words_is_cleaned():
