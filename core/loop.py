@@ -274,10 +274,10 @@ def confirm_packs(history: History) -> list[tuple[Member, ...]]:
     arms = confirm_arms(history)
     if not arms:
         return []
-    members = [(arm, seed) for arm in arms for seed in confirm_seeds(history)]
-    native = tuple(member for member in members if member[0] == NATIVE)
-    designed = [member for member in members if member[0] != NATIVE]
-    parts = max(1, pack_count(history.spec.training, history.preflight, len(members)) - 1)
+    seeds = confirm_seeds(history)
+    native = tuple((NATIVE, seed) for seed in seeds)
+    designed = [(arm, seed) for arm in arms if arm != NATIVE for seed in seeds]
+    parts = pack_count(history.spec.training, history.preflight, len(designed), others=1)
     return [native, *map(tuple, _split(designed, parts))]
 
 
