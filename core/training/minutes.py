@@ -12,6 +12,7 @@ from core.sandbox.codec import BadFrame
 from core.training.numpy_policy import MOST_BYTES
 from core.training.protocol import (
     Advanced,
+    Begun,
     Broken,
     Done,
     MemberDone,
@@ -85,6 +86,8 @@ class Minutes:
             BadFrame: weights that nobody asked for, or more than a policy may have.
         """
         match news:
+            case Begun():
+                self._begin(news)
             case Advanced(done, speed):
                 self.done, self.note = done, f"{speed:.0f} steps/s"
             case Snapshot():
@@ -98,13 +101,28 @@ class Minutes:
                 self._lived(place, steps)
             case MemberDone():
                 self._end(news)
-            case Done(seconds, adapter, backend):
-                self.closed = True
-                for one in self.trained:
-                    one.seconds += seconds / len(self.trained)
-                    one.adapter, one.backend = adapter, backend
+            case Done(seconds):
+                self._close(seconds / len(self.trained))
             case Broken():
                 self.closed, self.broken = True, news
+
+    def fallen(self, reason: str) -> dict[Member, Trained]:
+        """Return what became of the members if their child fell and nobody goes on."""
+        lived = self._share(self.order.start_steps + self.done // len(self.trained))
+        for one in self.trained:
+            if one.failure is None:
+                one.failure, one.checkpoint = reason, None
+                one.env_steps = max(one.env_steps, lived)
+        return dict(zip(self.order.members, self.trained, strict=True))
+
+    def _begin(self, said: Begun) -> None:
+        for one in self.trained:
+            one.adapter, one.backend = said.adapter, said.backend
+
+    def _close(self, seconds: float) -> None:
+        self.closed = True
+        for one in self.trained:
+            one.seconds += seconds
 
     def _keep(self, said: Snapshot) -> None:
         for place, weights in said.weights.items():

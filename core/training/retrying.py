@@ -108,36 +108,36 @@ class Workshop:
         try:
             watched.run(minutes, self._checkpoints(order, begun), self._stored(order))
         except Fallen as fallen:
-            self._go_on(order, fallen)
+            self._go_on(minutes, fallen)
             return
         found = dict(zip(order.members, minutes.trained, strict=True))
         if time.monotonic() - self._saved_at > SAVE_SECONDS:
             self._keep(found)  # measuring may take long as well
         self.known |= found
 
-    def _go_on(self, order: PackOrder, fallen: Fallen) -> None:
+    def _go_on(self, minutes: Minutes, fallen: Fallen) -> None:
+        order = minutes.order
         if _killed_by_nobody_we_know(fallen.error) and not self.spared:
             self.spared = True
             self.train(order.members)
         elif len(order.arms) == 1:
-            self._give_up(order, fallen)
+            self._give_up(minutes, fallen)
         else:
             suspects = order.arms if fallen.arm is None else [fallen.arm]
             for arm in suspects:
                 self.train([member for member in order.members if member[0] == arm])
             self.train([member for member in order.members if member[0] not in suspects])
 
-    def _give_up(self, order: PackOrder, fallen: Fallen) -> None:
+    def _give_up(self, minutes: Minutes, fallen: Fallen) -> None:
         """Note that an arm whose child fell has failed.
 
         Raises:
             TrainingFailed: it was that of the native reward.
         """
         reason = _reason(fallen.error)
-        if any(arm.program is None for arm in order.arms.values()):
+        if any(arm.program is None for arm in minutes.order.arms.values()):
             raise TrainingFailed(reason, where="native reward") from fallen
-        for member in order.members:
-            self.known[member] = replace(self.state(member), checkpoint=None, failure=reason)
+        self.known |= minutes.fallen(reason)
 
     def _checkpoints(self, order: PackOrder, begun: list[Trained]) -> dict[Member, bytes]:
         found = {}

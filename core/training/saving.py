@@ -45,6 +45,8 @@ def _trained(order: PackOrder, saved: Saved, artifacts: Artifacts) -> Trained:
         checkpoint=None if saved.checkpoint is None else artifacts.get(saved.checkpoint),
         env_steps=max(0, saved.env_steps - order.start_steps),
         seconds=saved.seconds,
+        adapter=saved.adapter,
+        backend=saved.backend,
     )
 
 
@@ -61,4 +63,6 @@ def _saved(order: PackOrder, member: Member, one: Trained, artifacts: Artifacts)
         snapshots=tuple((at, artifacts.put(weights)) for at, weights in one.snapshots),
         curve=one.curve,
         seconds=one.seconds,
+        adapter=one.adapter,
+        backend=one.backend,
     )

@@ -27,6 +27,7 @@ from core.training.pack import Listener, Member, Pack, Span, new_pack
 from core.training.protocol import (
     SAVE_SECONDS,
     Advanced,
+    Begun,
     Broken,
     Done,
     MemberDone,
@@ -65,7 +66,7 @@ def train(channel: Channel, links: Sequence[socket.socket]) -> None:
     for place in pack.living:
         done = MemberDone(place, pack.progressed.steps, pack.curve(place), checkpoints[place])
         _tell(channel, done)
-    _tell(channel, Done(time.monotonic() - begun, pack.batch.adapter, pack.computed_by))
+    _tell(channel, Done(time.monotonic() - begun))
 
 
 def _kind(error: EnvironmentUnusable | InvalidInput | TrainingFailed) -> str:
@@ -117,7 +118,7 @@ def _members(order: TrainOrder) -> list[Member]:
 
 
 def _train(pack: AnyPack, order: TrainOrder, teller: Teller, deadlines: Deadlines) -> None:
-    teller.begin(pack.progressed.steps)
+    teller.begin(pack)
 
     def pause() -> None:
         deadlines.judge()
@@ -172,9 +173,10 @@ class Teller:
         self._from = order.start_steps
         self._save_after = SAVE_SECONDS
 
-    def begin(self, steps: int) -> None:
+    def begin(self, pack: AnyPack) -> None:
         """Start the clock; a training that was cut off begins in the middle of its rung."""
-        self._from, self._begun = steps, time.monotonic()
+        self._from, self._begun = pack.progressed.steps, time.monotonic()
+        _tell(self._channel, Begun(pack.batch.adapter, pack.computed_by))
 
     def progress(self, steps: int, seconds: float) -> None:
         """Tell how far the training is, unless that was told a moment ago."""

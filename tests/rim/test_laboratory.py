@@ -307,6 +307,7 @@ def test_a_program_that_takes_its_process_down_loses_its_own_runs_only(
     fallen, sound = quick.train(order, ignore).runs
     assert fallen.status == "failed"
     assert part in fallen.failure
+    assert (fallen.adapter, fallen.backend) == ("numpy", choose_backend().name)
     assert sound.status == "scored"
     assert learnt(sound) == learnt(alone(quick, cart_pole))
 
@@ -471,6 +472,9 @@ def test_a_training_that_is_cut_off_goes_on_from_where_it_was_saved(saving_often
     native, failed, designed = resumed.runs
     assert failed.failure == saved[("0.0", 0)].failure
     assert failed.env_steps == saved[("0.0", 0)].env_steps
+    assert {(run.adapter, run.backend) for run in resumed.runs} == {
+        ("numpy", choose_backend().name)
+    }
     for run in (native, designed):
         assert [steps for steps, _ in run.checkpoints] == [10_000 * n for n in range(1, 7)]
         assert run.curve.steps[0] < 2_000

@@ -20,6 +20,8 @@ from core.sandbox.codec import Frame
 from core.training import attending
 from core.training.attending import Attended, ChildSilent
 from core.training.protocol import (
+    Advanced,
+    Begun,
     Broken,
     Done,
     MemberDone,
@@ -102,7 +104,7 @@ def success(order):
         yield Snapshot(1000, dict.fromkeys(range(len(order.members)), b"weights"))
     for place in range(len(order.members)):
         yield MemberDone(place, order.stop_steps, CURVE, b"state")
-    yield Done(1.0, "numpy", "torch")
+    yield Done(1.0)
 
 
 # --- nobody's program's fault ---------------------------------------------------------------------
@@ -134,13 +136,16 @@ def in_children(children):
 
 def test_an_arm_that_is_blamed_falls_again_alone_and_the_others_go_on_together():
     def live(order, links):
+        yield Begun("numpy", "torch")
         if "0.0" in arms_of(order):
+            yield Advanced(400 * len(order.members), 1e4)
             hangs_while_calling("0.0", order, links)
         yield from success(order)
 
     found, children = trained(a_pack("0.0", "0.1", "0.2"), live)
     assert in_children(children) == [["0.0", "0.1", "0.2"], ["0.0"], ["0.1", "0.2"]]
     assert "said nothing" in found["0.0"].failure
+    assert (found["0.0"].env_steps, found["0.0"].adapter) == (400, "numpy")
     assert not found["0.1"].failure
     assert found["0.2"].checkpoint == b"state"
 

@@ -18,12 +18,14 @@ from core.sandbox import GIB, Limits, Sandbox
 from core.sandbox.codec import BadFrame, Frame
 from core.sandbox.frames import Channel
 from core.training import supervising
+from core.training.backends import choose_backend
 from core.training.minutes import Minutes, Trained
 from core.training.news import read_news
 from core.training.numpy_policy import MOST_BYTES
 from core.training.protocol import (
     LAST_WORDS,
     Advanced,
+    Begun,
     Broken,
     Done,
     MemberDone,
@@ -152,7 +154,8 @@ def test_a_pack_s_order_says_what_the_child_needs():
         PackSaved(1024, 2.5),
         MemberFailed(1, 500, "it broke"),
         MemberDone(2, 1024, CURVE, b"checkpoint"),
-        Done(12.5, "numpy", "kernel"),
+        Begun("numpy", "kernel"),
+        Done(12.5),
         Broken("EnvironmentUnusable", "no such environment"),
     ],
     ids=lambda news: type(news).__name__,
@@ -264,6 +267,13 @@ def test_what_a_pack_could_go_on_from_is_known_once_all_its_living_members_were_
     assert (own.curve, own.seconds) == (CURVE, 5.0 / 2)
 
 
+def test_who_failed_early_or_fell_knows_what_stepped_and_computed_it_all_the_same():
+    news = [Begun("numpy", "kernel"), MemberFailed(0, 1100, "NaN"), MemberSaved(1, CURVE, b"state")]
+    minutes = minutes_of(*news, PackSaved(1300, 5.0))
+    for members in (minutes.trained, minutes.saved.values()):
+        assert [(one.adapter, one.backend) for one in members] == [("numpy", "kernel")] * 2
+
+
 def test_a_member_that_had_failed_is_remembered_with_its_reason_when_the_others_are_saved():
     failed, saved = MemberFailed(0, 1100, "NaN"), MemberSaved(1, CURVE, b"second")
     members = minutes_of(failed, saved, PackSaved(1300, 5.0)).saved
@@ -281,7 +291,7 @@ def test_a_run_that_was_cut_off_has_one_curve_and_all_its_snapshots():
         for _ in range(2)
     ]
     rest = Curve((300,), {"r": (3.0,), "component.new": (9.0,)})
-    news = [Snapshot(1500, {0: b"b"}), MemberDone(0, 2000, rest, b""), Done(4.0, "numpy", "torch")]
+    news = [Snapshot(1500, {0: b"b"}), MemberDone(0, 2000, rest, b""), Done(4.0)]
     own = minutes_of(*news, begun=begun).trained[0]
     assert own.snapshots == [(1250, b"a"), (1500, b"b")]
     assert minutes_of(begun=begun).known_steps() == 1250
@@ -417,6 +427,7 @@ def test_a_pack_is_trained_and_tells_of_it():
     upright = curve.series["component.upright"]
     assert curve.series["training_reward"] == pytest.approx(upright, rel=1e-5)
     assert not only(news, MemberFailed)
+    assert news[0] == Begun("numpy", choose_backend().name)
     assert only(news, Advanced)[0].steps_per_second > 0
     assert news[-1].seconds > 0
 
@@ -508,7 +519,7 @@ def test_saving_on_the_way_changes_nothing_in_what_is_learnt(request):
 
 def test_a_pack_of_nothing_but_broken_programs_ends_at_once():
     news = carried_out(an_order({"0.0": UNLOADABLE}, steps=10**9))
-    assert [type(one) for one in news] == [MemberFailed, Done]
+    assert [type(one) for one in news] == [MemberFailed, Begun, Done]
 
 
 def test_the_next_rung_goes_on_from_the_checkpoints():
@@ -582,9 +593,16 @@ def test_it_trains_behind_the_wall(sandbox, environment):
 
 def halfway():
     native = Trained(
-        snapshots=[(1250, b"weights")], curve=CURVE, checkpoint=b"state", env_steps=300, seconds=1.5
+        snapshots=[(1250, b"weights")],
+        curve=CURVE,
+        checkpoint=b"state",
+        env_steps=300,
+        seconds=1.5,
+        adapter="numpy",
+        backend="kernel",
     )
-    return {("0.1", 7): Trained(failure="NaN", env_steps=40), ("native", 7): native}
+    failed = Trained(failure="NaN", env_steps=40, adapter="numpy", backend="kernel")
+    return {("0.1", 7): failed, ("native", 7): native}
 
 
 def test_what_is_noted_of_a_pack_is_recalled_as_it_was():
