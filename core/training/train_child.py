@@ -6,7 +6,6 @@ sandbox closes: the zygote calls `warm_up` once.
 
 from __future__ import annotations
 
-import socket
 import time
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
@@ -17,7 +16,7 @@ from core.envs import EnvBatch, load_simulators, make_batch
 from core.errors import EnvironmentUnusable, InvalidInput, ProgramRejected, TrainingFailed
 from core.fields import Layout
 from core.records import Task
-from core.sandbox.frames import Channel
+from core.sandbox.frames import Channel, Link
 from core.training.deadlines import Deadlines
 from core.training.designs import Code, Rewards
 from core.training.device_pack import DevicePack, new_device_pack
@@ -51,7 +50,7 @@ _SAVE_COST = 0.02  # of the time may go into saving
 _SAVED_BYTES_PER_SECOND = 200e3  # of disk, for replays make checkpoints large
 
 
-def train(channel: Channel, links: Sequence[socket.socket]) -> None:
+def train(channel: Channel, links: Sequence[Link]) -> None:
     """Carry out one order; the entry point of the sandbox."""
     one_thread()
     order = read_order(channel.receive())
