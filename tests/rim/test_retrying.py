@@ -311,3 +311,10 @@ def test_who_watches_is_told_no_more_often_than_it_wants_to_know():
     for number in range(100):
         attended.put(bytes([number]))
     assert not heard
+
+
+def test_a_child_is_told_the_device_that_its_jail_allows():
+    children = Children(lambda order, links: success(order))
+    supervision = Supervision(device="auto")  # nothing simulates CartPole on a device
+    train_pack(children, MemoryArtifacts(), a_pack("0.0"), supervision, ignore)
+    assert (children.orders[0].device, children.limits[0].gpu) == ("cpu", False)
