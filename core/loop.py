@@ -274,25 +274,24 @@ def confirm_packs(history: History) -> list[tuple[Member, ...]]:
     arms = confirm_arms(history)
     if not arms:
         return []
-    members = [(arm, seed) for arm in arms for seed in confirm_seeds(history)]
-    native = tuple(member for member in members if member[0] == NATIVE)
-    designed = [member for member in members if member[0] != NATIVE]
-    parts = max(1, pack_count(history.spec.training, history.preflight, len(members)) - 1)
+    seeds = confirm_seeds(history)
+    native = tuple((NATIVE, seed) for seed in seeds)
+    designed = [(arm, seed) for arm in arms if arm != NATIVE for seed in seeds]
+    parts = pack_count(history.spec.training, history.preflight, len(designed), others=1)
     return [native, *map(tuple, _split(designed, parts))]
 
 
 def resumable(
     saved: Iterable[Saved], stage: Stage, rung: int, members: Sequence[Member]
 ) -> dict[Member, Saved]:
-    """Return what the members of a pack can go on from: all of them from the same step, or none.
+    """Return what the members of a pack can go on from: all of them, or none.
 
     Members of a pack are saved together, so that only a pack that was put together anew, of members
-    that were saved apart, starts its rung over.
+    that were never saved, starts its rung over.
     """
     known = {(s.arm, s.seed): s for s in saved if (s.stage, s.rung) == (stage, rung)}
     found = {member: known[member] for member in members if member in known}
-    together = len(found) == len(members) and len({s.env_steps for s in found.values()}) == 1
-    return found if together else {}
+    return found if len(found) == len(members) else {}
 
 
 def _split(items: Sequence[T], parts: int) -> list[Sequence[T]]:

@@ -378,7 +378,7 @@ class Run:
     (environment steps, fitness) measured on the way by the same scorer.  `weights` and `checkpoint`
     are artifacts: the policy alone, and everything that the next rung needs to go on.  `adapter` is the
     environment layer that stepped it ("numpy", "mujoco-batch", …), `backend` what computed its networks
-    ("kernel", "torch", …); both are empty where the training did not end by itself.
+    ("kernel", "torch", …); both are empty where the training did not begin.
     """
 
     stage: Stage
@@ -404,9 +404,10 @@ class Run:
 class Saved:
     """How far a run had come inside a rung when its pack was last saved; superseded by its `Run`.
 
-    `env_steps` are counted from the run's beginning, and equal for all members of a pack; `seconds`
-    are those spent in the rung.  `checkpoint` is what the run goes on from, None if it had failed
-    by then.  `snapshots` are (environment steps, artifact of the weights) for scoring.
+    `env_steps` are the run's own, counted from its beginning; `seconds` are those spent in the rung.
+    `checkpoint` is what the run goes on from, None if it had failed by then or not yet begun the rung.
+    `snapshots` are (environment steps, artifact of the weights) for scoring; `adapter` and `backend`
+    as in `Run`.
     """
 
     stage: Stage
@@ -419,6 +420,8 @@ class Saved:
     snapshots: tuple[tuple[int, str], ...] = ()
     curve: Curve | None = None
     seconds: float = 0.0
+    adapter: str = ""
+    backend: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,7 +102,11 @@ class Settings(BaseSettings):
         description="How long a silent worker keeps its step before another one takes it.",
     )
     worker_slots: int = Field(
-        1, ge=1, le=256, description="Steps that one machine trains at the same time."
+        1,
+        ge=1,
+        le=256,
+        description="Steps that one machine trains at the same time, each in a process: one per GPU, "
+        "or up to one per core.",
     )
     device: str = Field(
         "cpu",

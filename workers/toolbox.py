@@ -49,8 +49,8 @@ def open_bench(settings: Settings, *, trains: bool, slots: int = 1) -> Bench:
     Args:
         settings: of this machine.
         trains:   whether training must be possible; a design-only worker stays light.
-        slots:    how many steps this worker does at a time; one that does a single step is taken
-                  for one of several, each on a core.
+        slots:    how many steps this worker does at a time, and the machine at once: into so many
+                  packs a job's runs are split that does not ask for a number.
 
     Raises:
         ZygoteFailed: the sandbox cannot be started.
@@ -66,7 +66,7 @@ def open_bench(settings: Settings, *, trains: bool, slots: int = 1) -> Bench:
             sandbox,
             artifacts,
             Supervision(device=settings.device),
-            at_once=slots if slots > 1 else 0,
+            at_once=slots,
         ),
         held_out=partial(held_out_seeds, settings.secret_key()),
     )

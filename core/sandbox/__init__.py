@@ -6,7 +6,15 @@ zygote, jailed, lock, landlock, seccomp; frames is the wire; selftest finds what
 """
 
 from core.sandbox.child import Child
-from core.sandbox.frames import BadFrame, Channel, ChannelClosed, FloatLink, Frame, FrameTimeout
+from core.sandbox.frames import (
+    BadFrame,
+    Channel,
+    ChannelClosed,
+    FloatLink,
+    Frame,
+    FrameTimeout,
+    Link,
+)
 from core.sandbox.limits import GIB, MIB, Limits
 from core.sandbox.outcomes import (
     ChildDied,
@@ -20,7 +28,7 @@ from core.sandbox.outcomes import (
     ZygoteFailed,
     clean_text,
 )
-from core.sandbox.supervisor import Link, Sandbox
+from core.sandbox.supervisor import Sandbox
 
 __all__ = [
     "GIB",

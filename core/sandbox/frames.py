@@ -14,12 +14,21 @@ import select
 import socket
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from core.errors import SandboxFailed
 from core.sandbox.codec import MAX_BLOB_BYTES, BadFrame, Frame, Incoming, Outgoing
 
-__all__ = ["BadFrame", "Channel", "ChannelClosed", "FloatLink", "Frame", "FrameTimeout", "send_now"]
+__all__ = [
+    "BadFrame",
+    "Channel",
+    "ChannelClosed",
+    "FloatLink",
+    "Frame",
+    "FrameTimeout",
+    "Link",
+    "send_now",
+]
 
 _MAX_WAIT_MILLISECONDS = 2**30
 
@@ -100,10 +109,29 @@ class Channel:
         self._socket.close()
 
 
+class Link(Protocol):
+    """What a child can be given besides its channel: a connected socket, or an open file."""
+
+    def fileno(self) -> int:
+        """Return its descriptor."""
+        ...
+
+    def close(self) -> None:
+        """Close it in this process."""
+        ...
+
+
 class FloatLink:
     """Fixed-size frames of float32 in lock step, between scorer and actor; no framing at all."""
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: Link) -> None:
+        """Take a connected stream socket.
+
+        Raises:
+            TypeError: it is an open file.
+        """
+        if not isinstance(connection, socket.socket):
+            raise TypeError(f"expected a socket, but found {connection!r}")
         self._socket = connection
 
     def send(self, data: bytes | bytearray | memoryview, deadline: float | None = None) -> None:

@@ -2,8 +2,9 @@
 
 The kernel driver is a large surface that a jailed child then speaks to: reading, writing and ioctl
 on its device files, maps of terabytes of address space, more open files.  So the profile belongs to
-children whose order asks for a device, and to no others.  Without a limit of the address space,
-shared memory of such a child is bounded by its container alone; private memory still has its limit.
+children that may train on a device, and to no others: PPO where the operator named a device, or let
+the task decide and it is one that is simulated there.  Without a limit of the address space, shared
+memory of such a child is bounded by its container alone; private memory still has its limit.
 
 Paths were put together from NVIDIA's documentation of its device files; on a machine without a
 GPU the profile opens nothing, and that is all that has been run of it.  MuJoCo Warp compiles its

@@ -8,6 +8,7 @@ import io
 import os
 import signal
 import socket
+import stat
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -17,11 +18,11 @@ from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import NoReturn
 
-from core.sandbox.frames import Channel
+from core.sandbox.frames import Channel, Link
 from core.sandbox.limits import Limits
 from core.sandbox.lock import Jail, LockError, lock
 
-Entry = Callable[[Channel, list[socket.socket]], object]
+Entry = Callable[[Channel, list[Link]], object]
 
 EXIT_UNLOCKED = 97
 LOCKED = b"locked"
@@ -109,12 +110,13 @@ def _park(descriptor: int) -> int:
     return fcntl.fcntl(descriptor, fcntl.F_DUPFD, _PARKED)
 
 
-def _open(order: Order) -> tuple[Channel, list[socket.socket]]:
+def _open(order: Order) -> tuple[Channel, list[Link]]:
     count = len(order.streams) - 2
     places = range(_FIRST_FREE, _FIRST_FREE + 1 + count)
-    connection, *links = [_stream_socket(place) for place in places]
+    connection, *links = places
     sys.stdout, sys.stderr = _printer(1), _printer(2)
-    return Channel(connection, max_blob_bytes=order.limits.result_bytes), links
+    channel = Channel(_stream_socket(connection), max_blob_bytes=order.limits.result_bytes)
+    return channel, [_link(place) for place in links]
 
 
 def _printer(descriptor: int) -> io.TextIOWrapper:
@@ -122,6 +124,12 @@ def _printer(descriptor: int) -> io.TextIOWrapper:
     return io.TextIOWrapper(
         io.BufferedWriter(raw), encoding="utf-8", errors="replace", line_buffering=True
     )
+
+
+def _link(descriptor: int) -> Link:
+    if stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+        return _stream_socket(descriptor)
+    return os.fdopen(descriptor, "r+b", buffering=0)
 
 
 def _stream_socket(descriptor: int) -> socket.socket:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from core.sandbox.frames import Channel, ChannelClosed, FrameTimeout
+from core.sandbox.frames import Channel, ChannelClosed, FrameTimeout, Link
 from core.sandbox.jailed import Order, fork
 from core.sandbox.limits import GIB, MIB, Limits
 from core.sandbox.lock import Jail, first_slot
@@ -110,7 +110,7 @@ def _verdict(channel: Channel, target: _Target) -> tuple[str, ...]:
     return tuple(reached)
 
 
-def attack_everything(channel: Channel, links: list[socket.socket]) -> None:
+def attack_everything(channel: Channel, links: list[Link]) -> None:
     """Entry of the child: send which attacks got through, then say that it is still itself."""
     target = _Target(**channel.receive().header["target"])
     attacks = {**_FILE_ATTACKS, **_OTHER_ATTACKS}

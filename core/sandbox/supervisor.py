@@ -11,11 +11,12 @@ import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import core
 from core.sandbox.child import Child
 from core.sandbox.control import Messages, fingerprint, peer_is_ours, send_message
+from core.sandbox.frames import Link
 from core.sandbox.limits import Limits
 from core.sandbox.outcomes import Isolation, IsolationTooWeak, LockFailed, ZygoteFailed
 from core.sandbox.start import start_zygote
@@ -23,18 +24,6 @@ from core.sandbox.start import start_zygote
 _ANSWER_SECONDS = 30.0
 _MAX_SOCKET_PATH = 90  # the kernel takes 107; the zygote adds its number for a moment
 _MAX_LINKS = 16
-
-
-class Link(Protocol):
-    """What a child can be given besides its channel: a connected socket, or an open file."""
-
-    def fileno(self) -> int:
-        """Return its descriptor."""
-        ...
-
-    def close(self) -> None:
-        """Close it in this process."""
-        ...
 
 
 class Sandbox:

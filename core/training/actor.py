@@ -5,7 +5,6 @@ It sees observations and answers with actions; it knows neither seeds nor fitnes
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,7 +12,7 @@ import numpy as np
 
 from core.errors import ProgramRejected, ScoringFailed
 from core.fields import Floats
-from core.sandbox.frames import Channel, ChannelClosed, FloatLink, Frame
+from core.sandbox.frames import Channel, ChannelClosed, FloatLink, Frame, Link
 from core.training.action_space import read_action_space
 from core.training.numpy_policy import Policies, read_weights, stack_policies
 from core.training.runtime import LoadedProgram, load_program
@@ -21,7 +20,7 @@ from core.training.waves import waves
 from core.training.wire import layout_from_json, program_from_json, rejection_to_json
 
 
-def act(channel: Channel, links: Sequence[socket.socket]) -> None:
+def act(channel: Channel, links: Sequence[Link]) -> None:
     """Answer frames of observations with frames of actions until the scorer hangs up."""
     try:
         _prepare(channel.receive()).serve(FloatLink(links[0]))

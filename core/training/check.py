@@ -6,7 +6,6 @@ author.  Nothing here imports torch.
 
 from __future__ import annotations
 
-import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ import numpy as np
 from core.errors import ProgramRejected
 from core.fields import Floats
 from core.records import ProgramShape
-from core.sandbox.frames import Channel
+from core.sandbox.frames import Channel, Link
 from core.training.blame import line_naming
 from core.training.namespaces import describe_row
 from core.training.runtime import LoadedProgram, load_program
@@ -38,7 +37,7 @@ Say = Callable[[str], None]
 Terms = dict[str, Floats]
 
 
-def check(channel: Channel, links: Sequence[socket.socket]) -> None:
+def check(channel: Channel, links: Sequence[Link]) -> None:
     """Check one program: an order with the program and the probe set in, one verdict out."""
     frame = channel.receive()
     program = program_from_json(frame.header["program"])

@@ -6,7 +6,12 @@ nothing more.  Two rules, both told to the designer with their numbers:
 
     overdue  one call takes SECONDS, ROW_SECONDS for each of its rows, and LONGEST_TIMES the longest
              call of any other program
-    slow     over two spans of training, SLOW_TIMES the median of the others, and SLOW_SHARE of all
+    slow     twice in a row, SPAN_SECONDS in its calls were SLOW_TIMES what the check lets pass for
+             their rows, CHECKED_ROW_SECONDS each, and CALL_SECONDS besides for each of them
+
+Who is slow does not depend on who else is trained, nor on how fast the environment is: `features` are
+called at every step with few rows and `reward` once for a whole rollout, so programs that have them
+and programs that have none cannot be compared with each other.
 
 A call that swallows what the timer raises, or that hangs inside C, is left to the parent's patience;
 `Notice` then tells it which program was being called.  Runs inside training children, except `Notice`.
@@ -17,7 +22,6 @@ from __future__ import annotations
 import mmap
 import os
 import signal
-import statistics
 import sys
 import tempfile
 import threading
@@ -29,11 +33,12 @@ from core.errors import ProgramRejected
 from core.sandbox import Link
 
 SECONDS = 2.0
-ROW_SECONDS = 200e-6  # ten times what the check lets pass
+CHECKED_ROW_SECONDS = 20e-6  # what the check lets pass, with thousands of rows
+ROW_SECONDS = 10 * CHECKED_ROW_SECONDS
 LONGEST_TIMES = 50.0
-SLOW_TIMES = 20.0
-SLOW_SHARE = 0.25
-SPAN_SECONDS = 10.0
+CALL_SECONDS = 1e-3  # what a call may cost before its first row: hundreds of operations on arrays
+SLOW_TIMES = 3.0  # a busy core is slower than the one of the check
+SPAN_SECONDS = 5.0  # of the program's own; a hundred ticks
 _TICK_SECONDS = 0.05
 _NOBODY = 0
 
@@ -83,11 +88,10 @@ class Deadlines:
         self._inside: Guard | None = None
         self._calls = self._seen = 0
         self._ticks = 0
-        self._span_began = time.process_time()
 
-    def guard(self, arm: int, members: int = 1) -> Guard:
+    def guard(self, arm: int) -> Guard:
         """Return what watches the calls of one program, by the place of its arm in the order."""
-        guard = Guard(self, arm, members)
+        guard = Guard(self, arm)
         self._guards.append(guard)
         return guard
 
@@ -124,20 +128,9 @@ class Deadlines:
         return max(SECONDS, ROW_SECONDS * guard.rows, LONGEST_TIMES * max(others, default=0.0))
 
     def judge(self) -> None:
-        """Condemn programs that were slow; to be called between rollouts, so that spans are whole."""
-        now = time.process_time()
-        lasted = now - self._span_began
-        if lasted < SPAN_SECONDS:
-            return
-        self._span_began = now
-        called = [guard for guard in self._guards if guard.calls]
-        shares = {guard: max(guard.spent, _TICK_SECONDS) / guard.members for guard in called}
-        for guard in called:
-            others = [share for other, share in shares.items() if other is not guard]
-            usual = statistics.median_low(others) if others else float("inf")
-            guard.hear(guard.spent, lasted, usual)
+        """Condemn programs that were slow; to be called between rollouts."""
         for guard in self._guards:
-            guard.spent, guard.calls = 0.0, 0
+            guard.judge()
 
     def _tick(self, number: int, frame: FrameType | None) -> None:
         guard = self._inside
@@ -156,16 +149,15 @@ class Deadlines:
 class Guard:
     """Watches the calls of one program; a context manager around each of them."""
 
-    def __init__(self, deadlines: Deadlines, arm: int, members: int) -> None:
+    def __init__(self, deadlines: Deadlines, arm: int) -> None:
         self.arm = arm
-        self.members = members
         self.longest = 0.0
         self.rows = 0  # of the call that is under way
         self._deadlines = deadlines
         self._condemned: ProgramRejected | None = None
         self._was_slow = False
-        self.spent = 0.0  # in this span, and how often it was called
-        self.calls = 0
+        self.spent = 0.0  # in this span, which it took for so many calls and rows
+        self.calls = self.called_rows = 0
         self._since = 0.0
 
     def __enter__(self) -> None:
@@ -178,6 +170,7 @@ class Guard:
             raise self._condemned
         self._deadlines.began(self)
         self.calls += 1
+        self.called_rows += self.rows
         self._since = time.perf_counter()
 
     def __exit__(
@@ -193,6 +186,7 @@ class Guard:
 
     def overdue(self, where: str | None) -> ProgramRejected:
         """Return the rejection of a program whose call the timer has ended; it is called no more."""
+        self._deadlines.ended()  # the timer may have struck before its number was off the page
         budget = self._deadlines.budget(self)
         self._condemned = ProgramRejected(
             f"no result after {budget:.3g} s of processor time",
@@ -204,16 +198,23 @@ class Guard:
         )
         return self._condemned
 
-    def hear(self, spent: float, lasted: float, usual: float) -> None:
-        """Hear how a span of training went: own seconds, all seconds, and others' per member."""
-        own = spent / self.members
-        slow = own > SLOW_TIMES * usual and spent > SLOW_SHARE * lasted
+    def judge(self) -> None:
+        """End a span once it is long enough to be measured, and condemn a program that is slow."""
+        if self.spent < SPAN_SECONDS:
+            return
+        fair = CALL_SECONDS * self.calls + CHECKED_ROW_SECONDS * self.called_rows
+        slow = self.spent > SLOW_TIMES * fair
         if slow and self._was_slow and self._condemned is None:
-            self._condemned = ProgramRejected(
-                f"{spent:.1f} s of {lasted:.1f} s of processor time, {own / usual:.0f} times "
-                "the median of the other programs",
-                rule="time",
-                expected=f"at most {SLOW_TIMES:g} times their median, or {SLOW_SHARE:.0%} of the time",
-                hint="Leave loops out; compute with whole arrays.",
-            )
+            self._condemned = self._too_slow()
         self._was_slow = slow
+        self.spent, self.calls, self.called_rows = 0.0, 0, 0
+
+    def _too_slow(self) -> ProgramRejected:
+        return ProgramRejected(
+            f"{self.spent:.1f} s of processor time in {self.calls} calls with {self.called_rows} rows",
+            rule="time",
+            expected=f"at most {1e6 * SLOW_TIMES * CHECKED_ROW_SECONDS:g} µs for each row and "
+            f"{1e3 * SLOW_TIMES * CALL_SECONDS:g} ms for each call",
+            where="reward and features",
+            hint="Leave loops out; compute with whole arrays.",
+        )

@@ -7,7 +7,6 @@ code; they feed the next prompt, never a rank.
 from __future__ import annotations
 
 import dataclasses
-import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +17,7 @@ import numpy.typing as npt
 from core.errors import ProgramRejected
 from core.fields import Column, Floats, Layout
 from core.records import TermStatistics
-from core.sandbox.frames import Channel
+from core.sandbox.frames import Channel, Link
 from core.training.ranks import spearman
 from core.training.runtime import LoadedProgram, load_program
 from core.training.transitions import Recording, load_recording, save_evidence
@@ -34,7 +33,7 @@ Terms = Mapping[str, Floats]
 Rows = dict[str, list[dict[str, Any]]]
 
 
-def examine(channel: Channel, links: Sequence[socket.socket]) -> None:
+def examine(channel: Channel, links: Sequence[Link]) -> None:
     """Examine one arm: its program and a recording in, statistics and evidence out."""
     frame = channel.receive()
     layout = layout_from_json(frame.header["space"])

@@ -29,6 +29,7 @@ from core.records import Preflight, Program, ProgramShape, Report, Run, Task, Tr
 from core.sandbox import Sandbox
 from core.statistics import mean
 from core.training.action_space import read_action_space
+from core.training.attending import Attended
 from core.training.checking import check_program
 from core.training.examining import examine_arm, with_course
 from core.training.measuring import Measured, Score, measure
@@ -60,13 +61,13 @@ class Laboratory:
         sandbox:     made with PRELOAD, or PRELOAD_DESIGN where only `check` is called.
         artifacts:   where probe sets, weights, checkpoints and evidence are kept.
         supervision: deadlines and memory of training.
-        at_once:     trainings that run at once on this machine; 0 for one on every core.
+        at_once:     trainings that run at once on this machine: as many as its worker has slots.
     """
 
     sandbox: Sandbox
     artifacts: Artifacts
     supervision: Supervision = field(default_factory=Supervision)
-    at_once: int = 0
+    at_once: int = 1
 
     def preflight(self, task: Task, training: Training, seed: int, watch: Watch) -> Preflight:
         """Build the environment, probe it, and store the probe set; see the port."""
@@ -74,7 +75,7 @@ class Laboratory:
         found = probe_task(self.sandbox, self.artifacts, task, seed, watch)
         discrete = read_action_space(found.action).discrete
         check_algorithm(training.algorithm, discrete, training.warm_start)
-        return replace(found, at_once=self.at_once or found.cores)
+        return replace(found, at_once=self.at_once)
 
     def check(self, program: Program, task: Task, preflight: Preflight) -> ProgramShape:
         """Call the program on the probe set and hold it to the contract; see the port."""
@@ -88,7 +89,8 @@ class Laboratory:
         for number, arm in enumerate(order.arms.values()):
             own = {member: trained[member] for member in order.members if member[0] == arm.key}
             progress = Progress("measuring", number, len(order.arms), arm.key)
-            bench = Bench(self.sandbox, self.artifacts, order, arm, own, watch, progress)
+            attended = Attended(self.artifacts, watch, progress)
+            bench = Bench(self.sandbox, attended, order, arm, own, watch, progress)
             measured, report = bench.work()
             runs |= measured
             if report is not None:

@@ -12,6 +12,7 @@ from core.sandbox.codec import BadFrame
 from core.training.numpy_policy import MOST_BYTES
 from core.training.protocol import (
     Advanced,
+    Begun,
     Broken,
     Done,
     MemberDone,
@@ -44,15 +45,8 @@ class Trained:
     backend: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Halfway:
-    """Members of a pack at the moment at which they were saved: all equally far, or failed by then.
-
-    `steps` are environment steps of one member, counted from its beginning.
-    """
-
-    steps: int
-    members: Mapping[Member, Trained]
+Halfway: TypeAlias = Mapping[Member, Trained]
+"""Members of a child at the moment at which they were saved: all equally far, or failed by then."""
 
 
 @dataclass(slots=True)
@@ -60,7 +54,7 @@ class Minutes:
     """The minutes of one training; `closed` once the child has said its last word.
 
     `begun` is what the members brought from an earlier child, by place; `saved` is what the next
-    child could go on from; `reached` are the environment steps of a member at the end.
+    child could go on from; `broken` is the last word of a child that could not do its work.
     """
 
     order: PackOrder
@@ -68,14 +62,17 @@ class Minutes:
     trained: list[Trained] = field(init=False)
     saved: Halfway | None = None
     closed: bool = False
-    broken: str | None = None
+    broken: Broken | None = None
     done: int = 0
     note: str = ""
-    reached: int = 0
     _waiting: dict[int, MemberSaved] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.trained = [replace(one, snapshots=list(one.snapshots)) for one in self.begun]
+
+    def known_steps(self) -> int:
+        """Return the last step count at which weights are known from an earlier child."""
+        return max((steps for one in self.begun for steps, _ in one.snapshots), default=0)
 
     def progress(self) -> Progress:
         """Return how far the pack has come, in environment steps of all members."""
@@ -89,6 +86,8 @@ class Minutes:
             BadFrame: weights that nobody asked for, or more than a policy may have.
         """
         match news:
+            case Begun():
+                self._begin(news)
             case Advanced(done, speed):
                 self.done, self.note = done, f"{speed:.0f} steps/s"
             case Snapshot():
@@ -102,13 +101,28 @@ class Minutes:
                 self._lived(place, steps)
             case MemberDone():
                 self._end(news)
-            case Done(seconds, adapter, backend):
-                self.closed = True
-                for one in self.trained:
-                    one.seconds += seconds / len(self.trained)
-                    one.adapter, one.backend = adapter, backend
-            case Broken(error, reason):
-                self.closed, self.broken = True, f"{error}: {reason}"
+            case Done(seconds):
+                self._close(seconds / len(self.trained))
+            case Broken():
+                self.closed, self.broken = True, news
+
+    def fallen(self, reason: str) -> dict[Member, Trained]:
+        """Return what became of the members if their child fell and nobody goes on."""
+        lived = self._share(self.order.start_steps + self.done // len(self.trained))
+        for one in self.trained:
+            if one.failure is None:
+                one.failure, one.checkpoint = reason, None
+                one.env_steps = max(one.env_steps, lived)
+        return dict(zip(self.order.members, self.trained, strict=True))
+
+    def _begin(self, said: Begun) -> None:
+        for one in self.trained:
+            one.adapter, one.backend = said.adapter, said.backend
+
+    def _close(self, seconds: float) -> None:
+        self.closed = True
+        for one in self.trained:
+            one.seconds += seconds
 
     def _keep(self, said: Snapshot) -> None:
         for place, weights in said.weights.items():
@@ -135,7 +149,7 @@ class Minutes:
                 now, snapshots=list(now.snapshots), seconds=now.seconds + seconds
             )
         self._waiting = {}
-        return Halfway(steps, members)
+        return members
 
     def _saved(self, place: int, steps: int) -> Trained:
         said = self._waiting.get(place)
@@ -153,7 +167,6 @@ class Minutes:
         one.curve = joined(self.begun[said.member].curve, said.curve)
         one.checkpoint = said.checkpoint
         self._lived(said.member, said.env_steps)
-        self.reached = max(self.reached, said.env_steps)
 
     def _lived(self, place: int, steps: int) -> None:
         self.trained[place].env_steps = self._share(steps)

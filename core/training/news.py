@@ -14,6 +14,7 @@ from core.training.blame import clean
 from core.training.protocol import (
     MOST_REASON_LETTERS,
     Advanced,
+    Begun,
     Broken,
     Done,
     MemberDone,
@@ -43,6 +44,9 @@ def read_news(frame: Frame, members: int) -> News:
     """
     header, blobs = frame.header, frame.blobs
     match header.get("kind"):
+        case "begun":
+            words = (_text(header, name)[:MOST_NAME_LETTERS] for name in ("adapter", "backend"))
+            return Begun(*words)
         case "progress":
             return Advanced(_count(header, "done"), _positive(header, "steps_per_second"))
         case "snapshot":
@@ -61,8 +65,7 @@ def read_news(frame: Frame, members: int) -> News:
             place = _place(header.get("member"), members)
             return MemberDone(place, _count(header, "env_steps"), curve, checkpoint)
         case "done":
-            words = (_text(header, name)[:MOST_NAME_LETTERS] for name in ("adapter", "backend"))
-            return Done(_positive(header, "seconds"), *words)
+            return Done(_positive(header, "seconds"))
         case "broken":
             return Broken(_text(header, "error"), _text(header, "reason"))
     raise BadFrame(repr(header.get("kind"))[:80], expected="news of a training")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import resource
-import socket
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -20,7 +19,7 @@ from core.errors import EnvironmentUnusable, InvalidFitness, InvalidInput
 from core.fields import Floats, Layout, lay_out
 from core.fitness import check_fitness
 from core.records import Field, Task
-from core.sandbox.frames import Channel
+from core.sandbox.frames import Channel, Link
 from core.training.action_space import read_action_space
 from core.training.episodes import Episode, run_episodes
 from core.training.probes import PROBE_ROWS, edge_transitions
@@ -33,7 +32,7 @@ KEPT_ROWS = 20_000
 TOLERANCE = 1e-4
 
 
-def probe(channel: Channel, links: Sequence[socket.socket]) -> None:
+def probe(channel: Channel, links: Sequence[Link]) -> None:
     """Probe one environment: a task in, facts and the probe set out."""
     order = channel.receive().header
     try:

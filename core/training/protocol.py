@@ -4,6 +4,7 @@ Both ends use this page, so it imports neither torch nor an environment.  The wo
 `core.training.news`, which believes nothing that it has not checked.
 
     order          → what to train, once
+    begun          ← what steps the environments and computes the networks, before the first step
     progress       ← one to five times a second
     snapshot       ← weights of the living members, when a requested step count is reached
     member_saved   ← a living member's curve and checkpoint on the way, every so often; and then
@@ -180,6 +181,14 @@ def read_order(frame: Frame) -> TrainOrder:
 
 
 @dataclass(frozen=True, slots=True)
+class Begun:
+    """What steps the environments, and what computes the networks."""
+
+    adapter: str
+    backend: str
+
+
+@dataclass(frozen=True, slots=True)
 class Advanced:
     """Environment steps of all members together so far, and their speed."""
 
@@ -233,14 +242,9 @@ class MemberDone:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The last word of a child that carried its order out.
-
-    Seconds of wall-clock training; what stepped the environments, and what computed the networks.
-    """
+    """The last word of a child that carried its order out, after seconds of wall-clock training."""
 
     seconds: float
-    adapter: str
-    backend: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,13 +256,23 @@ class Broken:
 
 
 News: TypeAlias = (
-    Advanced | Snapshot | MemberSaved | PackSaved | MemberFailed | MemberDone | Done | Broken
+    Begun
+    | Advanced
+    | Snapshot
+    | MemberSaved
+    | PackSaved
+    | MemberFailed
+    | MemberDone
+    | Done
+    | Broken
 )
 
 
 def news_message(news: News) -> Message:
     """Return news as a frame's header and blobs."""
     match news:
+        case Begun(adapter, backend):
+            return {"kind": "begun", "adapter": adapter, "backend": backend}, {}
         case Advanced(done, speed):
             return {"kind": "progress", "done": done, "steps_per_second": speed}, {}
         case Snapshot(steps, weights):
@@ -274,9 +288,8 @@ def news_message(news: News) -> Message:
         case MemberDone(member, env_steps, curve, checkpoint):
             said = {"member": member, "env_steps": env_steps, **_curve_header(curve)}
             return {"kind": "member_done", **said}, {"checkpoint": checkpoint}
-        case Done(seconds, adapter, backend):
-            said = {"seconds": seconds, "adapter": adapter, "backend": backend}
-            return {"kind": "done", **said}, {}
+        case Done(seconds):
+            return {"kind": "done", "seconds": seconds}, {}
         case Broken(error, reason):
             return {"kind": "broken", "error": error, "reason": reason[:MOST_REASON_LETTERS]}, {}
 

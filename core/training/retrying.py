@@ -1,24 +1,30 @@
 """Training a pack whatever its programs do to their process.
 
-A child that ends too early is followed by another, which goes on from the last moment at which all
+A child that ends too early is followed by others, which go on from the last moment at which all
 living members were saved:
 
-    an arm's program was being called   that arm's runs have failed; the others go on without it
     it was killed, by nobody we know    once, everybody goes on: the machine may have had a reason
+    an arm's program was being called   that arm goes on in a child of its own, and then the others
+                                        together in another
     nobody can be blamed                every arm goes on in a child of its own
+    it had a single arm                 that arm's runs have failed
 
-Where no program was there to do it, the machine or the environment is at fault.
+Where no program was there to do it, or where the child itself says so, the machine, the environment
+or a checkpoint is at fault: that is an error of the step, and no run.  A program that forged this
+word would stop its own job, and gain nothing.
 """
 
 from __future__ import annotations
 
 import signal
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from core.errors import StorageFailed, TrainingFailed
-from core.ports import Artifacts, PackOrder, Save, Watch, save_nothing
+from core.ports import Artifacts, PackOrder, Progress, Save, Watch, save_nothing
 from core.sandbox import ChildDied, ChildFailed, Sandbox
+from core.training.attending import Attended
 from core.training.blame import clean
 from core.training.minutes import Halfway, Member, Minutes, Trained
 from core.training.protocol import SAVE_SECONDS
@@ -43,17 +49,21 @@ def train_pack(
         artifacts:   where checkpoints lie, and are put.
         order:       what to train, and from where.
         supervision: deadlines and memory.
-        watch:       called about twice a second.
+        watch:       called about twice a second, also while checkpoints are read and written.
         save:        told now and then what a later attempt could go on from.
 
     Raises:
         InvalidInput: a setting is unknown or absurd.
-        TrainingFailed: the child of the native reward died or gave up.
+        EnvironmentUnusable, TrainingFailed: the machine, the environment or a checkpoint is at fault,
+            or the child of the native reward died.
         SandboxFailed: the sandbox itself is broken.
         StepInterrupted, ClaimLost: `watch` or `save` said so; the child is dead then.
     """
-    shop = Workshop(sandbox, artifacts, order, supervision, watch, save)
-    return shop.train(order, recall(order, artifacts))
+    attended = Attended(artifacts, watch, _progress(order, {}, "reading"))
+    known = recall(order, attended)
+    shop = Workshop(sandbox, attended, order, supervision, watch, save, known)
+    shop.train(order.members)
+    return {member: shop.state(member) for member in order.members}
 
 
 @dataclass(slots=True)
@@ -61,70 +71,73 @@ class Workshop:
     """Trains the members of one order, in as many children as it takes.
 
     Attributes:
-        whole:   the order as it came.
-        settled: members that failed and are not trained any more.
-        spared:  whether a child was killed by nobody we know.
+        whole:  the order as it came.
+        known:  what became of its members so far, as last saved or at their end; members that are
+                missing are at the beginning of the rung.
+        spared: whether a child was killed by nobody we know.
     """
 
     sandbox: Sandbox
-    artifacts: Artifacts
+    artifacts: Attended
     whole: PackOrder
     supervision: Supervision
     watch: Watch
     save: Save
-    settled: dict[Member, Trained] = field(default_factory=dict)
+    known: dict[Member, Trained]
     spared: bool = False
     _saved_at: float = field(default_factory=time.monotonic)
 
-    def train(self, order: PackOrder, halfway: Halfway | None) -> dict[Member, Trained]:
-        """Train members from a moment at which they were saved, or from the rung's beginning."""
-        order = self._settle(order, halfway)
-        if not order.members:
-            return dict(self.settled)
-        begun = [_at(halfway, member) for member in order.members]
+    def state(self, member: Member) -> Trained:
+        """Return what is known of a member."""
+        return self.known.get(member, Trained())
+
+    def train(self, members: Sequence[Member]) -> None:
+        """Bring members to the end of the rung; those that are equally far share a child."""
+        groups: dict[int, list[Member]] = {}
+        for member in members:
+            one = self.state(member)
+            if one.failure is None:
+                groups.setdefault(one.env_steps, []).append(member)
+        for group in groups.values():
+            self._train_together(_only(self.whole, group))
+
+    def _train_together(self, order: PackOrder) -> None:
+        begun = [self.state(member) for member in order.members]
         minutes = Minutes(order, begun)
         watched = Watched(self.sandbox, self.supervision, self.watch, self._keep)
-        known_steps = 0 if halfway is None else halfway.steps
         try:
-            resume = self._checkpoints(order, begun)
-            watched.run(minutes, resume, known_steps, self._stored(order))
+            watched.run(minutes, self._checkpoints(order, begun), self._stored(order))
         except Fallen as fallen:
-            return self._go_on(order, minutes.saved or halfway, fallen)
+            self._go_on(minutes, fallen)
+            return
         found = dict(zip(order.members, minutes.trained, strict=True))
         if time.monotonic() - self._saved_at > SAVE_SECONDS:
-            self._keep(Halfway(minutes.reached, found))  # measuring may take long as well
-        return self.settled | found
+            self._keep(found)  # measuring may take long as well
+        self.known |= found
 
-    def _settle(self, order: PackOrder, halfway: Halfway | None) -> PackOrder:
-        """Put those aside who had failed before they were saved."""
-        known = {} if halfway is None else halfway.members
-        self.settled |= {m: one for m, one in known.items() if one.failure is not None}
-        return _only(order, [m for m in order.members if m not in self.settled])
-
-    def _go_on(
-        self, order: PackOrder, halfway: Halfway | None, fallen: Fallen
-    ) -> dict[Member, Trained]:
+    def _go_on(self, minutes: Minutes, fallen: Fallen) -> None:
+        order = minutes.order
         if _killed_by_nobody_we_know(fallen.error) and not self.spared:
             self.spared = True
-            return self.train(order, halfway)
-        arm = next(iter(order.arms)) if len(order.arms) == 1 else fallen.arm
-        if arm is None:
-            return self._each_alone(order, halfway)
-        if order.arms[arm].program is None:
-            raise TrainingFailed(_reason(fallen.error), where="native reward") from fallen
-        for member in (m for m in order.members if m[0] == arm):
-            known = _at(halfway, member)
-            self.settled[member] = replace(known, checkpoint=None, failure=_reason(fallen.error))
-        return self.train(order, halfway)
+            self.train(order.members)
+        elif len(order.arms) == 1:
+            self._give_up(minutes, fallen)
+        else:
+            suspects = order.arms if fallen.arm is None else [fallen.arm]
+            for arm in suspects:
+                self.train([member for member in order.members if member[0] == arm])
+            self.train([member for member in order.members if member[0] not in suspects])
 
-    def _each_alone(self, order: PackOrder, halfway: Halfway | None) -> dict[Member, Trained]:
-        # Arms that are not equally far cannot be saved together: what was saved before stands.
-        alone = replace(self, save=save_nothing, settled=dict(self.settled))
-        found: dict[Member, Trained] = {}
-        for arm in order.arms:
-            own = _only(order, [member for member in order.members if member[0] == arm])
-            found |= alone.train(own, halfway)
-        return found
+    def _give_up(self, minutes: Minutes, fallen: Fallen) -> None:
+        """Note that an arm whose child fell has failed.
+
+        Raises:
+            TrainingFailed: it was that of the native reward.
+        """
+        reason = _reason(fallen.error)
+        if any(arm.program is None for arm in minutes.order.arms.values()):
+            raise TrainingFailed(reason, where="native reward") from fallen
+        self.known |= minutes.fallen(reason)
 
     def _checkpoints(self, order: PackOrder, begun: list[Trained]) -> dict[Member, bytes]:
         found = {}
@@ -141,17 +154,20 @@ class Workshop:
 
     def _keep(self, halfway: Halfway) -> None:
         self._saved_at = time.monotonic()
+        self.known |= halfway
         if self.save is save_nothing:
             return
-        everybody = Halfway(halfway.steps, {**self.settled, **halfway.members})
+        self.artifacts.progress = _progress(self.whole, self.known, "saving")
         try:
-            self.save(note(self.whole, everybody, self.artifacts))
+            self.save(note(self.whole, self.known, self.artifacts))
         except StorageFailed:
             return  # nothing is lost yet; `watch` ends the step if the database stays away
 
 
-def _at(halfway: Halfway | None, member: Member) -> Trained:
-    return Trained() if halfway is None else halfway.members[member]
+def _progress(order: PackOrder, known: Mapping[Member, Trained], note: str) -> Progress:
+    length = order.stop_steps - order.start_steps
+    done = sum(min(one.env_steps, length) for one in known.values())
+    return Progress("training", done, length * len(order.members), note)
 
 
 def _only(order: PackOrder, members: list[Member]) -> PackOrder:

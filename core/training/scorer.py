@@ -7,7 +7,6 @@ step; a frame that is late, short, not finite or out of range fails the arm that
 from __future__ import annotations
 
 import math
-import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from core.errors import EnvironmentUnusable, SandboxFailed, ScoringFailed
 from core.fields import Floats
 from core.records import Fitness
 from core.sandbox import MIB
-from core.sandbox.frames import Channel, FloatLink
+from core.sandbox.frames import Channel, FloatLink, Link
 from core.training.action_space import ActionSpace, read_action_space
 from core.training.episodes import Episode, run_episodes
 from core.training.numpy_policy import read_weights
@@ -35,7 +34,7 @@ MOST_RECORDED_EPISODES = 24
 BOUND_SLACK = 1e-4
 
 
-def score(channel: Channel, links: Sequence[socket.socket]) -> None:
+def score(channel: Channel, links: Sequence[Link]) -> None:
     """Measure all policies of one arm: an order with their weights in, their episodes out."""
     frame = channel.receive()
     try:

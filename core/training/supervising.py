@@ -6,7 +6,9 @@ import math
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 
+from core.errors import EnvironmentUnusable, InvalidInput, TrainingFailed
 from core.ports import PackOrder, Watch
 from core.sandbox import (
     GIB,
@@ -18,6 +20,7 @@ from core.sandbox import (
     Frame,
     Limits,
     Sandbox,
+    gpu,
 )
 from core.training.attending import ChildSilent, next_frame
 from core.training.deadlines import Notice
@@ -33,6 +36,10 @@ from core.training.protocol import order_message, train_order
 from core.training.settings import PPOSettings, read_settings
 
 ENTRY = "core.training.train_child:train"
+
+HOST = "cpu"
+
+_BROKEN = {kind.__name__: kind for kind in (EnvironmentUnusable, InvalidInput, TrainingFailed)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +79,20 @@ class Supervision:
             cpu_seconds=math.ceil(seconds),
             memory_bytes=self.memory_bytes + rows * self.row_bytes + replay_bytes(order),
             result_bytes=max(Limits().result_bytes, checkpoint_bytes(order)),
-            gpu=self.device != "cpu",
+            gpu=self.device_for(order) != HOST,
         )
+
+    def device_for(self, order: PackOrder) -> str:
+        """Return where a child is to train; what would be trained on the host anyway gets the host.
+
+        So nobody gets the GPU's profile of the jail in vain.  "auto" means a device only for tasks that
+        are simulated on it, which are those that MuJoCo's rows know.
+        """
+        if order.training.algorithm != "ppo":
+            return HOST
+        if self.device == "auto" and not (_simulates(order.preflight.adapter) and gpu.devices()):
+            return HOST
+        return self.device
 
     def silence(self, order: PackOrder) -> float:
         """Return for how many seconds a training may say nothing.
@@ -89,6 +108,10 @@ class Supervision:
     def _granted(self, order: PackOrder, steps: int) -> float:
         stepping = self.patience / max(order.preflight.steps_per_second, 1.0)
         return steps * (stepping + learning_seconds(order))
+
+
+def _simulates(adapter: str) -> bool:
+    return adapter.startswith("mujoco-") and find_spec("mujoco_warp") is not None
 
 
 def _rollout_steps(order: PackOrder) -> int:
@@ -113,27 +136,26 @@ class Watched:
         self,
         minutes: Minutes,
         resume: Mapping[Member, bytes],
-        known_steps: int,
         stored: Mapping[str, bytes],
     ) -> None:
         """Have one child carry the order of the minutes out, and take its news down.
 
         Args:
-            minutes:     of the training; they hold what was heard whatever happens.
-            resume:      the checkpoints to go on from.
-            known_steps: the last step count at which weights are known already.
-            stored:      checkpoints of other runs, for replays that begin warm.
+            minutes: of the training; they hold what was heard whatever happens.
+            resume:  the checkpoints to go on from.
+            stored:  checkpoints of other runs, for replays that begin warm.
 
         Raises:
             InvalidInput: a setting is unknown or absurd.
-            Fallen: the child died, fell silent or gave up.
+            EnvironmentUnusable, TrainingFailed: the child said that no program is at fault.
+            Fallen: the child died or fell silent.
             SandboxFailed: the sandbox itself is broken.
             StepInterrupted, ClaimLost: `watch` said so; the child is dead then.
         """
         order = minutes.order
         silence = self.supervision.silence(order)
-        orders = train_order(order, resume, known_steps, stored)
-        message = order_message(replace(orders, device=self.supervision.device))
+        orders = train_order(order, resume, minutes.known_steps(), stored)
+        message = order_message(replace(orders, device=self.supervision.device_for(order)))
         limits = self.supervision.limits(order)
         with closing(Notice()) as notice:
             try:
@@ -145,7 +167,9 @@ class Watched:
             except ChildFailed as error:
                 raise Fallen(error, _called(error, order, notice)) from error
         if minutes.broken is not None:
-            raise Fallen(ChildFailed(minutes.broken))
+            raise _BROKEN.get(minutes.broken.error, TrainingFailed)(
+                minutes.broken.reason, where="a training child"
+            )
 
     def _take_down(self, frame: Frame, minutes: Minutes) -> None:
         before = minutes.saved

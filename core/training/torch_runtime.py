@@ -57,6 +57,7 @@ class TorchProgram(LoadedProgram):
         if not self.program.has_features:
             return state_block.new_zeros(rows, 0)
         block: Any = state_block.clone()
+        self._announce(rows)
         result = self._call("features", self._seen_by_features(block))
         self._hold_as_they_were("features", (block, state_block))
         terms: Mapping[str, Any] = self._terms("features", result, rows, MOST_FEATURES)
@@ -74,6 +75,7 @@ class TorchProgram(LoadedProgram):
         if not self.program.has_reward:
             return {}
         own: tuple[Any, ...] = (state_block.clone(), action.clone(), next_block.clone())
+        self._announce(len(state_block))
         result = self._call(
             "reward", self._present(own[0]), own[1], self._next(own[2]), self._params
         )

@@ -6,7 +6,6 @@ sandbox closes: the zygote calls `warm_up` once.
 
 from __future__ import annotations
 
-import socket
 import time
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
@@ -17,7 +16,7 @@ from core.envs import EnvBatch, load_simulators, make_batch
 from core.errors import EnvironmentUnusable, InvalidInput, ProgramRejected, TrainingFailed
 from core.fields import Layout
 from core.records import Task
-from core.sandbox.frames import Channel
+from core.sandbox.frames import Channel, Link
 from core.training.course import Listener, Span
 from core.training.deadlines import Deadlines
 from core.training.designs import Code, Rewards
@@ -29,6 +28,7 @@ from core.training.pack import Pack, new_pack
 from core.training.protocol import (
     SAVE_SECONDS,
     Advanced,
+    Begun,
     Broken,
     Done,
     MemberDone,
@@ -52,7 +52,7 @@ _SAVE_COST = 0.02  # of the time may go into saving
 _SAVED_BYTES_PER_SECOND = 200e3  # of disk, for replays make checkpoints large
 
 
-def train(channel: Channel, links: Sequence[socket.socket]) -> None:
+def train(channel: Channel, links: Sequence[Link]) -> None:
     """Carry out one order; the entry point of the sandbox."""
     one_thread()
     order = read_order(channel.receive())
@@ -61,13 +61,18 @@ def train(channel: Channel, links: Sequence[socket.socket]) -> None:
         with Deadlines(links) as deadlines:
             pack = carry_out(order, Teller(channel, order), deadlines)
     except (EnvironmentUnusable, InvalidInput, TrainingFailed) as error:
-        _tell(channel, Broken(type(error).__name__, str(error)))
+        _tell(channel, Broken(_kind(error), str(error)))
         return
     checkpoints = pack.checkpoints()
     for place in pack.living:
         done = MemberDone(place, pack.progressed.steps, pack.curve(place), checkpoints[place])
         _tell(channel, done)
-    _tell(channel, Done(time.monotonic() - begun, pack.batch.adapter, pack.computed_by))
+    _tell(channel, Done(time.monotonic() - begun))
+
+
+def _kind(error: EnvironmentUnusable | InvalidInput | TrainingFailed) -> str:
+    kinds = (EnvironmentUnusable, InvalidInput, TrainingFailed)
+    return next(kind.__name__ for kind in kinds if isinstance(error, kind))
 
 
 def carry_out(order: TrainOrder, teller: Teller, deadlines: Deadlines) -> AnyPack:
@@ -114,7 +119,7 @@ def _members(order: TrainOrder) -> list[Member]:
 
 
 def _train(pack: AnyPack, order: TrainOrder, teller: Teller, deadlines: Deadlines) -> None:
-    teller.begin(pack.progressed.steps)
+    teller.begin(pack)
 
     def pause() -> None:
         deadlines.judge()
@@ -149,7 +154,7 @@ def load_rewards(order: TrainOrder, layout: Layout, deadlines: Deadlines) -> Rew
     loaded: dict[str, Code | None] = {}
     rejected: dict[str, str] = {}
     for number, (arm, program) in enumerate(order.programs.items()):
-        guard = deadlines.guard(number, sum(own == arm for own, _ in order.members))
+        guard = deadlines.guard(number)
         try:
             loaded[arm] = None if program is None else load_program(program, layout, guard=guard)
         except ProgramRejected as error:
@@ -169,9 +174,10 @@ class Teller:
         self._from: int | None = None  # before the first step there is no speed
         self._save_after = SAVE_SECONDS
 
-    def begin(self, steps: int) -> None:
+    def begin(self, pack: AnyPack) -> None:
         """Start the clock; a training that was cut off begins in the middle of its rung."""
-        self._from, self._begun = steps, time.monotonic()
+        self._from, self._begun = pack.progressed.steps, time.monotonic()
+        _tell(self._channel, Begun(pack.batch.adapter, pack.computed_by))
 
     def progress(self, steps: int, seconds: float) -> None:
         """Tell how far the training is, unless that was told a moment ago."""

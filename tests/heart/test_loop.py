@@ -176,6 +176,13 @@ def test_two_runs_are_one_pack_because_one_alone_would_take_as_long():
     assert physics_threads(history.preflight, 1) == 4
 
 
+@pytest.mark.parametrize(
+    ("at_once", "packs", "threads"), [(1, 1, 8), (1, 2, 8), (2, 2, 4), (4, 2, 4), (0, 4, 2)]
+)
+def test_packs_share_the_cores_with_those_that_run_beside_them(at_once, packs, threads):
+    assert physics_threads(a_preflight(cores=8, at_once=at_once), packs) == threads
+
+
 def test_packs_stay_the_same_while_their_runs_come_in():
     before = an_iteration(proposed(0), proposed(1))
     after = an_iteration(trained(0, 0.5, 0.5), proposed(1))
@@ -248,6 +255,26 @@ def test_no_program_is_confirmed_beside_the_runs_it_is_compared_with(packs):
     assert len(found) == max(2, packs)
 
 
+@pytest.mark.parametrize(
+    ("at_once", "seeds", "packs"),
+    [
+        pytest.param(1, 5, 2, id="one after the other"),
+        pytest.param(2, 5, 2, id="one each"),
+        pytest.param(4, 5, 3, id="five designed runs are no more than two packs"),
+        pytest.param(4, 10, 4, id="as many as run at once"),
+    ],
+)
+def test_the_designed_runs_of_a_confirmation_are_split_beside_the_native_pack(
+    at_once, seeds, packs
+):
+    spec = a_spec(
+        training=Training(seeds=2, packs=0),
+        evaluation=Evaluation(confirm_seeds=seeds, confirm_candidates=1),
+    )
+    preflight = a_preflight(cores=8, at_once=at_once)
+    assert len(confirm_packs(a_history(DONE, DONE_TOO, spec=spec, preflight=preflight))) == packs
+
+
 def test_confirmation_seeds_were_never_used_in_the_search():
     history = a_history(spec=a_spec(evaluation=Evaluation(confirm_seeds=10), seed=3))
     assert not set(confirm_seeds(history)) & set(search_seeds(history))
@@ -275,8 +302,9 @@ def saved_at(*steps, stage="search", rung=1):
     return [Saved(stage, arm, seed, rung, at) for (arm, seed), at in zip(PAIR, steps, strict=False)]
 
 
-def test_a_pack_goes_on_from_where_all_its_members_were_saved_together():
-    assert set(resumable(saved_at(500, 500), "search", 1, PAIR)) == set(PAIR)
+@pytest.mark.parametrize("steps", [(500, 500), (500, 600)], ids=["together", "apart"])
+def test_a_pack_goes_on_from_where_all_its_members_were_saved(steps):
+    assert set(resumable(saved_at(*steps), "search", 1, PAIR)) == set(PAIR)
 
 
 @pytest.mark.parametrize(
@@ -284,7 +312,6 @@ def test_a_pack_goes_on_from_where_all_its_members_were_saved_together():
     [
         pytest.param([], id="nothing was saved"),
         pytest.param(saved_at(500), id="one member was not saved"),
-        pytest.param(saved_at(500, 600), id="they are not equally far"),
         pytest.param(saved_at(500, 500, rung=0), id="it was another rung"),
         pytest.param(saved_at(500, 500, stage="confirm"), id="it was another stage"),
     ],

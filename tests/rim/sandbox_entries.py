@@ -31,6 +31,11 @@ def echo_links(channel, links):
         link.sendall(link.recv(100).upper())
 
 
+def read_link(channel, links):
+    """Read an open file that this child was given."""
+    channel.send({"read": links[0].read().decode()})
+
+
 def try_attack(channel, links):
     """Run the attack that is named, and tell what came of it."""
     order = channel.receive().header

@@ -11,6 +11,7 @@ import pytest
 from core.errors import ProgramRejected
 from core.fields import lay_out
 from core.training import deadlines
+from core.training.check import MOST_MICROSECONDS
 from core.training.deadlines import Deadlines, Notice
 from core.training.runtime import load_program
 from tests.rim.laboratory_parts import CART_POLE, program, rewarding
@@ -74,46 +75,69 @@ def test_what_is_called_afterwards_is_not_interrupted(quick):
 # --- slow programs --------------------------------------------------------------------------------
 
 
-def heard(*spans):
-    guard = Deadlines().guard(0, members=2)
-    for span in spans:
-        guard.hear(*span)
+SPAN = 6.0  # seconds that a program took for its calls
+
+
+def judged(*spans):
+    """A guard of a program that took so many seconds for so many calls and rows, span after span."""
+    clock = Deadlines()
+    guard = clock.guard(0)
+    for spent, calls, rows in spans:
+        guard.spent, guard.calls, guard.called_rows = spent, calls, rows
+        clock.judge()
     return guard
 
 
 def test_a_program_that_is_slow_in_two_spans_in_a_row_is_called_no_more():
-    slow = (6.0, 10.0, 0.1)  # own seconds, all seconds, what the others take for a member
-    with pytest.raises(ProgramRejected, match=r"6.0 s of 10.0 s of processor time, 30 times"):
-        heard(slow, slow).__enter__()
+    slow = (SPAN, 100, 60_000)  # 100 µs a row
+    expected = (
+        r"at most 60 µs for each row and 3 ms for each call.*6.0 s.*100 calls with 60000 rows"
+    )
+    with pytest.raises(ProgramRejected, match=expected) as caught:
+        judged(slow, slow).__enter__()
+    assert caught.value.rule == "time"
 
 
 @pytest.mark.parametrize(
     "spans",
     [
-        pytest.param([(6.0, 10.0, 0.1)], id="slow once"),
-        pytest.param([(6.0, 10.0, 0.1), (1.0, 10.0, 0.1)] * 2, id="slow every other time"),
-        pytest.param([(6.0, 10.0, 0.2)] * 2, id="fifteen times the others"),
-        pytest.param([(2.0, 10.0, 0.01)] * 2, id="a hundred times nothing"),
-        pytest.param([(9.0, 10.0, float("inf"))] * 2, id="nobody to compare with"),
+        pytest.param([(SPAN, 100, 60_000)], id="slow once"),
+        pytest.param([(SPAN, 100, 60_000), (SPAN, 100, 600_000)] * 2, id="slow every other time"),
+        pytest.param([(4.9, 0, 0)] * 9, id="too short to be measured"),
+        pytest.param([(SPAN, 50, 300_000)] * 2, id="as many rows as the check lets pass in a span"),
+        pytest.param([(SPAN, 6_000, 24_000)] * 2, id="features of few rows at every step"),
     ],
 )
 def test_any_other_program_goes_on(spans):
-    with heard(*spans):
+    with judged(*spans):
         pass
 
 
-def test_a_span_is_judged_by_the_median_of_the_others_that_were_called(monkeypatch):
-    monkeypatch.setattr(deadlines, "SPAN_SECONDS", 0.0)
+def test_who_is_slow_does_not_depend_on_who_else_is_trained():
     clock = Deadlines()
-    told = {}
-    for number, (spent, calls) in enumerate(((8.0, 9), (0.1, 9), (0.3, 9), (0.0, 0))):
-        guard = clock.guard(number)
-        guard.spent, guard.calls = spent, calls
-        monkeypatch.setattr(guard, "hear", lambda *span, n=number: told.update({n: span}))
-    clock.judge()
-    assert told[0][0] == 8.0
-    assert told[0][2] == 0.1  # of 0.1 and 0.3; who was never called does not count
-    assert clock._guards[0].spent == 0.0
+    with_features = clock.guard(0)
+    others = [clock.guard(number) for number in range(1, 8)]
+    for _ in range(2):
+        # A rollout of CartPole: features at each of its 128 steps, rewards once for all of them.
+        with_features.spent, with_features.calls, with_features.called_rows = 8.0, 12_900, 400_000
+        for other in others:
+            other.spent, other.calls, other.called_rows = 0.05, 100, 200_000
+        clock.judge()
+    with with_features:
+        pass
+
+
+def test_calls_are_counted_with_their_rows():
+    guard = Deadlines().guard(0)
+    loaded = load_program(rewarding("return {'a': obs.x}"), LAYOUT, guard=guard)
+    block = np.zeros((3, LAYOUT.size), np.float32)
+    for _ in range(3):
+        loaded.reward(block[:, : LAYOUT.state_size], np.zeros(3, np.int64), block)
+    assert (guard.calls, guard.called_rows) == (1 + 3, 9)  # its module counts as a call
+
+
+def test_what_the_check_lets_pass_is_what_a_training_takes_for_fair():
+    assert pytest.approx(1e-6 * MOST_MICROSECONDS) == deadlines.CHECKED_ROW_SECONDS
 
 
 # --- what the parent sees -------------------------------------------------------------------------
@@ -133,6 +157,17 @@ def test_the_parent_sees_whose_program_is_being_called(notice):
     with clock.guard(2):
         assert notice.called(3) == 2
         assert notice.called(2) is None  # no such arm: the child has lied
+    assert notice.called(3) is None
+    link.close()
+
+
+def test_a_call_that_the_timer_has_ended_leaves_nobody_s_number_behind(notice):
+    link = notice.link()
+    clock = Deadlines([link])
+    guard = clock.guard(2)
+    guard.__enter__()  # the timer strikes before `__exit__` has done anything
+    assert notice.called(3) == 2
+    guard.overdue("reward")
     assert notice.called(3) is None
     link.close()
 

@@ -93,6 +93,13 @@ def test_a_child_reports_how_it_ended(sandbox):
     assert 0 < end.cpu_seconds < 5
 
 
+def test_an_open_file_that_a_child_is_given_is_an_open_file_there(sandbox, tmp_path):
+    path = tmp_path / "shared"
+    path.write_text("to the child")
+    with sandbox.spawn("sandbox_entries:read_link", LIMITS, [path.open("r+b")]) as child:
+        assert child.receive().header == {"read": "to the child"}
+
+
 def test_links_connect_two_children_and_are_taken_over(sandbox):
     ours, theirs = socket.socketpair()
     with ours, sandbox.spawn("sandbox_entries:echo_links", LIMITS, [theirs]) as child:

@@ -379,7 +379,7 @@ def test_runs_bring_candidate_and_job_up_to_date(store):
 def saved_run(steps, seed=0, **changes):
     curve = Curve((100, steps), {"native_return": (1.0, 2.0)})
     one = Saved("search", "0.0", seed, 1, steps, "a" * 64, None, ((100, "b" * 64),), curve, 1.5)
-    return replace(one, **changes)
+    return replace(one, adapter="numpy", backend="kernel", **changes)
 
 
 def test_how_far_runs_have_come_is_replaced_and_forgotten_when_they_are_stored(store):

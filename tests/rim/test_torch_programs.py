@@ -17,6 +17,7 @@ from core.records import Brief, Field, Task
 from core.tasks import check_task, task_from_mapping, task_to_mapping
 from core.training.check import hold_to_contract
 from core.training.course import Span
+from core.training.deadlines import Deadlines
 from core.training.runtime import load_program
 from core.training.torch_runtime import TorchProgram
 from core.training.transitions import Transitions
@@ -265,3 +266,15 @@ def test_the_prompt_says_which_library(method):
     }
     assert "Tensors instead of arrays" in prompts["torch"]
     assert "torch" not in prompts["numpy"]
+
+
+def test_its_calls_are_timed_by_their_rows_like_those_of_numpy():
+    counted = {}
+    for source, array in ((SOURCE, "torch"), (IN_NUMPY, "numpy")):
+        guard = Deadlines().guard(0)
+        loaded = load_program(read(source, array), LAYOUT, guard=guard)
+        loaded.features(np.zeros((5, LAYOUT.state_size), np.float32))
+        block = np.zeros((7, LAYOUT.size), np.float32)
+        loaded.reward(block[:, : LAYOUT.state_size], np.zeros(7, np.int64), block)
+        counted[array] = guard.called_rows
+    assert counted == {"torch": 5 + 7, "numpy": 5 + 7}

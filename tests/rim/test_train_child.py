@@ -7,6 +7,7 @@ import hashlib
 import socket
 import threading
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -16,12 +17,15 @@ from core.records import Curve, Preflight, Program, Training
 from core.sandbox import GIB, Limits, Sandbox
 from core.sandbox.codec import BadFrame, Frame
 from core.sandbox.frames import Channel
-from core.training.minutes import Halfway, Minutes, Trained
+from core.training import supervising
+from core.training.backends import choose_backend
+from core.training.minutes import Minutes, Trained
 from core.training.news import read_news
 from core.training.numpy_policy import MOST_BYTES
 from core.training.protocol import (
     LAST_WORDS,
     Advanced,
+    Begun,
     Broken,
     Done,
     MemberDone,
@@ -150,7 +154,8 @@ def test_a_pack_s_order_says_what_the_child_needs():
         PackSaved(1024, 2.5),
         MemberFailed(1, 500, "it broke"),
         MemberDone(2, 1024, CURVE, b"checkpoint"),
-        Done(12.5, "numpy", "kernel"),
+        Begun("numpy", "kernel"),
+        Done(12.5),
         Broken("EnvironmentUnusable", "no such environment"),
     ],
     ids=lambda news: type(news).__name__,
@@ -257,15 +262,21 @@ def test_what_a_pack_could_go_on_from_is_known_once_all_its_living_members_were_
     ]
     assert minutes_of(*news).saved is None
     minutes = minutes_of(*news, PackSaved(1300, 5.0), Snapshot(1500, {0: b"c", 1: b"d"}))
-    assert minutes.saved.steps == 1300
-    own = minutes.saved.members[("0.1", 7)]
+    own = minutes.saved[("0.1", 7)]
     assert (own.snapshots, own.checkpoint, own.env_steps) == ([(1250, b"a")], b"first", 300)
     assert (own.curve, own.seconds) == (CURVE, 5.0 / 2)
 
 
+def test_who_failed_early_or_fell_knows_what_stepped_and_computed_it_all_the_same():
+    news = [Begun("numpy", "kernel"), MemberFailed(0, 1100, "NaN"), MemberSaved(1, CURVE, b"state")]
+    minutes = minutes_of(*news, PackSaved(1300, 5.0))
+    for members in (minutes.trained, minutes.saved.values()):
+        assert [(one.adapter, one.backend) for one in members] == [("numpy", "kernel")] * 2
+
+
 def test_a_member_that_had_failed_is_remembered_with_its_reason_when_the_others_are_saved():
     failed, saved = MemberFailed(0, 1100, "NaN"), MemberSaved(1, CURVE, b"second")
-    members = minutes_of(failed, saved, PackSaved(1300, 5.0)).saved.members
+    members = minutes_of(failed, saved, PackSaved(1300, 5.0)).saved
     assert (members[("0.1", 7)].failure, members[("native", 7)].failure) == ("NaN", None)
 
 
@@ -280,9 +291,10 @@ def test_a_run_that_was_cut_off_has_one_curve_and_all_its_snapshots():
         for _ in range(2)
     ]
     rest = Curve((300,), {"r": (3.0,), "component.new": (9.0,)})
-    news = [Snapshot(1500, {0: b"b"}), MemberDone(0, 2000, rest, b""), Done(4.0, "numpy", "torch")]
+    news = [Snapshot(1500, {0: b"b"}), MemberDone(0, 2000, rest, b""), Done(4.0)]
     own = minutes_of(*news, begun=begun).trained[0]
     assert own.snapshots == [(1250, b"a"), (1500, b"b")]
+    assert minutes_of(begun=begun).known_steps() == 1250
     assert own.curve == Curve(
         (100, 200, 300), {"r": (1.0, 2.0, 3.0), "component.new": (9.0, 9.0, 9.0)}
     )
@@ -374,6 +386,51 @@ def test_the_last_rollout_may_go_beyond_the_end():
     assert Supervision().limits(short).wall_seconds > 120 + 2 * 128 * 16 * 20
 
 
+# --- who may speak to the driver of a GPU ---------------------------------------------------------
+
+
+@pytest.fixture
+def a_machine_with_a_gpu(monkeypatch):
+    """One on which MuJoCo Warp is installed as well."""
+    monkeypatch.setattr(supervising.gpu, "devices", lambda: [Path("/dev/nvidia0")])
+    monkeypatch.setattr(supervising, "find_spec", lambda name: name == "mujoco_warp")
+
+
+@pytest.mark.parametrize(
+    ("wish", "algorithm", "adapter", "device"),
+    [
+        ("cpu", "ppo", "mujoco-batch", "cpu"),
+        ("cuda:1", "ppo", "numpy", "cuda:1"),
+        ("cuda", "sac", "mujoco-batch", "cpu"),
+        ("auto", "dqn", "numpy", "cpu"),
+        ("auto", "ppo", "numpy", "cpu"),
+        ("auto", "ppo", "gymnasium", "cpu"),
+        ("auto", "ppo", "mujoco-batch", "auto"),
+        ("auto", "ppo", "mujoco-data", "auto"),
+    ],
+)
+def test_only_what_may_be_trained_on_a_device_gets_the_profile_of_one(
+    a_machine_with_a_gpu, wish, algorithm, adapter, device
+):
+    found = replace(a_pack().preflight, adapter=adapter)
+    training = replace(a_pack().training, algorithm=algorithm, settings={})
+    order, supervision = a_pack(preflight=found, training=training), Supervision(device=wish)
+    assert supervision.device_for(order) == device
+    assert supervision.limits(order).gpu == (device != "cpu")
+
+
+@pytest.mark.parametrize(
+    ("devices", "installed"),
+    [([], True), ([Path("/dev/nvidia0")], False)],
+    ids=["no GPU", "no Warp"],
+)
+def test_auto_is_the_host_where_something_is_missing(monkeypatch, devices, installed):
+    monkeypatch.setattr(supervising.gpu, "devices", lambda: devices)
+    monkeypatch.setattr(supervising, "find_spec", lambda name: installed or None)
+    order = a_pack(preflight=replace(a_pack().preflight, adapter="mujoco-batch"))
+    assert not Supervision(device="auto").limits(order).gpu
+
+
 def test_what_a_child_says_in_words_is_cleaned():
     header, blobs = news_message(MemberFailed(0, 1, "red\x1b[31m\nnew line " + "x" * 5000))
     reason = read_news(Frame(header, blobs), 1).reason
@@ -394,6 +451,7 @@ def test_a_pack_is_trained_and_tells_of_it():
     upright = curve.series["component.upright"]
     assert curve.series["training_reward"] == pytest.approx(upright, rel=1e-5)
     assert not only(news, MemberFailed)
+    assert news[0] == Begun("numpy", choose_backend().name)
     assert only(news, Advanced)[0].steps_per_second > 0
     assert news[-1].seconds > 0
 
@@ -485,7 +543,7 @@ def test_saving_on_the_way_changes_nothing_in_what_is_learnt(request):
 
 def test_a_pack_of_nothing_but_broken_programs_ends_at_once():
     news = carried_out(an_order({"0.0": UNLOADABLE}, steps=10**9))
-    assert [type(one) for one in news] == [MemberFailed, Done]
+    assert [type(one) for one in news] == [MemberFailed, Begun, Done]
 
 
 def test_the_next_rung_goes_on_from_the_checkpoints():
@@ -559,26 +617,40 @@ def test_it_trains_behind_the_wall(sandbox, environment):
 
 def halfway():
     native = Trained(
-        snapshots=[(1250, b"weights")], curve=CURVE, checkpoint=b"state", env_steps=300, seconds=1.5
+        snapshots=[(1250, b"weights")],
+        curve=CURVE,
+        checkpoint=b"state",
+        env_steps=300,
+        seconds=1.5,
+        adapter="numpy",
+        backend="kernel",
     )
-    return Halfway(1300, {("0.1", 7): Trained(failure="NaN", env_steps=40), ("native", 7): native})
+    failed = Trained(failure="NaN", env_steps=40, adapter="numpy", backend="kernel")
+    return {("0.1", 7): failed, ("native", 7): native}
 
 
 def test_what_is_noted_of_a_pack_is_recalled_as_it_was():
     order, artifacts = a_pack(), MemoryArtifacts()
     noted = note(order, halfway(), artifacts)
     assert [(s.arm, s.env_steps, s.failure) for s in noted] == [
-        ("0.1", 1300, "NaN"),
+        ("0.1", 1040, "NaN"),
         ("native", 1300, None),
     ]
     saved = {(s.arm, s.seed): s for s in noted}
     recalled = recall(replace(order, saved=saved), artifacts)
-    assert recalled.steps == 1300
-    assert recalled.members[("native", 7)] == halfway().members[("native", 7)]
-    assert recalled.members[("0.1", 7)].failure == "NaN"
+    assert recalled == halfway()  # who failed early is not charged with what the others lived
 
 
 def test_a_pack_whose_bytes_are_gone_begins_its_rung_anew():
     saved = {(s.arm, s.seed): s for s in note(a_pack(), halfway(), MemoryArtifacts())}
-    assert recall(replace(a_pack(), saved=saved), MemoryArtifacts()) is None
-    assert recall(a_pack(), MemoryArtifacts()) is None
+    assert recall(replace(a_pack(), saved=saved), MemoryArtifacts()) == {}
+    assert recall(a_pack(), MemoryArtifacts()) == {}
+
+
+def test_members_need_not_be_equally_far_and_who_has_not_begun_begins():
+    order, artifacts = a_pack(), MemoryArtifacts()
+    only_native = {m: one for m, one in halfway().items() if m[0] == "native"}
+    noted = note(order, only_native, artifacts)
+    assert [s.env_steps for s in noted] == [1000, 1300]
+    recalled = recall(replace(order, saved={(s.arm, s.seed): s for s in noted}), artifacts)
+    assert recalled == {**only_native, ("0.1", 7): Trained()}
