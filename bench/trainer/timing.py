@@ -5,6 +5,7 @@ The parent has imported and warmed everything, as a worker's zygote has; so nobo
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import resource
@@ -92,6 +93,8 @@ def warm() -> None:
     tiny = replace(SPEED["CartPole-v1"], steps=16, envs=2, rollout=8, minibatch=16, epochs=1)
     our_side.train(tiny, [0, 1])
     sb3_side.train_natively(tiny, 0)
+    gc.collect()
+    gc.freeze()  # as the zygote does: no fork of either side looks through what was imported
 
 
 def in_processes(works: Sequence[Callable[[], Spent]]) -> Timed:
