@@ -58,6 +58,7 @@ def complete(request: JobRequest) -> JobSpec:
         seed=request.seed,
     )
     _check_designer(spec.designer)
+    _check_library(spec)
     _check_budget(spec)
     return spec
 
@@ -170,6 +171,16 @@ def _check_designer(designer: DesignerChoice) -> None:
             pointer="/designer/recording",
             expected="the name of a recording for the designer `replay`",
             hint="Name a recording, or use the designer `evolution`, which needs none.",
+        )
+
+
+def _check_library(spec: JobSpec) -> None:
+    if spec.task.array == "torch" and spec.designer.name == "evolution":
+        raise InvalidField(
+            "programs in torch from the designer `evolution`",
+            pointer="/task/array",
+            expected="array = numpy for this designer",
+            hint="Its grammar writes NumPy. Leave `array` out, or name a designer that asks a model.",
         )
 
 

@@ -195,6 +195,7 @@ def test_only_the_text_the_fields_and_the_actions_matter(field):
         "max_episode_steps": 9,
         "name": "other",
         "environment": "Other-v0",
+        "array": "torch",  # refused at the door; the grammar writes NumPy
     }
     other = dataclasses.replace(PARK, **{field: values[field]})
     assert answer(other, 3) == answer(PARK, 3)

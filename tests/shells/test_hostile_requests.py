@@ -72,6 +72,7 @@ def named(**changes):
         pytest.param(named(description="x" * 20_001), "/description", id="too many words"),
         pytest.param(named(iteratons=3), "/iteratons", id="a misspelt field"),
         pytest.param(named(training={"step": 3}), "/training/step", id="a misspelt inner field"),
+        pytest.param(full(array="torch"), "/task/array", id="torch from a grammar of NumPy"),
         pytest.param(full(fields=[{**FIELD, "lo": 1}]), "/task/fields/0/lo", id="deep inside"),
         pytest.param(named(method="smiht"), "/method", id="an unknown method"),
         pytest.param(named(designer={"name": "gpt"}), "/designer/name", id="an unknown designer"),
