@@ -165,20 +165,21 @@ def _shares(entries: Sequence[Entry]) -> str:
 
 
 def _growth(entries: Sequence[Entry]) -> str:
-    def seconds(k: int) -> dict[tuple[str, str], float]:
+    def seconds(k: int) -> dict[tuple[str, str, int], float]:
         return {
-            (entry["env"], entry["backend"]): entry["ours_seconds"]
+            (entry["env"], entry["backend"], entry["steps"]): entry["ours_seconds"]
             for entry in _ordered(entries)
             if entry["k"] == k
         }
 
     few, many = seconds(16), seconds(64)
     rows = [
-        (env, backend, f"{many[env, backend] / few[env, backend]:.2f}", "≤ 4.2")
-        for env, backend in few
-        if (env, backend) in many
+        (*map(str, key[:2]), f"{key[2]:,}", f"{many[key] / few[key]:.2f}", "≤ 4.2")
+        for key in few
+        if key in many
     ]
-    return table(("environment", "backend", "times as long", "target"), rows) if rows else ""
+    heads = ("environment", "backend", "steps", "times as long", "target")
+    return table(heads, rows) if rows else ""
 
 
 def _sizes(scaling: Sequence[Entry]) -> str:

@@ -270,7 +270,7 @@ def test_the_page_shows_ratios_targets_and_how_sb3_was_measured():
     assert (
         "| Hopper-v5 | 16 | 1,000 | 10.00 | 18.00 | 160 | 88 | **16.0** | 8.8 | ≥ 10: yes |" in page
     )
-    assert "| Hopper-v5 | kernel | 4.10 | ≤ 4.2 |" in page
+    assert "| Hopper-v5 | kernel | 1,000 | 4.10 | ≤ 4.2 |" in page
     assert "| Hopper-v5 | 16 | kernel | no | 80% (≥ 80%: yes) | 70% | 0.40% | 0.0% | 20 |" in page
     assert page.index("| 16 | 8 | 1,000 | 1.00 | 62.50 |") < page.index("| 256 | 8 |")
 
