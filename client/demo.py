@@ -12,9 +12,9 @@ DEMO: Mapping[str, Any] = {
     "designer": {"name": "evolution"},
     "iterations": 2,
     "candidates": 5,
-    "training": {"steps": 150_000, "seeds": 2, "envs": 8},
+    "training": {"steps": 200_000, "seeds": 2, "envs": 8},
     "evaluation": {"episodes": 10, "confirm_seeds": 5, "confirm_episodes": 20},
-    "budget": {"env_steps": 5_000_000},
+    "budget": {"env_steps": 8_000_000},
     "seed": 0,
     "name": "demo",
 }
