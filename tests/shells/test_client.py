@@ -106,5 +106,5 @@ def test_a_server_that_is_another_program_is_told_apart():
 
 def test_the_demos_request_is_accepted(client):
     job = client.jobs.create(TASK, **DEMO)
-    assert job.document["estimate"]["env_steps"] <= 5_000_000
+    assert job.document["estimate"]["env_steps"] <= DEMO["budget"]["env_steps"]
     assert job.document["spec"]["evaluation"]["confirm_seeds"] == 5
