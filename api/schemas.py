@@ -6,7 +6,7 @@ The same pieces are echoed back in a job's `spec`, so a spec can be posted again
 from __future__ import annotations
 
 import itertools
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import (
     BaseModel,
@@ -178,6 +178,19 @@ class EvaluationBody(Piece):
     confirm_seeds: Whole = Field(default=5, ge=1, le=limits.MAX_SEEDS)
     confirm_episodes: Whole = Field(default=20, ge=1, le=limits.MAX_EPISODES)
     confirm_candidates: Whole = Field(default=1, ge=1, le=8)
+    fitness_alone: bool = Field(
+        default=False,
+        description="Whether an arm is trained on the fitness alone as well, for the normalised score.",
+    )
+    ablate: bool = Field(
+        default=False,
+        description="Whether the winner is trained again without each of its terms.",
+    )
+    transfer: JsonObject | None = Field(
+        default=None,
+        description="Your own learner, with which the winner is trained as well.",
+        max_length=20,
+    )
 
 
 class BudgetBody(Piece):
@@ -186,6 +199,32 @@ class BudgetBody(Piece):
     env_steps: Whole | None = Field(default=None, ge=1, le=limits.MAX_BUDGET_STEPS)
     tokens: Whole | None = Field(default=None, ge=1, le=limits.MAX_BUDGET_TOKENS)
     seconds: Real | None = Field(default=None, gt=0, le=limits.MAX_BUDGET_SECONDS)
+    money: Real | None = Field(
+        default=None, gt=0, le=limits.MAX_BUDGET_MONEY, description="US dollars for the designer."
+    )
+
+
+class ContextBody(Piece):
+    """What a prompt tells beyond task, fields and measurements."""
+
+    source: bool = Field(
+        default=False,
+        description="Show the environment's observation code, native reward removed.",
+    )
+    examples: Whole = Field(
+        default=0, ge=0, le=4, description="Finished designs of the library to be shown."
+    )
+    same_task: bool = Field(default=False, description="Whether these may be of the same task.")
+    safety: bool = Field(default=False, description="Ask for calm, safe motion.")
+    prompt_tokens: Whole | None = Field(
+        default=None,
+        ge=limits.MIN_PROMPT_TOKENS,
+        le=1_000_000,
+        description="Tokens that a prompt may have; parts are shortened to fit.",
+    )
+
+
+ScreenName = Literal["duplicate", "order", "exploit", "scale"]
 
 
 class SpecBody(Piece):
@@ -202,6 +241,11 @@ class SpecBody(Piece):
     evaluation: EvaluationBody
     budget: BudgetBody
     seed: Whole
+    design: records.Design
+    screens: tuple[ScreenName, ...]
+    smoothness: records.Smoothness
+    context: ContextBody
+    human_weight: Real
 
 
 SMALL: JsonDict = {"task": "cartpole-park"}
@@ -260,6 +304,24 @@ class JobRequest(Piece):
     evaluation: EvaluationBody = EvaluationBody()
     budget: BudgetBody = BudgetBody()
     seed: Whole = Field(default=0, ge=0, le=limits.MAX_SEED)
+    design: records.Design = Field(
+        default="joint", description="What is designed: the reward, the features, or both."
+    )
+    screens: tuple[ScreenName, ...] = Field(
+        default=(),
+        max_length=4,
+        description="Screens that may keep a program from being trained.",
+    )
+    smoothness: records.Smoothness = Field(
+        default="windowed", description="By which statistic features are judged."
+    )
+    context: ContextBody = ContextBody()
+    human_weight: Real = Field(
+        default=0.0,
+        ge=0,
+        le=1_000,
+        description="How much people's preferences count where parents are chosen.",
+    )
     name: Label | None = None
     labels: dict[Label, Annotated[Text, Field(max_length=200)]] = Field(
         default_factory=dict, max_length=20

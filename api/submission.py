@@ -19,6 +19,7 @@ from core.errors import UnknownDesigner
 from core.methods import find_method
 from core.records import (
     Budget,
+    Context,
     DesignerChoice,
     Evaluation,
     History,
@@ -56,6 +57,11 @@ def complete(request: JobRequest) -> JobSpec:
         evaluation=Evaluation(**request.evaluation.model_dump()),
         budget=Budget(**request.budget.model_dump()),
         seed=request.seed,
+        design=request.design,
+        screens=request.screens,
+        smoothness=request.smoothness,
+        context=Context(**request.context.model_dump()),
+        human_weight=request.human_weight,
     )
     _check_designer(spec.designer)
     _check_library(spec)

@@ -51,6 +51,7 @@ class SpentView(BaseModel):
     env_steps: int
     tokens: int
     seconds: float
+    money: float = Field(description="US dollars for the designer, by the price table.")
 
 
 class EstimateView(BaseModel):

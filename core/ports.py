@@ -260,6 +260,10 @@ class Ledger(Protocol):
         """Let the job rest until people have mended something and resume it; nothing is lost."""
         ...
 
+    def await_feedback(self, reason: str) -> None:
+        """Let the job rest until people have said something; a remark lets it go on."""
+        ...
+
     def wait(self, seconds: float, reason: str) -> None:
         """Let the step rest: it is not claimed again before that many seconds have passed."""
         ...

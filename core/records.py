@@ -17,15 +17,27 @@ FitnessKind: TypeAlias = Literal["return", "success", "share", "statistic"]
 Reduction: TypeAlias = Literal["mean", "max", "min", "last", "sum", "any"]
 Mode: TypeAlias = Literal["replace", "add"]
 ArrayLibrary: TypeAlias = Literal["numpy", "torch"]
-Stage: TypeAlias = Literal["baseline", "search", "confirm"]
-Operator: TypeAlias = Literal["seed", "refine", "cross", "different", "features", "parameters"]
-JobStatus: TypeAlias = Literal["queued", "running", "paused", "succeeded", "failed", "cancelled"]
+Design: TypeAlias = Literal["joint", "reward", "features"]
+Smoothness: TypeAlias = Literal["windowed", "lesr", "none"]
+Stage: TypeAlias = Literal["baseline", "search", "confirm", "ablation", "transfer"]
+Operator: TypeAlias = Literal[
+    "seed", "refine", "cross", "different", "features", "parameters", "given"
+]
+JobStatus: TypeAlias = Literal[
+    "queued", "running", "awaiting_feedback", "paused", "succeeded", "failed", "cancelled"
+]
 CandidateStatus: TypeAlias = Literal["proposed", "rejected", "screened", "trained", "failed"]
 RunStatus: TypeAlias = Literal["scored", "failed"]
 Verdict: TypeAlias = Literal["better", "equal", "worse"]
+ScreenVerdict: TypeAlias = Literal["pass", "fail", "abstain"]
+ExchangeKind: TypeAlias = Literal["program", "analysis"]
+RemarkKind: TypeAlias = Literal["text", "thumb", "preference"]
+Origin: TypeAlias = Literal["user", "edit", "library", "fork"]
 ReplyOutcome: TypeAlias = Literal["answered", "truncated", "empty", "refused", "garbage", "failed"]
 
 NATIVE = "native"  # the arm that trains on the environment's own reward
+FITNESS = "fitness"  # the arm that trains on the fitness alone, in its per-step form
+ANALYSIS_SLOT = -1  # the slot of an exchange that yields no program
 FINISHED: frozenset[str] = frozenset({"succeeded", "failed", "cancelled"})
 
 
@@ -134,12 +146,21 @@ class Training:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """How fitness is measured: episodes per policy while searching and when confirming."""
+    """How fitness is measured: episodes per policy while searching and when confirming.
+
+    Attributes:
+        fitness_alone: whether an arm is trained on the fitness alone, beside the native reward.
+        ablate:        whether the winner is trained again without each of its terms.
+        transfer:      the user's own learner, with which the winner is trained as well; None for none.
+    """
 
     episodes: int = 10
     confirm_seeds: int = 5
     confirm_episodes: int = 20
     confirm_candidates: int = 1
+    fitness_alone: bool = False
+    ablate: bool = False
+    transfer: Json | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,16 +175,44 @@ class DesignerChoice:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """Hard limits of a job; None means no limit of that kind."""
+    """Hard limits of a job; None means no limit of that kind.  `money` is in US dollars."""
 
     env_steps: int | None = None
     tokens: int | None = None
     seconds: float | None = None
+    money: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a prompt tells beyond task, fields and measurements.
+
+    Attributes:
+        source:        whether it shows the environment's observation code, native reward removed.
+        examples:      how many finished designs of the library it shows.
+        same_task:     whether designs of the same task may be among them.
+        safety:        whether it asks for calm, safe motion.
+        prompt_tokens: that a prompt may have, estimated; None for no limit but the parts' own.
+    """
+
+    source: bool = False
+    examples: int = 0
+    same_task: bool = False
+    safety: bool = False
+    prompt_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class JobSpec:
-    """One request: design for this task, with this method, within this budget."""
+    """One request: design for this task, with this method, within this budget.
+
+    Attributes:
+        design:       what is designed: the reward, the features, or both.
+        screens:      names of the screens that may keep a program from being trained.
+        smoothness:   by which statistic features are judged; `lesr` is the paper's form.
+        human_weight: β of the score by human preference that is added to the lower confidence bound
+            where parents are chosen; 0 keeps people's preferences out of the ranking.
+    """
 
     task: Task
     method: str = "smith"
@@ -176,6 +225,11 @@ class JobSpec:
     evaluation: Evaluation = Evaluation()
     budget: Budget = Budget()
     seed: int = 0
+    design: Design = "joint"
+    screens: tuple[str, ...] = ()
+    smoothness: Smoothness = "windowed"
+    context: Context = Context()
+    human_weight: float = 0.0
 
 
 # --- programs ---------------------------------------------------------------------------------
@@ -216,6 +270,77 @@ class Check:
     message: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Screen:
+    """What a screen says of a program before any training.
+
+    Attributes:
+        name:    duplicate, order, exploit or scale.
+        score:   the number that decided; None where the screen abstains.
+        message: for two readers: people, and the designer if the screen failed.
+        other:   key of the candidate that it was compared with, if there is one.
+    """
+
+    name: str
+    verdict: ScreenVerdict
+    score: float | None = None
+    message: str = ""
+    other: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A program that came from people and not from the designer; it becomes a candidate.
+
+    Attributes:
+        number: counts from 0 in the job.
+        source: the module.
+        origin: user (to be improved), edit (of `parent`), library or fork (from another job).
+        parent: key of the candidate that was edited, None otherwise.
+        note:   why, in people's words.
+    """
+
+    number: int
+    source: str
+    origin: Origin = "user"
+    parent: str | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """What somebody says of a candidate, or of the job as a whole.
+
+    Attributes:
+        number:    counts from 0 in the job.
+        kind:      text, thumb or preference.
+        candidate: key of the candidate that is meant; None for the job.
+        other:     the candidate that it is compared with (preference).
+        value:     thumb: 1 or -1; preference: 1 if `candidate` is better, -1 if `other`, 0 for a tie.
+        text:      their words.
+        iteration: the newest iteration when it was said.
+    """
+
+    number: int
+    kind: RemarkKind
+    candidate: str | None = None
+    other: str | None = None
+    value: int = 0
+    text: str = ""
+    iteration: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A finished design of the library, as it is shown to a designer."""
+
+    job: str
+    task: str
+    description: str
+    source: str
+    evidence: str
+
+
 # --- asking a designer ------------------------------------------------------------------------
 
 
@@ -240,7 +365,8 @@ class Brief:
 
     `parents` come best first, with their statistics.  `history` is every candidate so far.
     `repair` is set when an earlier attempt in the same slot failed its check.  `training` and
-    `weight` (of add mode) tell how a program will be used.
+    `weight` (of add mode) tell how a program will be used.  `kind` is `analysis` for a turn that yields
+    no program.  `remarks` are what people said, `given` the program that people handed in.
     """
 
     task: Task
@@ -257,6 +383,15 @@ class Brief:
     repair: Repair | None = None
     training: Training | None = None
     weight: float | None = None
+    kind: ExchangeKind = "program"
+    design: Design = "joint"
+    smoothness: Smoothness = "windowed"
+    context: Context = Context()
+    remarks: tuple[Remark, ...] = ()
+    examples: tuple[Example, ...] = ()
+    given: Given | None = None
+    analyses: tuple[str, ...] = ()
+    native_report: Report | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,6 +440,8 @@ class Exchange:
     prompt: Prompt
     reply: Reply
     designer: str
+    kind: ExchangeKind = "program"
+    money: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -340,6 +477,7 @@ class Preflight:
         memory_bytes:      what was free there; 0 where unknown.
         row_bytes:         measured memory of one environment; 0 where unknown.
         row_reserved_bytes: the same with the address space that it reserves and does not use.
+        source:            source code of the environment's class; empty unless the job shows it.
     """
 
     fields: tuple[Field, ...]
@@ -359,6 +497,7 @@ class Preflight:
     memory_bytes: int = 0
     row_bytes: int = 0
     row_reserved_bytes: int = 0
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -434,6 +573,13 @@ class TermStatistics:
         zero:        fraction of steps that are exactly 0.
         correlation: Spearman ρ of the episode sum with the episode's fitness; None if undefined.
         by_checkpoint: mean per step at each measured checkpoint, first to last.
+        smooth:      95th percentile of the change of the fitness signal over the change of the term,
+                     both in standard deviations, between neighbouring quantile bins; lower is smoother.
+        explains:    between-bin variance of the fitness signal over its total variance, 0 to 1.
+        redundant:   largest |correlation| with an observation dimension or another feature, 0 to 1.
+        used:        share of the policy's sensitivity that goes to this input, 0 to 1.
+        lipschitz:   LESR's statistic in the paper's form, for parity.
+        All five are None where they were not measured.
     """
 
     mean: float
@@ -445,13 +591,20 @@ class TermStatistics:
     zero: float = 0.0
     correlation: float | None = None
     by_checkpoint: tuple[float, ...] = ()
+    smooth: float | None = None
+    explains: float | None = None
+    redundant: float | None = None
+    used: float | None = None
+    lipschitz: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
     """What is known of a candidate's behaviour beyond its fitness; material for feedback.
 
-    `episodes` holds a few rows of named values of the best, median and worst episode.
+    `episodes` holds a few rows of named values of the best, median and worst episode; `inputs` the
+    statistics of the observation's own dimensions by field; `recording` is the artifact of whole
+    recorded episodes with their fitness, `transitions` of some rows with every component's value.
     """
 
     components: Mapping[str, TermStatistics] = field(default_factory=dict)
@@ -460,11 +613,20 @@ class Report:
     terminated: float = 0.0
     episodes: Mapping[str, tuple[Json, ...]] = field(default_factory=dict)
     transitions: str | None = None
+    recording: str | None = None
+    inputs: Mapping[str, TermStatistics] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One reply of the designer and everything that became of it.  Key: (iteration, number)."""
+    """One reply of the designer and everything that became of it.  Key: (iteration, number).
+
+    Attributes:
+        screens:     what the screens said, in order.
+        saved_steps: environment steps that were not spent because a screen kept it from training.
+        given:       number of the program that people handed in, None if the designer wrote it.
+        arm:         arm of the bandit over prompts and models by which it was asked, None without one.
+    """
 
     iteration: int
     number: int
@@ -479,6 +641,10 @@ class Candidate:
     rejection: str | None = None
     runs: tuple[Run, ...] = ()
     report: Report | None = None
+    screens: tuple[Screen, ...] = ()
+    saved_steps: int = 0
+    given: int | None = None
+    arm: str | None = None
 
     @property
     def key(self) -> str:
@@ -488,13 +654,17 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Feedback:
-    """What is told to the designer after an iteration, as text and as data."""
+    """What is told to the designer after an iteration, as text and as data.
+
+    `analysis` is what the designer itself said of the results, where the method asks it (LESR).
+    """
 
     iteration: int
     text: str
     best: str | None
     diagnoses: tuple[str, ...] = ()
     data: Json = field(default_factory=dict)
+    analysis: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -518,8 +688,27 @@ class Interval:
 
 
 @dataclass(frozen=True, slots=True)
+class Ablated:
+    """The winner without one of its terms, against the whole winner at the same steps and seeds."""
+
+    kind: Literal["component", "feature"]
+    name: str
+    fitness: Interval
+    difference: float
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a job ended: the chosen design against the native reward on fresh seeds."""
+    """How a job ended: the chosen design against the native reward on fresh seeds.
+
+    Attributes:
+        fitness_alone: the arm that trains on the fitness alone, on the same seeds.
+        normalised:    (designed − fitness alone) / |native − fitness alone|; None where the interval of
+            that denominator holds 0.
+        ablation:      what each term of the winner is worth; empty unless asked for.
+        transfer:      the winner under the user's own learner, beside the native reward under it.
+    """
 
     verdict: Verdict
     best: str | None
@@ -529,6 +718,10 @@ class Outcome:
     designed_iqm: float | None
     probability_of_improvement: float | None
     sentence: str
+    fitness_alone: Interval | None = None
+    normalised: float | None = None
+    ablation: tuple[Ablated, ...] = ()
+    transfer: Json | None = None
 
 
 # --- the job as the loop sees it --------------------------------------------------------------
@@ -541,14 +734,17 @@ class Spent:
     env_steps: int = 0
     tokens: int = 0
     seconds: float = 0.0
+    money: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class History:
     """Every stored fact of a job that decides what comes next, as one value.
 
-    `claimed` are the keys of steps that a living worker owns; `native` are the baseline's runs;
-    `confirmations` are the runs of the confirm stage, both arms.
+    `claimed` are the keys of steps that a living worker owns; `native` are the baseline's runs and
+    `fitness_alone` those of the arm that trains on the fitness; `confirmations`, `ablations` and
+    `transfers` are the runs of those stages, all arms; `given` and `remarks` are what people handed in
+    and said.
     """
 
     spec: JobSpec
@@ -563,3 +759,9 @@ class History:
     failure: str | None = None
     claimed: frozenset[str] = frozenset()
     spent: Spent = Spent()
+    native_report: Report | None = None
+    fitness_alone: tuple[Run, ...] = ()
+    ablations: tuple[Run, ...] = ()
+    transfers: tuple[Run, ...] = ()
+    given: tuple[Given, ...] = ()
+    remarks: tuple[Remark, ...] = ()

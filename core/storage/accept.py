@@ -46,7 +46,7 @@ def job_row(
         "cancel_requested": False,
         "pause_requested": False,
         "iteration": -1,
-        **dict.fromkeys(("env_steps", "tokens", "fence_count", "event_count"), 0),
+        **dict.fromkeys(("env_steps", "tokens", "fence_count", "event_count", "money"), 0),
     }
 
 

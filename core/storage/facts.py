@@ -95,7 +95,8 @@ def add_exchange(connection: Connection, job_id: str, exchange: Exchange) -> Non
     reply, usage = exchange.reply, exchange.reply.usage
     tokens = (usage.prompt_tokens or 0) + (usage.completion_tokens or 0)
     changed = update(jobs).where(jobs.c.id == job_id)
-    connection.execute(changed.values(tokens=jobs.c.tokens + tokens))
+    money = jobs.c.money + exchange.money
+    connection.execute(changed.values(tokens=jobs.c.tokens + tokens, money=money))
     details = {
         "iteration": exchange.iteration,
         "slot": exchange.slot,
@@ -210,6 +211,13 @@ def _set_best(connection: Connection, job_id: str, key: str) -> None:
     if found is None:
         raise NotFound(f"There is no candidate {key} in job {job_id}.")
     set_job(connection, job_id, best_candidate=key, best_fitness=found.fitness)
+
+
+def await_feedback(connection: Connection, job_id: str, reason: str) -> None:
+    """Let a job rest until people have said something."""
+    job = lock_job(connection, job_id)
+    if job.status == "running":
+        transition(connection, job, "awaiting_feedback", "job.awaiting_feedback", reason)
 
 
 def pause_for(connection: Connection, job_id: str, reason: str) -> None:

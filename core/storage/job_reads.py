@@ -98,7 +98,7 @@ def spent(job: Row) -> Spent:
     if job["started_at"] is not None:
         end = job["finished_at"] if job["status"] in FINISHED else job["now"]
         seconds = max(0.0, (end - job["started_at"]).total_seconds())
-    return Spent(job["env_steps"], job["tokens"], seconds)
+    return Spent(job["env_steps"], job["tokens"], seconds, job["money"])
 
 
 def optional(kind: type[Any], data: object) -> Any:

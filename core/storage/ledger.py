@@ -150,6 +150,10 @@ class ClaimedStep:
         """Let the job rest until people have mended something and resume it."""
         self._write(facts.pause_for, reason)
 
+    def await_feedback(self, reason: str) -> None:
+        """Let the job rest until people have said something."""
+        self._write(facts.await_feedback, reason)
+
     def wait(self, seconds: float, reason: str) -> None:
         """Let the step rest for that many seconds."""
         writing(self._engine, lambda c: claims.rest(c, self._claim, seconds, reason))

@@ -1,6 +1,7 @@
 """A job's life: its states, the only function that changes them, and the events that tell of it.
 
     queued ⇄ running ⇄ paused          any of them → cancelled
+    running ⇄ awaiting_feedback → paused
     queued, running → failed            running → succeeded
 
 Everything here happens on the connection of a transaction that has locked the job's row.
@@ -22,7 +23,8 @@ from core.storage.tables import claims, events, jobs
 
 ALLOWED: Mapping[JobStatus, frozenset[JobStatus]] = {
     "queued": frozenset({"running", "paused", "failed", "cancelled"}),
-    "running": frozenset({"paused", "succeeded", "failed", "cancelled"}),
+    "running": frozenset({"awaiting_feedback", "paused", "succeeded", "failed", "cancelled"}),
+    "awaiting_feedback": frozenset({"running", "paused", "cancelled"}),
     "paused": frozenset({"queued", "running", "cancelled"}),
     "succeeded": frozenset(),
     "failed": frozenset(),
@@ -30,8 +32,8 @@ ALLOWED: Mapping[JobStatus, frozenset[JobStatus]] = {
 }
 
 POSSIBLE: Mapping[str, str] = {
-    "cancel": "queued, running or paused",
-    "pause": "queued or running",
+    "cancel": "queued, running, awaiting feedback or paused",
+    "pause": "queued, running or awaiting feedback",
     "resume": "paused",
 }
 

@@ -9,15 +9,18 @@ from typing import Any, TypeAlias
 from sqlalchemy import ColumnElement, Connection, and_, select, tuple_
 
 from core.records import (
+    FITNESS,
     NATIVE,
     Candidate,
     Exchange,
     Feedback,
+    Given,
     History,
     Iteration,
     JobSpec,
     Outcome,
     Preflight,
+    Remark,
     Report,
     Run,
     Saved,
@@ -36,7 +39,9 @@ from core.storage.tables import (
     events,
     exchanges,
     feedback,
+    given,
     iterations,
+    remarks,
     runs,
     saved,
 )
@@ -56,20 +61,42 @@ def history(connection: Connection, job_id: str) -> History:
     job = job_row(connection, job_id)
     rounds = iterations_of(connection, job_id)
     others = [r.run for r in runs_where(connection, job_id, runs.c.stage != "search")]
+    by_stage: dict[str, list[Run]] = defaultdict(list)
+    for run in others:
+        by_stage[run.stage].append(run)
+    baseline = by_stage["baseline"]
     return History(
         spec=load(JobSpec, job["spec"]),
         status=job["status"],
         cancel_requested=job["cancel_requested"],
         pause_requested=job["pause_requested"],
         preflight=optional(Preflight, job["preflight"]),
-        native=tuple(run for run in others if run.stage == "baseline" and run.arm == NATIVE),
+        native=tuple(run for run in baseline if run.arm == NATIVE),
         iterations=rounds,
-        confirmations=tuple(run for run in others if run.stage == "confirm"),
+        confirmations=tuple(by_stage["confirm"]),
         outcome=optional(Outcome, job["outcome"]),
         failure=job["failure_message"],
         claimed=living(connection, job_id),
         spent=spent(job),
+        native_report=_reports_of(connection, job_id, [NATIVE], "baseline").get(NATIVE),
+        fitness_alone=tuple(run for run in baseline if run.arm == FITNESS),
+        ablations=tuple(by_stage["ablation"]),
+        transfers=tuple(by_stage["transfer"]),
+        given=given_of(connection, job_id),
+        remarks=remarks_of(connection, job_id),
     )
+
+
+def given_of(connection: Connection, job_id: str) -> tuple[Given, ...]:
+    """Return the programs that people handed in, in order."""
+    query = select(given).where(given.c.job_id == job_id).order_by(given.c.number)
+    return tuple(load(Given, from_columns(row)) for row in read_rows(connection, query))
+
+
+def remarks_of(connection: Connection, job_id: str) -> tuple[Remark, ...]:
+    """Return what people said, in order."""
+    query = select(remarks).where(remarks.c.job_id == job_id).order_by(remarks.c.number)
+    return tuple(load(Remark, from_columns(row)) for row in read_rows(connection, query))
 
 
 def saved_of(connection: Connection, job_id: str) -> tuple[Saved, ...]:
@@ -154,10 +181,10 @@ def _checks_of(
 
 
 def _reports_of(
-    connection: Connection, job_id: str, arms: Sequence[str] | None
+    connection: Connection, job_id: str, arms: Sequence[str] | None, stage: str = "search"
 ) -> dict[str, Report]:
     query = select(evaluations).where(evaluations.c.job_id == job_id)
-    query = query.where(evaluations.c.stage == "search")
+    query = query.where(evaluations.c.stage == stage)
     if arms is not None:
         query = query.where(evaluations.c.arm.in_(arms))
     rows = read_rows(connection, query.order_by(evaluations.c.rung))

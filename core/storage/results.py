@@ -98,7 +98,7 @@ def _add_report(
     last = max(own, key=lambda run: run.rung)
     row = {"job_id": job_id, "stage": last.stage, "arm": arm, "rung": last.rung}
     insert_once(connection, evaluations, {**row, "report": dump(report)})
-    note_artifacts(connection, job_id, "transitions", [report.transitions])
+    note_artifacts(connection, job_id, "transitions", [report.transitions, report.recording])
 
 
 # --- the standing -----------------------------------------------------------------------------

@@ -11,8 +11,8 @@ from typing import TypeVar
 from sqlalchemy import Connection, Engine, text
 
 from core.errors import InvalidInput, StorageFailed
-from core.records import Exchange, History, Iteration, JobSpec
-from core.storage import accept, claims, job_reads, lifecycle, reads
+from core.records import Exchange, Given, History, Iteration, JobSpec, Remark
+from core.storage import accept, claims, job_reads, lifecycle, people, reads
 from core.storage.clean import clean_integer, clean_text
 from core.storage.engine import MIGRATE_HINT, open_engine, reading, writing
 from core.storage.ids import check_job_id, read_candidate_id, read_run_id
@@ -151,6 +151,35 @@ class Store:
         check_job_id(job_id)
         writing(self._engine, lambda connection: wish(connection, job_id))
         return self.job(job_id)
+
+    # --- what people hand in and say ----------------------------------------------------------
+
+    def add_given(self, job_id: str, program: Given) -> Given:
+        """Store a program of the user's; it becomes a candidate of the next iteration.
+
+        Raises:
+            NotFound: no such job.
+            Conflict: the job is finished.
+        """
+        check_job_id(job_id)
+        return writing(self._engine, lambda c: people.add_given(c, job_id, program))
+
+    def add_remark(self, job_id: str, remark: Remark) -> Remark:
+        """Store what somebody says; a job that waits for feedback goes on.
+
+        Raises:
+            NotFound: no such job.
+        """
+        check_job_id(job_id)
+        return writing(self._engine, lambda c: people.add_remark(c, job_id, remark))
+
+    def remarks(self, job_id: str) -> tuple[Remark, ...]:
+        """Return what people said, in order.
+
+        Raises:
+            NotFound: no such job.
+        """
+        return self._of_job(job_id, lambda c: reads.remarks_of(c, job_id))
 
     # --- what is known of a job ---------------------------------------------------------------
 

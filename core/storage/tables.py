@@ -3,6 +3,7 @@
 jobs ─┬─ iterations ─┬─ candidates ── checks
       │              └─ feedback
       ├─ runs ── curves          facts: written once under their natural key
+      ├─ given, remarks          what people handed in and said
       ├─ saved                   how far runs under way have come; replaced, then forgotten
       ├─ evaluations, exchanges, artifacts
       ├─ events                  numbered per job, without gaps
@@ -15,7 +16,7 @@ record that have no column of their own, so that a record may grow without a mig
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 from sqlalchemy import (
     JSON,
@@ -34,9 +35,10 @@ from sqlalchemy import (
     Text,
 )
 
+from core.records import JobStatus, RemarkKind, Stage
 from core.storage.clock import UtcTime
 
-HEAD = "0002"  # the revision of `migrations/` that makes these tables; a test compares them
+HEAD = "0003"  # the revision of `migrations/` that makes these tables; a test compares them
 
 NAMES = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -46,6 +48,9 @@ NAMES = {
     "pk": "pk_%(table_name)s",
 }
 LARGEST_DOUBLE = "1.7976931348623157e308"
+
+JOB_STATUSES = get_args(JobStatus)
+STAGES = get_args(Stage)
 
 metadata = MetaData(naming_convention=NAMES)
 
@@ -124,11 +129,12 @@ jobs = Table(
     _number("best_fitness", nullable=True),
     _number("native_fitness", nullable=True),
     *map(_integer, ("iteration", "env_steps", "tokens", "fence_count", "event_count")),
+    Column("money", Double, nullable=False, server_default="0"),
     _time("created_at"),
     _time("started_at", nullable=True),
     _time("finished_at", nullable=True),
-    _one_of("status", "queued", "running", "paused", "succeeded", "failed", "cancelled"),
-    *map(_finite, ("best_fitness", "native_fitness")),
+    _one_of("status", *JOB_STATUSES),
+    *map(_finite, ("best_fitness", "native_fitness", "money")),
     Index(None, "status", "id"),
     Index(None, "task", "id"),
 )
@@ -195,7 +201,7 @@ runs = Table(
     _time("created_at"),
     _belongs_to("candidates", job_id="job_id", iteration="iteration", number="number"),
     _one_of("status", "scored", "failed"),
-    _one_of("stage", "baseline", "search", "confirm"),
+    _one_of("stage", *STAGES),
     *map(_finite, ("fitness", "seconds")),
     # A scored run without a number would be ranked as if it had never been trained.
     CheckConstraint("status <> 'scored' OR fitness IS NOT NULL", name="scored_has_fitness"),
@@ -227,7 +233,7 @@ saved = Table(
     _text("failure", nullable=True),
     _json("more"),
     _time("created_at"),
-    _one_of("stage", "baseline", "search", "confirm"),
+    _one_of("stage", *STAGES),
 )
 
 evaluations = Table(
@@ -251,6 +257,28 @@ feedback = Table(
     _json("more"),
     _time("created_at"),
     _belongs_to("iterations", job_id="job_id", iteration="number"),
+)
+
+given = Table(
+    "given",
+    metadata,
+    _job(),
+    _integer("number", key=True),
+    _text("source"),
+    _json("more"),
+    _time("created_at"),
+)
+
+remarks = Table(
+    "remarks",
+    metadata,
+    _job(),
+    _integer("number", key=True),
+    _word("kind"),
+    _text("text"),
+    _json("more"),
+    _time("created_at"),
+    _one_of("kind", *get_args(RemarkKind)),
 )
 
 exchanges = Table(

@@ -422,8 +422,11 @@ def test_what_people_may_ask_for(store, situation, wish):
 @pytest.mark.parametrize(
     ("ask", "possible"),
     [
-        ("request_cancel", "cancel is possible while a job is queued, running or paused"),
-        ("request_pause", "pause is possible while a job is queued or running"),
+        (
+            "request_cancel",
+            "cancel is possible while a job is queued, running, awaiting feedback or paused",
+        ),
+        ("request_pause", "pause is possible while a job is queued, running or awaiting feedback"),
         ("resume", "resume is possible while a job is paused"),
     ],
 )

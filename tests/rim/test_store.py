@@ -346,7 +346,7 @@ def test_the_history_takes_a_fixed_number_of_queries(engine):
         counted.clear()
         store.history(step.job_id)
         needed.append(len([sql for sql in counted if "SELECT" in sql]))
-    assert needed[0] == needed[-1] <= 9
+    assert needed[0] == needed[-1] <= 12
 
 
 def test_time_is_spent_from_the_start_to_the_end(store):
@@ -640,6 +640,7 @@ def test_a_transition_that_the_graph_does_not_know_is_refused(store):
     step = a_step(store)
     step.finish(replace(OUTCOME, best=None))
     with pytest.raises(
-        Conflict, match="cancel is possible while a job is queued, running or paused"
+        Conflict,
+        match="cancel is possible while a job is queued, running, awaiting feedback or paused",
     ):
         store.request_cancel(step.job_id)
