@@ -92,10 +92,19 @@ class FitnessBody(Piece):
 
     kind: records.FitnessKind = "return"
     where: Text | None = Field(default=None, max_length=2_000)
-    field: Text | None = Field(default=None, max_length=100)
+    field: Text | None = Field(
+        default=None,
+        max_length=500,
+        description="What a statistic is taken of: a field, or a term such as `-x_velocity`.",
+    )
     over: records.Reduction | None = None
     horizon: Whole | None = Field(default=None, ge=1, le=limits.MAX_STEPS)
     goal: Real | None = None
+    parts: tuple[FitnessBody, ...] = Field(
+        default=(),
+        max_length=limits.MAX_FITNESS_PARTS,
+        description="Of the kind `least`: the smallest of these counts.",
+    )
 
 
 class TrainingBody(Piece):

@@ -1,4 +1,4 @@
-"""The little language of a fitness condition: comparisons of fields and numbers, joined by `and`.
+"""The little language of a fitness: terms over fields, and comparisons of them joined by `and`.
 
     0.75 < cart_position < 1.25 and abs(pole_angle - joint[2]) <= 0.1
 
@@ -23,10 +23,8 @@ from core.errors import InvalidFitness
 Doubles: TypeAlias = npt.NDArray[np.float64]
 Values: TypeAlias = Mapping[str, npt.NDArray[np.floating]]
 
-ALLOWED = (
-    "comparisons (<, <=, >, >=) of fields, components such as name[2], numbers, abs(...), + and -, "
-    "joined by `and`"
-)
+TERMS = "fields, components such as name[2], numbers, abs(...), + and -"
+ALLOWED = f"comparisons (<, <=, >, >=) of {TERMS}, joined by `and`"
 _COMPARE: Mapping[str, Callable[[Doubles, Doubles], npt.NDArray[np.bool_]]] = {
     "<": operator.lt,
     "<=": operator.le,
@@ -100,21 +98,23 @@ def parse_where(text: str) -> Condition:
     return Condition(tuple(_comparisons(_tree(text, "where"))))
 
 
-def parse_value(text: str) -> Value:
-    """Read a field name, or one component of it: `height`, `joints[2]`.
+def parse_term(text: str) -> Term:
+    """Read what a statistic is taken of: `height`, `joints[2]`, `-x_velocity`, `abs(x - y)`.
 
     Raises:
-        InvalidFitness: anything else.
+        InvalidFitness: anything but the allowed forms, or no field in it.
     """
-    node = _tree(text, "field")
-    if not isinstance(node, ast.Name | ast.Subscript):
-        raise InvalidFitness(
-            repr(text), expected="a field or a component, name or name[2]", where="fitness field"
-        )
-    return _value(node)
+    tree = _tree(text, "field", TERMS)
+    try:
+        term = _term(tree)
+    except InvalidFitness as error:
+        raise InvalidFitness(error.found, expected=TERMS, where="fitness field") from error
+    if not list(read_by(term)):
+        raise InvalidFitness(repr(text), expected="at least one field", where="fitness field")
+    return term
 
 
-def _tree(text: str, entry: str) -> ast.expr:
+def _tree(text: str, entry: str, allowed: str = ALLOWED) -> ast.expr:
     if len(text) > _MAX_CHARACTERS:
         raise InvalidFitness(
             f"{len(text)} characters",
@@ -127,7 +127,7 @@ def _tree(text: str, entry: str) -> ast.expr:
         column = getattr(error, "offset", None)
         place = f", column {column}" if column else ""
         raise InvalidFitness(
-            repr(text), expected=ALLOWED, where=f"fitness {entry}{place}"
+            repr(text), expected=allowed, where=f"fitness {entry}{place}"
         ) from error
 
 
@@ -209,31 +209,31 @@ def holds(condition: Condition, values: Values, steps: int) -> npt.NDArray[np.bo
     """
     result = np.ones(steps, dtype=np.bool_)
     for comparison in condition.comparisons:
-        left = _evaluate(comparison.left, values)
-        right = _evaluate(comparison.right, values)
+        left = evaluate(comparison.left, values)
+        right = evaluate(comparison.right, values)
         result &= _COMPARE[comparison.sign](left, right)
     return result
 
 
-def _evaluate(term: Term, values: Values) -> Doubles:
-    if isinstance(term, Number):
-        return np.asarray(term.value, dtype=np.float64)  # broadcasts to [T]
-    if isinstance(term, Value):
-        return series_of(term, values)
-    if isinstance(term, Absolute):
-        return np.abs(_evaluate(term.term, values))
-    total = np.zeros((), dtype=np.float64)
-    for sign, part in term.parts:
-        total = np.asarray(total + sign * _evaluate(part, values))
-    return total
-
-
-def series_of(term: Value, values: Values) -> Doubles:
-    """Return the [T] numbers that a value means.
+def evaluate(term: Term, values: Values) -> Doubles:
+    """Return the numbers that a term means: [T], or one for all steps where it reads no field.
 
     Raises:
         InvalidFitness: as `holds`.
     """
+    if isinstance(term, Number):
+        return np.asarray(term.value, dtype=np.float64)  # broadcasts to [T]
+    if isinstance(term, Value):
+        return _series_of(term, values)
+    if isinstance(term, Absolute):
+        return np.abs(evaluate(term.term, values))
+    total = np.zeros((), dtype=np.float64)
+    for sign, part in term.parts:
+        total = np.asarray(total + sign * evaluate(part, values))
+    return total
+
+
+def _series_of(term: Value, values: Values) -> Doubles:
     if term.name not in values:
         raise unknown_field(term.name, values)
     series = np.asarray(values[term.name], dtype=np.float64)

@@ -20,11 +20,11 @@ from core.conditions import (
     Value,
     Values,
     check_index,
+    evaluate,
     holds,
-    parse_value,
+    parse_term,
     parse_where,
     read_by,
-    series_of,
     unknown_field,
 )
 from core.errors import InvalidFitness
@@ -44,6 +44,7 @@ __all__ = [
 Series: TypeAlias = npt.NDArray[np.floating]
 T = TypeVar("T")
 
+MOST_PARTS = 8
 _REDUCE: Mapping[str, Callable[[Doubles], float]] = {
     "mean": lambda x: float(x.mean()),
     "max": lambda x: float(x.max()),
@@ -80,6 +81,8 @@ def episode_fitness(fitness: Fitness, values: Values, native: Series) -> float:
         raise ValueError("an episode has at least one step, but there is none")
     if fitness.kind == "return":
         return float(np.sum(native, dtype=np.float64))
+    if fitness.kind == "least":
+        return min(episode_fitness(part, values, native) for part in fitness.parts)
     if fitness.kind == "statistic":
         return _REDUCE[fitness.over or "mean"](_statistic_values(fitness, values))
     held = holds(parse_where(_required(fitness.where, "where")), values, len(native))
@@ -100,6 +103,7 @@ def step_fitness(fitness: Fitness, values: Values, native: Series) -> Doubles:
     statistic, sum       field
     statistic, last      change of the field since the step before; the first step has its value
     statistic, max, min  change of the largest (smallest) value so far
+    least                change of the smallest of its parts' sums so far
 
     Args and errors as `episode_fitness`.
     """
@@ -107,6 +111,9 @@ def step_fitness(fitness: Fitness, values: Values, native: Series) -> Doubles:
         raise ValueError("an episode has at least one step, but there is none")
     if fitness.kind == "return":
         return np.asarray(native, dtype=np.float64)
+    if fitness.kind == "least":
+        steps = [step_fitness(part, values, native) for part in fitness.parts]
+        return _changes(np.cumsum(steps, axis=1).min(axis=0))
     if fitness.kind == "statistic":
         return _statistic_steps(fitness.over or "mean", _statistic_values(fitness, values))
     held = holds(parse_where(_required(fitness.where, "where")), values, len(native))
@@ -117,7 +124,7 @@ def step_fitness(fitness: Fitness, values: Values, native: Series) -> Doubles:
 
 
 def _statistic_values(fitness: Fitness, values: Values) -> Doubles:
-    return series_of(parse_value(_required(fitness.field, "field")), values)
+    return evaluate(parse_term(_required(fitness.field, "field")), values)
 
 
 def _statistic_steps(over: str, series: Doubles) -> Doubles:
@@ -159,6 +166,7 @@ def check_fitness(fitness: Fitness, fields: Sequence[Field] = ()) -> None:
     """
     _check_entries(fitness)
     _check_over(fitness)
+    _check_parts(fitness)
     if fitness.horizon is not None and fitness.horizon < 1:
         raise InvalidFitness(
             f"horizon = {fitness.horizon}", expected="a positive number of steps", where="fitness"
@@ -173,6 +181,7 @@ _ENTRIES: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {  # kind -> req
     "success": (frozenset({"where"}), frozenset({"over"})),
     "share": (frozenset({"where", "horizon"}), frozenset()),
     "statistic": (frozenset({"field", "over"}), frozenset()),
+    "least": (frozenset({"parts"}), frozenset()),
 }
 _OVER: Mapping[str, tuple[str, ...]] = {
     "success": ("any", "last"),
@@ -186,7 +195,8 @@ def _check_entries(fitness: Fitness) -> None:
             f"kind = {fitness.kind!r}", expected=f"one of {', '.join(_ENTRIES)}", where="fitness"
         )
     required, optional = _ENTRIES[fitness.kind]
-    given = {n for n in ("where", "field", "over", "horizon") if getattr(fitness, n) is not None}
+    entries = ("where", "field", "over", "horizon", "parts")
+    given = {name for name in entries if getattr(fitness, name) not in (None, ())}
     if missing := sorted(required - given):
         raise InvalidFitness(
             f"no {', '.join(missing)}",
@@ -211,6 +221,21 @@ def _check_over(fitness: Fitness) -> None:
             expected=f"one of {', '.join(allowed)} for the kind {fitness.kind!r}",
             where="fitness",
         )
+
+
+def _check_parts(fitness: Fitness) -> None:
+    if fitness.kind == "least" and not 2 <= len(fitness.parts) <= MOST_PARTS:
+        raise InvalidFitness(
+            f"{len(fitness.parts)} parts", expected=f"2 to {MOST_PARTS} parts", where="fitness"
+        )
+    for part in fitness.parts:
+        if part.kind == "least" or part.goal is not None:
+            raise InvalidFitness(
+                "a part with a goal" if part.goal is not None else "a part of the kind 'least'",
+                expected="parts of the other kinds, and one goal for the whole",
+                where="fitness parts",
+            )
+        check_fitness(part)
 
 
 def _check_against(values: Iterable[Value], fields: Sequence[Field]) -> None:
@@ -238,7 +263,9 @@ def _values_of(fitness: Fitness) -> tuple[Value, ...]:
         for comparison in parse_where(fitness.where).comparisons:
             found += [*read_by(comparison.left), *read_by(comparison.right)]
     if fitness.field is not None:
-        found.append(parse_value(fitness.field))
+        found += read_by(parse_term(fitness.field))
+    for part in fitness.parts:
+        found += _values_of(part)
     return tuple(found)
 
 
@@ -266,6 +293,9 @@ def _words(fitness: Fitness) -> str:
     if fitness.kind == "success":
         when = "at the last step" if fitness.over == "last" else "at any step"
         return f"1 if {fitness.where} {when} of the episode, else 0"
+    if fitness.kind == "least":
+        parts = [f"({i}) {_lowered(_words(part))}" for i, part in enumerate(fitness.parts, 1)]
+        return f"The smallest of {', '.join(parts[:-1])} and {parts[-1]}"
     words = {
         "mean": "mean of {} over the episode",
         "max": "largest {} of the episode",
@@ -282,5 +312,11 @@ def _units(fitness: Fitness, fields: Sequence[Field]) -> str:
     return f" ({', '.join(named)})" if named else ""
 
 
+def _lowered(text: str) -> str:
+    return text[:1].lower() + text[1:]
+
+
 def _footnote(fitness: Fitness) -> str:
-    return "; steps that are not lived count as false" if fitness.kind == "share" else ""
+    shares = [fitness, *fitness.parts]
+    told = any(part.kind == "share" for part in shares)
+    return "; steps that are not lived count as false" if told else ""

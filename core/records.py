@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias
 
 Json: TypeAlias = Mapping[str, object]
 Visibility: TypeAlias = Literal["policy", "reward", "metric"]
-FitnessKind: TypeAlias = Literal["return", "success", "share", "statistic"]
+FitnessKind: TypeAlias = Literal["return", "success", "share", "statistic", "least"]
 Reduction: TypeAlias = Literal["mean", "max", "min", "last", "sum", "any"]
 Mode: TypeAlias = Literal["replace", "add"]
 ArrayLibrary: TypeAlias = Literal["numpy", "torch"]
@@ -76,7 +76,8 @@ class Fitness:
     return    sum of the native reward
     success   1 if `where` held (over="any": at any step; over="last": at the last one), else 0
     share     number of steps at which `where` held, divided by `horizon`
-    statistic `over` (mean, max, min, last, sum) of `field`
+    statistic `over` (mean, max, min, last, sum) of `field`, a field or a sum of fields
+    least     the smallest of its `parts`, each a fitness of another kind: all of them are wanted
 
     `goal` is the value at which the task counts as solved, if there is one.
     """
@@ -87,6 +88,7 @@ class Fitness:
     over: Reduction | None = None
     horizon: int | None = None
     goal: float | None = None
+    parts: tuple[Fitness, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

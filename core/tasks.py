@@ -3,10 +3,13 @@
 TOML and JSON have the same form:
 
     name, environment, description, actions, max_episode_steps, env_kwargs
-    fitness  = {kind, where, field, over, horizon, goal}
+    fitness  = {kind, where, field, over, horizon, goal, parts}    # parts: [fitness, …]
     fields   = [{name, source, unit, low, high, meaning, visible}, …]
     training = {steps, …}                          # entries of `core.records.Training`
     array    = "numpy"                             # or "torch": the library of its programs
+
+A file of the catalogue may say `like = "hopper"`: what it leaves out is taken from that file, so that
+another wish for the same environment has the same fields.
 """
 
 from __future__ import annotations
@@ -58,12 +61,26 @@ def catalogue() -> Mapping[str, Task]:
         InvalidInput: a file of the catalogue is broken.
     """
     paths = [p for p in (files("core") / "catalogue").iterdir() if p.name.endswith(".toml")]
+    read = {p.name.removesuffix(".toml"): tomllib.loads(p.read_text("utf-8")) for p in paths}
     tasks = {}
-    for path in sorted(paths, key=lambda p: p.name.removesuffix(".toml")):
-        task = task_from_mapping(tomllib.loads(path.read_text(encoding="utf-8")))
+    for name in sorted(read):
+        task = task_from_mapping(_completed(name, read))
         check_task(task)
         tasks[task.name] = task
     return MappingProxyType(tasks)
+
+
+def _completed(name: str, read: Mapping[str, Json]) -> Json:
+    """Return a file's entries with those that it leaves out, of the file that it is like."""
+    own = dict(read[name])
+    base = own.pop("like", None)
+    if base is None:
+        return own
+    if base not in read or "like" in read[str(base)]:
+        raise InvalidInput(
+            f"like = {base!r}", expected="a file of the catalogue that is complete", where=name
+        )
+    return {**read[str(base)], **own}
 
 
 def find_task(name: str) -> Task:
@@ -96,16 +113,20 @@ def with_known_fields(task: Task) -> Task:
     """
     if task.fields:
         return task
-    for known in catalogue().values():
-        same = known.environment == task.environment
-        if same and dict(known.env_kwargs) == dict(task.env_kwargs):
-            return replace(
-                task,
-                fields=known.fields,
-                actions=task.actions or known.actions,
-                training=task.training or known.training,
-            )
-    return task
+    same = [
+        known
+        for known in catalogue().values()
+        if known.environment == task.environment and dict(known.env_kwargs) == dict(task.env_kwargs)
+    ]
+    if not same:
+        return task
+    known = next((k for k in same if k.fitness.kind == "return"), same[0])  # no other wish's
+    return replace(
+        task,
+        fields=known.fields,
+        actions=task.actions or known.actions,
+        training=task.training or known.training,
+    )
 
 
 # --- checking ---------------------------------------------------------------------------------
@@ -217,7 +238,7 @@ def task_to_mapping(task: Task) -> dict[str, object]:
         "environment": task.environment,
         "description": task.description,
         "actions": task.actions,
-        "fitness": _without_none(dataclasses.asdict(task.fitness)),
+        "fitness": _plain_fitness(task.fitness),
         "fields": [
             _without_none({**dataclasses.asdict(f), "visible": list(f.visible)})
             for f in task.fields
@@ -232,9 +253,17 @@ def task_to_mapping(task: Task) -> dict[str, object]:
     return plain
 
 
-def _read_fitness(data: Json) -> Fitness:
-    _only(data, {f.name for f in dataclasses.fields(Fitness)}, "task fitness")
-    where = "task fitness"
+def _plain_fitness(fitness: Fitness) -> dict[str, object]:
+    plain = _without_none(dataclasses.asdict(replace(fitness, parts=())))
+    del plain["parts"]
+    return (
+        {**plain, "parts": [_plain_fitness(p) for p in fitness.parts]} if fitness.parts else plain
+    )
+
+
+def _read_fitness(data: Json, where: str = "task fitness") -> Fitness:
+    _only(data, {f.name for f in dataclasses.fields(Fitness)}, where)
+    parts = _sequence(data.get("parts", ()), f"{where}: parts")
     return Fitness(
         kind=cast(FitnessKind, data.get("kind", "return")),  # `check_fitness` holds it to the list
         where=_optional(data, "where", _string, where),
@@ -242,6 +271,10 @@ def _read_fitness(data: Json) -> Fitness:
         over=cast("Reduction | None", data.get("over")),
         horizon=_optional(data, "horizon", _whole, where),
         goal=_optional(data, "goal", _real, where),
+        parts=tuple(
+            _read_fitness(_mapping(part, f"{where}: part {i}"), f"{where}: part {i}")
+            for i, part in enumerate(parts)
+        ),
     )
 
 

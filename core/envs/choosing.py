@@ -31,7 +31,9 @@ def describe_env(task: Task) -> EnvFacts:
     """
     env, warnings = build(task)
     try:
-        observed = read_observation_space(env.observation_space)
+        observed = read_observation_space(
+            env.observation_space, f"observation space of {task.environment}"
+        )
         refuse_raw_data(observed)
         facts = EnvFacts(
             observation_size=observed.size,

@@ -23,6 +23,9 @@ FIELDS = (
     Field("v", "obs[1:3]", unit="m/s"),
     Field("y", "info.y"),
 )
+NEAR = Fitness("share", where="x > 1.5", horizon=4)  # 2 of 4 steps
+FAR = Fitness("success", where="x < 0.5")
+BOTH = Fitness("least", parts=(NEAR, FAR))
 
 MEASURED = [
     pytest.param(Fitness(), 3.5, id="return is the sum of the native reward"),
@@ -48,6 +51,12 @@ MEASURED = [
     pytest.param(Fitness("statistic", field="y", over="min"), -3.0, id="min below zero"),
     pytest.param(Fitness("statistic", field="x", over="last"), 1.0, id="last"),
     pytest.param(Fitness("statistic", field="v[1]", over="sum"), -10.0, id="sum of a component"),
+    pytest.param(Fitness("statistic", field="-x", over="mean"), -1.5, id="mean of the opposite"),
+    pytest.param(Fitness("statistic", field="abs(v[1] + 2)", over="max"), 2.0, id="of a term"),
+    pytest.param(BOTH, 0.5, id="the smallest of the parts"),
+    pytest.param(
+        Fitness("least", parts=(FAR, Fitness())), 1.0, id="the smallest, with the native return"
+    ),
 ]
 
 
@@ -79,6 +88,7 @@ def test_the_steps_add_up_to_the_episode(fitness, expected):
         pytest.param(
             Fitness("statistic", field="x", over="max"), [0, 2, 1, 0], id="max: new records"
         ),
+        pytest.param(BOTH, [0, 0.25, 0.25, 0], id="least: what the weakest part gains"),
     ],
 )
 def test_the_form_per_step_pays_when_it_happens(fitness, expected):
@@ -176,7 +186,35 @@ def test_an_unknown_field_is_named_with_its_neighbours():
             Fitness("share", where="x > 1", horizon=0), "positive number", id="horizon of zero"
         ),
         pytest.param(
-            Fitness("statistic", field="x + y", over="last"), "a component", id="field is a sum"
+            Fitness("statistic", field="x * y", over="last"),
+            "numbers, abs",
+            id="field is a product",
+        ),
+        pytest.param(
+            Fitness("statistic", field="x > 1", over="last"), "found `x > 1`", id="a comparison"
+        ),
+        pytest.param(Fitness("statistic", field="3", over="last"), "one field", id="no field"),
+        pytest.param(Fitness("statistic", field="x - z", over="last"), "'z'", id="an unknown part"),
+        pytest.param(Fitness("least"), "no parts", id="least without parts"),
+        pytest.param(Fitness("least", parts=(NEAR,)), "2 to 8 parts", id="least of one"),
+        pytest.param(
+            Fitness("share", where="x > 1", horizon=1, parts=(NEAR,)),
+            "parts as well",
+            id="parts of a share",
+        ),
+        pytest.param(Fitness("least", parts=(NEAR, BOTH)), "other kinds", id="least of least"),
+        pytest.param(
+            Fitness("least", parts=(NEAR, Fitness("return", goal=3.0))),
+            "one goal",
+            id="a part's goal",
+        ),
+        pytest.param(
+            Fitness("least", parts=(NEAR, Fitness("success"))), "no where", id="a bad part"
+        ),
+        pytest.param(
+            Fitness("least", parts=(NEAR, Fitness("success", where="z > 1"))),
+            "'z'",
+            id="a part's field",
         ),
         pytest.param(
             Fitness("success", where="v > 1"), r"v\[0\] to v\[1\]", id="a vector without an index"
@@ -193,6 +231,13 @@ def test_a_fitness_that_does_not_fit_together_is_refused(fitness, message):
 def test_the_fields_that_it_reads_are_known():
     assert fields_of(Fitness("success", where="abs(x - v[1]) < 1 and 0 < y")) == {"x", "v", "y"}
     assert fields_of(Fitness("statistic", field="v[0]", over="last")) == {"v"}
+    assert fields_of(Fitness("statistic", field="y - abs(x)", over="max")) == {"x", "y"}
+    assert fields_of(
+        Fitness("least", parts=(BOTH.parts[0], Fitness("success", where="y > 1")))
+    ) == {
+        "x",
+        "y",
+    }
     assert fields_of(Fitness()) == set()
 
 

@@ -137,6 +137,16 @@ def named(**changes):
             "/task/fitness",
             id="a fitness that is code",
         ),
+        pytest.param(
+            full(fitness={"kind": "least", "parts": [{"kind": "return"}]}),
+            "/task/fitness",
+            id="the least of one",
+        ),
+        pytest.param(
+            full(fitness={"kind": "least", "parts": [{"kind": "return"}] * 9}),
+            "/task/fitness/parts",
+            id="a fitness of too many parts",
+        ),
         pytest.param(full(training={"steps": "all"}), "/task/training/steps", id="task's training"),
         pytest.param(named(labels={"k": "v" * 201}), "/labels/k", id="a long label"),
     ],
