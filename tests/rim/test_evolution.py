@@ -278,6 +278,13 @@ def wishes(task, description=None):
         ("hopper", "Hop backwards.", ("less", "x_velocity", 0.0)),
         ("hopper-stand", None, ("near", "torso_angle", 0.0)),
         ("halfcheetah", None, ("more", "x_velocity", 0.0)),
+        ("cheetah-backwards", None, ("less", "x_velocity", 0.0)),
+        ("swimmer-backwards", None, ("less", "x_velocity", 0.0)),
+        ("ant", None, ("more", "x_velocity", 0.0)),
+        ("inverted-pendulum-park", None, ("near", "cart_position", 0.5)),
+        ("mountaincar-rest", None, ("near", "position", -0.65)),
+        ("lunarlander-hover", None, ("near", "y", 0.6)),
+        ("reacher-circle", None, ("near", "first_angular_velocity", 5.0)),
     ],
 )
 def test_the_text_is_read_as_a_wish_about_a_field(name, description, expected):
