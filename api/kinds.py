@@ -91,6 +91,12 @@ ERRORS: Mapping[type[errors.RewardsmithError], Kind] = {
         "Generated code cannot be run safely here",
         "Run `rewardsmith doctor` where the workers run.",
     ),
+    errors.PromptLeak: Kind(
+        "prompt-leak",
+        500,
+        "A prompt would have shown too much",
+        "Rename a field that only the metric may see, if its name is an everyday word.",
+    ),
     errors.DesignerUnavailable: Kind(
         "designer-unavailable",
         503,

@@ -14,6 +14,7 @@ RewardsmithError
 ├── TrainingFailed          the code was sound, the training was not (non-finite loss, out of memory)
 ├── ScoringFailed           the scorer or the actor broke while measuring
 ├── SandboxFailed           a jailed child died, hung or misbehaved, or no wall could be had
+├── PromptLeak              a prompt shows the native reward or a field of the metric; it is not sent
 ├── DesignerUnavailable     the designer's endpoint refused, timed out or ran out of quota
 ├── ClaimLost               another worker owns the step now; nothing was written
 ├── StepInterrupted         the job was cancelled or paused while the step was under way
@@ -131,6 +132,10 @@ class ScoringFailed(RewardsmithError):
 
 class SandboxFailed(RewardsmithError):
     """A jailed child died, hung or misbehaved, or the machine offers no wall."""
+
+
+class PromptLeak(RewardsmithError):
+    """A prompt shows a field of the metric or the native reward; it was not sent."""
 
 
 class DesignerUnavailable(RewardsmithError):

@@ -479,7 +479,7 @@ class Preflight:
         memory_bytes:      what was free there; 0 where unknown.
         row_bytes:         measured memory of one environment; 0 where unknown.
         row_reserved_bytes: the same with the address space that it reserves and does not use.
-        source:            source code of the environment's class; empty unless the job shows it.
+        source:            text of the environment's classes (`core.context`), if it was asked for.
     """
 
     fields: tuple[Field, ...]

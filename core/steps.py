@@ -12,14 +12,17 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from core import loop
+from core.context import native_reward
 from core.errors import (
     ConfigurationError,
     DesignerUnavailable,
     EnvironmentUnusable,
     InvalidInput,
     ProgramRejected,
+    PromptLeak,
 )
 from core.fitness import describe
+from core.leaks import audit_prompt, refuse_leaks
 from core.loop import Member, Step
 from core.methods import Method, find_method
 from core.outcome import decide, no_design
@@ -38,6 +41,7 @@ from core.records import (
     JobSpec,
     Preflight,
     Program,
+    Prompt,
     Proposal,
     Repair,
     Stage,
@@ -158,7 +162,7 @@ def propose(number: int, ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
     except DesignerUnavailable as error:
         _designer_down(error, ledger)
         return
-    except ConfigurationError as error:
+    except (ConfigurationError, PromptLeak) as error:
         ledger.pause(str(error))
         return
     ledger.end_proposing(number)
@@ -234,6 +238,7 @@ class Desk:
         if (stored := self.paid.get((brief.slot, attempt))) is not None:
             return stored
         prompt = self.method.render(brief)
+        self.audit(brief, prompt)
         ask = Ask(brief.iteration, brief.slot, attempt, brief, prompt)
         reply = self.designer.answer(ask)
         exchange = Exchange(brief.iteration, brief.slot, attempt, prompt, reply, self.designer.name)
@@ -241,6 +246,18 @@ class Desk:
         for note in reply.notes:
             self.ledger.event("designer.note", note, level="warning")
         return exchange
+
+    def audit(self, brief: Brief, prompt: Prompt) -> None:
+        """Refuse a prompt that shows what no designer may see.
+
+        Raises:
+            PromptLeak: with what it shows.
+        """
+        preflight, task = self.history.preflight, self.task
+        native = native_reward(preflight.source if preflight else "")
+        told = (task.description, task.actions)
+        written = written_by_designers(brief, self.history)
+        refuse_leaks(audit_prompt(prompt, task.fields, native, written=written, told=told))
 
     def read(self, brief: Brief, exchange: Exchange) -> Candidate:
         """Turn a reply into a candidate: with a sound program, or with a rejection."""
@@ -304,6 +321,16 @@ class Desk:
     def task(self) -> Task:
         """Return the task with the fields that preflight found."""
         return known_task(self.history)
+
+
+def written_by_designers(brief: Brief, history: History) -> list[str]:
+    """Return the designer's own texts that a prompt may repeat: replies, programs and ideas."""
+    found = [] if brief.repair is None else [brief.repair.reply, brief.repair.message]
+    for candidate in (c for iteration in history.iterations for c in iteration.candidates):
+        found += [candidate.analysis, candidate.prediction, candidate.rejection or ""]
+        if candidate.program is not None:
+            found.append(candidate.program.source)
+    return found
 
 
 def _with_words(candidate: Candidate, proposal: Proposal) -> Candidate:

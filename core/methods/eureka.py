@@ -6,8 +6,8 @@ fitness at any checkpoint is the parent; the conversation never holds more than 
 parent's reply and its feedback.  The advice is put in our own words.
 
 Where we deviate, and why:
-- The environment is described by the table of its fields, not by its source code: programs read fields
-  by name, and a source could show the native reward.
+- The environment is described by the table of its fields, because programs read fields by name; its
+  observation code comes along only where the job asks for it, with what it pays left out.
 - A candidate that fails its check is repaired at most twice; Eureka drops it.
 - Components are returned by name and summed by the service: the total cannot differ from the sum.
 - Features may be written, but are not asked for.
@@ -30,6 +30,7 @@ from core.methods.prompting import (
     mode_part,
     program_part,
     repair_text,
+    source_part,
     task_part,
 )
 from core.program import current_source
@@ -101,9 +102,9 @@ def render(brief: Brief) -> Prompt:
 
 
 def _question(brief: Brief) -> str:
-    parts = (task_part, fields_part, action_part, episode_part, mode_part)
+    parts = (task_part, fields_part, source_part, action_part, episode_part, mode_part)
     ask = "# Your work\n\nWrite a reward for this task."
-    return "\n\n".join((*(part(brief) for part in parts), TIPS, ask))
+    return "\n\n".join((*filter(None, (part(brief) for part in parts)), TIPS, ask))
 
 
 def _reply_of(parent: Candidate) -> str:

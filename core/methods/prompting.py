@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import cast
 
+from core.context import observation_excerpt
 from core.fields import read_source
 from core.fitness import describe
 from core.program import current_source, visible_fields
@@ -41,7 +42,8 @@ def task_part(brief: Brief) -> str:
             "",
             quoted(
                 "task",
-                f"environment: {one_line(task.environment)}\n{task.description}",
+                f"environment: {one_line(task.environment)}\n"
+                f"{without_metric(task.description, known_fields(brief))}",
                 MOST_DESCRIPTION,
             ),
             "",
@@ -108,6 +110,25 @@ def _readable(name: str, fields: Sequence[Field]) -> str:
     if name in visible_fields(fields, "features", "obs"):
         places.append("`features`")
     return ", ".join(places)
+
+
+def source_part(brief: Brief) -> str:
+    """Show the code that builds the observation; "" unless preflight brought the source along."""
+    hidden = [f.name for f in known_fields(brief) if not {"policy", "reward"} & set(f.visible)]
+    source = brief.preflight.source if brief.preflight else ""
+    excerpt = observation_excerpt(source, hidden) if source else ""
+    if not excerpt:
+        return ""
+    return "\n".join(
+        (
+            "# How the environment builds its observation",
+            "",
+            "For understanding only: your code sees none of it and reads fields by their names. What "
+            "the environment pays was left out.",
+            "",
+            quoted("source", excerpt),
+        )
+    )
 
 
 def action_part(brief: Brief) -> str:

@@ -32,6 +32,7 @@ from core.methods.prompting import (
     mode_part,
     program_part,
     repair_text,
+    source_part,
     task_part,
 )
 from core.records import Brief, Candidate, Feedback, History, Operator, Prompt
@@ -155,6 +156,8 @@ def render(brief: Brief) -> Prompt:
 def _parts(brief: Brief) -> Iterator[str]:
     yield task_part(brief)
     yield fields_part(brief)
+    if source := source_part(brief):
+        yield source
     yield action_part(brief)
     yield episode_part(brief)
     yield mode_part(brief)

@@ -69,10 +69,15 @@ class Laboratory:
     supervision: Supervision = field(default_factory=Supervision)
     at_once: int = 1
 
-    def preflight(self, task: Task, training: Training, seed: int, watch: Watch) -> Preflight:
-        """Build the environment, probe it, and store the probe set; see the port."""
+    def preflight(
+        self, task: Task, training: Training, seed: int, watch: Watch, *, source: bool = False
+    ) -> Preflight:
+        """Build the environment, probe it, and store the probe set; see the port.
+
+        With `source` the text of its classes comes along, for prompts that show it.
+        """
         check_rollout(read_settings(training.settings, training.algorithm), training.envs)
-        found = probe_task(self.sandbox, self.artifacts, task, seed, watch)
+        found = probe_task(self.sandbox, self.artifacts, task, seed, watch, source=source)
         discrete = read_action_space(found.action).discrete
         check_algorithm(training.algorithm, discrete, training.warm_start)
         return replace(found, at_once=self.at_once)

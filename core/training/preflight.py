@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from core.envs import describe_env, make_batch
 from core.envs.batch import Actions, EnvBatch, EnvFacts
+from core.envs.sources import environment_source
 from core.errors import EnvironmentUnusable, InvalidFitness, InvalidInput
 from core.fields import Floats, Layout, lay_out
 from core.fitness import check_fitness
@@ -36,7 +37,10 @@ def probe(channel: Channel, links: Sequence[Link]) -> None:
     """Probe one environment: a task in, facts and the probe set out."""
     order = channel.receive().header
     try:
-        found, transitions = explore(task_from_json(order["task"]), int(order["seed"]))
+        task = task_from_json(order["task"])
+        found, transitions = explore(task, int(order["seed"]))
+        if order.get("source"):
+            found["source"] = environment_source(task)
     except (EnvironmentUnusable, InvalidInput) as error:
         channel.send(
             {

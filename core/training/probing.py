@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from core.context import MOST_SOURCE
 from core.errors import EnvironmentUnusable, InvalidFitness, SandboxFailed
 from core.ports import Artifacts, Progress, Watch
 from core.records import Preflight, Task
@@ -19,9 +20,17 @@ LIMITS = Limits(wall_seconds=120.0, cpu_seconds=120, memory_bytes=2 * GIB)
 
 
 def probe_task(
-    sandbox: Sandbox, artifacts: Artifacts, task: Task, seed: int, watch: Watch
+    sandbox: Sandbox,
+    artifacts: Artifacts,
+    task: Task,
+    seed: int,
+    watch: Watch,
+    *,
+    source: bool = False,
 ) -> Preflight:
     """Probe an environment in a child of its own; `estimate` is left empty.
+
+    With `source` the text of the environment's classes comes along.
 
     Raises:
         EnvironmentUnusable: it cannot be built, or the child did not survive it.
@@ -29,7 +38,7 @@ def probe_task(
     """
     with sandbox.spawn(ENTRY, LIMITS) as child:
         try:
-            child.send({"task": task_to_json(task), "seed": seed})
+            child.send({"task": task_to_json(task), "seed": seed, "source": source})
             frame = next_frame(child, watch, Progress("preflight", 0, 1))
         except ChildFailed as error:
             raise EnvironmentUnusable(
@@ -74,6 +83,7 @@ def _read(frame: Frame, artifacts: Artifacts, level: int) -> Preflight:
             memory_bytes=free_memory_bytes(),
             row_bytes=max(0, int(found["row_bytes"])),
             row_reserved_bytes=max(0, int(found["row_reserved_bytes"])),
+            source=str(found.get("source", ""))[:MOST_SOURCE],
         )
     except (KeyError, TypeError, ValueError) as error:
         raise SandboxFailed(f"{error}", expected="the answer of a preflight") from error

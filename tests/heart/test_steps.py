@@ -8,9 +8,9 @@ import pytest
 
 from core.errors import DesignerUnavailable, EnvironmentUnusable, StepInterrupted
 from core.loop import next_steps, read_step
-from core.records import NATIVE, DesignerChoice, History, Reply, Saved, Training
+from core.records import NATIVE, DesignerChoice, Field, History, Reply, Saved, Training
 from core.steps import MAX_REPAIRS, Toolbox, carry_out
-from tests.builders import SOURCE, a_history, a_spec
+from tests.builders import SOURCE, a_history, a_preflight, a_spec
 from tests.fakes import REPLY, MemoryLedger, PretendLaboratory, ScriptedDesigner
 
 
@@ -161,6 +161,20 @@ def test_a_designer_that_cannot_be_made_lets_the_job_rest_with_its_reason():
     carry_out(read_step("propose/0"), ledger, tools, watch=lambda progress: None)
     assert ledger.facts.pause_requested
     assert ("job.blocked", "no such recording") in ledger.events
+
+
+def test_a_prompt_that_leaks_is_not_sent_and_the_job_rests_with_the_reason():
+    """A field of the metric that bears an everyday word as its name, which every prompt contains."""
+    seen = a_preflight().fields
+    fields = (*seen, Field("policy", "info.policy", visible=("metric",)))
+    ledger = MemoryLedger(a_history(preflight=a_preflight(fields=fields)))
+    designer = ScriptedDesigner(good)
+    tools = toolbox(designer, PretendLaboratory(lambda arm, seed: 0.5))
+    carry_out(read_step("propose/0"), ledger, tools, watch=lambda progress: None)
+    assert ledger.facts.pause_requested
+    assert not designer.asked
+    assert not ledger.paid
+    assert any(kind == "job.blocked" and "'policy'" in why for kind, why in ledger.events)
 
 
 def test_an_environment_that_cannot_be_built_ends_the_job_before_anything_is_asked():

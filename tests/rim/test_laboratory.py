@@ -67,6 +67,13 @@ def test_preflight_says_what_the_environment_is_like(laboratory, cart_pole):
     assert cart_pole.isolation_level == laboratory.sandbox.isolation.level
 
 
+def test_the_source_comes_along_only_where_it_is_asked_for(laboratory, cart_pole):
+    assert cart_pole.source == ""
+    asked = laboratory.preflight(CART_POLE, Training(), 0, ignore, source=True)
+    assert "class CartPoleEnv" in asked.source
+    assert "def step(self, action)" in asked.source
+
+
 def test_the_probe_set_is_real_transitions_and_edge_rows(laboratory, cart_pole):
     probe = load_transitions(laboratory.artifacts.get(cart_pole.probe))
     assert len(probe) == 4096 + 256
