@@ -48,7 +48,7 @@ bench-trainer: $(STAMP) ## time the trainer against SB3: hours, resumable; QUICK
 	@$(BIN)/python -m bench.trainer.speed $(if $(QUICK),--quick) $(BENCH)
 
 golden: $(STAMP) ## write the golden prompts and the OpenAPI snapshot again
-	@REWARDSMITH_GOLDEN=write $(BIN)/python -m pytest -q tests/heart/test_golden_prompts.py tests/shells/test_openapi.py tests/shells/test_readme.py
+	@REWARDSMITH_GOLDEN=write $(BIN)/python -m pytest -q tests/heart/test_golden_prompts.py tests/heart/test_tasks_guide.py tests/shells/test_openapi.py tests/shells/test_readme.py
 
 format: $(STAMP) ## format and mend what ruff can mend
 	@$(BIN)/ruff format --quiet . && $(BIN)/ruff check --fix --quiet .

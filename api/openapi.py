@@ -112,7 +112,11 @@ def document(app: FastAPI) -> dict[str, Any]:
     from api.examples import EXAMPLES  # built from records, only when somebody asks
 
     found = get_openapi(
-        title=app.title, version=app.version, description=app.description, routes=app.routes
+        title=app.title,
+        version=app.version,
+        description=app.description,
+        routes=app.routes,
+        separate_input_output_schemas=False,  # what nests in itself would be told twice
     )
     schemas = found["components"]["schemas"]
     schemas["Problem"] = Problem.model_json_schema(ref_template="#/components/schemas/{model}")

@@ -12,6 +12,7 @@ another class does is not followed.
 from __future__ import annotations
 
 import ast
+import copy
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -233,21 +234,28 @@ class _Slice:
         parts = {n: self._kept(getattr(statement, n)) for n in _BODIES & set(statement._fields)}
         if not any(parts.values()):
             return None
-        if not parts.get("body"):
-            parts["body"] = [ast.Pass()]
-        heads = {n: v for n, v in ast.iter_fields(statement) if n not in parts}
         if not self.paid:
-            for head in heads.values():
-                self._follow(_reads_of(head))
-        return type(statement)(**heads, **parts)
+            for head in _heads(statement):
+                self._follow(_reads(head))
+        return _with_bodies(statement, parts)
 
 
 _BODIES = frozenset({"body", "orelse", "finalbody"})
 
 
-def _reads_of(head: object) -> set[str]:
-    nodes = head if isinstance(head, list) else [head]
-    return {name for node in nodes if isinstance(node, ast.AST) for name in _reads(node)}
+def _heads(statement: ast.stmt) -> list[ast.AST]:
+    """Return what stands before the bodies: a condition, a loop's target and range."""
+    values = [value for name, value in ast.iter_fields(statement) if name not in _BODIES]
+    nodes = [node for value in values for node in (value if isinstance(value, list) else [value])]
+    return [node for node in nodes if isinstance(node, ast.AST)]
+
+
+def _with_bodies(statement: ast.stmt, parts: dict[str, list[ast.stmt]]) -> ast.stmt:
+    """Return a copy of a compound statement with other bodies."""
+    other = copy.copy(statement)
+    for name, body in parts.items():
+        setattr(other, name, body or ([ast.Pass()] if name == "body" else []))
+    return other
 
 
 def _targets(statement: ast.AST) -> set[str]:
@@ -350,7 +358,7 @@ class _Excerpt:
             body = [*kept, ast.Return(observation)]
         if not body or _names_hidden(body[-1], self.hidden):
             return None
-        decorators = [d for d in function.decorator_list if isinstance(d, ast.Name)]
+        decorators: list[ast.expr] = [d for d in function.decorator_list if isinstance(d, ast.Name)]
         arguments = ast.arguments(
             [], [ast.arg(a.arg) for a in function.args.args], None, [], [], None, []
         )
@@ -378,15 +386,10 @@ def _without(body: Sequence[ast.stmt], hidden: frozenset[str]) -> list[ast.stmt]
             if not _names_hidden(statement, hidden):
                 kept.append(statement)
             continue
-        heads = {n: v for n, v in ast.iter_fields(statement) if n not in parts}
         inner = {n: _without(getattr(statement, n), hidden) for n in parts}
-        nodes = [n for v in heads.values() for n in (v if isinstance(v, list) else [v])]
-        told = any(isinstance(n, ast.AST) and _names_hidden(n, hidden) for n in nodes)
-        if told or not any(inner.values()):
-            continue
-        if not inner["body"]:
-            inner["body"] = [ast.Pass()]
-        kept.append(type(statement)(**heads, **inner))
+        told = any(_names_hidden(head, hidden) for head in _heads(statement))
+        if not told and any(inner.values()):
+            kept.append(_with_bodies(statement, inner))
     return kept
 
 

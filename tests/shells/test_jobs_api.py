@@ -39,6 +39,7 @@ def test_a_name_of_the_catalogue_is_all_that_a_job_needs(api, woken):
     [
         pytest.param(CARTPOLE, id="a task of the catalogue"),
         pytest.param({"task": POINT}, id="a task said in full"),
+        pytest.param({"task": "pendulum-swing"}, id="a fitness of parts"),
         pytest.param({"task": "Ant-v5", "description": "Run."}, id="an environment with words"),
         pytest.param(
             {**CARTPOLE, "designer": {"name": "openai", "model": "m"}, "mode": "add", "seed": 9},
