@@ -56,7 +56,11 @@ def of(kind: Any) -> st.SearchStrategy[Any]:
         return SIMPLE[kind]
     if is_dataclass(kind):
         hints = get_type_hints(kind)
-        return st.builds(kind, **{field.name: of(hints[field.name]) for field in fields(kind)})
+        own = {field.name: hints[field.name] for field in fields(kind)}
+        flat = {name: of(hint) for name, hint in own.items() if kind not in get_args(hint)}
+        nested = own.keys() - flat.keys()  # a fitness of fitnesses, which are of none
+        parts = st.lists(st.builds(kind, **flat), max_size=2).map(tuple)
+        return st.builds(kind, **flat, **dict.fromkeys(nested, parts))
     return _of_generic(get_origin(kind), get_args(kind))
 
 
