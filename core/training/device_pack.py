@@ -115,7 +115,7 @@ class DevicePack:
         if self.settings.normalise_rewards:
             rewards = self.returns.scale(earned, rollout.ended)
         raw = by_member(rollout.raw)
-        if not self.progressed.rollouts and self.settings.normalise_observations:
+        if not self.progressed.rollouts:
             self.observed.add(raw)
             gaze = self._gaze()
             rollout = seen_anew_on_device(rollout, gaze)
@@ -127,10 +127,15 @@ class DevicePack:
 
     def weights(self) -> dict[int, bytes]:
         """Return the weights of the living members, for scoring."""
-        moments = self.observed.on_host() if self.settings.normalise_observations else None
+        size, observations = (
+            self.batch.layout.observation_size,
+            self.settings.normalise_observations,
+        )
+        mean, scale = self.observed.on_host().sight(size, observations)
         stack = moved(self.stack, HOST)
         return {
-            m: export_weights(stack, m, self.inputs_of(m), self.space, moments) for m in self.living
+            m: export_weights(stack, m, self.inputs_of(m), self.space, (mean[m], scale[m]))
+            for m in self.living
         }
 
     def checkpoints(self) -> dict[int, bytes]:
@@ -190,12 +195,9 @@ class DevicePack:
 
     def _gaze(self) -> TensorGaze:
         """Freeze what the policies see for the length of one rollout."""
-        mean = self.observed.mean[:, None].float()
-        scale = self.observed.scale()[:, None].float()
-        if not self.settings.normalise_observations:
-            mean, scale = torch.zeros_like(mean), torch.ones_like(scale)
         size = self.batch.layout.observation_size
-        return TensorGaze(size, self.designs.features, mean, scale)
+        mean, scale = self.observed.sight(size, self.settings.normalise_observations)
+        return TensorGaze(size, self.designs.features, mean[:, None], scale[:, None])
 
     def _draw_noise(self, rollout: int) -> Tensor:
         seeds = [member.seed for member in self.course.members]
@@ -227,7 +229,7 @@ def new_device_pack(
     stack = new_stack(Shapes(inputs, settings.hidden, space.size, not space.discrete), len(members))
     own = [settings_of(member, settings) for member in members]
     scales = scales_of(own)
-    observed = RunningMoments(len(members), inputs)
+    observed = RunningMoments(len(members), inputs, prior=0.0)
     returns = ReturnScaler(len(members), envs, scales.gamma)
     places = Places(stack, observed, returns)
     for place, member in enumerate(members):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from core.training.normalise import CLIP, EPSILON, ReturnScaler, RunningMoments
+from core.training.normalise import CLIP, EPSILON, ROUNDING, TINY, ReturnScaler, RunningMoments
 
 
 class TensorMoments:
@@ -38,6 +38,16 @@ class TensorMoments:
     def scale(self) -> Tensor:
         """Return 1 / standard deviation, [P, columns]."""
         return (self.variance + EPSILON).rsqrt()
+
+    def sight(self, size: int, observations: bool) -> tuple[Tensor, Tensor]:
+        """Return what is subtracted from inputs, and multiplied, [P, I]; see `RunningMoments`."""
+        mean, scale = torch.zeros_like(self.mean), torch.ones_like(self.mean)
+        variance = self.variance + (ROUNDING * self.mean).square()
+        feature = variance.clamp(min=TINY).rsqrt() * (self.count > 0)
+        mean[:, size:], scale[:, size:] = self.mean[:, size:], feature[:, size:]
+        if observations:
+            mean[:, :size], scale[:, :size] = self.mean[:, :size], self.scale()[:, :size]
+        return mean.float(), scale.float()
 
     def on_host(self) -> RunningMoments:
         """Return the same as arrays, for weights and checkpoints."""

@@ -41,6 +41,7 @@ class Memory:
     settings: SACSettings | DQNSettings
     size: int
     device: torch.device
+    _sight: tuple[Tensor, Tensor] | None = None
 
     def inputs_of(self, member: int) -> int:
         """Return I = D + F of one member."""
@@ -69,9 +70,16 @@ class Memory:
             observe(self.designs, rows.next, self.size),
         )
         self.replay.add(range(len(self.arms)), rows, label)
-        if self.settings.normalise_observations:
-            self.observed.add(label.inputs)
+        if self._watched:
+            self.observed.add(label.inputs, self._watched)
+            self._sight = None
         return earned
+
+    @property
+    def _watched(self) -> list[int]:
+        """Return whose inputs are normalised at least in part."""
+        everybody, counts = self.settings.normalise_observations, self.designs.feature_counts
+        return [member for member, features in enumerate(counts) if everybody or features]
 
     def recall(self, member: int, rows: Transitions, *, new: bool) -> str | None:
         """Put old transitions [R] into a member's replay, relabelled with its program.
@@ -98,8 +106,8 @@ class Memory:
         self.replay.add([member], one, Label(label.rewards[None], inputs, following))
         if new:
             self.replay.inherited[member] = len(rows)
-        if new and self.settings.normalise_observations:
-            fresh = RunningMoments(1, inputs.shape[-1])
+        if new and member in self._watched:
+            fresh = RunningMoments(1, inputs.shape[-1], prior=0.0)
             fresh.add(inputs)
             seen = {"mean": fresh.mean[0], "variance": fresh.variance[0], "count": fresh.count[0]}
             for name, view in self.moments(member).items():
@@ -133,16 +141,20 @@ class Memory:
             batch.continues,
         )
 
-    def normaliser(self, member: int) -> tuple[Floats, Floats] | None:
-        """Return mean and scale [I] of what a member sees; None if it sees inputs as they are."""
-        if not self.settings.normalise_observations:
-            return None
+    @property
+    def as_they_are(self) -> int:
+        """Return how many of the first inputs are seen as they are, and not clipped."""
+        return 0 if self.settings.normalise_observations else self.size
+
+    def normaliser(self, member: int) -> tuple[Floats, Floats]:
+        """Return mean and scale [I] of what a member sees."""
         width = self.inputs_of(member)
-        mean, scale = self.observed.mean[member, :width], self.observed.scale()[member, :width]
-        return mean.astype(np.float32), scale.astype(np.float32)
+        mean, scale = self.observed.sight(self.size, self.settings.normalise_observations)
+        return mean[member, :width], scale[member, :width]
 
     def moments(self, member: int) -> dict[str, npt.NDArray[np.float64]]:
-        """Return views of a member's statistics."""
+        """Return views of a member's statistics, to be read or written."""
+        self._sight = None
         width = self.inputs_of(member)
         return {
             "mean": self.observed.mean[member, :width],
@@ -152,10 +164,13 @@ class Memory:
 
     def _normalised(self, inputs: Tensor) -> Tensor:
         """Return what policies see of inputs [P, B, I], by the statistics of this moment."""
-        if not self.settings.normalise_observations:
+        raw = self.as_they_are
+        if raw == inputs.shape[-1]:
             return inputs
-        mean, scale = (
-            torch.from_numpy(part.astype(np.float32)).to(self.device)[:, None]
-            for part in (self.observed.mean, self.observed.scale())
-        )
-        return ((inputs - mean) * scale).clamp_(-CLIP, CLIP)
+        if self._sight is None:
+            parts = self.observed.sight(self.size, self.settings.normalise_observations)
+            mean, scale = (torch.from_numpy(part).to(self.device)[:, None] for part in parts)
+            self._sight = mean, scale
+        mean, scale = (part[..., raw:] for part in self._sight)
+        seen = ((inputs[..., raw:] - mean) * scale).clamp_(-CLIP, CLIP)
+        return torch.cat([inputs[..., :raw], seen], -1) if raw else seen

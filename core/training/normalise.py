@@ -1,7 +1,14 @@
-"""Running statistics of many members side by side: of observations, and of discounted returns."""
+"""Running statistics of many members side by side: of observations, and of discounted returns.
+
+Features are always seen in their own standard deviations, by the statistics of their own member, so a
+feature may be written in any unit: what is learnt from it is the same.  Whether the observation's own
+dimensions are is a setting of the learner.  Both are clipped alike, so that a feature which repeats a
+dimension is that dimension.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -13,35 +20,65 @@ Doubles: TypeAlias = npt.NDArray[np.float64]
 
 CLIP = 10.0
 EPSILON = 1e-8  # of a variance
+ROUNDING = 1e-6  # of a feature's mean: smaller deviations are what float32 rounds
+TINY = 1e-30  # a feature's variance where nothing else holds it above 0
+PRIOR = 1e-4
+EVERYBODY = slice(None)
 
 
 class RunningMoments:
     """Mean and variance per member and column, in double precision, over all rows ever seen.
 
-    The count begins at a tiny number, mean 0 and variance 1, so that nothing seen means "as is".
+    Before anything is seen, mean is 0 and variance 1, which means "as is".  This counts as `prior` rows:
+    a tiny number, as Stable-Baselines3 has it, or none, so that the first rows alone say what the unit is.
     """
 
-    def __init__(self, members: int, columns: int) -> None:
+    def __init__(self, members: int, columns: int, prior: float = PRIOR) -> None:
         self.mean: Doubles = np.zeros((members, columns))
         self.variance: Doubles = np.ones((members, columns))
-        self.count: Doubles = np.full((members, 1), 1e-4)
+        self.count: Doubles = np.full((members, 1), prior)
 
-    def add(self, rows: npt.NDArray[np.floating]) -> None:
-        """Take in rows [P, B, columns], by the parallel form of Welford's method."""
-        new = rows.shape[1]
+    def add(
+        self, rows: npt.NDArray[np.floating], members: Sequence[int] | slice = EVERYBODY
+    ) -> None:
+        """Take in rows [P, B, columns] of some members, by the parallel form of Welford's method."""
+        new, rows = rows.shape[1], rows[members]
         mean = rows.mean(axis=1, dtype=np.float64)
         variance = np.square(rows - mean[:, None]).mean(axis=1, dtype=np.float64)
-        total = self.count + new
-        delta = mean - self.mean
-        spread = self.variance * self.count + variance * new + delta**2 * (self.count * new / total)
-        self.mean = self.mean + delta * (new / total)
-        self.variance = spread / total
-        self.count = total
+        count = self.count[members]
+        total = count + new
+        delta = mean - self.mean[members]
+        spread = self.variance[members] * count + variance * new
+        spread += delta**2 * (count * new / total)
+        self.mean[members] += delta * (new / total)
+        self.variance[members] = spread / total
+        self.count[members] = total
 
     def scale(self) -> Doubles:
         """Return 1 / standard deviation, [P, columns]."""
         scale: Doubles = 1.0 / np.sqrt(self.variance + EPSILON)
         return scale
+
+    def sight(self, size: int, observations: bool) -> tuple[Floats, Floats]:
+        """Return what is subtracted from inputs [D + F], and multiplied: float32 [P, D + F] each.
+
+        A feature of which nothing was seen is seen as 0, for its unit is not known yet.
+
+        Args:
+            size:         D; the columns before it are the observation, the others features.
+            observations: whether the observation is normalised; features are in any case.
+        """
+        mean, scale = np.zeros_like(self.mean), np.ones_like(self.mean)
+        mean[:, size:] = self.mean[:, size:]
+        scale[:, size:] = self._feature_scale()[:, size:]
+        if observations:
+            mean[:, :size], scale[:, :size] = self.mean[:, :size], self.scale()[:, :size]
+        return mean.astype(np.float32), scale.astype(np.float32)
+
+    def _feature_scale(self) -> Doubles:
+        """Return 1 / standard deviation: a feature c times as large has 1/c of it."""
+        variance = np.maximum(self.variance + np.square(ROUNDING * self.mean), TINY)
+        return np.where(self.count > 0, 1.0 / np.sqrt(variance), 0.0)
 
 
 def normalised(rows: Floats, mean: Floats, scale: Floats) -> Floats:

@@ -29,9 +29,9 @@ MOST_BYTES = 32 * 1024**2
 MOST_LAYERS = 8
 MOST_UNITS = 4096
 LARGEST_WEIGHT = 1e6
-LARGEST_SHIFT = 1e30  # of what is in the environment's own units, which may be large
+LARGEST_SHIFT = 1e30  # of what is in units of the environment or a feature, which may be any
 INPUT_CLIP = 10.0
-_SHIFTS = frozenset({"normaliser.mean", "policy.out.bias"})
+_FREE = frozenset({"normaliser.mean", "normaliser.scale", "policy.out.bias"})
 RELU, SQUASHED = "activation.relu", "output.tanh"
 
 
@@ -173,7 +173,7 @@ def _hold_tensor(name: str, tensor: Floats, shape: tuple[int, ...]) -> None:
         raise _unfit(f"{tensor.dtype} {tensor.shape} in {name}", f"float32 {shape}")
     if name in (RELU, SQUASHED) and tensor[0] != 1.0:
         raise _unfit(f"{tensor[0]} in {name}", "1, or no such tensor")
-    largest = LARGEST_SHIFT if name in _SHIFTS else LARGEST_WEIGHT
+    largest = LARGEST_SHIFT if name in _FREE else LARGEST_WEIGHT
     if not np.isfinite(tensor).all() or np.abs(tensor).max(initial=0.0) > largest:
         raise _unfit(f"non-finite or huge numbers in {name}", f"numbers up to ±{largest:g}")
 

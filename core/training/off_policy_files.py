@@ -29,7 +29,7 @@ _OBSERVED = ("mean", "variance", "count")
 
 
 def export_policy(
-    policy: Mapping[str, Tensor], inputs: int, normaliser: tuple[Floats, Floats] | None
+    policy: Mapping[str, Tensor], normaliser: tuple[Floats, Floats], as_they_are: int
 ) -> bytes:
     """Return what is needed to act.
 
@@ -38,15 +38,16 @@ def export_policy(
     weights larger by the same, which changes no digit.
 
     Args:
-        policy:     as the learner says.
-        inputs:     I
-        normaliser: mean and scale [I], None if inputs are seen as they are.
+        policy:      as the learner says.
+        normaliser:  mean and scale [I].
+        as_they_are: how many of the first inputs are seen as they are.
     """
     tensors = {name: _array(value) for name, value in policy.items()}
-    if normaliser is None:
-        normaliser = np.zeros(inputs, np.float32), np.full(inputs, 1 / UNCLIPPED, np.float32)
-        tensors["policy.0.weight"] = tensors["policy.0.weight"] * np.float32(UNCLIPPED)
-    tensors["normaliser.mean"], tensors["normaliser.scale"] = normaliser
+    mean, scale = normaliser
+    stretch = np.ones_like(scale)
+    stretch[:as_they_are] = UNCLIPPED
+    tensors["policy.0.weight"] = tensors["policy.0.weight"] * stretch
+    tensors["normaliser.mean"], tensors["normaliser.scale"] = mean, scale / stretch
     content: bytes = save(tensors)
     return content
 

@@ -151,8 +151,8 @@ class OffPolicyPack:
         return {
             member: export_policy(
                 self.learner.policy(member, self.memory.inputs_of(member)),
-                self.memory.inputs_of(member),
                 self.memory.normaliser(member),
+                self.memory.as_they_are,
             )
             for member in self.living
         }
@@ -264,7 +264,7 @@ def new_off_policy_pack(
         rewards=rewards,
         designs=designs,
         replay=Replay(len(members), inputs, batch.layout, space, where),
-        observed=RunningMoments(len(members), inputs),
+        observed=RunningMoments(len(members), inputs, prior=0.0),
         settings=settings,
         size=batch.layout.observation_size,
         device=where,

@@ -100,7 +100,7 @@ class Pack:
         if self.settings.normalise_rewards:
             rewards = self.returns.scale(rewards, rollout.ended)
         raw = by_member(rollout.raw)
-        if not self.progressed.rollouts and self.settings.normalise_observations:
+        if not self.progressed.rollouts:
             self.observed.add(raw)
             gaze = self._gaze()
             rollout = seen_anew(rollout, gaze)
@@ -114,9 +114,9 @@ class Pack:
 
     def weights(self) -> dict[int, bytes]:
         """Return the weights of the living members, for scoring."""
-        moments = self.observed if self.settings.normalise_observations else None
+        mean, scale = self._sight()
         return {
-            m: export_weights(self.stack, m, self.inputs_of(m), self.space, moments)
+            m: export_weights(self.stack, m, self.inputs_of(m), self.space, (mean[m], scale[m]))
             for m in self.living
         }
 
@@ -143,12 +143,13 @@ class Pack:
 
     def _gaze(self) -> Gaze:
         """Freeze what the policies see for the length of one rollout."""
-        mean = self.observed.mean[:, None].astype(np.float32)
-        scale = self.observed.scale()[:, None].astype(np.float32)
-        if not self.settings.normalise_observations:
-            mean, scale = np.zeros_like(mean), np.ones_like(scale)
+        mean, scale = self._sight()
         size = self.batch.layout.observation_size
-        return Gaze(size, self.designs.features, mean, scale)
+        return Gaze(size, self.designs.features, mean[:, None], scale[:, None])
+
+    def _sight(self) -> tuple[Floats, Floats]:
+        size = self.batch.layout.observation_size
+        return self.observed.sight(size, self.settings.normalise_observations)
 
     def _networks(self, gaze: Gaze) -> Networks:
         return self.backend.networks(self.stack, gaze.mean, gaze.scale)
@@ -176,7 +177,7 @@ class Pack:
         self.curves.watch(rollout.native, rollout.ended)
 
     def _note(self, losses: Losses, earned: Earned) -> None:
-        rewards = earned.rewards.mean(axis=(0, 2))
+        rewards = earned.rewards.mean(axis=(0, 2), dtype=np.float64)
         for member in self.living:
             said = {"training_reward": float(rewards[member])}
             said |= {name: float(getattr(losses, name)[member]) for name in Losses.__slots__}
@@ -225,7 +226,7 @@ def new_pack(
         designs=designs,
         space=space,
         stack=new_stack(shapes, len(members)),
-        observed=RunningMoments(len(members), inputs),
+        observed=RunningMoments(len(members), inputs, prior=0.0),
         returns=ReturnScaler(len(members), envs, scales_of(own).gamma),
         curves=CurveKeeper(len(members), envs, resumed=begun.steps > 0),
         state=state,

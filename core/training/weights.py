@@ -17,6 +17,7 @@ from safetensors.numpy import load, save
 from torch import Tensor
 
 from core.errors import TrainingFailed
+from core.fields import Floats
 from core.training.action_space import ActionSpace
 from core.training.networks import Shapes, views
 from core.training.normalise import ReturnScaler, RunningMoments
@@ -35,12 +36,19 @@ class Progressed:
 
 
 def export_weights(
-    stack: Stack, member: int, inputs: int, space: ActionSpace, moments: RunningMoments | None
+    stack: Stack, member: int, inputs: int, space: ActionSpace, sight: tuple[Floats, Floats]
 ) -> bytes:
-    """Return what is needed to act: policy and observation statistics.
+    """Return what is needed to act: the policy, and how it sees its inputs.
 
     The output layer is brought to the environment's own units, so that a continuous policy's mean
     is the action itself.
+
+    Args:
+        stack:  the pack's networks.
+        member: whose.
+        inputs: I = D + F of it.
+        space:  of actions.
+        sight:  what is subtracted from its inputs, and multiplied, [≥ I] each.
     """
     tensors = {
         name: value
@@ -52,11 +60,7 @@ def export_weights(
         tensors["policy.out.weight"] = tensors["policy.out.weight"] * half[:, None]
         tensors["policy.out.bias"] = tensors["policy.out.bias"] * half + middle(space)
         tensors["policy.log_std"] = tensors["policy.log_std"] + np.log(half)
-    mean, scale = np.zeros(inputs), np.ones(inputs)
-    if moments is not None:
-        mean, scale = moments.mean[member, :inputs], moments.scale()[member, :inputs]
-    tensors["normaliser.mean"] = mean.astype(np.float32)
-    tensors["normaliser.scale"] = scale.astype(np.float32)
+    tensors["normaliser.mean"], tensors["normaliser.scale"] = (part[:inputs] for part in sight)
     return save({name: np.ascontiguousarray(value) for name, value in tensors.items()})
 
 

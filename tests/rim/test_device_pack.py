@@ -100,6 +100,11 @@ def test_statistics_and_advantages_are_those_of_the_host(device):
         np.testing.assert_allclose(ours.cpu(), scaler.scale(rewards, ended), atol=1e-6)
     for name in ("mean", "variance", "count"):
         np.testing.assert_allclose(getattr(on_device.on_host(), name), getattr(moments, name))
+    for observations in (True, False):
+        for ours, theirs in zip(
+            on_device.sight(2, observations), moments.sight(2, observations), strict=True
+        ):
+            np.testing.assert_allclose(ours.cpu(), theirs, rtol=1e-6)
     terminated, ended = rng.random((2, 6, 2, 4)) < 0.2
     values, following = rng.normal(size=(2, 6, 2, 4)).astype(np.float32)
     parts = (rewards, values, following, terminated, terminated | ended)

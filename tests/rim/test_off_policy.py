@@ -398,9 +398,11 @@ def test_relabelling_gives_what_the_program_would_have_given_from_the_start(algo
     found = relabelled.memory.sample(pointed + 1e-4)
     expected = rows.next[:, 0] - 0.1 * rows.next[:, 1] ** 2
     np.testing.assert_allclose(found.rewards[0].numpy(), expected, rtol=1e-6, atol=1e-6)
-    np.testing.assert_array_equal(found.inputs[0, :, -2].numpy(), rows.state[:, 0] ** 2)
-    product = rows.next[:, 0] * rows.next[:, 1]
-    np.testing.assert_array_equal(found.following[0, :, -1].numpy(), product)
+    mean, scale = relabelled.memory.normaliser(0)
+    square = (rows.state[:, 0] ** 2 - mean[-2]) * scale[-2]
+    product = (rows.next[:, 0] * rows.next[:, 1] - mean[-1]) * scale[-1]
+    np.testing.assert_array_equal(found.inputs[0, :, -2].numpy(), np.clip(square, -10, 10))
+    np.testing.assert_array_equal(found.following[0, :, -1].numpy(), np.clip(product, -10, 10))
 
 
 def same_rows(one, other):
@@ -556,6 +558,37 @@ def test_a_neighbour_with_more_features_changes_nothing_but_rounding(algorithm):
     assert one.keys() == other.keys()
     for name, value in one.items():
         np.testing.assert_allclose(value, other[name], rtol=1e-3, atol=1e-4, err_msg=name)
+
+
+def in_units_of(unit):
+    """A program whose features are as many times larger."""
+    return Code(features=lambda s: {n: v * np.float32(unit) for n, v in squares(s).items()})
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("observations", [True, False], ids=["normalised", "as it is"])
+def test_the_unit_of_a_feature_changes_nothing_of_what_is_learnt(algorithm, observations):
+    settings = {**QUICK, "normalise_observations": observations}
+    one, other = (
+        trained(algorithm, [("a", 0), ("a", 1)], programs={"a": code}, settings=settings)
+        for code in (in_units_of(1), in_units_of(1024))
+    )
+    own, same_ = remembered(one, 0), remembered(other, 0)
+    learnt = [name for name in own if not name.startswith("observed.")]
+    assert all(np.array_equal(own[name], same_[name]) for name in learnt)
+    assert one.curve(1) == other.curve(1)
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_a_neighbour_s_features_leave_observations_as_they_are(algorithm):
+    programs = {"plain": None, "rich": Code(features=squares)}
+    pack = trained(algorithm, [("plain", 0), ("rich", 0)], 100, programs=programs)
+    states = np.full((2, 1, pack.batch.layout.state_size), 1000, np.float32)
+    seen, size = pack.memory.see(states).numpy(), pack.memory.size
+    assert (seen[..., :size] == 1000).all()
+    assert (seen[0, :, size:] == 0).all()
+    assert (seen[1, :, size:] == 10).all()
+    assert not pack.memory.moments(0)["count"]
 
 
 # --- from rung to rung ------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from core.training.advantages import estimate_advantages
 from core.training.backends import TorchBackend, choose_backend
 from core.training.course import Span
 from core.training.experience import Critics, following_values, weigh
-from core.training.kernel import available
+from core.training.kernel import available, why_absent
 from core.training.members import Member, scales_of
 from core.training.minutes import joined
 from core.training.networks import Shapes, forward, initial_parameters, layers, views
@@ -476,6 +476,85 @@ def test_a_neighbour_with_more_features_changes_nothing(backend):
     assert parameters(beside, 1)["parameter.policy.0.weight"].shape == (16, 6)
     padding = views(beside.stack.flat, beside.stack.shapes)["policy.0.weight"][0, :, 4:]
     assert torch.count_nonzero(padding) == 0
+
+
+@pytest.mark.skipif(not available(), reason=why_absent() or "-")
+@pytest.mark.parametrize("task", [CART_POLE, PENDULUM], ids=["choices", "vectors"])
+def test_with_the_usual_networks_a_neighbour_with_more_features_changes_no_bit(task):
+    programs = {"native": None, "rich": Code(features=first_two), "richer": Code(features=three)}
+    members = [("rich", 0), ("native", 0), ("richer", 1), ("rich", 2)]
+    how = {"task": task, "settings": USUAL, "backend": "kernel"}
+    beside = trained(members, programs=programs, **how)
+    for place, member in enumerate(members):
+        alone = trained([member], programs={member[0]: programs[member[0]]}, **how)
+        assert beside.curve(place) == alone.curve(0)
+        one, other = parameters(alone, 0), parameters(beside, place)
+        assert all(np.array_equal(one[name], other[name]) for name in one)
+
+
+def first_two(states):
+    return {"square": states[:, 0] ** 2, "product": states[:, 0] * states[:, 1]}
+
+
+def three(states):
+    return {**first_two(states), "sine": np.sin(states[:, 1])}
+
+
+# --- the unit of a feature ------------------------------------------------------------------------
+
+
+def in_units_of(unit):
+    """A program whose features are as many times larger."""
+    return Code(features=lambda s: {n: v * np.float32(unit) for n, v in first_two(s).items()})
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("observations", [True, False], ids=["normalised", "as it is"])
+@pytest.mark.parametrize("unit", [1024.0, 2.0**-20], ids=["2^10", "2^-20"])
+def test_the_unit_of_a_feature_changes_nothing_of_what_is_learnt(unit, observations, backend):
+    settings = {**QUICK, "normalise_observations": observations}
+    one, other = (
+        trained([("a", 0), ("a", 1)], programs={"a": code}, settings=settings, backend=backend)
+        for code in (in_units_of(1), in_units_of(unit))
+    )
+    assert torch.equal(one.stack.flat, other.stack.flat)
+    assert one.curve(0) == other.curve(0)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_unit_that_is_no_power_of_two_changes_roundings_only(backend):
+    how = {"task": PENDULUM, "backend": backend, "steps": 512}
+    one, other = (
+        trained([("a", 0)], programs={"a": code}, **how)
+        for code in (in_units_of(1), in_units_of(1000))
+    )
+    torch.testing.assert_close(one.stack.flat, other.stack.flat, atol=1e-3, rtol=1e-3)
+    for name, values in one.curve(0).series.items():
+        np.testing.assert_allclose(other.curve(0).series[name], values, rtol=1e-3, atol=1e-3)
+
+
+def test_a_feature_of_any_size_can_leave_for_scoring():
+    pack = trained([("a", 0)], programs={"a": in_units_of(1e-12)})
+    weights = read_weights(pack.weights()[0], 4, pack.space)
+    assert weights["normaliser.scale"][4:].min() > 1e9
+
+
+def test_a_feature_that_never_changes_is_seen_as_nothing():
+    moments = RunningMoments(1, 3)
+    moments.add(np.tile(np.array([0.5, 0.1, 0.0], np.float32), (1, 64, 1)))
+    mean, scale = moments.sight(1, observations=True)
+    seen = normalised(np.array([[[0.5, 0.1, 0.0]]], np.float32), mean[:, None], scale[:, None])
+    np.testing.assert_allclose(seen, 0, atol=0.1)
+
+
+def test_features_are_seen_in_deviations_even_where_observations_are_seen_as_they_are():
+    rows = np.random.default_rng(0).normal(7, 0.001, (1, 500, 2)).astype(np.float32)
+    moments = RunningMoments(1, 2, prior=0.0)
+    moments.add(rows)
+    mean, scale = moments.sight(1, observations=False)
+    seen = normalised(rows, mean[:, None], scale[:, None])
+    np.testing.assert_array_equal(seen[..., 0], rows[..., 0])
+    np.testing.assert_allclose([seen[..., 1].mean(), seen[..., 1].std()], [0, 1], atol=0.01)
 
 
 def test_features_are_seen_by_the_policy_and_measured_with_it():
