@@ -31,17 +31,35 @@ class ProgramView(BaseModel):
 
 
 class TermView(BaseModel):
-    """One component or feature over recorded transitions of the trained policy."""
+    """A component, feature or observation dimension over recorded steps of the trained policy."""
 
     mean: float
     std: float
     low: float
     high: float
-    share: float
-    saturated: float
-    zero: float
-    correlation: float | None
-    by_checkpoint: list[float]
+    share: float = Field(description="Of all that is paid; for components.")
+    saturated: float = Field(description="Share of steps at its lowest or highest value.")
+    zero: float = Field(description="Share of steps at exactly 0.")
+    correlation: float | None = Field(
+        description="Rank correlation of its sum over an episode with the episode's fitness."
+    )
+    by_checkpoint: list[float] = Field(description="Mean per step over training; for components.")
+    smooth: float | None = Field(
+        description="How much the fitness signal changes between neighbouring values, both in "
+        "standard deviations (95th percentile over 64 quantile bins); lower is smoother."
+    )
+    explains: float | None = Field(
+        description="Share of the fitness signal's variance that its value explains, 0 to 1."
+    )
+    redundant: float | None = Field(
+        description="Largest |correlation| with another dimension or feature, 0 to 1."
+    )
+    used: float | None = Field(
+        description="Share of the policy's sensitivity that goes to it, 0 to 1."
+    )
+    lipschitz: float | None = Field(
+        description="LESR's constant of the environment's reward, in the paper's form."
+    )
 
 
 class ReportView(BaseModel):
@@ -49,6 +67,9 @@ class ReportView(BaseModel):
 
     components: dict[str, TermView]
     features: dict[str, TermView]
+    inputs: dict[str, TermView] = Field(
+        description="The observation's own dimensions, by field or `field[i]`; the 64 used most."
+    )
     episode_length: float
     terminated: float
     episodes: dict[str, list[JsonObject]]

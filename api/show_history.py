@@ -111,6 +111,7 @@ def _report(report: Report | None) -> ReportView | None:
     return ReportView(
         components=_terms(report.components),
         features=_terms(report.features),
+        inputs=_terms(report.inputs),
         episode_length=report.episode_length,
         terminated=report.terminated,
         episodes={name: [dict(row) for row in rows] for name, rows in report.episodes.items()},

@@ -1,7 +1,8 @@
 """The examination: what a program said about the episodes that the scorer recorded.  Jailed.
 
 Statistics of components and features are self-reported in the end, for they come from generated
-code; they feed the next prompt, never a rank.
+code; they feed the next prompt, never a rank.  So are those of the observation's dimensions, which the
+same process computes.
 """
 
 from __future__ import annotations
@@ -16,8 +17,11 @@ import numpy.typing as npt
 
 from core.errors import ProgramRejected
 from core.fields import Column, Floats, Layout
-from core.records import TermStatistics
+from core.records import Fitness, TermStatistics
 from core.sandbox.frames import Channel, Link
+from core.training.action_space import read_action_space
+from core.training.inputs import MOST_INPUTS, Examined, dimensions, measure_inputs
+from core.training.numpy_policy import Policies, read_weights, stack_policies
 from core.training.ranks import spearman
 from core.training.runtime import LoadedProgram, load_program
 from core.training.transitions import Recording, load_recording, save_evidence
@@ -36,15 +40,20 @@ Rows = dict[str, list[dict[str, Any]]]
 def examine(channel: Channel, links: Sequence[Link]) -> None:
     """Examine one arm: its program and a recording in, statistics and evidence out."""
     frame = channel.receive()
-    layout = layout_from_json(frame.header["space"])
-    program = program_from_json(frame.header["program"])
+    order = frame.header
+    layout = layout_from_json(order["space"])
+    program = program_from_json(order["program"])
     recording = load_recording(frame.blobs["recording"])
+    policies = _policies(order, frame.blobs, layout)
     try:
         loaded = None if program is None else load_program(program, layout)
         components, features = compute_terms(loaded, recording)
     except ProgramRejected as error:
         channel.send(rejection_to_json(error))
         return
+    judged = judge_inputs(
+        Examined(layout, recording, Fitness(**order["fitness"]), policies), features
+    )
     evidence = save_evidence(
         recording.transitions.take(slice(EVIDENCE_ROWS)),
         {name: values[:EVIDENCE_ROWS] for name, values in components.items()},
@@ -53,11 +62,21 @@ def examine(channel: Channel, links: Sequence[Link]) -> None:
         {
             "kind": "report",
             "components": _as_json(describe_terms(components, recording, shares=True)),
-            "features": _as_json(describe_terms(features, recording, shares=False)),
+            "features": _as_json(judged.features),
+            "inputs": _as_json(judged.inputs),
             "episodes": telling_episodes(recording, components, layout),
         },
         {"evidence": evidence},
     )
+
+
+def _policies(
+    order: Mapping[str, Any], blobs: Mapping[str, bytes], layout: Layout
+) -> tuple[Policies, ...]:
+    """Return the policies that lived the recorded episodes."""
+    space, size = read_action_space(order["action"]), layout.observation_size
+    contents = [blobs[f"weights.{number}"] for number in range(int(order["policies"]))]
+    return tuple(stack_policies([read_weights(c, size, space)], space) for c in contents)
 
 
 def compute_terms(program: LoadedProgram | None, recording: Recording) -> tuple[Terms, Terms]:
@@ -102,6 +121,35 @@ def describe_term(values: Floats, recording: Recording) -> TermStatistics:
         saturated=float(at_bound.mean()),
         zero=float((values == 0).mean()),
         correlation=_correlation(values, recording),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """Statistics of what a policy sees: a program's features, and the observation's dimensions."""
+
+    features: Mapping[str, TermStatistics]
+    inputs: Mapping[str, TermStatistics]
+
+
+def judge_inputs(examined: Examined, features: Terms) -> Judged:
+    """Return the statistics of every feature, and of the dimensions that the policies use most."""
+    recording, size = examined.recording, examined.layout.observation_size
+    found, used = measure_inputs(examined, features)
+
+    def describe(place: int, values: Floats) -> TermStatistics:
+        measured = dataclasses.asdict(found[place]) | {"used": used[place]}
+        return dataclasses.replace(describe_term(values, recording), **measured)
+
+    places = dimensions(examined.layout)
+    most = sorted(places, key=lambda name: -(used[places[name]] or 0.0))[:MOST_INPUTS]
+    return Judged(
+        features={n: describe(size + i, v) for i, (n, v) in enumerate(features.items())},
+        inputs={
+            name: describe(place, recording.transitions.next[:, place])
+            for name, place in places.items()
+            if name in most
+        },
     )
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -13,12 +13,14 @@ from core.records import Curve, Json, Program, Report, TermStatistics
 from core.sandbox import GIB, ChildFailed, Frame, Limits, Sandbox
 from core.training.attending import next_frame
 from core.training.blame import clean
+from core.training.inputs import MOST_INPUTS, dimensions
 from core.training.measuring import Measured
 from core.training.runtime import MOST_COMPONENTS, MOST_FEATURES, MOST_LETTERS_OF_A_NAME
-from core.training.wire import program_to_json, space_to_json
+from core.training.wire import layout_from_json, program_to_json, space_to_json
 
 ENTRY = "core.training.examine:examine"
 _NUMBERS = ("mean", "std", "low", "high", "share", "saturated", "zero")
+_SOMETIMES = ("correlation", "smooth", "explains", "redundant", "used", "lipschitz")
 LARGEST = 1e300  # far from where sums overflow
 MOST_EXACT = 2**53  # beyond it, integers are kept as floats: no database takes them all
 MOST_ROWS = 64
@@ -34,20 +36,34 @@ def examine_arm(
     order: PackOrder,
     program: Program | None,
     measured: Measured,
+    policies: Sequence[bytes],
     watch: Watch,
     progress: Progress,
 ) -> Report:
-    """Describe the recorded episodes of an arm; without terms if the program breaks on them."""
+    """Describe the recorded episodes of an arm; without terms if the program breaks on them.
+
+    `policies` are the weights of those that lived the episodes.
+    """
     if measured.recording is None:
         return Report()
-    header = {"program": program_to_json(program), "space": space_to_json(order.preflight)}
+    space = space_to_json(order.preflight)
+    header = {
+        "program": program_to_json(program),
+        "space": space,
+        "action": dict(order.preflight.action),
+        "fitness": asdict(order.task.fitness),
+        "policies": len(policies),
+    }
+    weights = {f"weights.{number}": content for number, content in enumerate(policies)}
     with sandbox.spawn(ENTRY, LIMITS) as child:
         try:
-            child.send(header, {"recording": measured.recording})
+            child.send(header, {"recording": measured.recording, **weights})
             frame = next_frame(child, watch, progress)
         except ChildFailed:
             return Report()  # the fitness stands; only the words about it are missing
-    return read_report(frame, artifacts) if frame.header.get("kind") == "report" else Report()
+    if frame.header.get("kind") != "report":
+        return Report()
+    return read_report(frame, artifacts, dimensions(layout_from_json(space)))
 
 
 def with_course(report: Report, curves: Sequence[Curve], steps: Sequence[int]) -> Report:
@@ -72,24 +88,31 @@ def _value_at(curve: Curve, series: str, step: int) -> float:
     return curve.series[series][max(place, 0)]
 
 
-def read_report(frame: Frame, artifacts: Artifacts) -> Report:
-    """Read what a child in which generated code ran says of an arm; what is malformed is left out."""
+def read_report(frame: Frame, artifacts: Artifacts, known: Collection[str] = ()) -> Report:
+    """Read what a child in which generated code ran says of an arm; what is malformed is left out.
+
+    `known` are the names of the observation's dimensions.
+    """
     header = frame.header
     return Report(
         components=_terms(header.get("components"), MOST_COMPONENTS),
         features=_terms(header.get("features"), MOST_FEATURES),
+        inputs=_terms(header.get("inputs"), MOST_INPUTS, known),
         episodes=_episodes(header.get("episodes")),
         transitions=artifacts.put(frame.blobs["evidence"]) if "evidence" in frame.blobs else None,
     )
 
 
-def _terms(found: Any, most: int) -> dict[str, TermStatistics]:
+def _terms(
+    found: Any, most: int, known: Collection[str] | None = None
+) -> dict[str, TermStatistics]:
+    """Read terms by name; names are identifiers, or those that are known."""
     if not isinstance(found, Mapping) or len(found) > most:
         return {}
     return {
         name: term
         for name, one in found.items()
-        if _is_name(name) and (term := _term(one)) is not None
+        if (_is_name(name) if known is None else name in known) and (term := _term(one)) is not None
     }
 
 
@@ -99,9 +122,8 @@ def _term(found: Any) -> TermStatistics | None:
     numbers = [_number(found.get(name)) for name in _NUMBERS]
     if any(number is None for number in numbers):
         return None
-    correlation = _number(found.get("correlation"))  # an episode or two have none
-    mean, std, low, high, share, saturated, zero = (n for n in numbers if n is not None)
-    return TermStatistics(mean, std, low, high, share, saturated, zero, correlation)
+    sure = {name: n for name, n in zip(_NUMBERS, numbers, strict=True) if n is not None}
+    return TermStatistics(**sure, **{name: _number(found.get(name)) for name in _SOMETIMES})
 
 
 def _is_name(name: str) -> bool:

@@ -200,6 +200,7 @@ class Bench:
             self.order,
             self.arm.program,
             measured,
+            [self.trained[member].snapshots[-1][1] for member in members],
             self.watch,
             self.progress,
         )

@@ -29,8 +29,8 @@ EVERYBODY = slice(None)
 class RunningMoments:
     """Mean and variance per member and column, in double precision, over all rows ever seen.
 
-    Before anything is seen, mean is 0 and variance 1, which means "as is".  This counts as `prior` rows:
-    a tiny number, as Stable-Baselines3 has it, or none, so that the first rows alone say what the unit is.
+    Before anything is seen, mean is 0 and variance 1, which means "as is".  This counts as `prior`
+    rows: a tiny number, as Stable-Baselines3 has it, or none, so that no unit is assumed.
     """
 
     def __init__(self, members: int, columns: int, prior: float = PRIOR) -> None:

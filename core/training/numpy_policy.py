@@ -75,6 +75,42 @@ class Policies:
         action: Floats = np.clip(x, low, high)
         return action
 
+    def slopes(self, inputs: Floats) -> Floats:
+        """Return how strongly each input moves what the policies do, in the input's own unit.
+
+        It is the mean over rows and outputs of |∂output/∂input|.  Outputs are the choices' values,
+        less their mean (only differences choose), or actions before clipping, in half ranges.
+
+        Args:
+            inputs: [P, B, D + F] observations followed by features.
+
+        Returns:
+            [P, D + F]
+        """
+        seen = (inputs - self.mean) * self.scale
+        outputs = [np.clip(seen, -INPUT_CLIP, INPUT_CLIP)]
+        for weight, bias in self.layers[:-1]:
+            x = outputs[-1] @ weight + bias
+            outputs.append(np.maximum(x, 0.0) if self.relu else np.tanh(x))
+        slope = self._output_slopes(outputs[-1])  # [P, B, O, units], then back to the inputs
+        for (weight, _), output in zip(self.layers[-2::-1], outputs[:0:-1], strict=True):
+            through = (output > 0).astype(np.float32) if self.relu else 1.0 - output**2
+            slope = (slope * through[:, :, None]) @ weight[:, None].swapaxes(-1, -2)
+        strength = np.abs(slope).mean(axis=2) * (np.abs(seen) < INPUT_CLIP)
+        found: Floats = strength.mean(axis=1) * self.scale[:, 0]
+        return found
+
+    def _output_slopes(self, hidden: Floats) -> Floats:
+        """Return ∂output/∂(last hidden layer), [P, B, O, units] or [P, 1, O, units]."""
+        weight, bias = self.layers[-1]
+        turned = weight.swapaxes(-1, -2)[:, None]
+        if self.space.discrete:
+            return np.asarray(turned - turned.mean(axis=2, keepdims=True), np.float32)
+        if not self.squashed:
+            half: Floats = (self.space.high - self.space.low) / 2
+            return np.asarray(turned / half[:, None], np.float32)
+        return np.asarray(turned * (1.0 - np.tanh(hidden @ weight + bias)[..., None] ** 2))
+
 
 def read_weights(content: bytes, observation_size: int, space: ActionSpace) -> dict[str, Floats]:
     """Read the weights of one policy and hold them to their form.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 
 import gymnasium
@@ -14,9 +15,18 @@ from core.envs import make_batch
 from core.fields import lay_out
 from core.records import Field, Fitness, Task
 from core.sandbox.codec import Frame
+from core.training.action_space import ActionSpace
 from core.training.episodes import Episode, run_episodes
-from core.training.examine import compute_terms, describe_terms, telling_episodes
+from core.training.examine import (
+    Examined,
+    compute_terms,
+    describe_terms,
+    judge_inputs,
+    telling_episodes,
+)
 from core.training.examining import read_report
+from core.training.inputs import dimensions, shares, steps_of
+from core.training.numpy_policy import Policies
 from core.training.ranks import spearman
 from core.training.runtime import load_program
 from core.training.scorer import MOST_RECORDED_BYTES, MOST_RECORDED_ROWS, record
@@ -75,6 +85,167 @@ def test_features_have_no_share(terms):
     found = describe_terms(terms[1], a_recording(), shares=False)
     assert list(found) == ["double"]
     assert (found["double"].mean, found["double"].share) == (5.0, 0.0)
+
+
+# --- what a policy sees ---------------------------------------------------------------------------
+
+CHOICES = ActionSpace(True, 2, np.empty(0, np.float32), np.empty(0, np.float32))
+VECTORS = ActionSpace(False, 2, np.float32([-1, -4]), np.float32([1, 4]))
+SEEN = lay_out(
+    (
+        Field("all_of_it", "obs[0:3]"),
+        Field("x", "obs[1]"),
+        Field("mark", "obs[2]", visible=("metric",)),
+        Field("speed", "sim.qvel[0]", visible=("reward",)),
+        Field("gain", "info.gain", visible=("metric",)),
+    ),
+    observation_size=3,
+)
+
+
+def a_policy(*sizes, space=CHOICES, seed=0, **how):
+    """A policy drawn at random; what it sees is shifted and scaled."""
+    rng = np.random.default_rng(seed)
+    layers = tuple(
+        (
+            rng.normal(size=(1, before, after)).astype(np.float32),
+            rng.normal(size=(1, 1, after)).astype(np.float32),
+        )
+        for before, after in itertools.pairwise((*sizes, 2))
+    )
+    shift = rng.normal(size=(1, 1, sizes[0])).astype(np.float32)
+    scale = rng.uniform(0.5, 2.0, (1, 1, sizes[0])).astype(np.float32)
+    return Policies(layers, shift, scale, space, **how)
+
+
+def outputs_of(policy, rows):
+    """The outputs [B, 2] as `slopes` means them, in double precision."""
+    x = np.clip((rows - policy.mean[0]) * policy.scale[0], -10.0, 10.0).astype(np.float64)
+    for weight, bias in policy.layers[:-1]:
+        x = x @ weight[0].astype(np.float64) + bias[0]
+        x = np.maximum(x, 0.0) if policy.relu else np.tanh(x)
+    weight, bias = policy.layers[-1]
+    x = x @ weight[0].astype(np.float64) + bias[0]
+    if policy.space.discrete:
+        return x - x.mean(-1, keepdims=True)
+    return np.tanh(x) if policy.squashed else x / ((policy.space.high - policy.space.low) / 2)
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        pytest.param(a_policy(4), id="linear"),
+        pytest.param(a_policy(4, 8, 6), id="choices, tanh"),
+        pytest.param(a_policy(4, 8, relu=True), id="choices, ReLU"),
+        pytest.param(a_policy(4, 8, space=VECTORS), id="vectors"),
+        pytest.param(a_policy(4, 8, 8, space=VECTORS, relu=True, squashed=True), id="squashed"),
+    ],
+)
+def test_slopes_are_those_that_a_small_step_shows(policy):
+    rows = np.random.default_rng(1).normal(size=(200, 4))
+    rows[:20, 2] = 100.0  # beyond the clip, where nothing reacts
+    step = 1e-6 * np.eye(4)
+    measured = [
+        np.abs(outputs_of(policy, rows + own) - outputs_of(policy, rows - own)).mean() / 2e-6
+        for own in step
+    ]
+    np.testing.assert_allclose(policy.slopes(rows.astype(np.float32)[None])[0], measured, rtol=1e-2)
+
+
+def test_shares_do_not_depend_on_the_unit_and_sum_to_one():
+    rows = np.random.default_rng(0).normal(size=(300, 3)).astype(np.float32)
+    unit = np.float32([1, 1000, 0.001])
+    one = a_policy(3, 8)
+    other = dataclasses.replace(one, mean=one.mean * unit, scale=one.scale / unit)
+    np.testing.assert_allclose(shares([other], rows * unit), shares([one], rows), rtol=1e-4)
+    both = shares([one, a_policy(3, 8, seed=1)], rows)
+    assert sum(both) == pytest.approx(1.0)
+    assert both != shares([one], rows)
+
+
+def test_an_input_to_which_the_policy_is_blind_is_not_used():
+    rows = np.random.default_rng(0).normal(size=(300, 3)).astype(np.float32)
+    policy = a_policy(3, 8)
+    policy.layers[0][0][0, 1] = 0.0
+    found = shares([policy], rows)
+    assert found[1] == 0.0
+    assert min(found[0], found[2]) > 0.1
+
+
+def test_without_a_policy_and_without_any_reaction_nothing_is_said():
+    rows, policy = np.ones((10, 3), np.float32), a_policy(3, 8)
+    assert shares([], rows) == [None, None, None]
+    assert shares([policy], rows) == [None, None, None]  # no row differs from another
+
+
+def test_a_dimension_is_called_as_the_field_that_says_most_of_it():
+    assert dimensions(SEEN) == {"all_of_it[0]": 0, "x": 1, "all_of_it[2]": 2}
+    assert dimensions(LAYOUT) == {"x": 0, "v[0]": 1, "v[1]": 2}
+    hidden = lay_out((Field("mark", "obs[0]", visible=("metric",)),), observation_size=1)
+    assert not dimensions(hidden)
+
+
+def long_recording(episodes=8, steps=50):
+    """Two dimensions, of which the first is what is paid, and a gain that only the metric sees."""
+    rng = np.random.default_rng(0)
+    count = episodes * steps
+    block = rng.normal(size=(count, 5)).astype(np.float32)
+    ends = np.arange(1, count + 1) % steps == 0
+    rows = Transitions(block[:, :4], np.zeros(count, np.int64), block, block[:, 0], ends)
+    return Recording(rows, np.repeat(np.arange(episodes), steps), rng.normal(size=episodes))
+
+
+@pytest.mark.parametrize(
+    ("fitness", "expected"),
+    [
+        (Fitness("return"), lambda block: block[:, 0]),
+        (Fitness("statistic", field="gain", over="sum"), lambda block: block[:, 4]),
+        (Fitness("share", where="x > 0", horizon=10), lambda block: (block[:, 1] > 0) / 10),
+    ],
+    ids=["return", "what only the metric sees", "share"],
+)
+def test_the_fitness_of_every_step_is_read_from_the_recording(fitness, expected):
+    recording = long_recording()
+    found = steps_of(Examined(SEEN, recording, fitness))
+    np.testing.assert_allclose(found, expected(recording.transitions.next))
+
+
+def test_features_and_dimensions_are_judged_together():
+    recording = long_recording()
+    block = recording.transitions.next
+    features = {"copy": 1000 * block[:, 0], "still": np.zeros(len(block), np.float32)}
+    policy = a_policy(5, 8)
+    found = judge_inputs(Examined(SEEN, recording, Fitness("return"), [policy]), features)
+    assert list(found.inputs) == ["all_of_it[0]", "x", "all_of_it[2]"]
+    paid, copy, still = (
+        found.inputs["all_of_it[0]"],
+        found.features["copy"],
+        found.features["still"],
+    )
+    assert copy.explains == pytest.approx(paid.explains)
+    assert copy.smooth == pytest.approx(paid.smooth, rel=1e-3)
+    assert min(copy.redundant, paid.redundant) == pytest.approx(1.0)
+    assert paid.explains > 0.9 > 0.3 > found.inputs["x"].explains
+    assert (still.smooth, still.explains, still.redundant, still.used) == (None, 0.0, 0.0, 0.0)
+    everything = (*found.inputs.values(), *found.features.values())
+    assert sum(term.used for term in everything) == pytest.approx(1.0)
+    assert copy.mean == pytest.approx(1000 * paid.mean, rel=1e-4)
+
+
+def test_of_many_dimensions_those_are_told_that_the_policy_uses_most():
+    recording = long_recording()
+    wide = np.random.default_rng(0).normal(size=(400, 100)).astype(np.float32)
+    layout = lay_out((Field("v", "obs[0:100]"),), observation_size=100)
+    rows = dataclasses.replace(recording.transitions, state=wide, next=wide)
+    policy = a_policy(100, 8)
+    policy.layers[0][0][0, :40] = 0.0
+    examined = Examined(layout, dataclasses.replace(recording, transitions=rows), Fitness("return"))
+    found = judge_inputs(dataclasses.replace(examined, policies=[policy]), {}).inputs
+    assert len(found) == 64
+    assert {f"v[{i}]" for i in range(40, 100)} <= set(found)
+
+
+# --- episodes and bytes ---------------------------------------------------------------------------
 
 
 def test_the_best_the_median_and_the_worst_episode_are_shown_row_by_row(terms):
@@ -192,7 +363,7 @@ TERM = {
 
 
 def believed(**header):
-    return read_report(Frame({"kind": "report", **header}), MemoryArtifacts())
+    return read_report(Frame({"kind": "report", **header}), MemoryArtifacts(), {"x", "v[0]"})
 
 
 @pytest.mark.parametrize(
@@ -210,6 +381,9 @@ def believed(**header):
         {"components": {"a" * 5000: TERM}},
         {"components": {"a": 5}},
         {"features": [TERM]},
+        {"inputs": {"y": TERM}},
+        {"inputs": {"v[1]": TERM}},
+        {"inputs": {"x": {**TERM, "std": "wide"}}},
     ],
     ids=lambda forged: json.dumps(forged)[:50],
 )
@@ -217,7 +391,18 @@ def test_a_forged_report_leaves_nothing_behind_and_hurts_nobody(forged):
     found = believed(**forged)
     assert not found.components
     assert not found.features
+    assert not found.inputs
     assert not any(found.episodes.values())
+
+
+def test_statistics_of_inputs_are_believed_one_by_one():
+    forged = {"smooth": 1.5, "explains": float("nan"), "redundant": "1", "used": 0.25, "n": 1}
+    found = believed(inputs={"v[0]": {**TERM, **forged}, "x": TERM}, features={"f": TERM})
+    assert list(found.inputs) == ["v[0]", "x"]
+    term = found.inputs["v[0]"]
+    assert (term.smooth, term.used) == (1.5, 0.25)
+    assert (term.explains, term.redundant, term.lipschitz) == (None, None, None)
+    assert found.features["f"].smooth is None
 
 
 def test_what_is_sound_in_a_report_is_kept_in_bounds():

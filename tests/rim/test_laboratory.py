@@ -249,12 +249,38 @@ def test_the_report_describes_components_features_and_episodes(result):
     assert sum(term.share for term in report.components.values()) == pytest.approx(1.0)
     assert len(report.components["upright"].by_checkpoint) == 3
     assert list(report.features) == ["lean"]
+    assert list(report.inputs) == ["x", "v", "angle", "spin"]
+    judged = [*report.inputs.values(), *report.features.values()]
+    assert sum(term.used for term in judged) == pytest.approx(1.0)
+    assert all(term.smooth > 0 and 0 < term.explains <= 1 for term in judged)
+    assert list(result.reports[NATIVE].inputs) == ["x", "v", "angle", "spin"]
     assert 1 <= len(report.episodes["worst"]) <= 12
     assert {"step", "angle", "action", "reward.upright"} <= set(report.episodes["best"][0])
     assert "secret" not in report.episodes["best"][0]
     assert report.episode_length == pytest.approx(
         np.mean([e for run in result.runs if run.arm == "0.0" for e in run.episodes])
     )
+
+
+ONLY_FEATURES = """
+import numpy as np
+def features(obs):
+    return {"lean": 1000 * (obs.angle + 0.5 * obs.spin), "same": obs.x}
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["replace", "add"])
+def test_features_alone_are_trained_on_the_native_reward_and_judged(laboratory, cart_pole, mode):
+    order = order_of(cart_pole, {"0.0": program(ONLY_FEATURES)}, mode=mode, weight=0.5)
+    done = laboratory.train(order, ignore)
+    report = done.reports["0.0"]
+    assert done.runs[0].status == "scored"
+    assert set(done.runs[0].curve.series["training_reward"]) == {1.0}
+    assert not report.components
+    assert list(report.features) == ["lean", "same"]
+    assert report.features["same"].redundant == pytest.approx(1.0)
+    assert 0 < report.features["lean"].used < 1
 
 
 @pytest.mark.slow

@@ -575,6 +575,13 @@ def rewards_of(mode, code, weight=1.0, steps=1024):
     return pack.curve(0), pack.curve(1)
 
 
+@pytest.mark.parametrize("mode", ["replace", "add"])
+def test_features_alone_leave_the_native_reward_in_either_mode(mode):
+    own, native = rewards_of(mode, Code(features=energies), weight=0.5)
+    assert set(own.series["training_reward"]) == set(native.series["training_reward"]) == {1.0}
+    assert not [name for name in own.series if name.startswith("component.")]
+
+
 def test_components_are_summed_and_kept_apart_in_the_curve():
     own, native = rewards_of("replace", Code(leaning))
     parts = np.add(own.series["component.upright"], own.series["component.centre"])
