@@ -8,9 +8,10 @@ first word of a diagnosis is its name.  Source: the flags of reward-design syste
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from statistics import median
 
 from core.loop import native_fitness, search_fitness
-from core.records import Candidate, History, Report, TermStatistics
+from core.records import Candidate, History, Report, Smoothness, TermStatistics
 from core.words import number, percent, signed
 
 FLAT = 0.05  # std below this share of |mean|
@@ -20,6 +21,11 @@ SATURATED = 0.9
 AGAINST = -0.3
 GAIN = 0.02  # of the distance to the random policy's fitness
 RISING = 0.1
+ROUGH = 5.0  # standard deviations of the fitness signal per standard deviation of a feature
+ROUGHER = 2.0  # times what is usual of the observation's own dimensions
+DUPLICATE = 0.98
+UNUSED = 0.01
+UNUSED_OF_MANY = 0.25  # of an equal share, where inputs are so many that each is used little
 
 
 def diagnose(history: History, candidate: Candidate | None) -> tuple[str, ...]:
@@ -27,7 +33,7 @@ def diagnose(history: History, candidate: Candidate | None) -> tuple[str, ...]:
     found: list[str] = []
     if candidate is not None:
         found += _of_fitness(history, candidate)
-        found += _of_report(candidate)
+        found += _of_report(candidate, history.spec.smoothness)
     found += _of_iterations(history)
     return tuple(found)
 
@@ -54,7 +60,71 @@ def component_flags(statistics: TermStatistics) -> tuple[str, ...]:
 # --- components and features ------------------------------------------------------------------
 
 
-def _of_report(candidate: Candidate) -> Iterator[str]:
+def feature_flags(
+    statistics: TermStatistics, report: Report, smoothness: Smoothness = "windowed"
+) -> tuple[str, ...]:
+    """Return the names of the rules that a feature breaks.
+
+    Args:
+        statistics: of the feature.
+        report:     in which it stands beside other features and the observation's dimensions.
+        smoothness: by which statistic the job judges; only the windowed one calls a feature rough.
+
+    >>> feature_flags(TermStatistics(0.0, 1.0, -1.0, 1.0, redundant=0.99, used=0.2), Report())
+    ('DUP_FEATURE',)
+    """
+    s = statistics
+    if s.std <= FLAT * 1e-2 * max(abs(s.mean), 1e-6):
+        return ("CONST_FEATURE",)
+    usual = _usual_smoothness(report) or 0.0
+    unused = min(UNUSED, UNUSED_OF_MANY / max(1, len(report.inputs) + len(report.features)))
+    rough = smoothness == "windowed" and s.smooth is not None
+    rules = {
+        "ROUGH_FEATURE": rough and (s.smooth or 0.0) > max(ROUGH, ROUGHER * usual),
+        "DUP_FEATURE": s.redundant is not None and s.redundant > DUPLICATE,
+        "UNUSED_FEATURE": s.used is not None and s.used < unused,
+    }
+    return tuple(name for name, holds in rules.items() if holds)
+
+
+def _usual_smoothness(report: Report) -> float | None:
+    """Return the median smoothness of the observation's own dimensions, if it is known."""
+    known = [s.smooth for s in report.inputs.values() if s.smooth is not None]
+    return median(known) if known else None
+
+
+def _of_features(report: Report, smoothness: Smoothness) -> Iterator[str]:
+    for name, s in report.features.items():
+        flags = feature_flags(s, report, smoothness)
+        if {"DUP_FEATURE", "UNUSED_FEATURE"} <= set(flags):
+            yield (
+                f"DUP_FEATURE: feature `{name}` repeats another input (|correlation| "
+                f"{number(s.redundant)}) and has a share of {percent(s.used or 0.0)} in what moves "
+                "the policy. Drop it."
+            )
+            continue
+        for flag in flags:
+            yield f"{flag}: {_feature_words(flag, name, s, report)}"
+
+
+def _feature_words(flag: str, name: str, s: TermStatistics, report: Report) -> str:
+    usual = _usual_smoothness(report)
+    against = "" if usual is None else f", against {number(usual)} usual of the observation"
+    words = {
+        "CONST_FEATURE": f"feature `{name}` stays at {number(s.mean)}; it tells the policy "
+        "nothing. Replace or drop it.",
+        "ROUGH_FEATURE": f"the fitness signal jumps along feature `{name}` (smoothness "
+        f"{number(s.smooth)}{against}). A form in which near values mean near outcomes is easier to "
+        "learn from: sine and cosine for angles, no jumps, no quotients near 0.",
+        "DUP_FEATURE": f"feature `{name}` repeats another input (|correlation| "
+        f"{number(s.redundant)}) and tells nothing new. Let it say what the observation does not.",
+        "UNUSED_FEATURE": f"feature `{name}` has a share of {percent(s.used or 0.0)} in what moves "
+        "the policy. The policy does without it: replace or drop it.",
+    }
+    return words[flag]
+
+
+def _of_report(candidate: Candidate, smoothness: Smoothness) -> Iterator[str]:
     report = candidate.report
     if report is None:
         return
@@ -62,12 +132,7 @@ def _of_report(candidate: Candidate) -> Iterator[str]:
         for flag in component_flags(statistics):
             if flag != "DOMINANT" or len(report.components) > 1:
                 yield f"{flag}: {_component_words(flag, name, statistics)}"
-    for name, statistics in report.features.items():
-        if statistics.std <= FLAT * 1e-2 * max(abs(statistics.mean), 1e-6):
-            yield (
-                f"CONST_FEATURE: feature `{name}` stays at {number(statistics.mean)}; it tells the "
-                "policy nothing. Replace or drop it."
-            )
+    yield from _of_features(report, smoothness)
     yield from _of_survival(report)
     yield from _of_direction(candidate, report)
 

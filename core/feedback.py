@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 
 from core.diagnoses import component_flags, diagnose, fitness_curve, seed_fitness
+from core.input_words import input_sections
 from core.loop import native_fitness, search_fitness
 from core.records import (
     Candidate,
@@ -176,7 +177,8 @@ def _details(history: History, candidate: Candidate) -> Iterator[str]:
         "Components (per step, over recorded episodes of the trained policy)",
         [_component(name, s) for name, s in report.components.items()],
     )
-    yield _listed("Features", [_feature(name, s) for name, s in report.features.items()])
+    if history.spec.design != "reward":
+        yield from input_sections(report, history.spec.smoothness)
     yield _episodes(report, _hidden(history))
 
 
@@ -216,17 +218,6 @@ def _component(name: str, s: TermStatistics) -> str:
         f"{percent(s.share)} of all that is paid, at an extreme in {percent(s.saturated)} of "
         "steps, zero in "
         f"{percent(s.zero)}, {correlation}{curve}" + (f" [{', '.join(flags)}]" if flags else "")
-    )
-
-
-def _feature(name: str, s: TermStatistics) -> str:
-    correlation = (
-        "" if s.correlation is None else f", correlation with fitness {number(s.correlation)}"
-    )
-    return (
-        f"`{name}`: mean {number(s.mean)}, std {number(s.std)}, from {number(s.low)} to "
-        f"{number(s.high)}"
-        f"{correlation}"
     )
 
 
@@ -287,6 +278,7 @@ def _data(history: History, iteration: Iteration, best: Candidate | None) -> Jso
         "best_fitness": None if best is None else search_fitness(best),
         "components": _terms(best.report.components) if best and best.report else {},
         "features": _terms(best.report.features) if best and best.report else {},
+        "inputs": _terms(best.report.inputs) if best and best.report else {},
     }
 
 

@@ -16,7 +16,7 @@ from core.training.numpy_policy import Policies
 from core.training.transitions import Recording
 
 MOST_INPUTS = 64
-SLOPE_ROWS = 512
+SLOPE_ROWS = 256
 SLOPE_WORK = 2e9  # multiplications
 
 

@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from core.diagnoses import component_flags, diagnose, fitness_curve, plateau
+from core.diagnoses import component_flags, diagnose, feature_flags, fitness_curve, plateau
 from core.feedback import write_feedback
 from core.methods import METHODS
 from core.records import Feedback, Iteration, Report, Run, TermStatistics
 from core.words import number, one_line, quoted, without_metric
-from tests.prompt_situations import FIELDS, REPORT, a_job, broken, rejected, runs_of, trained
+from tests.prompt_situations import FIELDS, REPORT, SPEC, a_job, broken, rejected, runs_of, trained
 
 SMITH = METHODS["smith"]
 
@@ -77,6 +77,63 @@ def test_the_best_candidate_is_told_with_curve_components_features_and_episodes(
     assert "best episode\nstep | position\n0 | 0\n199 | 1" in text
 
 
+JUDGED = {"smooth": 1.25, "explains": 0.8, "redundant": 0.3, "used": 0.1, "lipschitz": 0.004}
+
+
+def judged(smoothness="windowed", design="joint", **changes):
+    report = {
+        "features": {"gap": term(**JUDGED)},
+        "inputs": {"position": term(**JUDGED)},
+        **changes,
+    }
+    best = with_report(trained(0, 0, 0.55), **report)
+    spec = replace(SPEC, smoothness=smoothness, design=design)
+    iteration = Iteration(0, (best,), proposed=True)
+    return write_feedback(a_job(iteration, spec=spec), 0, best)
+
+
+def test_features_and_dimensions_are_told_with_what_judges_them():
+    text = judged().text
+    told = (
+        "explains 80 % of the signal, smoothness 1.25, correlates 0.3 with another input, used 10 %"
+    )
+    assert f"- `gap`: mean 1, std 1, from 0 to 2, {told}" in text
+    assert f"- `position`: {told}" in text
+    assert "Lipschitz" not in text
+    assert judged().data["inputs"]["position"]["explains"] == 0.8
+
+
+def test_the_job_says_by_which_smoothness_features_are_judged():
+    paper, none = judged("lesr").text, judged("none").text
+    assert "Lipschitz constant 0.00" in paper
+    assert "smoothness" not in paper
+    for words in ("smoothness", "Lipschitz"):
+        assert words not in none
+    assert "explains 80 %" in none
+
+
+def test_where_only_the_reward_is_designed_nothing_is_said_of_features():
+    text = judged(design="reward").text
+    assert "`gap`" not in text
+    assert "- `position`" not in text
+
+
+def test_of_many_dimensions_the_twelve_used_most_are_told():
+    inputs = {f"d{n}": term(used=n / 100, explains=0.1) for n in range(20)}
+    text = judged(features={}, inputs=inputs).text
+    listed = [line for line in text.splitlines() if line.startswith("- `d")]
+    assert [line.split("`")[1] for line in listed] == [f"d{n}" for n in range(19, 7, -1)]
+    assert "the 12 used most" in text
+    assert "A good input explains much" in text
+
+
+def test_what_was_not_measured_is_not_told():
+    text = judged(features={"gap": term()}, inputs={"position": term()}).text
+    assert "- `gap`: mean 1, std 1, from 0 to 2\n" in text
+    assert "A good input" not in text
+    assert "Dimensions" not in text
+
+
 def test_what_only_the_metric_may_see_is_never_named():
     best = trained(0, 0, 0.55)
     leaky = replace(rejected(0, 1), rejection="next_obs.judge_mark is kept for measuring")
@@ -118,6 +175,53 @@ def test_the_data_holds_the_same_facts_in_numbers():
 )
 def test_what_is_wrong_with_a_component(statistics, flags):
     assert component_flags(statistics) == flags
+
+
+SMOOTH_INPUTS = {f"d{n}": term(smooth=3.0, used=0.3) for n in range(3)}
+
+
+@pytest.mark.parametrize(
+    ("facts", "flags"),
+    [
+        pytest.param(JUDGED, (), id="healthy"),
+        pytest.param({"std": 0.0}, ("CONST_FEATURE",), id="constant"),
+        pytest.param({**JUDGED, "smooth": 6.5}, ("ROUGH_FEATURE",), id="rough beside the others"),
+        pytest.param({**JUDGED, "smooth": 5.5}, (), id="no rougher than twice the others"),
+        pytest.param({**JUDGED, "redundant": 0.99}, ("DUP_FEATURE",), id="repeats another"),
+        pytest.param({**JUDGED, "used": 0.005}, ("UNUSED_FEATURE",), id="not used"),
+        pytest.param(
+            {**JUDGED, "redundant": 0.99, "used": 0.005},
+            ("DUP_FEATURE", "UNUSED_FEATURE"),
+            id="repeats another and is not used",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_feature(facts, flags):
+    statistics = term(**facts)
+    report = Report(features={"gap": statistics}, inputs=SMOOTH_INPUTS)
+    assert feature_flags(statistics, report) == flags
+    told = diagnose(a_job(), with_report(trained(0, 0, 0.5), features={"gap": statistics}))
+    assert all("`gap`" in line for line in told if "FEATURE" in line)
+
+
+def test_only_the_windowed_statistic_calls_a_feature_rough():
+    rough = term(**{**JUDGED, "smooth": 50.0})
+    assert feature_flags(rough, Report(), "windowed") == ("ROUGH_FEATURE",)
+    assert feature_flags(rough, Report(), "lesr") == feature_flags(rough, Report(), "none") == ()
+
+
+def test_among_very_many_inputs_a_small_share_is_no_fault():
+    many = Report(inputs={f"d{n}": term(used=0.001) for n in range(400)})
+    assert feature_flags(term(used=0.002), many) == ()
+    assert feature_flags(term(used=0.0001), many) == ("UNUSED_FEATURE",)
+
+
+def test_a_feature_that_repeats_another_and_is_not_used_should_be_dropped():
+    best = with_report(trained(0, 0, 0.5), features={"gap": term(redundant=0.99, used=0.002)})
+    found = [line for line in diagnose(a_job(), best) if "FEATURE" in line]
+    assert len(found) == 1
+    assert found[0].startswith("DUP_FEATURE: feature `gap` repeats another input")
+    assert found[0].endswith("Drop it.")
 
 
 def test_living_that_costs_is_seen():
