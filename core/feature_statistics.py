@@ -172,7 +172,8 @@ def redundancy(inputs: Doubles) -> Doubles:
     unit = np.where(varies, centred / lengths, 0.0)
     correlations = np.abs(unit.T @ unit)
     np.fill_diagonal(correlations, 0.0)
-    return np.minimum(correlations.max(axis=0, initial=0.0), 1.0)
+    largest: Doubles = np.minimum(correlations.max(axis=0, initial=0.0), 1.0)
+    return largest
 
 
 def lipschitz(

@@ -122,8 +122,9 @@ def _term(found: Any) -> TermStatistics | None:
     numbers = [_number(found.get(name)) for name in _NUMBERS]
     if any(number is None for number in numbers):
         return None
-    sure = {name: n for name, n in zip(_NUMBERS, numbers, strict=True) if n is not None}
-    return TermStatistics(**sure, **{name: _number(found.get(name)) for name in _SOMETIMES})
+    mean, std, low, high, share, saturated, zero = (n for n in numbers if n is not None)
+    others: dict[str, Any] = {name: _number(found.get(name)) for name in _SOMETIMES}
+    return TermStatistics(mean, std, low, high, share, saturated, zero, **others)
 
 
 def _is_name(name: str) -> bool:

@@ -107,7 +107,7 @@ class Policies:
         if self.space.discrete:
             return np.asarray(turned - turned.mean(axis=2, keepdims=True), np.float32)
         if not self.squashed:
-            half: Floats = (self.space.high - self.space.low) / 2
+            half = (self.space.high - self.space.low) / 2
             return np.asarray(turned / half[:, None], np.float32)
         return np.asarray(turned * (1.0 - np.tanh(hidden @ weight + bias)[..., None] ** 2))
 
