@@ -122,7 +122,8 @@ def an_exchange() -> Exchange:
 
 def a_report() -> Report:
     near = TermStatistics(mean=0.5, std=0.1, low=0.0, high=1.0, share=1.0)
-    return Report(components={"near": near}, episode_length=100.0)
+    seen = TermStatistics(0.1, 0.3, -1.0, 1.0, smooth=1.2, explains=0.8, redundant=0.1, used=1.0)
+    return Report(components={"near": near}, inputs={"x[0]": seen}, episode_length=100.0)
 
 
 def an_outcome() -> Outcome:

@@ -34,6 +34,8 @@ def test_a_trained_candidate_has_a_fitness_with_an_interval_over_its_seeds(api, 
     assert fitness["low"] <= fitness["mean"] <= fitness["high"]
     assert fitness["n"] == 2
     assert candidate["report"]["components"]["near"]["share"] == 1.0
+    judged = candidate["report"]["inputs"]["x[0]"]
+    assert (judged["smooth"], judged["explains"], judged["lipschitz"]) == (1.2, 0.8, None)
     assert candidate["program"]["params"] == {"near": 1.0, "width": 0.5}
 
 
