@@ -109,7 +109,7 @@ def update_row(members: int, batch: int, shape: tuple[int, int], budget: float) 
 def take(step: Step, experience: Experience, rows: list[torch.Tensor]) -> None:
     """Take gradient steps one after another, as without a graph."""
     for one in rows:
-        step(experience.at(one))
+        step(experience.minibatch(one))
 
 
 def update_table(budget: float) -> list[Row]:

@@ -6,7 +6,6 @@ Arrays are NumPy's on this side, so that the rollout needs to know of neither.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -20,11 +19,9 @@ from core.fields import Floats
 from core.training import ppo
 from core.training.kernel import Actor as KernelActor
 from core.training.kernel import Kernel, Packed, load, why_absent
+from core.training.minibatches import Rows
 from core.training.normalise import normalised
 from core.training.ppo import Experience, Hyper, Losses, Stack
-
-Rows = Sequence[npt.NDArray[np.int64]]
-"""The row numbers of every minibatch, the same for all members."""
 
 
 class Networks(Protocol):

@@ -40,9 +40,10 @@ from core.training.device_rollout import (
 from core.training.device_statistics import TensorMoments, TensorReturnScaler
 from core.training.graphs import GraphedUpdate, gradient_step
 from core.training.members import Member, Places, scales_of, settings_of, started
+from core.training.minibatches import minibatches
 from core.training.networks import Shapes
 from core.training.normalise import ReturnScaler, RunningMoments
-from core.training.ppo import Experience, Hyper, Losses, Stack, hyper_of, minibatches, new_stack
+from core.training.ppo import Experience, Hyper, Losses, Stack, hyper_of, new_stack
 from core.training.rollout import noise_of
 from core.training.settings import PPOSettings, check_rollout
 from core.training.streams import Purpose, environment_seeds, stream

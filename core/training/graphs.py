@@ -24,17 +24,18 @@ from core.training.ppo import Experience, Hyper, Losses, Stack, descend, loss_gr
 _WARM_UPS = 2  # libraries choose and allocate on their first calls, which no graph may hold
 
 Step = Callable[[Experience], Losses]
-"""One gradient step on a stack.  It reads and writes tensors in place only: no branch on a value,
-no `.item()`, no number that changes between steps unless it is a tensor on the device."""
+"""One gradient step on a stack, given a minibatch.  It reads and writes tensors in place only: no
+branch on a value, no `.item()`, no number that changes between steps unless it is a tensor on the
+device."""
 
 
 def gradient_step(stack: Stack, hyper: Hyper) -> Step:
     """Return the stack's own gradient step; `hyper` is read anew from its tensors at every step."""
 
     def step(batch: Experience) -> Losses:
-        losses = loss_gradient(stack, batch, hyper)
+        seen = loss_gradient(stack, batch, hyper)
         descend(stack, hyper)
-        return losses
+        return seen.losses()
 
     return step
 
@@ -116,7 +117,7 @@ class GraphedUpdate:
     def _take(self, buffers: _Buffers, size: int) -> None:
         """Learn from the next `size` rows."""
         places = buffers.at + torch.arange(size, device=self._device)
-        losses = self._step(buffers.experience.at(buffers.rows.index_select(0, places)))
+        losses = self._step(buffers.experience.minibatch(buffers.rows.index_select(0, places)))
         buffers.said.add_(torch.stack([getattr(losses, f.name) for f in fields(losses)]))
         buffers.at.add_(size)
 

@@ -89,38 +89,67 @@ def _orthogonal(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
     return np.ascontiguousarray(q if rows >= columns else q.T, np.float32)
 
 
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One layer of P networks and its gradient: views, made once, as each costs a small product's time.
+
+    Attributes:
+        weight, d_weight: [P, O, I]
+        turned:           the weight as [P, I, O].
+        bias:             [P, 1, O]
+        d_bias:           [P, O]
+    """
+
+    weight: Tensor
+    turned: Tensor
+    bias: Tensor
+    d_weight: Tensor
+    d_bias: Tensor
+
+
 def layers(shapes: Shapes, network: str) -> list[str]:
     """Return the names of a network's layers, first to last."""
     return [f"{network}.{i}" for i in range(len(shapes.hidden))] + [f"{network}.out"]
 
 
-def forward(params: Views, names: Sequence[str], x: Tensor) -> list[Tensor]:
+def network(params: Views, gradient: Views, names: Sequence[str]) -> tuple[Layer, ...]:
+    """Return the layers of these names."""
+    return tuple(
+        Layer(
+            weight=params[f"{name}.weight"],
+            turned=params[f"{name}.weight"].transpose(1, 2),
+            bias=params[f"{name}.bias"][:, None],
+            d_weight=gradient[f"{name}.weight"],
+            d_bias=gradient[f"{name}.bias"],
+        )
+        for name in names
+    )
+
+
+def forward(layers: Sequence[Layer], x: Tensor) -> list[Tensor]:
     """Run a network on x [P, B, I]; return every layer's output, the input first."""
     outputs = [x]
-    for name in names[:-1]:
-        outputs.append(_tanh(_linear(params, name, outputs[-1])))
-    outputs.append(_linear(params, names[-1], outputs[-1]))
+    for layer in layers[:-1]:
+        outputs.append(_tanh(_linear(layer, outputs[-1])))
+    outputs.append(_linear(layers[-1], outputs[-1]))
     return outputs
 
 
-def backward(
-    params: Views, gradient: Views, names: Sequence[str], outputs: Sequence[Tensor], d: Tensor
-) -> None:
+def backward(layers: Sequence[Layer], outputs: Sequence[Tensor], d: Tensor) -> None:
     """Write the gradient of a network's parameters, given d = ∂loss/∂(last output) [P, B, O]."""
-    for i in range(len(names) - 1, -1, -1):
-        name = names[i]
-        gradient[f"{name}.weight"].copy_(torch.bmm(d.transpose(1, 2), outputs[i]))
-        torch.sum(d, dim=1, out=gradient[f"{name}.bias"])
+    for i in range(len(layers) - 1, -1, -1):
+        layer = layers[i]
+        torch.bmm(d.transpose(1, 2), outputs[i], out=layer.d_weight)
+        torch.sum(d, dim=1, out=layer.d_bias)
         if i:
-            slope = torch.square(outputs[i]).neg_().add_(1.0)  # tanh' = 1 - tanh²
-            d = torch.bmm(d, params[f"{name}.weight"]).mul_(slope)
+            d = d * layer.weight if d.shape[2] == 1 else torch.bmm(d, layer.weight)
+            d = torch.ops.aten.tanh_backward(d, outputs[i])  # d·(1 - tanh²), in one pass
 
 
-def _linear(params: Views, name: str, x: Tensor) -> Tensor:
-    weight, bias = params[f"{name}.weight"], params[f"{name}.bias"]
-    if weight.shape[1] == 1:  # a product with one column takes another path for a stack of one
-        return (x * weight).sum(-1, keepdim=True) + bias[:, None]
-    return torch.baddbmm(bias[:, None], x, weight.transpose(1, 2))
+def _linear(layer: Layer, x: Tensor) -> Tensor:
+    if layer.weight.shape[1] == 1:  # one column's product takes another path for a stack of one
+        return (x * layer.weight).sum(-1, keepdim=True).add_(layer.bias)
+    return torch.bmm(x, layer.turned).add_(layer.bias)  # `baddbmm` took 1.5 times as long
 
 
 # On the CPU torch takes numbers by whole vectors and rounds what is left over in another way, so a
@@ -130,7 +159,8 @@ def _linear(params: Views, name: str, x: Tensor) -> Tensor:
 
 def _tanh(x: Tensor) -> Tensor:
     if x.device.type == "cpu":
-        np.tanh(x.numpy(), out=x.numpy())
+        array = x.numpy()
+        np.tanh(array, out=array)
         return x
     return x.tanh_()
 

@@ -19,9 +19,10 @@ from core.training.curves import CurveKeeper
 from core.training.designs import Designs, Earned, Rewards
 from core.training.experience import Critics, weigh
 from core.training.members import Member, Places, scales_of, settings_of, started
+from core.training.minibatches import minibatches
 from core.training.networks import Shapes
 from core.training.normalise import ReturnScaler, RunningMoments
-from core.training.ppo import Experience, Losses, Stack, hyper_of, minibatches, new_stack
+from core.training.ppo import Experience, Losses, Stack, hyper_of, new_stack
 from core.training.rollout import Actors, Gaze, Rollout, collect, noise_of, seen_anew
 from core.training.settings import PPOSettings, check_rollout
 from core.training.streams import Purpose, environment_seeds, stream

@@ -7,20 +7,29 @@ per minibatch, clipped gradients, and no clipping of the value loss.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from core.training.networks import Shapes, Views, backward, exp, forward, layers, power, views
-from core.training.settings import LEAST_ROWS, PPOSettings
-
-_BETA1, _BETA2, _ADAM_EPSILON = 0.9, 0.999, 1e-5
-_LOG_2PI = math.log(2 * math.pi)
+from core.fields import Floats
+from core.training.adam import Pace, pace, step
+from core.training.distributions import Likelihood, OfChoices, OfVectors
+from core.training.minibatches import Rows, in_runs, shares
+from core.training.networks import (
+    Layer,
+    Shapes,
+    Views,
+    backward,
+    exp,
+    forward,
+    layers,
+    network,
+    views,
+)
+from core.training.settings import PPOSettings
 
 
 @dataclass(slots=True)
@@ -47,11 +56,17 @@ class Stack:
     params: Views = field(init=False)
     gradient: Tensor = field(init=False)
     gradients: Views = field(init=False)
+    policy: tuple[Layer, ...] = field(init=False)
+    value: tuple[Layer, ...] = field(init=False)
 
     def __post_init__(self) -> None:
         self.params = views(self.flat, self.shapes)
         self.gradient = torch.zeros_like(self.flat)
         self.gradients = views(self.gradient, self.shapes)
+        self.policy, self.value = (
+            network(self.params, self.gradients, layers(self.shapes, name))
+            for name in ("policy", "value")
+        )
 
 
 def new_stack(shapes: Shapes, members: int) -> Stack:
@@ -95,7 +110,7 @@ class Experience:
         inputs:     [P, B, I] normalised policy inputs.
         actions:    [P, B] choices, or [P, B, A] actions before clipping, in half ranges.
         log_probs:  [P, B] under the policy that acted.
-        advantages: [P, B]
+        advantages: [P, B]; in a minibatch standardised within it.
         returns:    [P, B] targets of the value function.
     """
 
@@ -109,6 +124,26 @@ class Experience:
         """Return the same rows of every member."""
         return Experience(*(getattr(self, n).index_select(1, rows) for n in Experience.__slots__))
 
+    def minibatch(self, rows: Tensor) -> Experience:
+        """Return the same rows of every member, to learn from."""
+        chosen = self.at(rows)
+        return replace(chosen, advantages=_standardised(chosen.advantages))
+
+    def minibatches(self, rows: Rows) -> list[Experience]:
+        """Return several minibatches, gathered at once: one by one took a tenth of an update."""
+        sizes = [len(one) for one in rows]
+        chosen = self.at(torch.from_numpy(np.concatenate(rows)))
+        parts = [getattr(chosen, name).split(sizes, 1) for name in Experience.__slots__]
+        if len(set(sizes)) > 1:
+            parts[_ADVANTAGES] = [_standardised(part) for part in parts[_ADVANTAGES]]
+        else:
+            apart = chosen.advantages.view(-1, len(sizes), sizes[0])
+            parts[_ADVANTAGES] = _standardised(apart).unbind(1)
+        return [Experience(*one) for one in zip(*parts, strict=True)]
+
+
+_ADVANTAGES = Experience.__slots__.index("advantages")
+
 
 @dataclass(frozen=True, slots=True)
 class Losses:
@@ -120,127 +155,117 @@ class Losses:
     clipped: Tensor
 
 
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a gradient step saw of its minibatch, [P, B] each; means are left for later."""
+
+    error: Tensor
+    entropy: Tensor
+    ratio: Tensor
+    change: Tensor
+    outside: Tensor
+
+    def losses(self, shares: Floats | None = None) -> Losses:
+        """Return sums over the rows, each counting its share [B]; means unless they are given."""
+        divergence = self.ratio - 1 - self.change
+        said = torch.stack((self.error.square(), self.entropy, divergence, self.outside.float()))
+        means = said.mean(-1) if shares is None else (said * torch.from_numpy(shares)).sum(-1)
+        return Losses(*means.unbind())
+
+
 @torch.inference_mode()
-def update(
-    stack: Stack, experience: Experience, hyper: Hyper, rows: Sequence[npt.NDArray[np.int64]]
-) -> Losses:
+def update(stack: Stack, experience: Experience, hyper: Hyper, rows: Rows) -> Losses:
     """Take one gradient step for each minibatch of rows, the same rows for all members."""
-    said: list[Losses] = []
-    for chosen in rows:
-        batch = experience.at(torch.from_numpy(chosen))
-        said.append(loss_gradient(stack, batch, hyper))
-        descend(stack, hyper)
+    said = [
+        _several_steps(stack, experience, hyper, run).losses(shares(run, len(rows)))
+        for run in in_runs(rows, experience.inputs.shape[1])
+    ]
     return Losses(
-        *(torch.stack([getattr(one, n) for one in said]).mean(0) for n in Losses.__slots__)
+        *(torch.stack([getattr(one, name) for one in said]).sum(0) for name in Losses.__slots__)
     )
 
 
-def minibatches(
-    size: int, settings: PPOSettings, rng: np.random.Generator
-) -> list[npt.NDArray[np.int64]]:
-    """Return row numbers of every minibatch of every epoch.
-
-    All minibatches are nearly equal, and none is too small for a standard deviation.
-    """
-    count = max(1, min(round(size / settings.minibatch), size // LEAST_ROWS))
-    return [
-        rows
-        for _ in range(settings.epochs)
-        for rows in np.array_split(rng.permutation(size), count)
-    ]
+def _several_steps(stack: Stack, experience: Experience, hyper: Hyper, rows: Rows) -> Seen:
+    """Take some gradient steps; what does not depend on the one before is done for all at once."""
+    ahead = torch.arange(1, len(rows) + 1).view(-1, 1, 1)
+    paces = pace(stack.updates + ahead, hyper.learning_rate)
+    seen: list[Seen] = []
+    for batch, size, epsilon in zip(
+        experience.minibatches(rows), paces.size, paces.epsilon, strict=True
+    ):
+        seen.append(loss_gradient(stack, batch, hyper))
+        descend(stack, hyper, Pace(size, epsilon))
+    return Seen(*(torch.cat([getattr(one, n) for one in seen], 1) for n in Seen.__slots__))
 
 
 @torch.no_grad()
-def loss_gradient(stack: Stack, batch: Experience, hyper: Hyper) -> Losses:
-    """Write ∂loss/∂parameters of every member into `stack.gradient`.
+def loss_gradient(stack: Stack, batch: Experience, hyper: Hyper) -> Seen:
+    """Write ∂loss/∂parameters of every member into `stack.gradient`, given a minibatch.
 
     loss = mean(max(-A·ratio, -A·clip(ratio))) + value·mean((V - return)²) - entropy·mean(H)
     """
-    shapes, params = stack.shapes, stack.params
     size = batch.inputs.shape[1]
-    policy, value = layers(shapes, "policy"), layers(shapes, "value")
-
-    hidden = forward(params, policy, batch.inputs)
-    log_probs, entropy = evaluate(stack, hidden[-1], batch.actions)
-    change = log_probs - batch.log_probs
+    hidden = forward(stack.policy, batch.inputs)
+    acted = _likelihood(stack, hidden[-1], batch.actions)
+    change = acted.log_prob - batch.log_probs
     ratio = exp(change)
-    advantages = _standardised(batch.advantages)
-    outside = ((ratio > 1 + hyper.clip) & (advantages > 0)) | (
-        (ratio < 1 - hyper.clip) & (advantages < 0)
-    )
-    d_log_prob = (advantages * ratio).masked_fill_(outside, 0.0).neg_().div_(size)
-    d_output = _policy_gradient(stack, hidden[-1], batch.actions, d_log_prob, hyper.entropy)
-    backward(params, stack.gradients, policy, hidden, d_output)
+    d_log_prob = batch.advantages * ratio
+    outside = d_log_prob > batch.advantages * ratio.clamp(1 - hyper.clip, 1 + hyper.clip)
+    d_log_prob.mul_(-1 / size).masked_fill_(outside, 0.0)
+    d_output = acted.slope(d_log_prob, hyper.entropy, stack.gradients)
+    backward(stack.policy, hidden, d_output)
 
-    hidden = forward(params, value, batch.inputs)
+    hidden = forward(stack.value, batch.inputs)
     error = hidden[-1] - batch.returns[..., None]
-    backward(params, stack.gradients, value, hidden, error * (hyper.value * (2 / size))[..., None])
-    return Losses(
-        value=error.square().mean((1, 2)),
-        entropy=entropy.mean(1),
-        divergence=(ratio - 1 - change).mean(1),
-        clipped=outside.float().mean(1),
-    )
+    backward(stack.value, hidden, error * (hyper.value * (2 / size))[..., None])
+    return Seen(error[..., 0], acted.entropy, ratio, change, outside)
 
 
 def evaluate(stack: Stack, output: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
     """Return log-probability and entropy [P, B] of actions under the policy's output [P, B, A]."""
+    acted = _likelihood(stack, output, actions)
+    return acted.log_prob, acted.entropy
+
+
+def _likelihood(stack: Stack, output: Tensor, actions: Tensor) -> Likelihood:
     if not stack.shapes.continuous:
-        log_probs = torch.log_softmax(output, -1)
-        chosen = log_probs.gather(-1, actions[..., None])[..., 0]
-        return chosen, -(exp(log_probs) * log_probs).sum(-1)
-    log_std = stack.params["policy.log_std"][:, None]
-    z = (actions - output) * exp(-log_std)
-    log_probs = (-0.5 * z.square() - log_std - 0.5 * _LOG_2PI).sum(-1)
-    return log_probs, (log_std + 0.5 * (1 + _LOG_2PI)).sum(-1).expand_as(log_probs)
-
-
-def _policy_gradient(
-    stack: Stack, output: Tensor, actions: Tensor, d_log_prob: Tensor, entropy: Tensor
-) -> Tensor:
-    """Return ∂loss/∂output [P, B, A]; for continuous actions also write that of `log_std`."""
-    size = output.shape[1]
-    if stack.shapes.continuous:
-        log_std = stack.params["policy.log_std"]
-        inverse = exp(-log_std)[:, None]
-        z = (actions - output) * inverse
-        slope = (d_log_prob[..., None] * (z.square() - 1)).sum(1)
-        stack.gradients["policy.log_std"].copy_(slope - entropy)
-        return d_log_prob[..., None] * z * inverse
-    log_probs = torch.log_softmax(output, -1)
-    probs = exp(log_probs)
-    d_output = -probs * d_log_prob[..., None]
-    d_output.scatter_add_(-1, actions[..., None], d_log_prob[..., None])
-    mean = (probs * log_probs).sum(-1, keepdim=True)  # minus the entropy
-    return d_output.add_(probs * (log_probs - mean) * (entropy / size)[..., None])
+        return OfChoices(output, actions)
+    return OfVectors(output, stack.params["policy.log_std"], actions)
 
 
 def _standardised(advantages: Tensor) -> Tensor:
-    mean = advantages.mean(1, keepdim=True)
-    return (advantages - mean) / (advantages.std(1, keepdim=True) + 1e-8)
+    """Bring advantages [..., B] to mean 0 and deviation 1."""
+    mean = advantages.mean(-1, keepdim=True)
+    return (advantages - mean).div_(advantages.std(-1, keepdim=True).add_(1e-8))
 
 
 @torch.no_grad()
-def descend(stack: Stack, hyper: Hyper) -> None:
-    """Take one step of Adam with every member's gradient clipped to its own norm."""
+def descend(stack: Stack, hyper: Hyper, its: Pace | None = None) -> None:
+    """Take one step of Adam with every member's gradient clipped to its own norm.
+
+    The pace is that of the step's number; it can be given where it was computed before.
+    """
     norm = stack.gradient.norm(dim=1, keepdim=True)
-    stack.gradient.mul_((hyper.max_grad_norm / (norm + 1e-6)).clamp_(max=1.0))
+    stack.gradient.mul_((hyper.max_grad_norm / norm.add_(1e-6)).clamp_(max=1.0))
     stack.updates += 1
-    stack.first.lerp_(stack.gradient, 1 - _BETA1)
-    stack.second.mul_(_BETA2).addcmul_(stack.gradient, stack.gradient, value=1 - _BETA2)
-    size = hyper.learning_rate / (1 - power(_BETA1, stack.updates))
-    root = (stack.second / (1 - power(_BETA2, stack.updates)).float()).sqrt_().add_(_ADAM_EPSILON)
-    step = (stack.first / root).mul_(size.float())
-    stack.flat.sub_(step.masked_fill_(~stack.living[:, None], 0.0))
+    its = its or pace(stack.updates, hyper.learning_rate)
+    step(stack.flat, stack.gradient, (stack.first, stack.second), its, _still(stack))
+
+
+def _still(stack: Stack) -> Tensor | None:
+    """Return which rows stay as they are; None if all move, which on a device nobody waits to hear."""
+    if stack.flat.device.type == "cpu" and bool(stack.living.all()):
+        return None
+    return ~stack.living[:, None]
 
 
 @torch.no_grad()
 def values_of(stack: Stack, inputs: Tensor) -> Tensor:
     """Return the value function [P, B] of inputs [P, B, I]."""
-    return forward(stack.params, layers(stack.shapes, "value"), inputs)[-1][..., 0]
+    return forward(stack.value, inputs)[-1][..., 0]
 
 
 @torch.no_grad()
 def policy_of(stack: Stack, inputs: Tensor) -> Tensor:
     """Return logits or means [P, B, A] of inputs [P, B, I]."""
-    return forward(stack.params, layers(stack.shapes, "policy"), inputs)[-1]
+    return forward(stack.policy, inputs)[-1]

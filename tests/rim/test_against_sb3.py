@@ -25,10 +25,11 @@ from core.training.advantages import estimate_advantages
 from core.training.backends import choose_backend
 from core.training.designs import Rewards
 from core.training.members import Member
+from core.training.minibatches import minibatches
 from core.training.networks import Shapes, initial_parameters
 from core.training.normalise import ReturnScaler, RunningMoments, normalised
 from core.training.pack import new_pack
-from core.training.ppo import Experience, evaluate, hyper_of, minibatches, new_stack, policy_of
+from core.training.ppo import Experience, evaluate, hyper_of, new_stack, policy_of
 from core.training.rollout import draw_noise
 from core.training.settings import read_settings
 from core.training.streams import Purpose, environment_seeds, stream

@@ -10,8 +10,9 @@ import torch
 
 from core.training.device_pack import hyper_on, moved
 from core.training.graphs import GraphedUpdate, gradient_step
+from core.training.minibatches import minibatches
 from core.training.networks import Shapes, initial_parameters
-from core.training.ppo import Experience, minibatches, new_stack
+from core.training.ppo import Experience, new_stack
 from core.training.settings import PPOSettings
 from core.training.weights import put_parameters
 from tests.rim.device_parts import CUDA, on_every_device
@@ -56,7 +57,7 @@ def eager(stack, rate, experience, rows):
     """Take the same steps without any of the machinery."""
     step = gradient_step(stack, rate)
     device = stack.flat.device
-    said = [step(experience.at(torch.from_numpy(one).to(device))) for one in rows]
+    said = [step(experience.minibatch(torch.from_numpy(one).to(device))) for one in rows]
     return {
         f.name: torch.stack([getattr(s, f.name) for s in said]).mean(0) for f in fields(said[0])
     }

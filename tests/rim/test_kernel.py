@@ -13,6 +13,7 @@ import torch
 from client.checkup import compiled_kernel
 from core.training.kernel import available, load, why_absent
 from core.training.kernel import library as libraries
+from core.training.minibatches import minibatches
 from core.training.networks import Shapes, initial_parameters
 from core.training.normalise import normalised
 from core.training.ppo import (
@@ -20,7 +21,6 @@ from core.training.ppo import (
     Losses,
     evaluate,
     hyper_of,
-    minibatches,
     new_stack,
     policy_of,
     update,

@@ -21,6 +21,7 @@ from core.training.course import Span
 from core.training.experience import Critics, following_values, weigh
 from core.training.kernel import available, why_absent
 from core.training.members import Member, scales_of
+from core.training.minibatches import in_runs, minibatches, shares
 from core.training.minutes import joined
 from core.training.networks import Shapes, forward, initial_parameters, layers, views
 from core.training.normalise import ReturnScaler, RunningMoments, normalised
@@ -31,7 +32,6 @@ from core.training.ppo import (
     evaluate,
     hyper_of,
     loss_gradient,
-    minibatches,
     new_stack,
 )
 from core.training.rollout import Gaze, Rollout
@@ -274,7 +274,8 @@ def textbook_loss(params, shapes, batch, settings, member):
 def test_the_gradient_written_by_hand_is_that_of_the_textbook_loss(continuous, entropy):
     shapes, settings = Shapes(5, (8, 6), 3, continuous), PPOSettings(entropy=entropy)
     stack, batch = filled_stack(shapes), some_experience(shapes)
-    losses = loss_gradient(stack, batch, hyper_of([settings] * 3))
+    every = torch.arange(batch.inputs.shape[1])
+    losses = loss_gradient(stack, batch.minibatch(every), hyper_of([settings] * 3)).losses()
     flat = stack.flat.clone().requires_grad_()
     sum(textbook_loss(views(flat, shapes), shapes, batch, settings, m) for m in range(3)).backward()
     torch.testing.assert_close(stack.gradient, flat.grad, atol=1e-5, rtol=1e-4)
@@ -315,6 +316,27 @@ def test_every_row_is_used_once_per_epoch():
     parts = minibatches(100, settings, np.random.default_rng(0))
     assert [len(part) for part in parts] == [34, 33, 33] * 3
     assert sorted(np.concatenate(parts[:3])) == list(range(100))
+
+
+def test_minibatches_are_gathered_an_epoch_at_a_time():
+    parts = minibatches(100, PPOSettings(minibatch=30, epochs=3), np.random.default_rng(0))
+    runs = list(in_runs(parts, 100))
+    assert [[len(one) for one in run] for run in runs] == [[34, 33, 33]] * 3
+    assert [len(run) for run in in_runs(parts, 1)] == [1] * 9
+    weights = np.concatenate([shares(run, len(parts)) for run in runs])
+    assert weights.sum() == pytest.approx(1)
+    assert weights[[0, 34]] * 9 == pytest.approx([1 / 34, 1 / 33])
+
+
+@pytest.mark.parametrize("sizes", [(20, 20), (14, 13, 13)], ids=["equal", "unequal"])
+def test_minibatches_gathered_at_once_are_those_gathered_one_by_one(sizes):
+    experience = some_experience(Shapes(3, (4,), 2, False))
+    rows = np.split(np.random.default_rng(0).permutation(40), np.cumsum(sizes)[:-1])
+    for one, chosen in zip(experience.minibatches(rows), rows, strict=True):
+        alone = experience.minibatch(torch.from_numpy(chosen))
+        for name in Experience.__slots__:
+            assert torch.equal(getattr(one, name), getattr(alone, name)), name
+        torch.testing.assert_close(one.advantages.std(1), torch.ones(3))
 
 
 @pytest.mark.parametrize("size", [2, 3, 5, 7, 9, 31, 257])
@@ -857,7 +879,7 @@ def test_it_learns_to_swing_a_pendulum_up():
 def test_values_are_computed_as_the_network_says():
     shapes = Shapes(3, (4,), 2, False)
     stack, x = filled_stack(shapes), torch.randn(3, 5, 3)
-    found = forward(stack.params, layers(shapes, "value"), x)[-1][1, :, 0]
+    found = forward(stack.value, x)[-1][1, :, 0]
     w = {n: v[1] for n, v in stack.params.items()}
     hidden = torch.tanh(x[1] @ w["value.0.weight"].T + w["value.0.bias"])
     torch.testing.assert_close(
