@@ -16,7 +16,7 @@ import numpy.typing as npt
 from core.errors import ProgramRejected
 from core.fields import Floats
 from core.records import Mode
-from core.training.blocks import by_member
+from core.training.blocks import by_member, by_time
 
 LARGEST_REWARD = 1e30
 """Beyond it, statistics of rewards overflow."""
@@ -26,15 +26,19 @@ class Code(Protocol):
     """A loaded program; `core.training.runtime.LoadedProgram` is the real one."""
 
     feature_names: tuple[str, ...]
+    component_names: tuple[str, ...]
 
     def features(self, state_block: Floats) -> Floats:
         """Return the extra dimensions [B, F] of states [B, ≥ state_size]."""
         ...
 
-    def reward(
+    def components(
         self, state_block: Floats, action: npt.NDArray[Any], next_block: Floats
-    ) -> dict[str, Floats]:
-        """Return the components [B] of transitions; none if the program has no reward."""
+    ) -> Floats:
+        """Return the components of transitions, [C, B] in the order of their names.
+
+        C is 0 if the program has no reward.
+        """
         ...
 
 
@@ -120,39 +124,49 @@ class Designs:
             following: [T, P, N, C] blocks of the states reached, before any reset.
             native:    [T, P, N] the environment's own reward.
         """
-        rewards = native.copy()
-        components: list[Mapping[str, float]] = [{} for _ in range(self._members)]
         blocks = [by_member(block) for block in (states, actions, following)]
-        shape = native[:, 0].shape
+        components: list[Mapping[str, float]] = [{} for _ in range(self._members)]
+        totals = np.zeros(blocks[0].shape[:2])
+        designed: list[int] = []
         for code, members in self._working():
-            for places, terms in self._together(code, members, _reward_of, *blocks):
-                for index, member in enumerate(places if terms else ()):
-                    own = np.stack([_part(values, index, places) for values in terms.values()])
-                    designed = self._sum(member, own).reshape(shape)
-                    rewards[:, member] = self._composed(native[:, member], designed)
-                    means = own.mean(axis=1, dtype=np.float64).tolist()
-                    components[member] = dict(zip(terms, means, strict=True))
-        return Earned(rewards, tuple(components))
+            for places, found in self._together(code, members, _components_of, *blocks):
+                if not len(found):
+                    continue
+                wide = found.reshape(len(found), len(places), -1).astype(np.float64)
+                totals[places] = np.add.reduce(wide, axis=0)
+                designed += places
+                means = np.add.reduce(wide, axis=2) / wide.shape[2]
+                for place, own in zip(places, means.T.tolist(), strict=True):
+                    components[place] = dict(zip(code.component_names, own, strict=True))
+        self._hold_small(totals)
+        return Earned(self._composed(native, totals, designed), tuple(components))
 
-    def _sum(self, member: int, terms: Floats) -> Floats:
-        """Add the components [C, B] up; a member whose sum overflows cannot go on."""
-        total = terms.sum(axis=0, dtype=np.float64)
-        if np.abs(total).max() < LARGEST_REWARD:
-            return np.asarray(total, np.float32)
-        error = ProgramRejected(
-            f"{np.abs(total).max():.3g}",
-            rule="runtime",
-            expected=f"a sum of components below {LARGEST_REWARD:g}",
-            where="reward",
-            hint="Scale the components down.",
-        )
-        self.reject(member, str(error))
-        return np.zeros(total.shape, np.float32)
+    def _hold_small(self, totals: npt.NDArray[np.float64]) -> None:
+        """Take out members whose sums of components [P, B] overflow; they go on with zeros."""
+        largest = np.maximum(totals.max(axis=1), -totals.min(axis=1))
+        for member in np.flatnonzero(~(largest < LARGEST_REWARD)).tolist():
+            error = ProgramRejected(
+                f"{largest[member]:.3g}",
+                rule="runtime",
+                expected=f"a sum of components below {LARGEST_REWARD:g}",
+                where="reward",
+                hint="Scale the components down.",
+            )
+            self.reject(member, str(error))
+            totals[member] = 0.0
 
-    def _composed(self, native: Floats, designed: Floats) -> Floats:
-        if self._mode == "replace":
-            return designed
-        return np.asarray(native + self._weight * designed, np.float32)
+    def _composed(
+        self, native: Floats, totals: npt.NDArray[np.float64], designed: list[int]
+    ) -> Floats:
+        """Return native rewards [T, P, N], for some members with what was designed [P, T·N]."""
+        own = by_time(totals.astype(np.float32), len(native))
+        if self._mode == "add":
+            own = np.asarray(native + self._weight * own, np.float32)
+        if len(designed) == self._members:
+            return own
+        rewards = native.copy()
+        rewards[:, designed] = own[:, designed]
+        return rewards
 
     def _working(self) -> list[tuple[Code, list[int]]]:
         """Return the programs that have members left."""
@@ -226,20 +240,18 @@ def _features_of(states: Floats) -> Callable[[Code], Floats]:
     return lambda code: code.features(states)
 
 
-def _reward_of(
+def _components_of(
     states: Floats, actions: npt.NDArray[Any], following: Floats
-) -> Callable[[Code], dict[str, Floats]]:
-    return lambda code: code.reward(states, actions, following)
+) -> Callable[[Code], Floats]:
+    return lambda code: code.components(states, actions, following)
 
 
 def _joined(block: npt.NDArray[Any], members: list[int]) -> npt.NDArray[Any]:
     """Take the rows of some members from [P, B, ...] as [M·B, ...]; neighbours without a copy."""
     first, last = members[0], members[-1]
+    if first == last:
+        alone: npt.NDArray[Any] = block[first]
+        return alone
     neighbours = last - first == len(members) - 1
     chosen = block[first : last + 1] if neighbours else block[members]
     return chosen.reshape(-1, *block.shape[2:])
-
-
-def _part(values: Floats, index: int, places: list[int]) -> Floats:
-    part: Floats = values.reshape(len(places), -1)[index]
-    return part

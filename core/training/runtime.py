@@ -98,34 +98,42 @@ class LoadedProgram:
         return columns
 
     def reward(self, state_block: Floats, action: Actions, next_block: Floats) -> dict[str, Floats]:
-        """Compute the components of transitions: name -> [B] float32; empty without `reward`.
+        """Compute the components of transitions by name, [B] float32 each; see `components`."""
+        columns = self.components(state_block, action, next_block)
+        return dict(zip(self.component_names, columns, strict=True))
+
+    def components(self, state_block: Floats, action: Actions, next_block: Floats) -> Floats:
+        """Compute the components of transitions.
 
         Args:
             state_block: [B, state_size] present states.
             action:      int64 [B] counted from 0, or float32 [B, A] as the environment received it.
             next_block:  [B, size] the final next states, before any reset.
 
+        Returns:
+            [C, B] float32, rows in the order of `component_names`; C = 0 without `reward`.
+
         Raises:
             ProgramRejected: the code raised, or its result breaks the contract.
         """
+        rows = len(state_block)
         if not self.program.has_reward:
-            return {}
+            return np.zeros((0, rows), np.float32)
         block, acted, following = frozen(state_block), frozen(action), frozen(next_block)
-        self._announce(len(block))
+        self._announce(rows)
         result = self._call(
             "reward", self._present(block), acted, self._next(following), self._params
         )
-        self._hold_untouched(
-            "reward", (block, state_block), (acted, action), (following, next_block)
-        )
-        terms = self._terms("reward", result, len(state_block), MOST_COMPONENTS)
+        if self.strict:
+            self._hold_untouched(
+                "reward", (block, state_block), (acted, action), (following, next_block)
+            )
+        terms = self._terms("reward", result, rows, MOST_COMPONENTS)
         names = tuple(terms)
         self.component_names = self._same_names("reward", self.component_names, names)
-        columns = np.empty((len(names), len(state_block)), np.float32)
-        for index, values in enumerate(terms.values()):
-            columns[index] = values
+        columns = np.array(list(terms.values()), np.float32)
         self._hold_finite("component", names, columns.T, next_block)
-        return dict(zip(names, columns, strict=True))
+        return columns
 
     def _announce(self, rows: int) -> None:
         if self._guard is not None:
@@ -163,8 +171,11 @@ class LoadedProgram:
                 f"1 to {most} named entries",
                 "Merge or drop some.",
             )
+        known = self.feature_names if function == "features" else self.component_names
         for name, values in result.items():
-            self._hold_term(function, name, values, rows)
+            usual = type(values) is np.ndarray and values.dtype.kind in "fiub"
+            if not (usual and values.shape == (rows,) and name in known):
+                self._hold_term(function, name, values, rows)
         return result
 
     def _hold_term(self, function: str, name: str, values: Any, rows: int) -> None:
@@ -272,8 +283,8 @@ def explained(
 
 def frozen(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Return a read-only copy, column after column in memory; the caller's own stays untouched."""
-    copy = np.array(values, order="F")
-    copy.flags.writeable = False
+    copy = values.copy(order="F")
+    copy.setflags(write=False)
     return copy
 
 

@@ -38,14 +38,14 @@ class TorchProgram(LoadedProgram):
         self._hold_finite("feature", self.feature_names, columns, state_block)
         return columns
 
-    def reward(self, state_block: Floats, action: Actions, next_block: Floats) -> dict[str, Floats]:
-        """Compute the components of transitions, as `LoadedProgram.reward`."""
+    def components(self, state_block: Floats, action: Actions, next_block: Floats) -> Floats:
+        """Compute the components of transitions, as `LoadedProgram.components`."""
         terms = self.tensor_reward(_tensor(state_block), _tensor(action), _tensor(next_block))
-        arrays: dict[str, Floats] = {name: values.numpy() for name, values in terms.items()}
-        if arrays:
-            columns = np.stack(list(arrays.values()), axis=1)
-            self._hold_finite("component", tuple(arrays), columns, next_block)
-        return arrays
+        columns = np.zeros((len(terms), len(state_block)), np.float32)
+        for column, values in zip(columns, terms.values(), strict=True):
+            column[:] = values.numpy()
+        self._hold_finite("component", tuple(terms), columns.T, next_block)
+        return columns
 
     def tensor_features(self, state_block: Tensor) -> Tensor:
         """Compute the extra dimensions [B, F] of states [B, ≥ D], on their device.

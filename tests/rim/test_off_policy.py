@@ -497,13 +497,13 @@ class Breaks(Code):
         super().__init__(first_column)
         self._how = how
 
-    def reward(self, state_block, action, next_block):
-        terms = super().reward(state_block, action, next_block)
+    def components(self, state_block, action, next_block):
+        columns = super().components(state_block, action, next_block)
         if self.calls >= 10 and self._how == "raises":
             raise ProgramRejected("ZeroDivisionError", expected="numbers", where="reward")
         if self.calls >= 10:
-            terms["first"] = terms["first"] * np.float32("nan")
-        return terms
+            columns = columns * np.float32("nan")
+        return columns
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)

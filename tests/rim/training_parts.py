@@ -65,7 +65,7 @@ class Code:
 
     def __init__(self, reward=None, features=None):
         self._reward, self._features = reward, features
-        self.feature_names = ()
+        self.feature_names = self.component_names = ()
         self.calls = 0
 
     def features(self, state_block):
@@ -75,15 +75,16 @@ class Code:
         self.feature_names = tuple(terms)
         return np.stack(list(terms.values()), axis=1).astype(np.float32)
 
-    def reward(self, state_block, action, next_block):
+    def components(self, state_block, action, next_block):
         self.calls += 1
         if self._reward is None:
-            return {}
+            return np.zeros((0, len(state_block)), np.float32)
         terms = self._reward(state_block, action, next_block)
+        self.component_names = tuple(terms)
         for values in terms.values():
             if not np.isfinite(values).all():
                 raise ProgramRejected("NaN", expected="finite numbers", where="reward")
-        return {name: np.asarray(values, np.float32) for name, values in terms.items()}
+        return np.stack(list(terms.values())).astype(np.float32)
 
 
 class Heard:
