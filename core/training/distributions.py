@@ -64,9 +64,10 @@ class OfVectors:
     def __init__(self, mean: Tensor, log_std: Tensor, actions: Tensor) -> None:
         self._inverse = exp(-log_std)[:, None]
         self._z = (actions - mean).mul_(self._inverse)
-        volume = (log_std + 0.5 * _LOG_2PI).sum(-1, keepdim=True)
-        self.log_prob = self._z.square().sum(-1).mul_(-0.5).sub_(volume)
-        self.entropy = (volume + 0.5 * log_std.shape[1]).expand_as(self.log_prob)
+        each = self._z.square().mul_(-0.5).sub_(log_std[:, None]).sub_(0.5 * _LOG_2PI)
+        self.log_prob = each.sum(-1)
+        entropy = (log_std + 0.5 * (1 + _LOG_2PI)).sum(-1, keepdim=True)
+        self.entropy = entropy.expand_as(self.log_prob)
 
     def slope(self, d_log_prob: Tensor, weight: Tensor, gradient: Views) -> Tensor:
         """Return ∂loss/∂mean [P, B, A], and write ∂loss/∂log_std."""
