@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 from api.errors import Problem, problem_of_failure
-from api.submission import planned_env_steps, show_spec
+from api.submission import show_spec
 from api.views import (
     ActivityView,
     BestView,
@@ -19,6 +19,7 @@ from api.views import (
     OutcomeView,
     SpentView,
 )
+from core.budgets import planned_cost
 from core.records import Interval, Outcome
 from core.storage import Activity, Event, StoredJob
 from core.storage.ids import candidate_id
@@ -41,7 +42,7 @@ def job_view(job: StoredJob, doing: Sequence[Activity] = ()) -> JobView:
         counts=_counts(job.counts),
         activity=[activity_view(item) for item in doing],
         spent=SpentView(**asdict(job.spent)),
-        estimate=EstimateView(env_steps=planned_env_steps(job.spec)),
+        estimate=EstimateView(env_steps=planned_cost(job.spec)),
         native_fitness=job.native_fitness,
         best=_best(job),
         outcome=_outcome(job.id, job.outcome),

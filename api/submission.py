@@ -14,7 +14,7 @@ from api.designers import DESIGNERS
 from api.errors import InvalidField
 from api.limits import ALGORITHMS, MAX_PLANNED_STEPS
 from api.schemas import JobRequest, SpecBody, TaskBody, TrainingBody
-from core import loop
+from core.budgets import planned_cost
 from core.errors import UnknownDesigner
 from core.methods import find_method
 from core.records import (
@@ -22,7 +22,6 @@ from core.records import (
     Context,
     DesignerChoice,
     Evaluation,
-    History,
     JobSpec,
     Task,
     Training,
@@ -201,7 +200,7 @@ def _check_budget(spec: JobSpec) -> None:
             expected=f"at least {needed} environment steps: baseline, one iteration and confirmation",
             hint="Raise the budget, or lower training.steps, training.seeds or candidates.",
         )
-    planned = planned_env_steps(spec)
+    planned = planned_cost(spec)
     if min(planned, planned if allowed is None else allowed) > MAX_PLANNED_STEPS:
         raise InvalidField(
             f"a plan of {planned:,}",
@@ -214,11 +213,4 @@ def _check_budget(spec: JobSpec) -> None:
 
 def least_env_steps(spec: JobSpec) -> int:
     """Return the environment steps of the shortest sensible job."""
-    return planned_env_steps(replace(spec, iterations=1))
-
-
-def planned_env_steps(spec: JobSpec) -> int:
-    """Return the environment steps of the whole job if no budget ends it early."""
-    history = History(spec)
-    native = spec.training.seeds * spec.training.steps
-    return native + spec.iterations * loop.iteration_cost(history) + loop.confirm_cost(history)
+    return planned_cost(replace(spec, iterations=1))

@@ -1,7 +1,7 @@
 """The whole product on one page: stored facts in, wanted steps out.
 
     preflight → baseline ┐
-                         ├→ [ propose → train (rungs, packs) → reflect ] × N → confirm → finish
+                         ├→ [ propose → train (rungs, packs) → reflect ] × N → confirm → ablate → finish
                          ┘
 
 `next_steps` is pure: no clock, no database, no chance.  The terminal and the workers drive the same
@@ -15,9 +15,12 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TypeAlias, TypeVar
 
+from core.ablation import ablated_arms
+from core.budgets import exhausted, refused, rung_begun
 from core.packs import pack_count
 from core.records import (
     FINISHED,
+    FITNESS,
     NATIVE,
     Candidate,
     History,
@@ -25,8 +28,8 @@ from core.records import (
     Run,
     Saved,
     Stage,
-    Training,
 )
+from core.rungs import promoted, ranked, reached, rung_steps, rung_values, scored_values
 from core.statistics import mean
 
 
@@ -38,6 +41,11 @@ class Preflight:
 @dataclass(frozen=True, slots=True)
 class Baseline:
     """Train the native reward with the seeds of the search."""
+
+
+@dataclass(frozen=True, slots=True)
+class FitnessAlone:
+    """Train on the fitness alone, with the seeds of the search."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,14 +79,25 @@ class Confirm:
 
 
 @dataclass(frozen=True, slots=True)
+class Ablate:
+    """Train one pack of the winner without each of its terms in turn, and of the whole winner."""
+
+    pack: int
+
+
+@dataclass(frozen=True, slots=True)
 class Finish:
     """Compare on the fresh seeds, and say how the job ended."""
 
 
-Step: TypeAlias = Preflight | Baseline | Propose | Train | Reflect | Confirm | Finish
+Step: TypeAlias = (
+    Preflight | Baseline | FitnessAlone | Propose | Train | Reflect | Confirm | Ablate | Finish
+)
 KINDS: dict[str, type[Step]] = {
     kind.__name__.lower(): kind
-    for kind in (Preflight, Baseline, Propose, Train, Reflect, Confirm, Finish)
+    for kind in (
+        *(Preflight, Baseline, FitnessAlone, Propose, Train, Reflect, Confirm, Ablate, Finish),
+    )
 }
 Member: TypeAlias = tuple[str, int]  # (arm key, seed)
 T = TypeVar("T")
@@ -111,7 +130,7 @@ def wanted(history: History) -> tuple[Step, ...]:
     """Say what is missing now, claimed or not."""
     if history.preflight is None:
         return (Preflight(),)
-    baseline = () if native_complete(history) else (Baseline(),)
+    baseline = _missing_baselines(history)
     if search_ended(history):
         return baseline or _closing(history)
     current = current_iteration(history)
@@ -122,12 +141,22 @@ def wanted(history: History) -> tuple[Step, ...]:
     return (*baseline, *trainings) or (Reflect(current.number),)
 
 
+def _missing_baselines(history: History) -> tuple[Step, ...]:
+    native: tuple[Step, ...] = () if native_complete(history) else (Baseline(),)
+    wished = history.spec.evaluation.fitness_alone
+    alone = {run.seed for run in history.fitness_alone} >= set(search_seeds(history))
+    return native if alone or not wished else (*native, FitnessAlone())
+
+
 def _closing(history: History) -> tuple[Step, ...]:
-    if confirm_arms(history):
+    for kind, packs, runs in (
+        (Confirm, confirm_packs, history.confirmations),
+        (Ablate, ablation_packs, history.ablations),
+    ):
         missing = tuple(
-            Confirm(number)
-            for number, pack in enumerate(confirm_packs(history))
-            if not set(pack) <= _done(history.confirmations)
+            kind(number)
+            for number, pack in enumerate(packs(history))
+            if not set(pack) <= _done(runs)
         )
         if missing:
             return missing
@@ -137,14 +166,23 @@ def _closing(history: History) -> tuple[Step, ...]:
 def _missing_trainings(history: History, iteration: Iteration) -> tuple[Train, ...]:
     for rung in range(len(history.spec.training.rungs)):
         done = _done(run for c in iteration.candidates for run in c.runs if run.rung == rung)
+        packs = train_packs(history, iteration, rung)
         missing = tuple(
             Train(iteration.number, rung, number)
-            for number, pack in enumerate(train_packs(history, iteration, rung))
+            for number, pack in enumerate(packs)
             if not set(pack) <= done
         )
         if missing:
-            return missing
+            begun = rung_begun(history, iteration, rung)
+            return (
+                missing if begun or not refused(history, _rung_cost(history, rung, packs)) else ()
+            )
     return ()
+
+
+def _rung_cost(history: History, rung: int, packs: Iterable[Sequence[Member]]) -> int:
+    training = history.spec.training
+    return sum(map(len, packs)) * (rung_steps(training, rung) - rung_steps(training, rung - 1))
 
 
 def _done(runs: Iterable[Run]) -> set[Member]:
@@ -168,51 +206,7 @@ def search_ended(history: History) -> bool:
     if len(reflected) >= history.spec.iterations:
         return True
     open_iteration = any(i.feedback is None for i in history.iterations)
-    return not open_iteration and bool(budget_exhausted(history))
-
-
-def budget_exhausted(history: History) -> str | None:
-    """Name the budget that does not allow another iteration, or None.
-
-    What the confirmation will cost is kept back from the start.
-    """
-    budget, spent = history.spec.budget, history.spent
-    wanted_steps = spent.env_steps + iteration_cost(history) + confirm_cost(history)
-    if budget.env_steps is not None and wanted_steps > budget.env_steps:
-        return "env_steps"
-    if budget.tokens is not None and spent.tokens >= budget.tokens:
-        return "tokens"
-    if budget.seconds is not None and spent.seconds >= budget.seconds:
-        return "seconds"
-    return None
-
-
-def iteration_cost(history: History) -> int:
-    """Return the environment steps of one iteration if every candidate is trained."""
-    training, alive = history.spec.training, history.spec.candidates
-    total, before = 0, 0
-    for rung in range(len(training.rungs)):
-        steps = rung_steps(training, rung)
-        total += alive * training.seeds * (steps - before)
-        before, alive = steps, survivors(training, alive)
-    return total
-
-
-def confirm_cost(history: History) -> int:
-    """Return the environment steps of the confirmation, the baseline's included."""
-    evaluation = history.spec.evaluation
-    arms = 1 + evaluation.confirm_candidates
-    return arms * evaluation.confirm_seeds * history.spec.training.steps
-
-
-def rung_steps(training: Training, rung: int) -> int:
-    """Return the environment steps per run at the end of a rung; -1 stands for the start."""
-    return 0 if rung < 0 else round(training.steps * training.rungs[rung])
-
-
-def survivors(training: Training, alive: int) -> int:
-    """Return how many of `alive` candidates go on to the next rung, at least one."""
-    return max(1, round(alive * training.keep)) if alive else 0
+    return not open_iteration and bool(exhausted(history))
 
 
 def search_seeds(history: History) -> tuple[int, ...]:
@@ -245,28 +239,23 @@ def rung_candidates(history: History, iteration: Iteration, rung: int) -> list[C
     alive = [c for c in iteration.candidates if c.status in ("proposed", "trained", "failed")]
     alive = [c for c in alive if c.program is not None]
     for before in range(rung):
-        alive = _promoted(history, alive, before)
+        alive = promoted(history, alive, before)
     return alive
 
 
-def _promoted(history: History, alive: list[Candidate], rung: int) -> list[Candidate]:
-    scored = [(score, c) for c in alive if (score := rung_fitness(c, rung)) is not None]
-    floor = history.preflight.random_fitness if history.preflight else float("-inf")
-    if not any(score > floor for score, _ in scored):
-        return [c for _, c in scored]  # nobody beats chance: the rung abstains
-    ranked = sorted(scored, key=lambda pair: (-pair[0], pair[1].number))
-    kept = {c.number for _, c in ranked[: survivors(history.spec.training, len(scored))]}
-    return [c for c in alive if c.number in kept]
-
-
 def confirm_arms(history: History) -> tuple[str, ...]:
-    """Return the arms of the confirmation: the native reward and the best candidates."""
+    """Return the arms of the confirmation: those that are compared with, and the best candidates."""
     best = ranking(history)[: history.spec.evaluation.confirm_candidates]
-    return (NATIVE, *(c.key for c in best)) if best else ()
+    return (*trusted_arms(history), *(c.key for c in best)) if best else ()
+
+
+def trusted_arms(history: History) -> tuple[str, ...]:
+    """Return the arms that run no generated code."""
+    return (NATIVE, FITNESS) if history.spec.evaluation.fitness_alone else (NATIVE,)
 
 
 def confirm_packs(history: History) -> list[tuple[Member, ...]]:
-    """Split the confirmation into packs; the native reward has one of its own.
+    """Split the confirmation into packs; each arm without generated code has one of its own.
 
     Members of a pack share a process.  No program may stand beside the runs that it is compared with;
     a member's curve does not depend on its pack, so the conditions stay equal.
@@ -275,10 +264,56 @@ def confirm_packs(history: History) -> list[tuple[Member, ...]]:
     if not arms:
         return []
     seeds = confirm_seeds(history)
-    native = tuple((NATIVE, seed) for seed in seeds)
-    designed = [(arm, seed) for arm in arms if arm != NATIVE for seed in seeds]
-    parts = pack_count(history.spec.training, history.preflight, len(designed), others=1)
-    return [native, *map(tuple, _split(designed, parts))]
+    trusted = trusted_arms(history)
+    others = [tuple((arm, seed) for seed in seeds) for arm in trusted]
+    designed = [(arm, seed) for arm in arms if arm not in trusted for seed in seeds]
+    parts = pack_count(history.spec.training, history.preflight, len(designed), len(others))
+    return [*others, *map(tuple, _split(designed, parts))]
+
+
+def winner(history: History) -> Candidate | None:
+    """Return the candidate with the best mean on the fresh seeds; None before they are known.
+
+    A design of which a confirmation run failed is judged by its missing value as well.
+    """
+    arms = [arm for arm in confirm_arms(history) if arm not in trusted_arms(history)]
+    known = {arm: confirmed_fitness(history, arm) for arm in arms}
+    measured = [arm for arm in arms if known[arm]]
+    if not measured:
+        return None
+    best = max(measured, key=lambda arm: (mean(known[arm]), arm))
+    return next(c for i in history.iterations for c in i.candidates if c.key == best)
+
+
+def confirmed_fitness(history: History, arm: str) -> list[float]:
+    """Return the fitness of each confirmation run of an arm.
+
+    A failed run of a design counts as the random policy's fitness, because a user would have got just
+    that; one without generated code is left out.
+    """
+    runs = [run for run in history.confirmations if run.arm == arm]
+    floor = history.preflight.random_fitness if history.preflight else 0.0
+    if arm in (NATIVE, FITNESS):
+        return [run.fitness for run in runs if run.fitness is not None]
+    return [floor if run.fitness is None else run.fitness for run in runs]
+
+
+def ablation_packs(history: History) -> list[tuple[Member, ...]]:
+    """Split the ablation into packs, whole arms together; empty unless it is asked for."""
+    best = winner(history) if history.spec.evaluation.ablate else None
+    arms = [] if best is None else list(ablated_arms(best))
+    if best is None or not arms:
+        return []
+    seeds = ablation_seeds(history)
+    every = [best.key, *arms]
+    count = pack_count(history.spec.training, history.preflight, len(every) * len(seeds))
+    return [tuple((arm, s) for arm in part for s in seeds) for part in _split(every, count)]
+
+
+def ablation_seeds(history: History) -> tuple[int, ...]:
+    """Return the search's seeds, and as many more as a verdict needs."""
+    first = 1_000 * history.spec.seed
+    return tuple(range(first, first + history.spec.evaluation.confirm_seeds))
 
 
 def resumable(
@@ -305,35 +340,24 @@ def _split(items: Sequence[T], parts: int) -> list[Sequence[T]]:
 
 def rung_fitness(candidate: Candidate, rung: int) -> float | None:
     """Return the mean fitness over a candidate's scored runs at a rung; None if none scored."""
-    return _mean_fitness([run for run in candidate.runs if run.rung == rung])
+    values = rung_values(candidate, rung)
+    return None if values is None else mean(values)
 
 
 def search_fitness(candidate: Candidate) -> float | None:
     """Return the mean fitness at the highest rung that the candidate reached."""
-    if not candidate.runs:
-        return None
-    return rung_fitness(candidate, max(run.rung for run in candidate.runs))
+    return rung_fitness(candidate, reached(candidate)) if candidate.runs else None
 
 
 def native_fitness(history: History) -> float | None:
     """Return the baseline's mean fitness in the search; None before it is known."""
-    return _mean_fitness(history.native)
-
-
-def _mean_fitness(runs: Sequence[Run]) -> float | None:
-    values = [run.fitness for run in runs if run.fitness is not None]
-    # A candidate that only trains with some seeds is not better than one that always does.
-    return mean(values) if values and len(values) == len(runs) else None
+    values = scored_values(history.native)
+    return None if values is None else mean(values)
 
 
 def ranking(history: History) -> list[Candidate]:
-    """Return all candidates that reached the highest rung and were scored there, best first.
+    """Return the candidates that were scored at the highest rung reached, best first.
 
-    Ties go to the earlier candidate, which is the simpler history.
+    The first is the incumbent; see `core.rungs.ranked`.
     """
-    last = len(history.spec.training.rungs) - 1
-    candidates = [c for i in history.iterations for c in i.candidates]
-    scored = [(rung_fitness(c, last), c) for c in candidates]
-    ranked = [(score, c) for score, c in scored if score is not None]
-    ranked.sort(key=lambda pair: (-pair[0], pair[1].iteration, pair[1].number))
-    return [c for _, c in ranked]
+    return ranked([c for i in history.iterations for c in i.candidates])

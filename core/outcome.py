@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 
-from core.loop import budget_exhausted, confirm_arms
-from core.records import NATIVE, History, Interval, Outcome, Run, Verdict
-from core.statistics import bootstrap_interval, iqm, mean, probability_of_improvement, verdict
+from core.ablation import ablated_arms
+from core.budgets import exhausted
+from core.loop import confirm_arms, confirmed_fitness, trusted_arms, winner
+from core.records import FITNESS, NATIVE, Ablated, History, Interval, Outcome, Verdict
+from core.statistics import (
+    bootstrap_interval,
+    difference_interval,
+    iqm,
+    mean,
+    probability_of_improvement,
+    verdict,
+)
 
-FEWEST_SEEDS = 4  # with three a side no arrangement is rarer than one in ten
+SIGNIFICANCE = 0.05
 
 _WORDS: dict[Verdict, str] = {
     "better": "The designed reward is better than the native one",
@@ -26,34 +37,91 @@ def decide(history: History) -> Outcome:
     Raises:
         ValueError: no confirmed baseline run.
     """
-    native = _fitness(history, NATIVE)
-    designs = {arm: _fitness(history, arm) for arm in confirm_arms(history) if arm != NATIVE}
-    best = max(designs, key=lambda arm: (mean(designs[arm]), arm))
-    designed = designs[best]
-    seed = history.spec.seed
-    ruling = verdict(designed, native, chosen_from=len(designs), seed=seed)
+    native = confirmed_fitness(history, NATIVE)
+    finalists = [arm for arm in confirm_arms(history) if arm not in trusted_arms(history)]
+    best = winner(history)
+    if best is None:
+        raise ValueError("expected a confirmed design, but there is none")
+    designed, seed = confirmed_fitness(history, best.key), history.spec.seed
+    ruling = verdict(designed, native, chosen_from=len(finalists), seed=seed)
     left, right = bootstrap_interval(designed, seed=seed), bootstrap_interval(native, seed=seed)
-    return Outcome(
+    outcome = Outcome(
         verdict=ruling,
-        best=best,
+        best=best.key,
         native=right,
         designed=left,
         native_iqm=iqm(native),
         designed_iqm=iqm(designed),
         probability_of_improvement=probability_of_improvement(designed, native),
-        sentence=sentence(ruling, left, right),
+        sentence=sentence(ruling, left, right, len(finalists)),
+        ablation=ablation(history),
+    )
+    return _with_fitness_alone(outcome, history, designed, native)
+
+
+def _with_fitness_alone(
+    outcome: Outcome, history: History, designed: Sequence[float], native: Sequence[float]
+) -> Outcome:
+    alone = confirmed_fitness(history, FITNESS)
+    if not alone:
+        return outcome
+    seed = history.spec.seed
+    return replace(
+        outcome,
+        fitness_alone=bootstrap_interval(alone, seed=seed),
+        normalised=normalised(designed, alone, native, seed=seed),
     )
 
 
-def _fitness(history: History, arm: str) -> list[float]:
-    runs: Sequence[Run] = [run for run in history.confirmations if run.arm == arm]
+def normalised(
+    designed: Sequence[float], alone: Sequence[float], reference: Sequence[float], *, seed: int = 0
+) -> float | None:
+    """Return (designed − fitness alone) / |reference − fitness alone|, of the means.
+
+    None where the interval of the denominator holds 0: a ratio to nothing says nothing.  Source: Ma et
+    al. 2024, Eureka (arXiv 2310.12931), where the reference is a reward written by people.
+
+    >>> normalised([3.0, 3.0], [1.0, 1.0], [2.0, 2.0])
+    2.0
+    """
+    gap = difference_interval(reference, alone, seed=seed)
+    if gap.low <= 0.0 <= gap.high:
+        return None
+    return (mean(designed) - mean(alone)) / abs(gap.mean)
+
+
+def ablation(history: History) -> tuple[Ablated, ...]:
+    """Return what each term of the winner is worth: the winner without it against the whole winner.
+
+    By the same seeds and steps.  The verdict is "worse" where the winner is worse without the term.  It
+    is not corrected for the number of terms: of forty that do nothing, one is called worse by chance.
+    """
+    best = winner(history)
+    if best is None or not history.ablations:
+        return ()
+    whole = _ablated_fitness(history, best.key)
+    found = []
+    for arm, (kind, name) in ablated_arms(best).items():
+        values = _ablated_fitness(history, arm)
+        if not values or not whole:
+            continue
+        seed = history.spec.seed
+        interval = bootstrap_interval(values, seed=seed)
+        ruling = verdict(values, whole, seed=seed)
+        found.append(Ablated(kind, name, interval, mean(values) - mean(whole), ruling))
+    return tuple(found)
+
+
+def _ablated_fitness(history: History, arm: str) -> list[float]:
     floor = history.preflight.random_fitness if history.preflight else 0.0
-    if arm == NATIVE:
-        return [run.fitness for run in runs if run.fitness is not None]
+    runs = [run for run in history.ablations if run.arm == arm]
     return [floor if run.fitness is None else run.fitness for run in runs]
 
 
-def sentence(ruling: Verdict, designed: Interval, native: Interval) -> str:
+# --- words ------------------------------------------------------------------------------------
+
+
+def sentence(ruling: Verdict, designed: Interval, native: Interval, finalists: int = 1) -> str:
     """Say the verdict plainly.
 
     >>> sentence("better", Interval(0.8, 0.7, 0.9, 5), Interval(0.0, 0.0, 0.0, 5))[-58:]
@@ -63,8 +131,24 @@ def sentence(ruling: Verdict, designed: Interval, native: Interval) -> str:
         f"fitness {_short(designed.mean)} [{_short(designed.low)}, {_short(designed.high)}] against "
         f"{_short(native.mean)} [{_short(native.low)}, {_short(native.high)}]"
     )
-    few = " That is too few to decide; four is the least." if native.n < FEWEST_SEEDS else ""
+    few = ""
+    if not decidable(designed.n, native.n, finalists):
+        least = next(n for n in range(2, 100) if decidable(n, n, finalists))
+        least_words = {4: "four", 5: "five", 6: "six"}.get(least, str(least))
+        few = f" That is too few to decide; {least_words} is the least."
     return f"{_WORDS[ruling]}: {numbers} over {native.n} fresh seeds.{few}"
+
+
+def decidable(designed: int, native: int, finalists: int = 1) -> bool:
+    """Tell whether so many runs a side could ever be told apart.
+
+    With three a side no arrangement is rarer than one in ten.
+
+    >>> decidable(3, 3), decidable(4, 4), decidable(4, 4, finalists=2)
+    (False, True, False)
+    """
+    rarest = (2 if designed == native else 1) / math.comb(designed + native, native)
+    return rarest <= SIGNIFICANCE / finalists
 
 
 def _short(number: float) -> str:
@@ -74,7 +158,7 @@ def _short(number: float) -> str:
 def no_design(history: History) -> str:
     """Say why no candidate could be confirmed, with the first reason."""
     candidates = [c for i in history.iterations for c in i.candidates]
-    if not candidates and (budget := budget_exhausted(history)):
+    if not candidates and (budget := exhausted(history)):
         return f"The budget ({budget}) was used up before the first iteration; allow more of it."
     rejected = [c.rejection for c in candidates if c.rejection]
     failed = [run.failure for c in candidates for run in c.runs if run.failure]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from core.records import (
     Ask,
@@ -66,6 +66,33 @@ class Artifacts(Protocol):
         Raises:
             NotFound: nothing is stored under that hash.
             StorageFailed: what is stored does not have that hash any more.
+        """
+        ...
+
+
+Params: TypeAlias = Mapping[str, float]
+Bounds: TypeAlias = Mapping[str, tuple[float, float]]
+
+
+class Tuner(Protocol):
+    """Chooses other numbers for a program's PARAMS, from stored trials alone."""
+
+    def __call__(
+        self, trials: Sequence[tuple[Params, float]], bounds: Bounds, seed: int, count: int
+    ) -> Sequence[Params]:
+        """Choose the next numbers to try.
+
+        The same arguments give the same numbers, in whatever process.
+
+        Args:
+            trials: (numbers, fitness) in the order in which they were tried; the first is the
+                program's own choice.
+            bounds: name -> (low, high).
+            seed:   of what is left to chance.
+            count:  how many sets of numbers, to be tried at the same time.
+
+        Returns:
+            `count` different sets of numbers inside the bounds, that no trial has had.
         """
         ...
 

@@ -31,6 +31,7 @@ RunStatus: TypeAlias = Literal["scored", "failed"]
 Verdict: TypeAlias = Literal["better", "equal", "worse"]
 ScreenVerdict: TypeAlias = Literal["pass", "fail", "abstain"]
 ExchangeKind: TypeAlias = Literal["program", "analysis"]
+TermKind: TypeAlias = Literal["component", "feature"]
 RemarkKind: TypeAlias = Literal["text", "thumb", "preference"]
 Origin: TypeAlias = Literal["user", "edit", "library", "fork"]
 ReplyOutcome: TypeAlias = Literal["answered", "truncated", "empty", "refused", "garbage", "failed"]
@@ -243,6 +244,7 @@ class Program:
 
     `sha256` is that of the source; `params` are the numbers that PARAMS declares, in order, possibly
     replaced by the tuner; `bounds` give (low, high) per name; `array` is the library it is written in.
+    `left_out` are terms that whoever calls the program leaves out of what it returned (ablation).
     """
 
     source: str
@@ -252,6 +254,7 @@ class Program:
     params: Mapping[str, float] = field(default_factory=dict)
     bounds: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     array: ArrayLibrary = "numpy"
+    left_out: tuple[tuple[TermKind, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -480,6 +483,8 @@ class Preflight:
         row_bytes:         measured memory of one environment; 0 where unknown.
         row_reserved_bytes: the same with the address space that it reserves and does not use.
         source:            text of the environment's classes (`core.context`), if it was asked for.
+        learning_seconds:  that a core takes to learn from one step of one run, beside stepping; by the
+                           learner's settings, 0 where unknown.
     """
 
     fields: tuple[Field, ...]
@@ -500,6 +505,7 @@ class Preflight:
     row_bytes: int = 0
     row_reserved_bytes: int = 0
     source: str = ""
+    learning_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -693,7 +699,7 @@ class Interval:
 class Ablated:
     """The winner without one of its terms, against the whole winner at the same steps and seeds."""
 
-    kind: Literal["component", "feature"]
+    kind: TermKind
     name: str
     fitness: Interval
     difference: float

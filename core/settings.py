@@ -74,6 +74,11 @@ class Settings(BaseSettings):
     openai_max_tokens: int = Field(
         16_000, ge=256, le=1_000_000, description="Longest answer of the model, in tokens."
     )
+    prices: Path | None = Field(
+        None,
+        description="Your own table of what models cost, in the form of `core/prices.toml`, which "
+        "counts unless given.",
+    )
     designer_attempts: int = Field(
         5, ge=1, le=20, description="How often one question is sent before the designer rests."
     )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cache, lru_cache
 from itertools import combinations
 
 import numpy as np
@@ -48,11 +49,18 @@ def bootstrap_interval(values: Sequence[float], *, seed: int = 0, level: float =
         level:  coverage.
     """
     sample = _checked(values)
-    rng = np.random.default_rng(seed)
-    draws = sample[rng.integers(0, len(sample), size=(RESAMPLES, len(sample)))].mean(axis=1)
+    draws = _resampling(len(sample), seed) @ sample / len(sample)
     tail = (1.0 - level) / 2.0
     low, high = np.quantile(draws, [tail, 1.0 - tail])
     return Interval(float(sample.mean()), float(low), float(high), len(sample))
+
+
+@lru_cache(maxsize=16)
+def _resampling(n: int, seed: int) -> npt.NDArray[np.float64]:
+    """Return how often each of n values is in each resample, [RESAMPLES, n]."""
+    drawn = np.random.default_rng(seed).integers(0, n, size=(RESAMPLES, n))
+    counts: npt.NDArray[np.float64] = (drawn[:, :, None] == np.arange(n)).sum(1, np.float64)
+    return counts
 
 
 def lower_bound(values: Sequence[float]) -> float:
@@ -129,6 +137,7 @@ def permutation_p(
     return extreme / ways if ways <= 20_000 else (extreme + 1) / (len(picks) + 1)
 
 
+@cache
 def _all_picks(n: int, k: int) -> npt.NDArray[np.int64]:
     return np.array(list(combinations(range(n), k)), dtype=np.int64)
 

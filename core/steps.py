@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from core import loop
+from core.ablation import ablated_arms, without
+from core.budgets import REFUSED
 from core.context import native_reward
 from core.errors import (
     ConfigurationError,
@@ -21,15 +23,29 @@ from core.errors import (
     ProgramRejected,
     PromptLeak,
 )
+from core.estimates import after_preflight
 from core.fitness import describe
 from core.leaks import audit_prompt, refuse_leaks
 from core.loop import Member, Step
 from core.methods import Method, find_method
 from core.outcome import decide, no_design
 from core.packs import physics_threads
-from core.ports import Arm, Designer, Laboratory, Ledger, PackOrder, Progress, Watch
+from core.ports import (
+    Arm,
+    Designer,
+    Laboratory,
+    Ledger,
+    PackOrder,
+    Params,
+    Progress,
+    Tuner,
+    Watch,
+)
+from core.prices import Prices, asks_a_model
 from core.program import read_program, with_params
+from core.purse import Purse, counted
 from core.records import (
+    FITNESS,
     NATIVE,
     Ask,
     Brief,
@@ -39,22 +55,23 @@ from core.records import (
     History,
     Iteration,
     JobSpec,
-    Preflight,
     Program,
     Prompt,
     Proposal,
     Repair,
+    Reply,
     Stage,
     Task,
 )
 from core.replies import read_reply
-from core.tuning import propose_params
+from core.rungs import rung_steps
 
 MAX_REPAIRS = 2  # attempts beyond the first, per slot
 CONCURRENT_ASKS = 16
 BEAT_SECONDS = 0.5
 
-BASELINE, CONFIRMATION = -1, -2  # stand for an iteration where held-out seeds are drawn
+# Stand for an iteration where held-out seeds are drawn.
+BASELINE, CONFIRMATION, ABLATION = -1, -2, -3
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +82,17 @@ class Toolbox:
         designer: makes the designer that a job asked for.
         laboratory: everything behind the sandbox's walls.
         held_out: (job id, iteration, rung, n) -> n secret seeds of evaluation episodes.
+        tuner:    chooses other numbers for a program's PARAMS.
+        prices:   of the models that designers ask.
+        model:    that is asked where a job names none.
     """
 
     designer: Callable[[JobSpec], Designer]
     laboratory: Laboratory
     held_out: Callable[[str, int, int, int], tuple[int, ...]]
+    tuner: Tuner
+    prices: Prices = field(default_factory=Prices)
+    model: str = ""
 
 
 def carry_out(step: Step, ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
@@ -90,6 +113,8 @@ def carry_out(step: Step, ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
             preflight(ledger, tools, watch)
         case loop.Baseline():
             baseline(ledger, tools, watch)
+        case loop.FitnessAlone():
+            fitness_alone(ledger, tools, watch)
         case loop.Propose(iteration):
             propose(iteration, ledger, tools, watch)
         case loop.Train():
@@ -98,6 +123,8 @@ def carry_out(step: Step, ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
             reflect(iteration, ledger)
         case loop.Confirm(pack):
             confirm(pack, ledger, tools, watch)
+        case loop.Ablate(pack):
+            ablate(pack, ledger, tools, watch)
         case loop.Finish():
             finish(ledger)
 
@@ -116,20 +143,8 @@ def preflight(ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
     except InvalidInput as error:
         ledger.fail("invalid_input", str(error))
         return
-    ledger.add_preflight(replace(found, estimate=estimate(spec, found)))
+    ledger.add_preflight(replace(found, estimate=after_preflight(spec, found)))
     ledger.event("log", f"Fitness: {describe(spec.task.fitness, found.fields)}")
-
-
-def estimate(spec: JobSpec, preflight: Preflight) -> dict[str, object]:
-    """Say what the job will cost at most: environment steps, and seconds of pure stepping."""
-    history = History(spec)
-    native = spec.training.seeds * spec.training.steps
-    env_steps = native + spec.iterations * loop.iteration_cost(history) + loop.confirm_cost(history)
-    return {
-        "env_steps": env_steps,
-        "stepping_seconds": round(env_steps / max(preflight.steps_per_second, 1e-9), 1),
-        "asks": 0 if spec.designer.name == "evolution" else spec.iterations * spec.candidates,
-    }
 
 
 def baseline(ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
@@ -146,6 +161,17 @@ def baseline(ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
         ledger.fail("baseline_failed", f"No baseline run could be trained: {failures[0]}")
 
 
+def fitness_alone(ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
+    """Train on the fitness alone, as the baseline; where that breaks, the job goes on without."""
+    history = ledger.history()
+    done = {run.seed for run in history.fitness_alone}
+    members = [(FITNESS, seed) for seed in loop.search_seeds(history) if seed not in done]
+    last = len(history.spec.training.rungs) - 1
+    order = pack_order(ledger, tools, history, members, "baseline", BASELINE, last)
+    result = tools.laboratory.train(replace(order, start_steps=0), watch, ledger.save)
+    ledger.add_runs(result.runs, result.reports)
+
+
 # --- one iteration ----------------------------------------------------------------------------
 
 
@@ -157,7 +183,10 @@ def propose(number: int, ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
     briefs = [brief for brief in method.briefs(history) if brief.slot not in filled]
     paid = {(e.slot, e.attempt): e for e in ledger.exchanges(number)}
     try:
-        desk = Desk(ledger, tools, method, history, tools.designer(history.spec), paid)
+        designer = tools.designer(history.spec)
+        model = history.spec.designer.model or tools.model
+        purse = Purse(history.spec.budget, history.spent, tools.prices, model)
+        desk = Desk(ledger, tools, method, history, designer, paid, purse)
         _in_threads([partial(desk.fill, brief) for brief in briefs], watch)
     except DesignerUnavailable as error:
         _designer_down(error, ledger)
@@ -209,6 +238,7 @@ class Desk:
     history: History
     designer: Designer
     paid: dict[tuple[int, int], Exchange]
+    purse: Purse
 
     def fill(self, brief: Brief) -> None:
         """Bring one slot to its candidate and store it."""
@@ -219,8 +249,12 @@ class Desk:
 
     def written(self, brief: Brief) -> Candidate:
         """Ask, read and check; send a failure back to the designer at most MAX_REPAIRS times."""
+        candidate = _empty(brief)
         for attempt in range(1 + MAX_REPAIRS):
             exchange = self.exchange(brief, attempt)
+            if isinstance(exchange, str):
+                # A reply that only wanted mending keeps its own reason.
+                return candidate if attempt else _rejected(candidate, REFUSED, exchange)
             candidate = self.read(brief, exchange)
             if candidate.status != "rejected" or attempt == MAX_REPAIRS:
                 break
@@ -233,15 +267,35 @@ class Desk:
             brief = replace(brief, repair=repair)
         return candidate
 
-    def exchange(self, brief: Brief, attempt: int) -> Exchange:
-        """Ask the designer, unless the answer was already paid for before a worker died."""
+    def exchange(self, brief: Brief, attempt: int) -> Exchange | str:
+        """Ask the designer, unless the answer was already paid for before a worker died.
+
+        Returns:
+            the exchange; or, where a budget does not allow it, why nobody was asked.
+        """
         if (stored := self.paid.get((brief.slot, attempt))) is not None:
             return stored
         prompt = self.method.render(brief)
         self.audit(brief, prompt)
-        ask = Ask(brief.iteration, brief.slot, attempt, brief, prompt)
-        reply = self.designer.answer(ask)
-        exchange = Exchange(brief.iteration, brief.slot, attempt, prompt, reply, self.designer.name)
+        if not asks_a_model(self.designer.name):
+            return self.ask(Ask(brief.iteration, brief.slot, attempt, brief, prompt))
+        if (cap := self.purse.set_aside(prompt)) is not None:
+            return f"The designer was not asked: the job's budget of {cap} does not allow it."
+        exchange = self.ask(Ask(brief.iteration, brief.slot, attempt, brief, prompt))
+        usage = exchange.reply.usage
+        tokens = (usage.prompt_tokens or 0) + (usage.completion_tokens or 0)
+        self.purse.settle(prompt, tokens, exchange.money)
+        return exchange
+
+    def ask(self, ask: Ask) -> Exchange:
+        """Ask the designer, and store what it answered and what that cost."""
+        reply, money = self.designer.answer(ask), 0.0
+        if asks_a_model(self.designer.name):
+            reply, money = self.priced(ask, reply)
+        exchange = Exchange(
+            *(ask.iteration, ask.slot, ask.attempt, ask.prompt, reply, self.designer.name),
+            money=money,
+        )
         self.ledger.add_exchange(exchange)
         for note in reply.notes:
             self.ledger.event("designer.note", note, level="warning")
@@ -259,15 +313,26 @@ class Desk:
         written = written_by_designers(brief, self.history)
         refuse_leaks(audit_prompt(prompt, task.fields, native, written=written, told=told))
 
+    def priced(self, ask: Ask, reply: Reply) -> tuple[Reply, float]:
+        """Return the reply with its tokens counted, and what it cost, 0 where that is not known."""
+        usage = counted(reply.usage, ask.prompt, reply.text)
+        # An endpoint answers with a model's full name, or with a name of its own for what was asked.
+        prices, model = self.purse.prices, reply.model or self.purse.model
+        money = prices.money(model, usage)
+        money = prices.money(self.purse.model, usage) if money is None else money
+        if money is None and self.purse.wonder():
+            self.ledger.event(
+                "designer.unpriced",
+                f"The price of the model {model!r} is not known, and its cost counts as 0; add it to "
+                "the table that REWARDSMITH_PRICES names.",
+                {"model": model},
+                level="warning",
+            )
+        return replace(reply, usage=usage), money or 0.0
+
     def read(self, brief: Brief, exchange: Exchange) -> Candidate:
         """Turn a reply into a candidate: with a sound program, or with a rejection."""
-        candidate = Candidate(
-            brief.iteration,
-            brief.slot,
-            brief.operator,
-            "rejected",
-            parents=tuple(parent.key for parent in brief.parents),
-        )
+        candidate = _empty(brief)
         if exchange.reply.outcome != "answered":
             return _rejected(candidate, "reply", _why_unread(exchange))
         try:
@@ -305,17 +370,26 @@ class Desk:
             and c.program.sha256 == parent.program.sha256
             and (fitness := loop.rung_fitness(c, last)) is not None
         ]
-        params = propose_params(trials, parent.program.bounds, brief.seed)
-        candidate = Candidate(
-            brief.iteration,
-            brief.slot,
-            "parameters",
-            "rejected",
-            parents=(parent.key,),
+        params = self.tuner_choice(brief, parent.program, trials)
+        candidate = replace(
+            _empty(brief),
             analysis=f"The code of candidate {parent.key} with other numbers, chosen by the tuner.",
             program=with_params(parent.program, params),
         )
         return self.checked(candidate)
+
+    def tuner_choice(
+        self, brief: Brief, program: Program, trials: Sequence[tuple[Params, float]]
+    ) -> Params:
+        """Return the numbers of this slot: the tuner chooses for all slots of the program at once."""
+        same = [
+            other.slot
+            for other in self.method.briefs(self.history)
+            if other.operator == "parameters" and other.parents[0].key == brief.parents[0].key
+        ]
+        seed = self.history.spec.seed * 1_000 + brief.iteration
+        points = self.tools.tuner(trials, program.bounds, seed, len(same))
+        return points[same.index(brief.slot)]
 
     @property
     def task(self) -> Task:
@@ -331,6 +405,12 @@ def written_by_designers(brief: Brief, history: History) -> list[str]:
         if candidate.program is not None:
             found.append(candidate.program.source)
     return found
+
+
+def _empty(brief: Brief) -> Candidate:
+    """Return the candidate of a slot before there is anything to it."""
+    parents = tuple(parent.key for parent in brief.parents)
+    return Candidate(brief.iteration, brief.slot, brief.operator, "rejected", parents=parents)
 
 
 def _with_words(candidate: Candidate, proposal: Proposal) -> Candidate:
@@ -425,6 +505,18 @@ def finish(ledger: Ledger) -> None:
     ledger.finish(decide(history))
 
 
+def ablate(pack: int, ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
+    """Train the winner without some of its terms, for the first rung."""
+    history = ledger.history()
+    done = {(run.arm, run.seed) for run in history.ablations}
+    packs = loop.ablation_packs(history)
+    members = [member for member in packs[pack] if member not in done]
+    order = pack_order(ledger, tools, history, members, "ablation", ABLATION, 0)
+    order = replace(order, threads=physics_threads(history.preflight, len(packs)))
+    result = tools.laboratory.train(order, watch, ledger.save)
+    ledger.add_runs(result.runs, result.reports)
+
+
 # --- orders -----------------------------------------------------------------------------------
 
 
@@ -452,9 +544,9 @@ def pack_order(
         mode=spec.mode,
         weight=spec.weight,
         members=tuple(members),
-        arms={k: Arm(k, None if k == NATIVE else candidates[k].program) for k in keys},
-        start_steps=loop.rung_steps(spec.training, rung - 1),
-        stop_steps=loop.rung_steps(spec.training, rung),
+        arms={key: _arm(key, candidates, loop.winner(history)) for key in keys},
+        start_steps=rung_steps(spec.training, rung - 1),
+        stop_steps=rung_steps(spec.training, rung),
         held_out=tools.held_out(ledger.job_id, iteration, rung, episodes),
         checkpoints=spec.training.checkpoints,
         resume=_checkpoints(candidates, members, rung) if stage == "search" else {},
@@ -462,6 +554,17 @@ def pack_order(
         record=stage == "search",
         saved=loop.resumable(ledger.saved(), stage, rung, members),
     )
+
+
+def _arm(key: str, candidates: dict[str, Candidate], winner: Candidate | None) -> Arm:
+    """Return what an arm's runs train on."""
+    if key in (NATIVE, FITNESS):
+        return Arm(key)
+    if key in candidates:
+        return Arm(key, candidates[key].program)
+    assert winner is not None  # nobody else is ablated
+    assert winner.program is not None  # it was trained
+    return Arm(key, without(winner.program, *ablated_arms(winner)[key]))
 
 
 def _checkpoints(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from core.errors import ProgramRejected
 from core.ports import PackOrder, PackResult, Progress, Save, Watch, save_nothing
 from core.records import (
+    FITNESS,
     NATIVE,
     Ask,
     Candidate,
@@ -82,9 +83,10 @@ class MemoryLedger:
         return self.halfway
 
     def add_runs(self, runs: Sequence[Run], reports: Mapping[str, Report]) -> None:
-        by_stage = {"baseline": "native", "confirm": "confirmations"}
+        by_stage = {"baseline": "native", "confirm": "confirmations", "ablation": "ablations"}
         for run in runs:
-            if name := by_stage.get(run.stage):
+            name = "fitness_alone" if run.stage == "baseline" and run.arm == FITNESS else None
+            if name := name or by_stage.get(run.stage):
                 self.facts = replace(self.facts, **{name: (*getattr(self.facts, name), run)})
         for iteration in self.facts.iterations:
             own = [run for run in runs if run.stage == "search"]

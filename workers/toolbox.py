@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from core.designers import OPENAI_MODEL, Deadlines, DesignerSettings, make_designer
+from core.prices import read_prices
 from core.records import JobSpec
 from core.sandbox import Sandbox
 from core.settings import Settings
@@ -16,6 +17,7 @@ from core.storage import FolderArtifacts
 from core.training.held_out import held_out_seeds
 from core.training.laboratory import PRELOAD, PRELOAD_DESIGN, Laboratory
 from core.training.supervising import Supervision
+from core.tuning import propose_params
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,9 @@ def open_bench(settings: Settings, *, trains: bool, slots: int = 1) -> Bench:
             at_once=slots,
         ),
         held_out=partial(held_out_seeds, settings.secret_key()),
+        tuner=propose_params,
+        prices=read_prices(settings.prices),
+        model=settings.openai_model or OPENAI_MODEL,
     )
     waived = settings.allow_weaker_isolation == "i-understand"
     return Bench(tools, sandbox, 0 if waived else settings.required_isolation)

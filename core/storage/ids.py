@@ -6,6 +6,8 @@ back without a look into the database:
     job_01h5…                     26 characters: 64 bits of time, 66 bits of chance
     cand_01h5…_0_3                job, iteration, number
     run_01h5…_search_0-3_1000_1   job, stage, arm (its dot written as a hyphen), seed, rung
+
+Arms are `native`, `fitness`, a candidate's key, or `without-component-<name>` and the like.
 """
 
 from __future__ import annotations
@@ -23,8 +25,9 @@ _RANDOM_BITS = 66
 _BODY = f"[{_ALPHABET}]{{{_LENGTH}}}"
 _JOB = re.compile(rf"job_({_BODY})")
 _CANDIDATE = re.compile(rf"cand_({_BODY})_(\d{{1,9}})_(\d{{1,9}})")
+_OTHER_ARM = r"native|fitness|without-(?:component|feature)-[A-Za-z_][A-Za-z0-9_]{0,63}"
 _RUN = re.compile(
-    rf"run_({_BODY})_([a-z]{{1,20}})_(native|\d{{1,9}}-\d{{1,9}})_(-?\d{{1,18}})_(\d{{1,9}})"
+    rf"run_({_BODY})_([a-z]{{1,20}})_({_OTHER_ARM}|\d{{1,9}}-\d{{1,9}})_(-?\d{{1,18}})_(\d{{1,9}})"
 )
 _ARM = re.compile(r"(\d{1,9})\.(\d{1,9})")
 
@@ -99,16 +102,17 @@ def read_run_id(text: str) -> RunKey:
     if not found:
         raise no_such("run", text)
     body, stage, arm, seed, rung = found.groups()
-    return RunKey(f"job_{body}", stage, arm.replace("-", "."), int(seed), int(rung))
+    arm = arm.replace("-", ".") if arm[0].isdigit() else arm
+    return RunKey(f"job_{body}", stage, arm, int(seed), int(rung))
 
 
 def read_arm(arm: str) -> tuple[int, int] | None:
-    """Return (iteration, number) of a candidate's arm, None for the native one.
+    """Return (iteration, number) of a candidate's arm, None for one that is no candidate.
 
     Raises:
         InvalidInput: neither.
     """
-    if arm == "native":
+    if re.fullmatch(_OTHER_ARM, arm):
         return None
     found = _ARM.fullmatch(arm)
     if not found:

@@ -1,4 +1,4 @@
-"""What learning costs: generous estimates from the settings alone, for limits and nothing else.
+"""What learning costs, by the settings alone: generous estimates for limits, usual ones for people.
 
 A pass over one transition costs time for every parameter; every gradient step costs time for every
 parameter once more, and some whatever the network.  The constants are about ten times what one core
@@ -10,6 +10,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 from core.ports import PackOrder
+from core.records import Preflight, Training
 from core.training.action_space import read_action_space
 from core.training.deadlines import ROW_SECONDS
 from core.training.runtime import MOST_FEATURES
@@ -24,6 +25,7 @@ from core.training.settings import (
 PASS_SECONDS = 1e-9  # per parameter and transition
 DESCENT_SECONDS = 1e-7  # per parameter and gradient step
 UPDATE_SECONDS = 5e-3  # per gradient step
+GENEROSITY = 10.0  # of the three constants above
 _FLOAT, _INTEGER = 4, 8  # bytes
 _WIDEST_FIELD = 8  # columns; most have one
 _CALLS_TO_LABEL = 3
@@ -35,10 +37,23 @@ def learning_seconds(order: PackOrder) -> float:
     Raises:
         InvalidInput: a setting is unknown or absurd.
     """
-    settings = _settings(order)
-    parameters = _parameters(order, settings)
+    return _learning_seconds(order.preflight, order.training)
+
+
+def usual_learning_seconds(found: Preflight, training: Training) -> float:
+    """Return about how long learning from one step of one run will take, on one core.
+
+    Raises:
+        InvalidInput: a setting is unknown or absurd.
+    """
+    return _learning_seconds(found, training) / GENEROSITY
+
+
+def _learning_seconds(found: Preflight, training: Training) -> float:
+    settings = read_settings(training.settings, training.algorithm)
+    parameters = _parameters(found, settings)
     if isinstance(settings, PPOSettings):
-        minibatch = min(settings.minibatch, settings.rollout * order.training.envs)
+        minibatch = min(settings.minibatch, settings.rollout * training.envs)
         descent = (UPDATE_SECONDS + parameters * DESCENT_SECONDS) / minibatch
         return settings.epochs * (parameters * PASS_SECONDS + descent)
     passes = settings.minibatch * parameters * PASS_SECONDS
@@ -95,17 +110,17 @@ def checkpoint_bytes(order: PackOrder) -> int:
     count = len(order.members) + len({sha for shas in order.warm.values() for sha in shas})
     # Parameters, their targets, and the first and second moments.
     replay = 0 if isinstance(settings, PPOSettings) else MOST_REPLAY_BYTES
-    return count * (4 * _FLOAT * _parameters(order, settings) + replay + 2**20)
+    return count * (4 * _FLOAT * _parameters(order.preflight, settings) + replay + 2**20)
 
 
 def _settings(order: PackOrder) -> Settings:
     return read_settings(order.training.settings, order.training.algorithm)
 
 
-def _parameters(order: PackOrder, settings: Settings) -> int:
+def _parameters(found: Preflight, settings: Settings) -> int:
     """Return about how many parameters a member has, with the most features."""
-    actions = read_action_space(order.preflight.action).size
-    inputs = order.preflight.observation_size + MOST_FEATURES + actions
+    actions = read_action_space(found.action).size
+    inputs = found.observation_size + MOST_FEATURES + actions
     widths = (inputs, *settings.hidden, 2 * actions)
     networks = 3 if isinstance(settings, SACSettings) else 2
     return networks * sum((before + 1) * after for before, after in pairwise(widths))

@@ -31,6 +31,7 @@ from core.statistics import mean
 from core.training.action_space import read_action_space
 from core.training.attending import Attended
 from core.training.checking import check_program
+from core.training.effort import usual_learning_seconds
 from core.training.examining import examine_arm, with_course
 from core.training.measuring import Measured, Score, measure
 from core.training.minutes import Member, Trained
@@ -80,7 +81,8 @@ class Laboratory:
         found = probe_task(self.sandbox, self.artifacts, task, seed, watch, source=source)
         discrete = read_action_space(found.action).discrete
         check_algorithm(training.algorithm, discrete, training.warm_start)
-        return replace(found, at_once=self.at_once)
+        learning = usual_learning_seconds(found, training)
+        return replace(found, at_once=self.at_once, learning_seconds=learning)
 
     def check(self, program: Program, task: Task, preflight: Preflight) -> ProgramShape:
         """Call the program on the probe set and hold it to the contract; see the port."""

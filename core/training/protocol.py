@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from core.ports import PackOrder
-from core.records import Curve, Json, Mode, Program, Task
+from core.records import FITNESS, Curve, Json, Mode, Program, Task
 from core.sandbox.codec import BadFrame, Frame
 from core.training.wire import program_from_json, program_to_json, task_from_json, task_to_json
 
@@ -57,6 +57,8 @@ class TrainOrder:
         warm:        place of a member -> names of what its replay begins with, in `stored`.
         stored:      name -> checkpoint of another run.
         device:      where to train, as `core.training.devices.pick_device` reads it.
+        fitness_alone: whether the environment's rewards give way to the fitness, step by step.
+        time_limit:  of an episode in steps, None if there is none.
     """
 
     task: Task
@@ -76,6 +78,8 @@ class TrainOrder:
     warm: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     stored: Mapping[str, bytes] = field(default_factory=dict)
     device: str = "cpu"
+    fitness_alone: bool = False
+    time_limit: int | None = None
 
 
 def train_order(
@@ -91,7 +95,13 @@ def train_order(
         resume:      (arm key, seed) -> the checkpoint's bytes; empty at the start of rung 0.
         known_steps: the last step count at which weights are known from an earlier child.
         stored:      sha256 -> bytes of the checkpoints that `order.warm` names.
+
+    Raises:
+        ValueError: the fitness alone in one pack with other arms.
     """
+    alone = FITNESS in order.arms
+    if alone and len(order.arms) > 1:
+        raise ValueError(f"expected the fitness in a pack of its own, but found {list(order.arms)}")
     return TrainOrder(
         task=order.task,
         settings=dict(order.training.settings),
@@ -109,6 +119,8 @@ def train_order(
         algorithm=order.training.algorithm,
         warm={place: order.warm[m] for place, m in enumerate(order.members) if m in order.warm},
         stored=stored or {},
+        fitness_alone=alone,
+        time_limit=order.preflight.max_episode_steps,
     )
 
 
@@ -137,6 +149,8 @@ def order_message(order: TrainOrder) -> Message:
         "threads": order.threads,
         "algorithm": order.algorithm,
         "device": order.device,
+        "fitness_alone": order.fitness_alone,
+        "time_limit": order.time_limit,
         "warm": {str(place): list(names) for place, names in order.warm.items()},
     }
     resume = {str(place): content for place, content in order.resume.items()}
@@ -168,6 +182,8 @@ def read_order(frame: Frame) -> TrainOrder:
         resume={int(name): b for name, b in frame.blobs.items() if not name.startswith(_STORED)},
         algorithm=header["algorithm"],
         device=header["device"],
+        fitness_alone=header["fitness_alone"],
+        time_limit=header["time_limit"],
         warm={int(place): tuple(names) for place, names in header["warm"].items()},
         stored={
             name.removeprefix(_STORED): content

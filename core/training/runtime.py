@@ -48,7 +48,8 @@ class LoadedProgram:
     """A program, compiled and ready to be called on blocks of rows.
 
     `feature_names` and `component_names` are empty until the first call; from then on a call that
-    gives other names is rejected.
+    gives other names is rejected.  Terms that the program leaves out are held to the contract like all
+    others, and dropped then.
     """
 
     def __init__(
@@ -71,6 +72,10 @@ class LoadedProgram:
         self._present = maker(layout, reward_columns(layout, layout.state_size), "obs")
         self._next = maker(layout, reward_columns(layout, layout.size), "next_obs")
         self._params = parameters(program)
+        self._left_out = {
+            "features": {name for kind, name in program.left_out if kind == "feature"},
+            "reward": {name for kind, name in program.left_out if kind == "component"},
+        }
 
     def features(self, state_block: Floats) -> Floats:
         """Compute the extra dimensions of states [B, ≥ D].
@@ -176,7 +181,10 @@ class LoadedProgram:
             usual = type(values) is np.ndarray and values.dtype.kind in "fiub"
             if not (usual and values.shape == (rows,) and name in known):
                 self._hold_term(function, name, values, rows)
-        return result
+        left_out = self._left_out[function]
+        if not left_out:
+            return result
+        return {name: values for name, values in result.items() if name not in left_out}
 
     def _hold_term(self, function: str, name: str, values: Any, rows: int) -> None:
         if not name.isidentifier() or len(name) > MOST_LETTERS_OF_A_NAME:

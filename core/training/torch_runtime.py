@@ -62,6 +62,8 @@ class TorchProgram(LoadedProgram):
         self._hold_as_they_were("features", (block, state_block))
         terms: Mapping[str, Any] = self._terms("features", result, rows, MOST_FEATURES)
         self.feature_names = self._same_names("features", self.feature_names, tuple(terms))
+        if not terms:  # all were left out
+            return state_block.new_zeros(rows, 0)
         return torch.stack([values.float() for values in terms.values()], 1)
 
     def tensor_reward(

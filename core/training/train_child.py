@@ -22,6 +22,7 @@ from core.training.deadlines import Deadlines
 from core.training.designs import Code, Rewards
 from core.training.device_pack import DevicePack, new_device_pack
 from core.training.devices import HOST, make_tensor_batch, pick_device
+from core.training.fitness_rows import FitnessRows
 from core.training.members import Member
 from core.training.off_policy_pack import OffPolicyPack, new_off_policy_pack
 from core.training.pack import Pack, new_pack
@@ -83,10 +84,13 @@ def carry_out(order: TrainOrder, teller: Teller, deadlines: Deadlines) -> AnyPac
         InvalidInput: a setting is unknown or absurd.
         TrainingFailed: a checkpoint does not fit.
     """
-    device = pick_device(order.device, order.task, order.algorithm)
+    # The fitness is measured row by row on the host, whose steps wait for nobody.
+    device = HOST if order.fitness_alone else pick_device(order.device, order.task, order.algorithm)
     if device != HOST:
         return _carry_out_on(device, order, teller, deadlines)
     batch = make_batch(order.task, len(order.members) * order.envs, nthread=order.threads)
+    if order.fitness_alone:
+        batch = FitnessRows(batch, order.task.fitness, order.time_limit)
     try:
         rewards = load_rewards(order, batch.layout, deadlines)
         pack = make_pack(order, _members(order), rewards, batch, teller)

@@ -25,12 +25,15 @@ def program_to_json(program: Program | None) -> dict[str, Any] | None:
         "has_features": program.has_features,
         "params": dict(program.params),
         "array": program.array,
+        "left_out": [list(term) for term in program.left_out],
     }
 
 
 def program_from_json(data: Mapping[str, Any] | None) -> Program | None:
     """Return the program that `program_to_json` described."""
-    return None if data is None else Program(**data)
+    if data is None:
+        return None
+    return Program(**{**data, "left_out": tuple((kind, name) for kind, name in data["left_out"])})
 
 
 def fields_to_json(fields: Sequence[Field]) -> list[dict[str, Any]]:

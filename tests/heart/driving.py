@@ -6,19 +6,44 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from core import loop
-from core.records import NATIVE, Feedback, History, Iteration, JobSpec, Run
+from core.records import FITNESS, NATIVE, Feedback, History, Iteration, JobSpec, Run, Spent
+from core.rungs import rung_steps
 from tests.builders import a_preflight, a_run, proposed, rejected
 
 
 def drive(spec: JobSpec, fitness: Callable[[str, int], float | None]) -> list[str]:
     """Return the keys of all steps until the job wants nothing more (at most 200)."""
+    return [key for key, _ in drive_counting(spec, fitness)]
+
+
+def drive_counting(
+    spec: JobSpec, fitness: Callable[[str, int], float | None]
+) -> list[tuple[str, int]]:
+    """Return the keys of all steps, each with the environment steps spent by its end."""
     history, steps = History(spec), []
     while wanted := loop.next_steps(history):
         step = wanted[0]
-        steps.append(loop.step_key(step))
         history = _done(step, history, fitness)
+        lived = history.spent.env_steps + _lived(step, history)
+        history = replace(history, spent=Spent(env_steps=lived))
+        steps.append((loop.step_key(step), lived))
         assert len(steps) < 200
     return steps
+
+
+def _lived(step: loop.Step, history: History) -> int:
+    training = history.spec.training
+    match step:
+        case loop.Baseline() | loop.FitnessAlone():
+            return training.seeds * training.steps
+        case loop.Train(number, rung, pack):
+            members = loop.train_packs(history, history.iterations[number], rung)[pack]
+            return len(members) * (rung_steps(training, rung) - rung_steps(training, rung - 1))
+        case loop.Confirm(pack):
+            return len(loop.confirm_packs(history)[pack]) * training.steps
+        case loop.Ablate(pack):
+            return len(loop.ablation_packs(history)[pack]) * rung_steps(training, 0)
+    return 0
 
 
 def _done(
@@ -30,6 +55,9 @@ def _done(
         case loop.Baseline():
             runs = tuple(a_run(NATIVE, 0.2, seed=s) for s in loop.search_seeds(history))
             return replace(history, native=runs)
+        case loop.FitnessAlone():
+            alone = tuple(a_run(FITNESS, 0.2, seed=s) for s in loop.search_seeds(history))
+            return replace(history, fitness_alone=alone)
         case loop.Propose(number):
             slots = range(history.spec.candidates)
             made = tuple(
@@ -50,6 +78,10 @@ def _done(
             members = loop.confirm_packs(history)[pack]
             runs = tuple(a_run(a, fitness(a, s), seed=s, stage="confirm") for a, s in members)
             return replace(history, confirmations=(*history.confirmations, *runs))
+        case loop.Ablate(pack):
+            members = loop.ablation_packs(history)[pack]
+            runs = tuple(a_run(a, fitness(a, s), seed=s, stage="ablation") for a, s in members)
+            return replace(history, ablations=(*history.ablations, *runs))
         case loop.Finish():
             return replace(history, status="succeeded")
 

@@ -6,18 +6,19 @@ from dataclasses import replace
 
 import pytest
 
+from core.budgets import confirm_cost, iteration_cost
 from core.loop import (
+    Ablate,
     Baseline,
     Confirm,
     Finish,
+    FitnessAlone,
     Preflight,
     Propose,
     Reflect,
     Train,
-    confirm_cost,
     confirm_packs,
     confirm_seeds,
-    iteration_cost,
     next_steps,
     ranking,
     read_step,
@@ -126,7 +127,10 @@ def test_what_to_do_next(history, expected):
 
 @pytest.mark.parametrize(
     "step",
-    [Preflight(), Baseline(), Propose(3), Train(1, 2, 0), Reflect(1), Confirm(1), Finish()],
+    [
+        *(Preflight(), Baseline(), FitnessAlone(), Propose(3), Train(1, 2, 0), Reflect(1)),
+        *(Confirm(1), Ablate(2), Finish()),
+    ],
     ids=step_key,
 )
 def test_a_step_is_named_and_found_again(step):
@@ -213,7 +217,7 @@ def test_a_candidate_with_a_failed_seed_is_not_ranked_by_its_lucky_one():
 
 def test_what_the_confirmation_costs_is_kept_back_from_the_budget():
     spec = a_spec(iterations=5)
-    one_more = iteration_cost(a_history(spec=spec)) + confirm_cost(a_history(spec=spec))
+    one_more = iteration_cost(spec) + confirm_cost(spec)
     spent = Spent(env_steps=6000)
 
     def with_limit(env_steps):
@@ -234,7 +238,7 @@ def test_a_used_up_budget_ends_the_search_and_confirms_what_exists(budget, spent
     assert next_steps(history) == (Confirm(0), Confirm(1))
 
 
-def test_an_open_iteration_is_finished_even_when_the_budget_is_used_up():
+def test_what_was_proposed_is_trained_even_when_the_designers_budget_is_used_up():
     history = a_history(
         an_iteration(proposed(0)), spec=a_spec(budget=Budget(tokens=1)), spent=Spent(tokens=2)
     )

@@ -10,6 +10,7 @@ from core.errors import DesignerUnavailable, EnvironmentUnusable, StepInterrupte
 from core.loop import next_steps, read_step
 from core.records import NATIVE, DesignerChoice, Field, History, Reply, Saved, Training
 from core.steps import MAX_REPAIRS, Toolbox, carry_out
+from core.tuning import propose_params
 from tests.builders import SOURCE, a_history, a_preflight, a_spec
 from tests.fakes import REPLY, MemoryLedger, PretendLaboratory, ScriptedDesigner
 
@@ -20,7 +21,12 @@ def good(ask, note=""):
 
 
 def toolbox(designer, laboratory):
-    return Toolbox(lambda spec: designer, laboratory, lambda job, i, rung, n: tuple(range(n)))
+    return Toolbox(
+        lambda spec: designer,
+        laboratory,
+        lambda job, i, rung, n: tuple(range(n)),
+        propose_params,
+    )
 
 
 def run_job(spec, script=good, fitness=lambda arm, seed: 0.1 if arm == NATIVE else 0.9, **lab):

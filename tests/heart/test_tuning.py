@@ -1,6 +1,8 @@
 """The tuner: other numbers for the same code, from stored trials alone."""
 
 import math
+import subprocess
+import sys
 
 import pytest
 
@@ -22,7 +24,7 @@ def fitness(params):
 def tune(count, seed, start=START, bounds=BOUNDS, measure=fitness):
     trials = [(start, measure(start))]
     for number in range(count):
-        params = propose_params(trials, bounds, seed + number)
+        params = propose_params(trials, bounds, seed + number)[0]
         trials.append((params, measure(params)))
     return trials
 
@@ -57,6 +59,20 @@ def test_a_dozen_trials_already_beat_the_start():
     assert sum(better) >= 18
 
 
+def test_points_that_are_tried_together_differ():
+    trials = tune(4, seed=5)
+    chosen = [tuple(params.values()) for params in propose_params(trials, BOUNDS, 1, count=5)]
+    tried = [tuple(params.values()) for params, _ in trials]
+    assert len({*chosen, *tried}) == 10
+
+
+def test_the_choice_is_the_same_in_another_process():
+    trials = tune(6, seed=3)
+    code = f"from core.tuning import *; print(propose_params({trials!r}, {BOUNDS!r}, 9, 2))"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == repr(propose_params(trials, BOUNDS, 9, 2))
+
+
 def test_a_flat_fitness_still_gives_new_points():
     tried = [
         params["w"] for params, _ in tune(25, 0, {"w": 1.0}, {"w": (0.25, 4.0)}, lambda _: 0.0)
@@ -65,7 +81,7 @@ def test_a_flat_fitness_still_gives_new_points():
 
 
 def test_a_start_outside_its_bounds_is_taken_as_their_nearest_point():
-    assert 1.0 <= propose_params([({"w": 9.0}, 0.0)], {"w": (1.0, 2.0)}, 0)["w"] <= 2.0
+    assert 1.0 <= propose_params([({"w": 9.0}, 0.0)], {"w": (1.0, 2.0)}, 0)[0]["w"] <= 2.0
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,10 @@ import pytest
 from safetensors.numpy import load
 
 import core.training.laboratory
+from core.ablation import without
 from core.errors import EnvironmentUnusable, InvalidFitness, InvalidInput, StepInterrupted
 from core.ports import Arm, Progress
-from core.records import NATIVE, Field, Fitness, Task, Training
+from core.records import FITNESS, NATIVE, Field, Fitness, Task, Training
 from core.sandbox import Sandbox
 from core.training import supervising
 from core.training.backends import choose_backend
@@ -233,6 +234,34 @@ def test_runs_that_are_not_recorded_are_measured_all_the_same_and_have_no_report
     assert not bare.reports
     assert [run.fitness for run in bare.runs] == [run.fitness for run in recorded.runs]
     assert all(run.status == "scored" and len(run.checkpoints) == 2 for run in bare.runs)
+
+
+@pytest.mark.slow
+def test_a_policy_that_learnt_without_a_term_is_measured_without_it(laboratory, cart_pole):
+    whole = program(GOOD)
+    arms = {
+        "0.0": whole,
+        "without-feature-lean": without(whole, "feature", "lean"),
+        "without-component-centre": without(whole, "component", "centre"),
+    }
+    order = order_of(cart_pole, arms, stage="ablation", record=False)
+    runs = {run.arm: run for run in laboratory.train(order, ignore).runs}
+    assert {run.status for run in runs.values()} == {"scored"}
+    inputs = {
+        arm: len(load(laboratory.artifacts.get(run.weights))["normaliser.mean"])
+        for arm, run in runs.items()
+    }
+    assert inputs == {"0.0": 5, "without-feature-lean": 4, "without-component-centre": 5}
+    told = {arm: set(run.curve.series) for arm, run in runs.items()}
+    assert "component.centre" in told["without-feature-lean"]
+    assert "component.centre" not in told["without-component-centre"]
+
+
+@pytest.mark.slow
+def test_the_fitness_alone_is_trained_and_measured_like_any_arm(laboratory, cart_pole):
+    order = order_of(cart_pole, {FITNESS: None}, seeds=(0, 1), stage="baseline", record=False)
+    runs = laboratory.train(order, ignore).runs
+    assert [(run.arm, run.status) for run in runs] == [(FITNESS, "scored")] * 2
 
 
 @pytest.mark.slow

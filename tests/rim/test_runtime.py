@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from core.ablation import without
 from core.errors import ProgramRejected
 from core.fields import lay_out
 from core.records import Field
 from core.training.blame import clean
 from core.training.runtime import load_program
+from core.training.wire import program_from_json, program_to_json
 from tests.rim.laboratory_parts import program, rewarding
 
 FIELDS = (
@@ -84,6 +88,34 @@ def test_without_features_there_are_no_columns_and_without_reward_no_components(
     only_features = load_program(program("def features(obs):\n    return {'a': obs.x}\n"), LAYOUT)
     assert only_reward.features(STATE).shape == (5, 0)
     assert only_features.reward(STATE, ACTION, NEXT) == {}
+
+
+TERMS = program(
+    "def features(obs):\n    return {'a': obs.x, 'b': -obs.x}\n"
+    "def reward(obs, action, next_obs, params):\n"
+    "    f = features(next_obs)\n    return {'gain': f['b'], 'calm': -obs.x}\n"
+)
+
+
+def test_a_term_that_is_left_out_is_missing_and_the_code_notices_nothing():
+    less = without(without(TERMS, "component", "calm"), "feature", "b")
+    loaded = load_program(less, LAYOUT)
+    np.testing.assert_allclose(loaded.features(STATE)[:, 0], STATE[:, 0])
+    assert loaded.features(STATE).shape == (5, 1)
+    assert loaded.feature_names == ("a",)
+    terms = loaded.reward(STATE, ACTION, NEXT)  # it still reads the feature that nobody else sees
+    assert list(terms) == ["gain"]
+    np.testing.assert_allclose(terms["gain"], -NEXT[:, 0])
+
+
+def test_all_features_can_be_left_out():
+    bare = without(without(TERMS, "feature", "a"), "feature", "b")
+    assert load_program(bare, LAYOUT).features(STATE).shape == (5, 0)
+
+
+def test_what_is_left_out_travels_into_the_jail():
+    less = without(TERMS, "component", "calm")
+    assert program_from_json(program_to_json(less)) == replace(less, bounds={})
 
 
 def test_discrete_actions_arrive_as_whole_numbers():

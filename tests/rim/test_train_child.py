@@ -13,7 +13,7 @@ import pytest
 
 import core.training.train_child
 from core.ports import Arm, PackOrder
-from core.records import Curve, Preflight, Program, Training
+from core.records import FITNESS, Curve, Fitness, Preflight, Program, Training
 from core.sandbox import GIB, Limits, Sandbox
 from core.sandbox.codec import BadFrame, Frame
 from core.sandbox.frames import Channel
@@ -143,6 +143,15 @@ def test_a_pack_s_order_says_what_the_child_needs():
     assert order.total_steps == 3000
     assert order.resume == {1: b"saved"}
     assert order.programs == {"0.1": UPRIGHT, "native": None}
+
+
+def test_a_pack_of_the_fitness_is_paid_the_fitness():
+    rare = replace(CART_POLE, fitness=Fitness("success", where="x > 100"))  # which never holds
+    order = an_order({FITNESS: None}, task=rare, fitness_alone=True, time_limit=500)
+    (done,) = only(carried_out(order), MemberDone)
+    assert set(done.curve.series["training_reward"]) == {0.0}
+    (native,) = only(carried_out(replace(order, fitness_alone=False)), MemberDone)
+    assert set(native.curve.series["training_reward"]) == {1.0}
 
 
 @pytest.mark.parametrize(

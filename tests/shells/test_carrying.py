@@ -12,6 +12,7 @@ from core.errors import ConfigurationError, InvalidInput, SandboxFailed, Storage
 from core.ports import Progress
 from core.steps import Toolbox
 from core.storage import Store
+from core.tuning import propose_params
 from tests.builders import a_spec
 from tests.fakes import PretendLaboratory, ScriptedDesigner
 from workers.carrying import MAX_FAILURES, MAX_LAPSES, Carrier, Patient
@@ -29,7 +30,12 @@ class PretendBench:
     @property
     def tools(self) -> Toolbox:
         designer = ScriptedDesigner(lambda ask: "no code")
-        return Toolbox(lambda spec: designer, self.laboratory, lambda job, i, r, n: tuple(range(n)))
+        return Toolbox(
+            lambda spec: designer,
+            self.laboratory,
+            lambda job, i, r, n: tuple(range(n)),
+            propose_params,
+        )
 
     def permit(self, spec):
         if self.refusal:

@@ -1,0 +1,135 @@
+"""What a job costs, and which cap does not allow it to go on.
+
+Caps are looked at where something new would begin: an iteration, a rung, a question to the designer.
+What has begun is ended, so that a cap is passed by one rung at most, and what the job must still do
+in the end is kept back from the start.
+"""
+
+from __future__ import annotations
+
+from core.records import Candidate, History, Iteration, JobSpec
+from core.rungs import rung_steps, survivors
+
+MOST_ABLATED = 8
+"""Terms of the winner that are left out in turn, at most."""
+REFUSED = "budget"
+"""The rule under which a candidate is refused whose designer could not be asked any more."""
+
+
+# --- environment steps ------------------------------------------------------------------------
+
+
+def baseline_cost(spec: JobSpec) -> int:
+    """Return the environment steps of the baseline, and of the fitness alone where it is asked for."""
+    arms = 1 + spec.evaluation.fitness_alone
+    return arms * spec.training.seeds * spec.training.steps
+
+
+def iteration_cost(spec: JobSpec) -> int:
+    """Return the environment steps of one iteration if every candidate is trained."""
+    training, alive = spec.training, spec.candidates
+    total, before = 0, 0
+    for rung in range(len(training.rungs)):
+        steps = rung_steps(training, rung)
+        total += alive * training.seeds * (steps - before)
+        before, alive = steps, survivors(training, alive)
+    return total
+
+
+def closing_cost(spec: JobSpec) -> int:
+    """Return the environment steps of all that follows the search, at most."""
+    return confirm_cost(spec) + ablation_cost(spec) + transfer_cost(spec)
+
+
+def confirm_cost(spec: JobSpec) -> int:
+    """Return the environment steps of the confirmation, those it is compared with included."""
+    evaluation = spec.evaluation
+    arms = 1 + evaluation.fitness_alone + evaluation.confirm_candidates
+    return arms * evaluation.confirm_seeds * spec.training.steps
+
+
+def ablation_cost(spec: JobSpec) -> int:
+    """Return the environment steps of the ablation, at most; 0 unless it is asked for."""
+    if not spec.evaluation.ablate:
+        return 0
+    runs = (1 + MOST_ABLATED) * spec.evaluation.confirm_seeds
+    return runs * rung_steps(spec.training, 0)
+
+
+def transfer_cost(spec: JobSpec) -> int:
+    """Return the environment steps of training with the user's own learner; 0 without one."""
+    return 0
+
+
+def planned_cost(spec: JobSpec) -> int:
+    """Return the environment steps of the whole job if no budget ends it early."""
+    return baseline_cost(spec) + spec.iterations * iteration_cost(spec) + closing_cost(spec)
+
+
+# --- what does not fit any more ---------------------------------------------------------------
+
+
+def exhausted(history: History) -> str | None:
+    """Name the budget that does not allow another iteration, or None."""
+    return refused(history, iteration_cost(history.spec)) or _designer_exhausted(history)
+
+
+def refused(history: History, env_steps: int) -> str | None:
+    """Name the budget that does not allow so many environment steps more, or None.
+
+    What follows the search is kept back: its environment steps as planned, its time as the baseline
+    let expect it.
+    """
+    budget, spent, spec = history.spec.budget, history.spent, history.spec
+    wanted = spent.env_steps + env_steps + closing_cost(spec)
+    if budget.env_steps is not None and wanted > budget.env_steps:
+        return "env_steps"
+    if budget.seconds is not None and spent.seconds + closing_seconds(history) >= budget.seconds:
+        return "seconds"
+    return None
+
+
+def closing_seconds(history: History) -> float:
+    """Return about how long all that follows the search will take, by the baseline's speed.
+
+    0 before the baseline has been trained.  A run's seconds are its share of its pack's.
+    """
+    steps = sum(run.env_steps for run in history.native)
+    seconds = sum(run.seconds for run in history.native)
+    return closing_cost(history.spec) * seconds / steps if steps else 0.0
+
+
+def _designer_exhausted(history: History) -> str | None:
+    budget, spent = history.spec.budget, history.spent
+    if budget.tokens is not None and spent.tokens >= budget.tokens:
+        return "tokens"
+    if budget.money is not None and spent.money >= budget.money:
+        return "money"
+    unasked = [c for i in history.iterations for c in i.candidates if _unasked(c)]
+    return None if not unasked else _binding(history)
+
+
+def _unasked(candidate: Candidate) -> bool:
+    return any(check.rule == REFUSED for check in candidate.checks)
+
+
+def _binding(history: History) -> str:
+    """Name the designer's cap that is nearest, when it has refused a question."""
+    budget, spent = history.spec.budget, history.spent
+    shares = {
+        name: used / allowed
+        for name, used, allowed in (
+            ("tokens", spent.tokens, budget.tokens),
+            ("money", spent.money, budget.money),
+        )
+        if allowed
+    }
+    return max(shares, key=lambda name: shares[name], default="tokens")
+
+
+def rung_begun(history: History, iteration: Iteration, rung: int) -> bool:
+    """Tell whether a rung of an iteration has runs, or somebody at work on them."""
+    if any(run.rung == rung for c in iteration.candidates for run in c.runs):
+        return True
+    mark = f"train/{iteration.number}/{rung}/"
+    return any(key.startswith(mark) for key in history.claimed)

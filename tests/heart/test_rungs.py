@@ -1,0 +1,78 @@
+"""Successive halving: who goes on, and who is the incumbent."""
+
+from __future__ import annotations
+
+import pytest
+
+from core.records import Training
+from core.rungs import promoted, ranked
+from tests.builders import a_history, a_spec, trained
+
+CHANCE = 0.1  # of the builders' preflight
+
+
+def history(rungs=(0.3, 1.0), keep=0.34, seeds=2):
+    return a_history(spec=a_spec(training=Training(rungs=rungs, keep=keep, seeds=seeds)))
+
+
+def keys(candidates):
+    return [c.key for c in candidates]
+
+
+def test_a_steady_candidate_goes_on_before_one_that_was_lucky_once():
+    alive = [trained(0, 0.9, 0.3), trained(1, 0.6, 0.56), trained(2, 0.2, 0.2)]
+    assert keys(promoted(history(), alive, 0)) == ["0.1"]  # 0.9 and 0.3 have the higher mean
+
+
+def test_a_blind_rung_abstains():
+    alive = [trained(0, 0.1, 0.1), trained(1, 0.05, 0.0), trained(2, 0.0, 0.0)]
+    assert keys(promoted(history(), alive, 0)) == ["0.0", "0.1", "0.2"]
+
+
+def test_a_candidate_that_could_not_be_scored_goes_nowhere_even_then():
+    alive = [trained(0, 0.1, None), trained(1, 0.05, 0.0)]
+    assert keys(promoted(history(), alive, 0)) == ["0.1"]
+
+
+@pytest.mark.parametrize(
+    ("share", "left"), [(0.3, ["0.0", "0.1"]), (0.6, ["0.0"])], ids=["early", "late"]
+)
+def test_who_is_not_above_chance_after_most_of_the_steps_is_given_up(share, left):
+    alive = [trained(0, 0.5, 0.5), trained(1, 0.1, 0.1), trained(2, 0.0, 0.0)]
+    assert keys(promoted(history((share, 1.0), keep=0.67), alive, 0)) == left
+
+
+def test_a_suspected_exploit_is_not_promoted():
+    alive = [trained(0, 0.5, 0.5), trained(1, 0.4, 0.4), trained(2, 0.3, 0.3)]
+
+    def suspect(candidate, rung):
+        return (candidate.key, rung) == ("0.0", 0)
+
+    assert keys(promoted(history(), alive, 0, suspect)) == ["0.1"]
+
+
+def test_where_everybody_is_suspected_the_best_still_goes_on():
+    alive = [trained(0, 0.5, 0.5), trained(1, 0.4, 0.4)]
+    assert keys(promoted(history(), alive, 0, lambda candidate, rung: True)) == ["0.0"]
+
+
+def test_the_incumbent_gives_way_to_a_better_lower_bound_alone():
+    incumbent = trained(0, 0.6, 0.6)
+    lucky = trained(0, 1.0, 0.3, iteration=1)
+    assert ranked([incumbent, lucky])[0] is incumbent
+    better = trained(1, 0.8, 0.7, iteration=1)
+    assert ranked([incumbent, lucky, better])[0] is better
+
+
+def test_ties_go_to_the_earlier_candidate():
+    assert keys(ranked([trained(1, 0.5, iteration=1), trained(2, 0.5), trained(0, 0.4)])) == [
+        "0.2",
+        "1.1",
+        "0.0",
+    ]
+
+
+def test_a_search_that_ended_early_ranks_those_who_came_farthest():
+    assert keys(ranked([trained(0, 0.5), trained(1, 0.7)])) == ["0.1", "0.0"]
+    assert keys(ranked([trained(0, 0.5, rung=1), trained(1, 0.7)])) == ["0.0"]
+    assert ranked([trained(0, None), trained(1)]) == []
