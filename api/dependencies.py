@@ -9,6 +9,8 @@ from typing import Annotated, TypeAlias
 
 from fastapi import Depends, Path, Request
 
+from core.designers import OPENAI_MODEL
+from core.prices import Prices
 from core.settings import Settings
 from core.storage import Store
 
@@ -24,6 +26,7 @@ class House:
     """What one running server holds.
 
     Attributes:
+        prices:   of models, for estimates and budgets of money.
         migrated: the schema was found up to date once, and need not be looked at again.
         stopping: the server is about to end; open streams should end before it.
     """
@@ -31,8 +34,14 @@ class House:
     settings: Settings
     store: Store
     notify: Notify
+    prices: Prices
     migrated: bool = False
     stopping: bool = False
+
+    @property
+    def model(self) -> str:
+        """Return the model that is asked where a job names none."""
+        return self.settings.openai_model or OPENAI_MODEL
 
     def wake(self, job_id: str) -> None:
         """Tell the workers that the job has moved; if that fails, their sweep finds the job."""

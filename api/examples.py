@@ -21,7 +21,7 @@ from api.show_history import (
     run_with_curve_view,
 )
 from api.tasks import task_view
-from api.views import EventPage, HealthView, MethodList, NamedView, Page, TaskList
+from api.views import EventPage, HealthView, MethodList, NamedView, Page, PlanView, TaskList
 from core.records import (
     Candidate,
     Check,
@@ -139,6 +139,16 @@ _KIND_VIEW = KindView(code=_KIND.code, status=_KIND.status, title=_KIND.title, h
 
 _VIEWS: Mapping[str, BaseModel] = {
     "create_job": job_view(_JOB),
+    "estimate_job": PlanView(
+        env_steps=4_875_000,
+        asks=24,
+        tokens=183_000,
+        money=0.13,
+        seconds=None,
+        notes=[
+            "The time is known after the preflight, which measures the environment on your machine."
+        ],
+    ),
     "list_jobs": Page(data=[job_view(_JOB)], has_more=False, next=None),
     "read_job": job_view(_JOB),
     "cancel_job": job_view(_JOB),

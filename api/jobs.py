@@ -11,10 +11,11 @@ from api.dependencies import Here, JobId
 from api.history_views import CandidateView, ExchangeList
 from api.limits import MAX_PAGE, Text
 from api.schemas import JobRequest
-from api.show import job_view
+from api.show import job_view, plan_view
 from api.show_history import candidate_view, exchange_view
-from api.submission import complete, fingerprint
-from api.views import JobView, Page
+from api.submission import check_priced, complete, fingerprint
+from api.views import JobView, Page, PlanView
+from core.estimates import before_start
 from core.records import FINISHED, JobStatus
 
 router = APIRouter(tags=["jobs"])
@@ -54,8 +55,10 @@ def create_job(
     default is echoed in `spec`. The environment itself is built by the first step of the job: where
     that fails, the job fails with the same kind of problem that a refusal here would have had.
     """
+    spec = complete(request)
+    check_priced(spec, here.prices, here.model)
     job, replayed = here.store.create_job(
-        complete(request),
+        spec,
         idempotency_key=idempotency_key,
         body_sha256=fingerprint(request),
         name=request.name,
@@ -66,6 +69,23 @@ def create_job(
         response.headers["Idempotent-Replayed"] = "true"
     background.add_task(here.wake, job.id)
     return job_view(job)
+
+
+@router.post(
+    "/jobs/estimate",
+    operation_id="estimate_job",
+    summary="Say what a job would cost",
+    responses=openapi.refusals(413, 422),
+)
+def estimate_job(request: JobRequest, here: Here) -> PlanView:
+    """Check a request like a submission, and say what it would use at most; nothing is stored.
+
+    Tokens and money are guesses from the length of the first prompt. The time is not known before the
+    preflight, which measures the environment; a started job tells it under `estimate`.
+    """
+    spec = complete(request)
+    check_priced(spec, here.prices, here.model)
+    return plan_view(before_start(spec, here.prices, here.model))
 
 
 @router.get(

@@ -8,6 +8,7 @@ from api import candidates, events, handlers, health, iterations, jobs, openapi,
 from api.dependencies import House, Notify, migrated
 from api.headers import Envelope
 from api.limits import BodyLimit
+from core.prices import read_prices
 from core.settings import Settings
 from core.storage import Store, open_store
 
@@ -35,7 +36,8 @@ def create_app(settings: Settings, notify: Notify, store: Store | None = None) -
         redoc_url=None,
         responses=openapi.EVERYWHERE,
     )
-    app.state.house = House(settings, store or open_store(settings.database_url), notify)
+    store = store or open_store(settings.database_url)
+    app.state.house = House(settings, store, notify, read_prices(settings.prices))
     app.add_middleware(BodyLimit)
     app.add_middleware(Envelope)
     handlers.install(app)

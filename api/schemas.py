@@ -23,6 +23,7 @@ from pydantic.config import JsonDict
 from api import limits
 from api.limits import Text
 from core import records
+from core.profiles import ProfileName
 
 Name = Annotated[
     str,
@@ -301,6 +302,11 @@ class JobRequest(Piece):
         examples=["cartpole-park"],
     )
     description: Description | None = None
+    profile: ProfileName | None = Field(
+        default=None,
+        description="How much the job may cost, in one word: numbers of candidates, iterations, seeds "
+        "and rungs for whatever the request does not say itself.",
+    )
     method: Name = "smith"
     designer: DesignerBody = DesignerBody()
     iterations: Whole = Field(default=3, ge=1, le=limits.MAX_ITERATIONS)

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from api.errors import Problem, problem_of_failure
 from api.submission import show_spec
 from api.views import (
+    AblatedView,
     ActivityView,
     BestView,
     CountsView,
@@ -17,6 +18,7 @@ from api.views import (
     JobView,
     LinksView,
     OutcomeView,
+    PlanView,
     SpentView,
 )
 from core.budgets import planned_cost
@@ -42,7 +44,7 @@ def job_view(job: StoredJob, doing: Sequence[Activity] = ()) -> JobView:
         counts=_counts(job.counts),
         activity=[activity_view(item) for item in doing],
         spent=SpentView(**asdict(job.spent)),
-        estimate=EstimateView(env_steps=planned_cost(job.spec)),
+        estimate=_estimate(job),
         native_fitness=job.native_fitness,
         best=_best(job),
         outcome=_outcome(job.id, job.outcome),
@@ -86,7 +88,30 @@ def _outcome(job_id: str, outcome: Outcome | None) -> OutcomeView | None:
         designed_iqm=outcome.designed_iqm,
         probability_of_improvement=outcome.probability_of_improvement,
         sentence=outcome.sentence,
+        fitness_alone=shown_interval(outcome.fitness_alone),
+        normalised=outcome.normalised,
+        ablation=[
+            AblatedView(
+                kind=one.kind,
+                name=one.name,
+                fitness=_interval(one.fitness),
+                difference=one.difference,
+                verdict=one.verdict,
+            )
+            for one in outcome.ablation
+        ],
     )
+
+
+def _estimate(job: StoredJob) -> EstimateView:
+    found = job.preflight.estimate.get("seconds") if job.preflight else None
+    seconds = float(found) if isinstance(found, (int, float)) else None
+    return EstimateView(env_steps=planned_cost(job.spec), seconds=seconds)
+
+
+def plan_view(plan: Mapping[str, object]) -> PlanView:
+    """Show what a job would cost."""
+    return PlanView.model_validate(plan)
 
 
 def _failure(job: StoredJob) -> Problem | None:

@@ -17,6 +17,8 @@ from api.schemas import JobRequest, SpecBody, TaskBody, TrainingBody
 from core.budgets import planned_cost
 from core.errors import UnknownDesigner
 from core.methods import find_method
+from core.prices import Prices, asks_a_model
+from core.profiles import PROFILES
 from core.records import (
     Budget,
     Context,
@@ -43,6 +45,7 @@ def complete(request: JobRequest) -> JobSpec:
     Raises:
         InvalidInput: unknown task, method or designer, unreadable fitness, a budget that buys nothing.
     """
+    request = _sized(request)
     task = _task(request)
     spec = JobSpec(
         task=task,
@@ -66,6 +69,18 @@ def complete(request: JobRequest) -> JobSpec:
     _check_library(spec)
     _check_budget(spec)
     return spec
+
+
+def _sized(request: JobRequest) -> JobRequest:
+    """Put the numbers of the request's profile where it says nothing itself."""
+    if request.profile is None:
+        return request
+    given = request.model_dump(exclude_unset=True)
+    sizes = PROFILES[request.profile]
+    sized = {**sizes["job"], **given}
+    for part in ("training", "evaluation"):
+        sized[part] = {**sizes[part], **given.get(part, {})}
+    return JobRequest.model_validate(sized)
 
 
 def fingerprint(request: JobRequest) -> str:
@@ -176,6 +191,25 @@ def _check_designer(designer: DesignerChoice) -> None:
             pointer="/designer/recording",
             expected="the name of a recording for the designer `replay`",
             hint="Name a recording, or use the designer `evolution`, which needs none.",
+        )
+
+
+def check_priced(spec: JobSpec, prices: Prices, usual_model: str) -> None:
+    """Refuse a budget of money for a model whose price is not known.
+
+    Raises:
+        InvalidInput: says which model, and how its price is made known.
+    """
+    if spec.budget.money is None or not asks_a_model(spec.designer.name):
+        return
+    model = spec.designer.model or usual_model
+    if prices.find(model) is None:
+        raise InvalidField(
+            f"a budget of money for the model {model!r}, whose price is not known",
+            pointer="/budget/money",
+            expected="a model of the price table",
+            hint="Add the model to the table that REWARDSMITH_PRICES names (core/prices.toml shows the "
+            "form), or set budget.tokens instead.",
         )
 
 

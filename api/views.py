@@ -23,6 +23,18 @@ class IntervalView(BaseModel):
     n: int
 
 
+class AblatedView(BaseModel):
+    """The design without one of its terms, after the first rung, against the whole of it."""
+
+    kind: records.TermKind
+    name: str
+    fitness: IntervalView
+    difference: float = Field(description="Its fitness without the term, minus that with it.")
+    verdict: records.Verdict = Field(
+        description="`worse` where the design is worse without it; not corrected for their number."
+    )
+
+
 class OutcomeView(BaseModel):
     """How the job ended: the chosen design against the native reward on fresh seeds."""
 
@@ -34,6 +46,18 @@ class OutcomeView(BaseModel):
     designed_iqm: float | None
     probability_of_improvement: float | None
     sentence: str
+    fitness_alone: IntervalView | None = Field(
+        default=None,
+        description="The arm that was trained on the fitness alone, on the same seeds.",
+    )
+    normalised: float | None = Field(
+        default=None,
+        description="(designed − fitness alone) / |native − fitness alone|; null where the interval of "
+        "that difference holds 0.",
+    )
+    ablation: list[AblatedView] = Field(
+        default=[], description="What each term of the design is worth, where that was asked for."
+    )
 
 
 class CountsView(BaseModel):
@@ -58,6 +82,24 @@ class EstimateView(BaseModel):
     """What the whole job will use at most."""
 
     env_steps: int
+    seconds: float | None = Field(
+        default=None,
+        description="About how long it will train, by what the preflight measured; null before it. "
+        "Measuring, and a model's thinking, come on top.",
+    )
+
+
+class PlanView(BaseModel):
+    """What a job would use at most, by its request alone."""
+
+    env_steps: int
+    asks: int = Field(description="Questions to a model, repairs left out.")
+    tokens: int = Field(description="A guess, from the length of the first prompt.")
+    money: float | None = Field(
+        description="US dollars for the designer; null if the model's price is not known."
+    )
+    seconds: float | None = Field(description="Null: the preflight will tell.")
+    notes: list[str] = Field(description="What was assumed, in words.")
 
 
 class BestView(BaseModel):

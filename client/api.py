@@ -96,6 +96,13 @@ class Client:
         self.close()
 
 
+def _body(
+    task: str | Mapping[str, object], description: str | None, request: Mapping[str, Any]
+) -> dict[str, Any]:
+    body = {"task": task, "description": description, **request}
+    return {name: value for name, value in body.items() if value is not None}
+
+
 @dataclass(frozen=True, slots=True)
 class Jobs:
     """The jobs of a server."""
@@ -123,12 +130,22 @@ class Jobs:
             ApiProblem: the request was refused; says where and why.
             Unreachable: nobody answered.
         """
-        body = {"task": task, "description": description, **request}
-        body = {name: value for name, value in body.items() if value is not None}
+        body = _body(task, description, request)
         headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
         return Job(
             self.transport, self.transport.document("POST", "/v1/jobs", json=body, headers=headers)
         )
+
+    def estimate(
+        self,
+        /,
+        task: str | Mapping[str, object],
+        description: str | None = None,
+        **request: Any,
+    ) -> Document:
+        """Return what a job would cost, without starting it; arguments and errors as `create`."""
+        body = _body(task, description, request)
+        return self.transport.document("POST", "/v1/jobs/estimate", json=body)
 
     def get(self, job_id: str) -> Job:
         """Return a job."""

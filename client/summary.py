@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -81,12 +81,56 @@ def _tell_outcome(job: Document, screen: Screen) -> None:
     if outcome["designed"] is not None:
         screen.say(f"designed {_interval(outcome['designed'])}")
     screen.say(outcome["sentence"])
+    _tell_fitness_alone(outcome, screen)
+    _tell_ablation(outcome["ablation"], screen)
+    money = f", ${spent['money']:.2f}" if spent["money"] else ""
     screen.say(
         f"{counts['proposed']} candidates ({counts['rejected']} rejected, "
         f"{counts['trained']} trained), "
         f"{spent['env_steps']:,} environment steps, {spent['seconds']:.0f} s, "
-        f"designer {job['spec']['designer']['name']}"
+        f"designer {job['spec']['designer']['name']}{money}"
     )
+
+
+def _tell_fitness_alone(outcome: Mapping[str, Any], screen: Screen) -> None:
+    if outcome["fitness_alone"] is None:
+        return
+    screen.say(f"fitness alone {_interval(outcome['fitness_alone'])}")
+    if outcome["normalised"] is None:
+        screen.say("No normalised score: native and fitness alone cannot be told apart.")
+    else:
+        screen.say(
+            f"Normalised score {number(outcome['normalised'])} "
+            "(0 is the fitness alone; 1 is as far from it as the native reward)"
+        )
+
+
+_WORTH = {
+    "worse": "it is worse without",
+    "better": "it is better without",
+    "equal": "no difference that these seeds show",
+}
+
+
+def _tell_ablation(ablation: Sequence[Mapping[str, Any]], screen: Screen) -> None:
+    if ablation:
+        screen.say("Without one term, after the first rung:")
+    for one in ablation:
+        screen.say(
+            f"  {one['kind']} {one['name']}: fitness {number(one['fitness']['mean'])} "
+            f"({one['difference']:+.3g}), {_WORTH[one['verdict']]}"
+        )
+
+
+def tell_estimate(plan: Document, screen: Screen) -> None:
+    """Tell what a job would cost: one JSON line for programs, a few sentences for people."""
+    screen.emit(plan)
+    screen.say(f"At most {plan['env_steps']:,} environment steps.")
+    if plan["asks"]:
+        money = "of unknown price" if plan["money"] is None else f"for about ${plan['money']:.2f}"
+        screen.say(f"{plan['asks']} questions, about {plan['tokens']:,} tokens, {money}.")
+    for note in plan["notes"]:
+        screen.say(note)
 
 
 def _interval(interval: Mapping[str, Any]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from client.transport import Document, StreamedEvent
 
-TRAINING_STEPS = ("train", "baseline", "confirm")
+TRAINING_STEPS = ("train", "baseline", "fitnessalone", "confirm", "ablate")
 RECENT = 6
 
 

@@ -13,13 +13,14 @@ from client.api import Client, Job
 from client.console import INTERRUPTED, JsonFlag, Screen
 from client.recording import save_recording
 from client.saving import check_writable
-from client.summary import conclude, look_again
+from client.summary import conclude, look_again, tell_estimate
 from client.transport import ApiProblem
 from client.watching import watch
 from core.errors import InvalidInput
 
 # Where an option of the command belongs in the body of the request.
 PLACES: dict[str, tuple[str, ...]] = {
+    "profile": ("profile",),
     "method": ("method",),
     "mode": ("mode",),
     "designer": ("designer", "name"),
@@ -34,8 +35,11 @@ PLACES: dict[str, tuple[str, ...]] = {
     "seeds": ("training", "seeds"),
     "packs": ("training", "packs"),
     "confirm_seeds": ("evaluation", "confirm_seeds"),
+    "fitness_alone": ("evaluation", "fitness_alone"),
+    "ablate": ("evaluation", "ablate"),
     "max_env_steps": ("budget", "env_steps"),
     "max_tokens": ("budget", "tokens"),
+    "max_money": ("budget", "money"),
     "max_seconds": ("budget", "seconds"),
     "seed": ("seed",),
     "name": ("name",),
@@ -48,6 +52,9 @@ Words = Annotated[
 ]
 Watch = Annotated[
     bool, typer.Option("--watch", help="Follow the job to its end and save the best reward.")
+]
+Estimate = Annotated[
+    bool, typer.Option("--estimate", help="Say what the job would cost, and start nothing.")
 ]
 Body = Annotated[Path | None, typer.Option(help="Body of the request as JSON; options go over it.")]
 Record = Annotated[
@@ -70,6 +77,10 @@ def design(
     task: Task = None,
     description: Words = None,
     watching: Watch = False,
+    estimate: Estimate = False,
+    profile: Annotated[
+        str | None, typer.Option(help="Size in one word: smoke, lean, standard or thorough.")
+    ] = None,
     method: Annotated[str | None, typer.Option(help="See `rewardsmith methods`.")] = None,
     mode: Annotated[str | None, typer.Option(help="replace the native reward, or add.")] = None,
     designer: Annotated[str | None, typer.Option(help="evolution, openai or replay.")] = None,
@@ -88,8 +99,17 @@ def design(
     seeds: Annotated[int | None, typer.Option(help="Trainings per candidate.")] = None,
     packs: Annotated[int | None, typer.Option(help="Processes that share an iteration.")] = None,
     confirm_seeds: Annotated[int | None, typer.Option(help="Fresh seeds at the end.")] = None,
+    fitness_alone: Annotated[
+        bool | None, typer.Option(help="Train on the fitness alone as well, to compare.")
+    ] = None,
+    ablate: Annotated[
+        bool | None, typer.Option(help="Train the winner again without each of its terms.")
+    ] = None,
     max_env_steps: Annotated[int | None, typer.Option(help="Budget of the whole job.")] = None,
     max_tokens: Annotated[int | None, typer.Option(help="Budget of the whole job.")] = None,
+    max_money: Annotated[
+        float | None, typer.Option(help="Budget of the whole job, in US dollars.")
+    ] = None,
     max_seconds: Annotated[float | None, typer.Option(help="Budget of the whole job.")] = None,
     seed: Annotated[int | None, typer.Option(help="Same seed, same job.")] = None,
     name: Annotated[str | None, typer.Option(help="A name for people.")] = None,
@@ -109,6 +129,9 @@ def design(
     with Client() as client:
         if measure is not None:
             body["task"] = {**task_in_full(client, body["task"]), "fitness": measure}
+        if estimate:
+            tell_estimate(client.jobs.estimate(**body), screen)
+            return
         job = client.jobs.create(**body)
         if not watching:
             _accepted(job, screen)

@@ -175,10 +175,12 @@ def test_ids_sort_by_time_and_have_one_length():
 
 @in_memory
 @given(
-    arm=st.just("native") | st.tuples(*[st.integers(0, 999)] * 2).map("{0[0]}.{0[1]}".format),
+    arm=st.sampled_from(["native", "fitness"])
+    | st.from_regex(r"without-(component|feature)-[A-Za-z_][A-Za-z0-9_]{0,39}", fullmatch=True)
+    | st.tuples(*[st.integers(0, 999)] * 2).map("{0[0]}.{0[1]}".format),
     seed=st.integers(-(10**17), 10**17),
     rung=st.integers(0, 99),
-    stage=st.sampled_from(("baseline", "search", "confirm")),
+    stage=st.sampled_from(("baseline", "search", "confirm", "ablation")),
 )
 def test_an_id_says_where_its_run_stands(arm, seed, rung, stage):
     key = RunKey(new_job_id(), stage, arm, seed, rung)

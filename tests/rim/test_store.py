@@ -20,18 +20,23 @@ from core.errors import (
 )
 from core.loop import next_steps, ranking
 from core.records import (
+    FITNESS,
     NATIVE,
     Check,
     Curve,
+    Exchange,
     Feedback,
     History,
     Interval,
     Outcome,
+    Prompt,
+    Reply,
     Report,
     Run,
     Saved,
     Spent,
     TermStatistics,
+    Usage,
 )
 from core.storage import Store, open_store
 from core.storage.clock import now
@@ -374,6 +379,29 @@ def test_runs_bring_candidate_and_job_up_to_date(store):
     assert job.native_fitness == pytest.approx(0.2)
     found = store.candidates(step.job_id).items
     assert [stored.fitness for stored in found] == [0.5, None, None]
+
+
+def test_runs_of_other_arms_are_facts_of_the_job_and_no_candidates(store):
+    step = a_step(store)
+    propose(step, proposed(0))
+    step.add_runs([a_run(FITNESS, 0.3, seed=0, stage="baseline")], {})
+    step.add_runs([a_run("0.0", 0.4, stage="ablation")], {})
+    step.add_runs([a_run("without-component-near", 0.1, stage="ablation")], {})
+    history = step.history()
+    assert [run.arm for run in history.fitness_alone] == [FITNESS]
+    assert [run.arm for run in history.ablations] == ["0.0", "without-component-near"]
+    assert not history.native
+    assert not history.iterations[0].candidates[0].runs
+    assert store.job(step.job_id).native_fitness is None
+
+
+def test_what_the_designer_cost_is_added_up(store):
+    step = a_step(store)
+    for slot in (0, 1):
+        prompt, reply = Prompt((("user", "?"),)), Reply("!", usage=Usage(100, 50))
+        step.add_exchange(Exchange(0, slot, 0, prompt, reply, "openai", money=0.25))
+    spent = step.history().spent
+    assert (spent.tokens, spent.money) == (300, 0.5)
 
 
 def saved_run(steps, seed=0, **changes):

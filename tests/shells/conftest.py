@@ -15,6 +15,7 @@ from fastapi.testclient import TestClient
 from api.dependencies import House
 from api.main import create_app
 from client.server import Server, listen
+from core.prices import read_prices
 from core.settings import Settings
 from core.storage import Store
 
@@ -46,7 +47,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> FastAPI:
 
 @pytest.fixture
 def app(built: FastAPI, settings: Settings, store: Store, woken: list[str]) -> FastAPI:
-    built.state.house = House(settings, store, woken.append)
+    built.state.house = House(settings, store, woken.append, read_prices())
     return built
 
 

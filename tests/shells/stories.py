@@ -57,7 +57,7 @@ def a_job_in_training(store: Store) -> str:
     return job_id
 
 
-def a_finished_job(store: Store) -> str:
+def a_finished_job(store: Store, outcome: Outcome | None = None) -> str:
     """Candidate 0.0 was trained, reflected upon, confirmed on fresh seeds, and is better."""
     job_id = a_job_in_training(store)
     with step(store, job_id, "train/0/0/0") as claim:
@@ -67,7 +67,7 @@ def a_finished_job(store: Store) -> str:
     with step(store, job_id, "confirm/0") as claim:
         claim.add_runs(confirmations({NATIVE: [0.1, 0.2, 0.3], "0.0": [0.8, 0.8, 0.9]}), {})
     with step(store, job_id, "finish") as claim:
-        claim.finish(an_outcome())
+        claim.finish(outcome or an_outcome())
     return job_id
 
 

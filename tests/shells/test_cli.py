@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from contextlib import closing
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from client.commands import design
 from client.commands.serve import announce
 from client.console import FAILED, INTERRUPTED, OK, UNREACHABLE, USAGE, Screen
 from core.designers.replay import ReplayDesigner
-from core.records import Ask
+from core.records import Ablated, Ask, Interval
 from core.settings import Settings
 from tests.shells import stories
 
@@ -63,6 +64,17 @@ def test_options_go_where_the_request_wants_them(run):
     assert (spec["method"], spec["task"]["description"]) == ("eureka", "Run.")
     assert (spec["designer"]["name"], spec["designer"]["model"]) == ("openai", "m")
     assert (spec["training"]["steps"], spec["training"]["seeds"]) == (5000, 3)
+
+
+def test_an_estimate_is_told_and_nothing_is_started(run, store):
+    told = run("design", "cartpole-park", "--estimate", "--profile", "lean")
+    assert "environment steps" in told.output
+    assert "preflight" in told.output
+    asked = ("--designer", "openai", "--model", "gpt-5-mini", "--max-money", "2")
+    priced = run("design", "cartpole-park", "--estimate", *asked)
+    assert "12 questions" in priced.output
+    assert "about $" in priced.output
+    assert store.jobs(after=None, limit=5).items == ()
 
 
 def test_an_algorithm_and_a_warm_start_can_be_asked_for(run):
@@ -144,6 +156,24 @@ def test_a_finished_job_is_told_with_verdict_intervals_and_code_and_its_reward_i
     assert "def reward" in result.stdout
     assert "\x1b[" not in result.stdout
     assert (tmp_path / "best.py").is_file()
+
+
+def test_what_was_asked_for_beside_the_design_is_told_as_well(run, store):
+    interval = Interval(0.5, 0.4, 0.6, 5)
+    outcome = replace(
+        stories.an_outcome(),
+        fitness_alone=interval,
+        normalised=1.75,
+        ablation=(
+            Ablated("component", "near", interval, -0.33, "worse"),
+            Ablated("feature", "energy", interval, 0.01, "equal"),
+        ),
+    )
+    told = run("jobs", "watch", stories.a_finished_job(store, outcome)).stdout
+    assert "fitness alone 0.5  95 % interval [0.4, 0.6] over 5 fresh seeds" in told
+    assert "Normalised score 1.75" in told
+    assert "component near: fitness 0.5 (-0.33), it is worse without" in told
+    assert "feature energy: fitness 0.5 (+0.01), no difference that these seeds show" in told
 
 
 def test_the_last_line_of_json_is_the_result(run, store, tmp_path):

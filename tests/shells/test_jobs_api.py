@@ -230,3 +230,87 @@ def test_a_finished_job_tells_its_verdict_with_intervals(api, store):
     assert job["outcome"]["designed"] == {"mean": 0.83, "low": 0.8, "high": 0.9, "n": 3}
     assert job["best"]["id"] == job["outcome"]["best"]
     assert job["spent"]["env_steps"] > 0
+
+
+# --- what a job would cost ------------------------------------------------------------------------
+
+
+def estimated(api, **body):
+    return api.post("/v1/jobs/estimate", json={**CARTPOLE, **body})
+
+
+def test_an_estimate_stores_nothing_and_wakes_nobody(api, woken):
+    plan = estimated(api).json()
+    # The baseline, three iterations of four candidates, and the confirmation of one of them.
+    assert plan["env_steps"] == 150_000 * (2 + 3 * 4 * 2 + 2 * 5)
+    assert (plan["asks"], plan["tokens"], plan["money"]) == (0, 0, 0.0)
+    assert plan["seconds"] is None
+    assert api.get("/v1/jobs").json()["data"] == []
+    assert woken == []
+
+
+def test_an_estimate_counts_questions_tokens_and_money_of_a_model(api):
+    plan = estimated(api, designer={"name": "openai", "model": "gpt-5-mini"}).json()
+    assert plan["asks"] == 12
+    assert 50_000 < plan["tokens"] < 200_000
+    assert 0.02 < plan["money"] < 1.0
+
+
+def test_more_rounds_cost_more_than_their_share_because_prompts_grow(api):
+    model = {"name": "openai", "model": "gpt-5-mini"}
+    one = estimated(api, designer=model, iterations=1).json()["tokens"]
+    assert estimated(api, designer=model, iterations=3).json()["tokens"] > 3 * one
+
+
+def test_an_unknown_price_is_said_and_not_guessed(api):
+    plan = estimated(api, designer={"name": "openai", "model": "home-made"}).json()
+    assert plan["money"] is None
+    assert any("'home-made'" in note for note in plan["notes"])
+
+
+def test_an_estimate_refuses_what_a_submission_refuses(api):
+    answer = estimated(api, iterations=0)
+    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/iterations")
+
+
+@pytest.mark.parametrize("path", ["/v1/jobs", "/v1/jobs/estimate"])
+def test_a_budget_of_money_for_a_model_without_a_price_is_refused(api, path):
+    body = {
+        **CARTPOLE,
+        "designer": {"name": "openai", "model": "home-made"},
+        "budget": {"money": 1.0},
+    }
+    answer = api.post(path, json=body)
+    assert answer.status_code == 422
+    assert "REWARDSMITH_PRICES" in answer.json()["hint"]
+    priced = {**body, "designer": {"name": "openai", "model": "gpt-5-mini"}}
+    assert api.post(path, json=priced).status_code < 300
+
+
+def test_a_budget_of_money_means_nothing_to_a_designer_that_asks_nobody(api):
+    assert create(api, {**CARTPOLE, "budget": {"money": 1.0}}).status_code == 202
+
+
+# --- profiles -------------------------------------------------------------------------------------
+
+
+def test_a_profile_gives_the_numbers_that_the_request_leaves_out(api):
+    spec = create(
+        api, {**CARTPOLE, "profile": "lean", "candidates": 5, "training": {"seeds": 1}}
+    ).json()["spec"]
+    assert (spec["iterations"], spec["candidates"]) == (3, 5)
+    assert (spec["training"]["seeds"], spec["training"]["rungs"][-1]) == (1, 1.0)
+    assert len(spec["training"]["rungs"]) == 2
+    assert spec["training"]["steps"] == 150_000  # a task's own
+    assert spec["evaluation"]["confirm_seeds"] == 5
+
+
+def test_a_profile_may_be_smaller_than_the_task_would_have_it(api):
+    spec = create(api, {**CARTPOLE, "profile": "smoke"}).json()["spec"]
+    assert spec["training"]["steps"] == 2_000
+
+
+def test_an_unknown_profile_is_refused_with_those_that_are(api):
+    answer = create(api, {**CARTPOLE, "profile": "huge"})
+    assert answer.status_code == 422
+    assert "lean" in answer.text

@@ -86,6 +86,23 @@ def test_a_job_is_done_on_the_embedded_stack(embedded, embedded_job):
     assert_nothing_is_doubled(embedded, embedded_job)
 
 
+def test_the_fitness_alone_and_every_term_of_the_winner_are_trained_where_asked_for(embedded):
+    evaluation = {**QUICK_TASK.get("evaluation", {}), "fitness_alone": True, "ablate": True}
+    job = {**QUICK_TASK, "evaluation": evaluation, "iterations": 1}
+    finished = embedded.finished(embedded.post("/v1/jobs", job)["id"])
+    outcome = finished["outcome"]
+    assert outcome["fitness_alone"]["n"] == outcome["native"]["n"]
+    best = embedded.get(f"/v1/candidates/{outcome['best']}")
+    components, features = best["program"]["components"], best["program"]["features"]
+    expected = [("component", c) for c in components if len(components) > 1]
+    expected += [("feature", name) for name in features]
+    found = {(one["kind"], one["name"]) for one in outcome["ablation"]}
+    assert found == set(expected) if len(expected) <= 8 else len(found) == 8
+    # A run may end a rollout late.
+    assert finished["spent"]["env_steps"] <= 1.2 * finished["estimate"]["env_steps"]
+    assert finished["estimate"]["seconds"] > 0
+
+
 COMPARE = """
 import json, sys, warnings
 import numpy as np

@@ -1,0 +1,37 @@
+"""How much a job may cost, in one word: what is proposed, trained and confirmed at each of four sizes.
+
+A request that names a profile gets its numbers where it says nothing itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, TypeAlias
+
+ProfileName: TypeAlias = Literal["smoke", "lean", "standard", "thorough"]
+Numbers: TypeAlias = Mapping[str, object]
+
+RUNGS = (0.35, 1.0)
+
+PROFILES: Mapping[ProfileName, Mapping[str, Numbers]] = {
+    "smoke": {
+        "job": {"iterations": 2, "candidates": 2},
+        "training": {"steps": 2_000, "seeds": 1, "rungs": (1.0,)},
+        "evaluation": {"episodes": 3, "confirm_seeds": 2, "confirm_episodes": 3},
+    },
+    "lean": {
+        "job": {"iterations": 3, "candidates": 6},
+        "training": {"seeds": 2, "rungs": RUNGS},
+        "evaluation": {"confirm_seeds": 5},
+    },
+    "standard": {
+        "job": {"iterations": 5, "candidates": 9},
+        "training": {"seeds": 3, "rungs": RUNGS},
+        "evaluation": {"confirm_seeds": 10, "confirm_candidates": 2},
+    },
+    "thorough": {
+        "job": {"iterations": 15, "candidates": 9},
+        "training": {"seeds": 3, "rungs": RUNGS},
+        "evaluation": {"confirm_seeds": 10, "confirm_candidates": 2},
+    },
+}
