@@ -75,10 +75,10 @@ def after_preflight(spec: JobSpec, found: Preflight) -> dict[str, object]:
     """Say what a job will cost, by what was measured: environment steps, questions and seconds.
 
     Seconds are those of stepping and learning; measuring, and the designer's thinking, come on top.
-    `stepping_seconds` are those of one core that only steps.
+    `stepping_seconds` are those of stepping alone.
     """
     env_steps = planned_cost(spec)
-    stepping = 1.0 / max(found.steps_per_second, 1e-9)
+    stepping = found.stepping_seconds or 1.0 / max(found.steps_per_second, 1e-9)
     at_once = max(1, found.at_once or UNKNOWN_CORES)
     return {
         "env_steps": env_steps,

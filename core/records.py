@@ -483,6 +483,7 @@ class Preflight:
         row_bytes:         measured memory of one environment; 0 where unknown.
         row_reserved_bytes: the same with the address space that it reserves and does not use.
         source:            text of the environment's classes (`core.context`), if it was asked for.
+        stepping_seconds:  that a core takes for a step of one row in a large batch; 0 where unknown.
         learning_seconds:  that a core takes to learn from one step of one run, beside stepping; by the
                            learner's settings, 0 where unknown.
     """
@@ -505,6 +506,7 @@ class Preflight:
     row_bytes: int = 0
     row_reserved_bytes: int = 0
     source: str = ""
+    stepping_seconds: float = 0.0
     learning_seconds: float = 0.0
 
 

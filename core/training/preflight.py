@@ -31,6 +31,8 @@ ROWS = 16
 PROBE_SECONDS = 5.0
 KEPT_ROWS = 20_000
 TOLERANCE = 1e-4
+TIMED_ROWS = 64
+TIMED_SECONDS = 0.25
 
 
 def probe(channel: Channel, links: Sequence[Link]) -> None:
@@ -82,6 +84,7 @@ def explore(task: Task, seed: int) -> tuple[dict[str, Any], Transitions]:
         "quantiles": quantiles(seen.next, layout),
         "random_fitness": walk.fitness,
         "steps_per_second": walk.steps_per_second,
+        "stepping_seconds": stepping_seconds(task, seed),
         "row_bytes": walk.row_bytes,
         "row_reserved_bytes": walk.row_reserved_bytes,
         "adapter": facts.adapter,
@@ -152,6 +155,26 @@ def random_walk(task: Task, facts: EnvFacts, seed: int) -> Walk:
         max(row_bytes, row_reserved),
         _unfinished(counted),
     )
+
+
+def stepping_seconds(task: Task, seed: int) -> float:
+    """Return how long a step of one row takes a core, in a batch as large as that of a small pack.
+
+    The random walk is no measure of it: there, few rows are stepped and everything is written down.
+    An environment that waits more than it computes is measured by the clock on the wall.
+    """
+    batch = make_batch(task, TIMED_ROWS)
+    rng, steps, cpu, wall = np.random.default_rng(seed), 0, 0.0, 0.0
+    try:
+        batch.reset(range(TIMED_ROWS))
+        begun = time.process_time(), time.monotonic()
+        while cpu < TIMED_SECONDS and wall < 4 * TIMED_SECONDS:
+            batch.step(random_actions(batch, rng))
+            steps += 1
+            cpu, wall = time.process_time() - begun[0], time.monotonic() - begun[1]
+    finally:
+        batch.close()
+    return (cpu if cpu > TIMED_SECONDS / 2 else wall) / (steps * TIMED_ROWS)
 
 
 def memory_now() -> tuple[int, int]:

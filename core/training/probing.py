@@ -74,6 +74,7 @@ def _read(frame: Frame, artifacts: Artifacts, level: int) -> Preflight:
             },
             random_fitness=float(found["random_fitness"]),
             steps_per_second=float(found["steps_per_second"]),
+            stepping_seconds=max(0.0, float(found["stepping_seconds"])),
             adapter=str(found["adapter"]),
             probe=artifacts.put(frame.blobs["probe"]),
             estimate={},

@@ -16,7 +16,7 @@ from core.budgets import (
     iteration_cost,
     planned_cost,
 )
-from core.loop import Propose, Reflect, Train, next_steps
+from core.loop import Confirm, Propose, Reflect, Train, confirm_arms, next_steps
 from core.prices import Price, Prices
 from core.purse import COMPLETION_TOKENS, Purse, counted, prompt_tokens
 from core.records import (
@@ -86,6 +86,16 @@ def test_a_rung_that_has_begun_is_ended():
     assert next_steps(with_budget(an_iteration(*half), **over)) == (Train(0, 1, 0),)
     at_work = with_budget(FIRST_RUNG, **over, claimed=frozenset({"train/0/1/0"}))
     assert next_steps(at_work) == ()  # and the iteration is not closed under its worker
+
+
+def test_an_iteration_that_was_cut_short_is_reflected_upon_and_its_best_confirmed():
+    over = with_budget(FIRST_RUNG, budget=Budget(seconds=1.0), spent=Spent(seconds=2.0))
+    ledger = MemoryLedger(over)
+    tools = toolbox(ScriptedDesigner(good), PretendLaboratory(lambda arm, seed: 0.5))
+    carry_out(Reflect(0), ledger, tools, watch=lambda progress: None)
+    assert ledger.facts.iterations[0].feedback.best == "0.0"
+    assert next_steps(ledger.facts) == (Confirm(0), Confirm(1))
+    assert confirm_arms(ledger.facts) == (NATIVE, "0.0")
 
 
 def slow_baseline(seconds):
