@@ -198,7 +198,9 @@ class EvaluationBody(Piece):
     )
     transfer: JsonObject | None = Field(
         default=None,
-        description="Your own learner, with which the winner is trained as well.",
+        description="Your own learner, with which native reward and winner are trained as well: "
+        "`library` (sb3), `algorithm`, and if wanted `settings`, `steps`, `envs`.",
+        examples=[{"library": "sb3", "algorithm": "PPO", "settings": {"n_epochs": 5}}],
         max_length=20,
     )
 

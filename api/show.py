@@ -20,6 +20,7 @@ from api.views import (
     OutcomeView,
     PlanView,
     SpentView,
+    TransferView,
 )
 from core.budgets import planned_cost
 from core.records import Interval, Outcome
@@ -100,6 +101,7 @@ def _outcome(job_id: str, outcome: Outcome | None) -> OutcomeView | None:
             )
             for one in outcome.ablation
         ],
+        transfer=outcome.transfer and TransferView.model_validate(outcome.transfer),
     )
 
 

@@ -15,7 +15,8 @@ from api.errors import InvalidField
 from api.limits import ALGORITHMS, MAX_PLANNED_STEPS
 from api.schemas import JobRequest, SpecBody, TaskBody, TrainingBody
 from core.budgets import planned_cost
-from core.errors import UnknownDesigner
+from core.errors import InvalidInput, UnknownDesigner
+from core.learners import read_learner
 from core.methods import find_method
 from core.prices import Prices, asks_a_model
 from core.profiles import PROFILES
@@ -67,6 +68,7 @@ def complete(request: JobRequest) -> JobSpec:
     )
     _check_designer(spec.designer)
     _check_library(spec)
+    _check_learner(spec)
     _check_budget(spec)
     return spec
 
@@ -211,6 +213,17 @@ def check_priced(spec: JobSpec, prices: Prices, usual_model: str) -> None:
             hint="Add the model to the table that REWARDSMITH_PRICES names (core/prices.toml shows the "
             "form), or set budget.tokens instead.",
         )
+
+
+def _check_learner(spec: JobSpec) -> None:
+    if spec.evaluation.transfer is None:
+        return
+    try:
+        read_learner(spec.evaluation.transfer)
+    except InvalidInput as error:
+        raise InvalidField(
+            error.found, pointer="/evaluation/transfer", expected=error.expected
+        ) from error
 
 
 def _check_library(spec: JobSpec) -> None:

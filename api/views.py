@@ -35,6 +35,17 @@ class AblatedView(BaseModel):
     )
 
 
+class TransferView(BaseModel):
+    """The design under your own learner, beside the native reward under it, on the fresh seeds."""
+
+    library: str
+    algorithm: str
+    steps: int = Field(description="Environment steps per run.")
+    native: IntervalView
+    designed: IntervalView
+    verdict: records.Verdict
+
+
 class OutcomeView(BaseModel):
     """How the job ended: the chosen design against the native reward on fresh seeds."""
 
@@ -57,6 +68,10 @@ class OutcomeView(BaseModel):
     )
     ablation: list[AblatedView] = Field(
         default=[], description="What each term of the design is worth, where that was asked for."
+    )
+    transfer: TransferView | None = Field(
+        default=None,
+        description="Whether the design holds under your own learner, if one was named.",
     )
 
 

@@ -83,6 +83,7 @@ def _tell_outcome(job: Document, screen: Screen) -> None:
     screen.say(outcome["sentence"])
     _tell_fitness_alone(outcome, screen)
     _tell_ablation(outcome["ablation"], screen)
+    _tell_transfer(outcome["transfer"], screen)
     money = f", ${spent['money']:.2f}" if spent["money"] else ""
     screen.say(
         f"{counts['proposed']} candidates ({counts['rejected']} rejected, "
@@ -120,6 +121,17 @@ def _tell_ablation(ablation: Sequence[Mapping[str, Any]], screen: Screen) -> Non
             f"  {one['kind']} {one['name']}: fitness {number(one['fitness']['mean'])} "
             f"({one['difference']:+.3g}), {_WORTH[one['verdict']]}"
         )
+
+
+def _tell_transfer(transfer: Mapping[str, Any] | None, screen: Screen) -> None:
+    if transfer is None:
+        return
+    screen.say(
+        f"With {transfer['algorithm']} of {transfer['library']}, {transfer['steps']:,} steps a run: "
+        f"{transfer['verdict']}"
+    )
+    screen.say(f"  native   {_interval(transfer['native'])}")
+    screen.say(f"  designed {_interval(transfer['designed'])}")
 
 
 def tell_estimate(plan: Document, screen: Screen) -> None:

@@ -7,6 +7,7 @@ in the end is kept back from the start.
 
 from __future__ import annotations
 
+from core.learners import read_learner
 from core.records import Candidate, History, Iteration, JobSpec
 from core.rungs import rung_steps, survivors
 
@@ -58,7 +59,15 @@ def ablation_cost(spec: JobSpec) -> int:
 
 def transfer_cost(spec: JobSpec) -> int:
     """Return the environment steps of training with the user's own learner; 0 without one."""
-    return 0
+    if spec.evaluation.transfer is None:
+        return 0
+    return 2 * spec.evaluation.confirm_seeds * learner_steps(spec)
+
+
+def learner_steps(spec: JobSpec) -> int:
+    """Return the environment steps per run of the user's own learner."""
+    own = None if spec.evaluation.transfer is None else read_learner(spec.evaluation.transfer).steps
+    return own or spec.training.steps
 
 
 def planned_cost(spec: JobSpec) -> int:

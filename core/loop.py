@@ -1,7 +1,7 @@
 """The whole product on one page: stored facts in, wanted steps out.
 
     preflight → baseline ┐
-                         ├→ [ propose → train (rungs, packs) → reflect ] × N → confirm → ablate → finish
+                         ├→ [ propose → train (rungs, packs) → reflect ] × N → confirm → finish
                          ┘
 
 `next_steps` is pure: no clock, no database, no chance.  The terminal and the workers drive the same
@@ -79,6 +79,13 @@ class Confirm:
 
 
 @dataclass(frozen=True, slots=True)
+class Transfer:
+    """Train one arm with the user's own learner: pack 0 the native reward, pack 1 the winner."""
+
+    pack: int
+
+
+@dataclass(frozen=True, slots=True)
 class Ablate:
     """Train one pack of the winner without each of its terms in turn, and of the whole winner."""
 
@@ -91,12 +98,22 @@ class Finish:
 
 
 Step: TypeAlias = (
-    Preflight | Baseline | FitnessAlone | Propose | Train | Reflect | Confirm | Ablate | Finish
+    Preflight
+    | Baseline
+    | FitnessAlone
+    | Propose
+    | Train
+    | Reflect
+    | Confirm
+    | Transfer
+    | Ablate
+    | Finish
 )
 KINDS: dict[str, type[Step]] = {
     kind.__name__.lower(): kind
     for kind in (
-        *(Preflight, Baseline, FitnessAlone, Propose, Train, Reflect, Confirm, Ablate, Finish),
+        *(Preflight, Baseline, FitnessAlone, Propose, Train, Reflect),
+        *(Confirm, Transfer, Ablate, Finish),
     )
 }
 Member: TypeAlias = tuple[str, int]  # (arm key, seed)
@@ -151,6 +168,7 @@ def _missing_baselines(history: History) -> tuple[Step, ...]:
 def _closing(history: History) -> tuple[Step, ...]:
     for kind, packs, runs in (
         (Confirm, confirm_packs, history.confirmations),
+        (Transfer, transfer_packs, history.transfers),
         (Ablate, ablation_packs, history.ablations),
     ):
         missing = tuple(
@@ -296,6 +314,14 @@ def confirmed_fitness(history: History, arm: str) -> list[float]:
     if arm in (NATIVE, FITNESS):
         return [run.fitness for run in runs if run.fitness is not None]
     return [floor if run.fitness is None else run.fitness for run in runs]
+
+
+def transfer_packs(history: History) -> list[tuple[Member, ...]]:
+    """Return the packs of the user's own learner; empty unless there is one."""
+    best = winner(history) if history.spec.evaluation.transfer is not None else None
+    if best is None:
+        return []
+    return [tuple((arm, seed) for seed in confirm_seeds(history)) for arm in (NATIVE, best.key)]
 
 
 def ablation_packs(history: History) -> list[tuple[Member, ...]]:

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 from core.ablation import ablated_arms
-from core.budgets import exhausted
+from core.budgets import exhausted, learner_steps
+from core.learners import read_learner
 from core.loop import confirm_arms, confirmed_fitness, trusted_arms, winner
-from core.records import FITNESS, NATIVE, Ablated, History, Interval, Outcome, Verdict
+from core.records import (
+    FITNESS,
+    NATIVE,
+    Ablated,
+    History,
+    Interval,
+    Json,
+    Outcome,
+    Run,
+    Verdict,
+)
 from core.statistics import (
     bootstrap_interval,
     difference_interval,
@@ -55,6 +66,7 @@ def decide(history: History) -> Outcome:
         probability_of_improvement=probability_of_improvement(designed, native),
         sentence=sentence(ruling, left, right, len(finalists)),
         ablation=ablation(history),
+        transfer=transfer(history),
     )
     return _with_fitness_alone(outcome, history, designed, native)
 
@@ -112,9 +124,34 @@ def ablation(history: History) -> tuple[Ablated, ...]:
     return tuple(found)
 
 
+def transfer(history: History) -> Json | None:
+    """Return how the winner does under the user's own learner, beside the native reward under it."""
+    wished, best = history.spec.evaluation.transfer, winner(history)
+    if wished is None or best is None:
+        return None
+    native = [r.fitness for r in history.transfers if r.arm == NATIVE and r.fitness is not None]
+    designed = _or_chance(history, history.transfers, best.key)
+    if not native or not designed:
+        return None
+    learner, seed = read_learner(wished), history.spec.seed
+    return {
+        "library": learner.library,
+        "algorithm": learner.algorithm,
+        "steps": learner_steps(history.spec),
+        "native": asdict(bootstrap_interval(native, seed=seed)),
+        "designed": asdict(bootstrap_interval(designed, seed=seed)),
+        "verdict": verdict(designed, native, seed=seed),
+    }
+
+
 def _ablated_fitness(history: History, arm: str) -> list[float]:
+    return _or_chance(history, history.ablations, arm)
+
+
+def _or_chance(history: History, runs: Sequence[Run], arm: str) -> list[float]:
+    """Return the fitness of an arm's runs; that of the random policy where one failed."""
     floor = history.preflight.random_fitness if history.preflight else 0.0
-    runs = [run for run in history.ablations if run.arm == arm]
+    runs = [run for run in runs if run.arm == arm]
     return [floor if run.fitness is None else run.fitness for run in runs]
 
 

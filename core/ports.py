@@ -143,6 +143,7 @@ class PackOrder:
         record:      whether transitions are recorded and component statistics computed.
         saved:       (arm key, seed) -> how far an earlier attempt came; of all members or of none.
         threads:     that the environments may use for their physics.
+        learner:     the user's own, which trains in place of ours; None for ours.
     """
 
     task: Task
@@ -163,6 +164,7 @@ class PackOrder:
     saved: Mapping[tuple[str, int], Saved] = field(default_factory=dict)
     warm: Mapping[tuple[str, int], tuple[str, ...]] = field(default_factory=dict)
     threads: int = 1
+    learner: Json | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,8 @@ from typing import Literal, TypeAlias
 ProfileName: TypeAlias = Literal["smoke", "lean", "standard", "thorough"]
 Numbers: TypeAlias = Mapping[str, object]
 
-# A first rung at a third of the steps from which half of the candidates go on: a third of the steps saved,
-# and the pick as good or nearly so (docs/lab-log.md); where nothing works that early, the rung abstains.
+# A first rung at a third of the steps, from which half of the candidates go on, saves a third of the
+# steps, and the pick is as good or nearly so (docs/lab-log.md).  Where nothing works yet, it abstains.
 _HALVED: Numbers = {"rungs": (0.35, 1.0), "keep": 0.5}
 
 PROFILES: Mapping[ProfileName, Mapping[str, Numbers]] = {

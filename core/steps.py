@@ -13,7 +13,7 @@ from functools import partial
 
 from core import loop
 from core.ablation import ablated_arms, without
-from core.budgets import REFUSED
+from core.budgets import REFUSED, learner_steps
 from core.context import native_reward
 from core.errors import (
     ConfigurationError,
@@ -26,6 +26,7 @@ from core.errors import (
 from core.estimates import after_preflight
 from core.fitness import describe
 from core.leaks import audit_prompt, refuse_leaks
+from core.learners import read_learner, why_not_installed
 from core.loop import Member, Step
 from core.methods import Method, find_method
 from core.outcome import decide, no_design
@@ -121,12 +122,8 @@ def carry_out(step: Step, ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
             train(step, ledger, tools, watch)
         case loop.Reflect(iteration):
             reflect(iteration, ledger)
-        case loop.Confirm(pack):
-            confirm(pack, ledger, tools, watch)
-        case loop.Ablate(pack):
-            ablate(pack, ledger, tools, watch)
-        case loop.Finish():
-            finish(ledger)
+        case loop.Confirm() | loop.Transfer() | loop.Ablate() | loop.Finish():
+            close(step, ledger, tools, watch)
 
 
 # --- before the search ------------------------------------------------------------------------
@@ -135,6 +132,10 @@ def carry_out(step: Step, ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
 def preflight(ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
     """Build and probe the environment; a failure ends the job before a token is spent."""
     spec = ledger.history().spec
+    wished = spec.evaluation.transfer
+    if wished is not None and (missing := why_not_installed(read_learner(wished))) is not None:
+        ledger.fail("invalid_input", missing)
+        return
     try:
         found = tools.laboratory.preflight(spec.task, spec.training, spec.seed, watch)
     except EnvironmentUnusable as error:
@@ -477,6 +478,24 @@ def reflect(number: int, ledger: Ledger) -> None:
 # --- after the search -------------------------------------------------------------------------
 
 
+def close(
+    step: loop.Confirm | loop.Transfer | loop.Ablate | loop.Finish,
+    ledger: Ledger,
+    tools: Toolbox,
+    watch: Watch,
+) -> None:
+    """Do one of the steps that follow the search."""
+    match step:
+        case loop.Confirm(pack):
+            confirm(pack, ledger, tools, watch)
+        case loop.Transfer(pack):
+            transfer(pack, ledger, tools, watch)
+        case loop.Ablate(pack):
+            ablate(pack, ledger, tools, watch)
+        case loop.Finish():
+            finish(ledger)
+
+
 def confirm(pack: int, ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
     """Train the best designs and the baseline again, from scratch, on fresh seeds."""
     history = ledger.history()
@@ -503,6 +522,24 @@ def finish(ledger: Ledger) -> None:
         ledger.fail("baseline_failed", f"No baseline run could be confirmed: {reason}")
         return
     ledger.finish(decide(history))
+
+
+def transfer(pack: int, ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
+    """Train the native reward or the winner with the user's own learner, on the fresh seeds."""
+    history = ledger.history()
+    done = {(run.arm, run.seed) for run in history.transfers}
+    members = [member for member in loop.transfer_packs(history)[pack] if member not in done]
+    last = len(history.spec.training.rungs) - 1
+    order = pack_order(ledger, tools, history, members, "transfer", CONFIRMATION, last)
+    order = replace(
+        order,
+        start_steps=0,
+        stop_steps=learner_steps(history.spec),
+        checkpoints=1,
+        learner=history.spec.evaluation.transfer,
+    )
+    result = tools.laboratory.train(order, watch, ledger.save)
+    ledger.add_runs(result.runs, result.reports)
 
 
 def ablate(pack: int, ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
@@ -532,7 +569,8 @@ def pack_order(
     """Write the order for one pack."""
     spec = history.spec
     assert history.preflight is not None  # the loop trains nothing before preflight
-    episodes = spec.evaluation.confirm_episodes if stage == "confirm" else spec.evaluation.episodes
+    long = stage in ("confirm", "transfer")
+    episodes = spec.evaluation.confirm_episodes if long else spec.evaluation.episodes
     candidates = {c.key: c for i in history.iterations for c in i.candidates}
     keys = dict.fromkeys(arm for arm, _ in members)
     return PackOrder(

@@ -84,6 +84,7 @@ class MemoryLedger:
 
     def add_runs(self, runs: Sequence[Run], reports: Mapping[str, Report]) -> None:
         by_stage = {"baseline": "native", "confirm": "confirmations", "ablation": "ablations"}
+        by_stage["transfer"] = "transfers"
         for run in runs:
             name = "fitness_alone" if run.stage == "baseline" and run.arm == FITNESS else None
             if name := name or by_stage.get(run.stage):

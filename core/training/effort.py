@@ -26,7 +26,7 @@ PASS_SECONDS = 1e-9  # per parameter and transition
 DESCENT_SECONDS = 1e-7  # per parameter and gradient step
 UPDATE_SECONDS = 5e-3  # per gradient step
 GENEROSITY = {"ppo": 50.0, "sac": 10.0, "dqn": 10.0}
-"""How far a limit lies above what was measured; for PPO with the kernel, without which it needs more."""
+"""How far a limit lies above what was measured; PPO with the kernel, without which it needs more."""
 _FLOAT, _INTEGER = 4, 8  # bytes
 _WIDEST_FIELD = 8  # columns; most have one
 _CALLS_TO_LABEL = 3

@@ -59,6 +59,7 @@ class TrainOrder:
         device:      where to train, as `core.training.devices.pick_device` reads it.
         fitness_alone: whether the environment's rewards give way to the fitness, step by step.
         time_limit:  of an episode in steps, None if there is none.
+        learner:     the user's own, as `core.learners` reads it; None for ours.
     """
 
     task: Task
@@ -80,6 +81,7 @@ class TrainOrder:
     device: str = "cpu"
     fitness_alone: bool = False
     time_limit: int | None = None
+    learner: Json | None = None
 
 
 def train_order(
@@ -121,6 +123,7 @@ def train_order(
         stored=stored or {},
         fitness_alone=alone,
         time_limit=order.preflight.max_episode_steps,
+        learner=order.learner,
     )
 
 
@@ -151,6 +154,7 @@ def order_message(order: TrainOrder) -> Message:
         "device": order.device,
         "fitness_alone": order.fitness_alone,
         "time_limit": order.time_limit,
+        "learner": None if order.learner is None else dict(order.learner),
         "warm": {str(place): list(names) for place, names in order.warm.items()},
     }
     resume = {str(place): content for place, content in order.resume.items()}
@@ -184,6 +188,7 @@ def read_order(frame: Frame) -> TrainOrder:
         device=header["device"],
         fitness_alone=header["fitness_alone"],
         time_limit=header["time_limit"],
+        learner=header["learner"],
         warm={int(place): tuple(names) for place, names in header["warm"].items()},
         stored={
             name.removeprefix(_STORED): content

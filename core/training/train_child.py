@@ -15,9 +15,10 @@ import torch
 from core.envs import EnvBatch, load_simulators, make_batch
 from core.errors import EnvironmentUnusable, InvalidInput, ProgramRejected, TrainingFailed
 from core.fields import Layout
+from core.learners import Learner, read_learner
 from core.records import Task
 from core.sandbox.frames import Channel, Link
-from core.training.course import Listener, Span
+from core.training.course import Course, Listener, Span
 from core.training.deadlines import Deadlines
 from core.training.designs import Code, Rewards
 from core.training.device_pack import DevicePack, new_device_pack
@@ -43,9 +44,11 @@ from core.training.protocol import (
     read_order,
 )
 from core.training.runtime import load_program
+from core.training.sb3_pack import Sb3Pack
 from core.training.settings import PPOSettings, read_settings
+from core.training.weights import Progressed
 
-AnyPack: TypeAlias = Pack | OffPolicyPack | DevicePack
+AnyPack: TypeAlias = Pack | OffPolicyPack | DevicePack | Sb3Pack
 
 _SECONDS_BETWEEN_NEWS = 0.25
 _SAVE_SHARE = 0.1  # of what a rung has taken so far is what may be lost
@@ -84,6 +87,8 @@ def carry_out(order: TrainOrder, teller: Teller, deadlines: Deadlines) -> AnyPac
         InvalidInput: a setting is unknown or absurd.
         TrainingFailed: a checkpoint does not fit.
     """
+    if order.learner is not None:
+        return _carry_out_with(read_learner(order.learner), order, teller, deadlines)
     # The fitness is measured row by row on the host, whose steps wait for nobody.
     device = HOST if order.fitness_alone else pick_device(order.device, order.task, order.algorithm)
     if device != HOST:
@@ -110,6 +115,27 @@ def _carry_out_on(
         assert isinstance(settings, PPOSettings)  # `pick_device` gives other learners the host
         pack = new_device_pack(_members(order), rewards, batch, settings, teller)
         _train(pack, order, teller, deadlines)
+    finally:
+        batch.close()
+    return pack
+
+
+def _carry_out_with(
+    learner: Learner, order: TrainOrder, teller: Teller, deadlines: Deadlines
+) -> Sb3Pack:
+    batch = make_batch(order.task, learner.envs or order.envs, nthread=order.threads)
+    try:
+        rewards, members = load_rewards(order, batch.layout, deadlines), _members(order)
+        designs = [rewards.designs([member.arm]) for member in members]
+        course = Course(members, teller, Progressed(0, 0))
+        course.take_out(
+            {place: one.rejections[0] for place, one in enumerate(designs) if one.rejections},
+            lambda member: None,
+        )
+        pack = Sb3Pack(course, batch, designs, learner)
+        teller.begin(pack)
+        span = Span(order.stop_steps, order.total_steps, order.checkpoint_at, deadlines.judge)
+        pack.train(span)
     finally:
         batch.close()
     return pack

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from core import loop
+from core.budgets import learner_steps
 from core.records import FITNESS, NATIVE, Feedback, History, Iteration, JobSpec, Run, Spent
 from core.rungs import rung_steps
 from tests.builders import a_preflight, a_run, proposed, rejected
@@ -41,12 +42,14 @@ def _lived(step: loop.Step, history: History) -> int:
             return len(members) * (rung_steps(training, rung) - rung_steps(training, rung - 1))
         case loop.Confirm(pack):
             return len(loop.confirm_packs(history)[pack]) * training.steps
+        case loop.Transfer(pack):
+            return len(loop.transfer_packs(history)[pack]) * learner_steps(history.spec)
         case loop.Ablate(pack):
             return len(loop.ablation_packs(history)[pack]) * rung_steps(training, 0)
     return 0
 
 
-def _done(
+def _done(  # noqa: C901 - one case for each kind of step
     step: loop.Step, history: History, fitness: Callable[[str, int], float | None]
 ) -> History:
     match step:
@@ -78,6 +81,10 @@ def _done(
             members = loop.confirm_packs(history)[pack]
             runs = tuple(a_run(a, fitness(a, s), seed=s, stage="confirm") for a, s in members)
             return replace(history, confirmations=(*history.confirmations, *runs))
+        case loop.Transfer(pack):
+            members = loop.transfer_packs(history)[pack]
+            runs = tuple(a_run(a, fitness(a, s), seed=s, stage="transfer") for a, s in members)
+            return replace(history, transfers=(*history.transfers, *runs))
         case loop.Ablate(pack):
             members = loop.ablation_packs(history)[pack]
             runs = tuple(a_run(a, fitness(a, s), seed=s, stage="ablation") for a, s in members)

@@ -17,6 +17,7 @@ from core.loop import (
     Propose,
     Reflect,
     Train,
+    Transfer,
     confirm_packs,
     confirm_seeds,
     next_steps,
@@ -129,7 +130,7 @@ def test_what_to_do_next(history, expected):
     "step",
     [
         *(Preflight(), Baseline(), FitnessAlone(), Propose(3), Train(1, 2, 0), Reflect(1)),
-        *(Confirm(1), Ablate(2), Finish()),
+        *(Confirm(1), Transfer(1), Ablate(2), Finish()),
     ],
     ids=step_key,
 )

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from core.loop import ablation_packs, confirm_packs, next_steps, step_key
+from core.loop import ablation_packs, confirm_packs, next_steps, step_key, transfer_packs
 from core.outcome import decidable, decide, normalised, sentence
 from core.records import FITNESS, NATIVE, Evaluation, Interval, ProgramShape
 from tests.builders import a_history, a_run, a_spec, an_iteration, confirmations, trained
@@ -175,3 +175,29 @@ def test_what_a_term_is_worth_is_told_with_interval_difference_and_verdict():
     assert (calm.verdict, calm.fitness.n) == ("equal", 5)
     # What cannot be trained without a term gets what a user would have got: chance.
     assert (energy.fitness.mean, energy.verdict) == (0.1, "worse")
+
+
+# --- the user's own learner -----------------------------------------------------------------------
+
+THEIRS = replace(
+    CONFIRM, transfer={"library": "sb3", "algorithm": "PPO", "settings": {}, "steps": 5_000}
+)
+
+
+def test_native_reward_and_winner_are_trained_with_the_users_learner_on_the_fresh_seeds():
+    history = finished(CONFIRMED, evaluation=THEIRS)
+    assert [step_key(s) for s in next_steps(history)] == ["transfer/0", "transfer/1"]
+    assert [{arm for arm, _ in pack} for pack in transfer_packs(history)] == [{NATIVE}, {"0.0"}]
+    runs = tuple(
+        a_run(arm, value, seed=500 + seed, stage="transfer")
+        for arm, values in {NATIVE: [0.2] * 5, "0.0": [0.8, 0.9, 0.8, None, None]}.items()
+        for seed, value in enumerate(values)
+    )
+    done = replace(history, transfers=runs)
+    assert [step_key(s) for s in next_steps(done)] == ["finish"]
+    found = decide(done).transfer
+    assert (found["library"], found["algorithm"], found["steps"]) == ("sb3", "PPO", 5_000)
+    assert found["native"]["mean"] == pytest.approx(0.2)
+    # A failed run counts as chance, 0.1, because a user would have got just that.
+    assert found["designed"]["mean"] == pytest.approx(0.54)
+    assert found["verdict"] == "equal"

@@ -8,7 +8,16 @@ import pytest
 
 from core.errors import DesignerUnavailable, EnvironmentUnusable, StepInterrupted
 from core.loop import next_steps, read_step
-from core.records import NATIVE, DesignerChoice, Field, History, Reply, Saved, Training
+from core.records import (
+    FITNESS,
+    NATIVE,
+    DesignerChoice,
+    Field,
+    History,
+    Reply,
+    Saved,
+    Training,
+)
 from core.steps import MAX_REPAIRS, Toolbox, carry_out
 from core.tuning import propose_params
 from tests.builders import SOURCE, a_history, a_preflight, a_spec
@@ -285,3 +294,35 @@ def test_a_training_that_was_cut_off_is_ordered_to_go_on_from_what_was_saved():
         (NATIVE, 0): "sha of 0",
         (NATIVE, 1): "sha of 1",
     }
+
+
+LEARNER = {"library": "sb3", "algorithm": "PPO", "steps": 5_000}
+
+
+def test_what_is_asked_for_beside_the_design_is_ordered_from_the_laboratory():
+    evaluation = replace(
+        a_spec().evaluation, fitness_alone=True, ablate=True, transfer=LEARNER, confirm_seeds=5
+    )
+    spec = a_spec(evaluation=evaluation)
+    ledger, _, laboratory = run_job(
+        spec, fitness=lambda arm, seed: {NATIVE: 0.1, FITNESS: 0.3}.get(arm, 0.9)
+    )
+    outcome = ledger.facts.outcome
+    assert (outcome.fitness_alone.mean, outcome.normalised) == (0.3, pytest.approx(3.0))
+    assert outcome.transfer["verdict"] == "better"
+    alone = [order for order in laboratory.orders if FITNESS in order.arms]
+    assert {order.stage for order in alone} == {"baseline", "confirm"}
+    assert all(set(order.arms) == {FITNESS} for order in alone)
+    theirs = [order for order in laboratory.orders if order.stage == "transfer"]
+    assert {(o.learner["algorithm"], o.start_steps, o.stop_steps) for o in theirs} == {
+        ("PPO", 0, 5_000)
+    }
+    assert not any(order.learner for order in laboratory.orders if order.stage != "transfer")
+
+
+def test_a_learner_that_is_not_installed_ends_the_job_before_anything_is_asked(monkeypatch):
+    monkeypatch.setattr("core.learners.find_spec", lambda name: None)
+    spec = a_spec(evaluation=replace(a_spec().evaluation, transfer=LEARNER))
+    ledger, designer, _ = run_job(spec)
+    assert "pip install stable-baselines3" in ledger.facts.failure
+    assert not designer.asked

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -168,11 +168,16 @@ def test_what_was_asked_for_beside_the_design_is_told_as_well(run, store):
             Ablated("component", "near", interval, -0.33, "worse"),
             Ablated("feature", "energy", interval, 0.01, "equal"),
         ),
+        transfer={
+            **{"library": "sb3", "algorithm": "PPO", "steps": 9_000, "verdict": "better"},
+            **{"native": asdict(interval), "designed": asdict(interval)},
+        },
     )
     told = run("jobs", "watch", stories.a_finished_job(store, outcome)).stdout
     assert "fitness alone 0.5  95 % interval [0.4, 0.6] over 5 fresh seeds" in told
     assert "Normalised score 1.75" in told
     assert "component near: fitness 0.5 (-0.33), it is worse without" in told
+    assert "With PPO of sb3, 9,000 steps a run: better" in told
     assert "feature energy: fitness 0.5 (+0.01), no difference that these seeds show" in told
 
 

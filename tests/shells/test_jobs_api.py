@@ -314,3 +314,23 @@ def test_an_unknown_profile_is_refused_with_those_that_are(api):
     answer = create(api, {**CARTPOLE, "profile": "huge"})
     assert answer.status_code == 422
     assert "lean" in answer.text
+
+
+@pytest.mark.parametrize(
+    ("learner", "words"),
+    [
+        ({"library": "rllib", "algorithm": "PPO"}, "sb3"),
+        ({"library": "sb3", "algorithm": "PPO", "settings": {"policy": "x"}}, "a number"),
+    ],
+)
+def test_a_learner_that_is_not_known_is_refused_at_the_door(api, learner, words):
+    answer = create(api, {**CARTPOLE, "evaluation": {"transfer": learner}})
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["pointer"] == "/evaluation/transfer"
+    assert words in answer.text
+
+
+def test_a_learner_of_ones_own_counts_in_the_estimate(api):
+    learner = {"library": "sb3", "algorithm": "PPO", "steps": 10_000}
+    more = estimated(api, evaluation={"transfer": learner}).json()["env_steps"]
+    assert more - estimated(api).json()["env_steps"] == 2 * 5 * 10_000
