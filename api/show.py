@@ -101,7 +101,9 @@ def _outcome(job_id: str, outcome: Outcome | None) -> OutcomeView | None:
             )
             for one in outcome.ablation
         ],
-        transfer=outcome.transfer and TransferView.model_validate(outcome.transfer),
+        transfer=None
+        if outcome.transfer is None
+        else TransferView.model_validate(outcome.transfer),
     )
 
 

@@ -86,12 +86,14 @@ def test_a_job_is_done_on_the_embedded_stack(embedded, embedded_job):
     assert_nothing_is_doubled(embedded, embedded_job)
 
 
-def test_the_fitness_alone_and_every_term_of_the_winner_are_trained_where_asked_for(embedded):
-    evaluation = {**QUICK_TASK.get("evaluation", {}), "fitness_alone": True, "ablate": True}
-    job = {**QUICK_TASK, "evaluation": evaluation, "iterations": 1}
+def test_what_is_asked_for_beside_the_design_is_trained_and_told(embedded):
+    learner = {"library": "sb3", "algorithm": "PPO", "settings": {"n_steps": 64}, "steps": 2_000}
+    wishes = {"fitness_alone": True, "ablate": True, "transfer": learner}
+    job = {**QUICK_TASK, "evaluation": {**QUICK_TASK["evaluation"], **wishes}, "iterations": 1}
     finished = embedded.finished(embedded.post("/v1/jobs", job)["id"])
     outcome = finished["outcome"]
     assert outcome["fitness_alone"]["n"] == outcome["native"]["n"]
+    assert (outcome["transfer"]["native"]["n"], outcome["transfer"]["designed"]["n"]) == (2, 2)
     best = embedded.get(f"/v1/candidates/{outcome['best']}")
     components, features = best["program"]["components"], best["program"]["features"]
     expected = [("component", c) for c in components if len(components) > 1]
