@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from core.conditions import holds, parse_value, parse_where, series_of
+from core.conditions import evaluate, holds, parse_term, parse_where
 from core.envs.batch import Actions, EnvBatch, Transition
 from core.fields import Floats, Layout
 from core.fitness import fields_of
@@ -28,7 +28,8 @@ class FitnessRows:
 
     The rewards of an episode add up to `core.fitness.episode_fitness`, with one exception: the mean of
     a field is divided by the time limit and not by the episode's length, which nobody knows before
-    its end.  Where there is no limit it is not divided at all.
+    its end.  Where there is no limit it is not divided at all.  Of several parts (kind `least`) the
+    growth of the smallest is paid.
 
     Args:
         batch:   the environments, which start anew by themselves where an episode ends.
@@ -38,11 +39,9 @@ class FitnessRows:
 
     def __init__(self, batch: EnvBatch, fitness: Fitness, limit: int | None) -> None:
         self._batch = batch
-        self._measured = _measured(fitness)
-        self._so_far = _so_far(fitness, limit)
+        self._parts = [_Part(part, limit, batch.rows) for part in fitness.parts or (fitness,)]
         self._fields = fields_of(fitness)
         self._sum = np.zeros(batch.rows)  # what the running episode has been paid
-        self._first = np.ones(batch.rows, np.bool_)
 
     @property
     def rows(self) -> int:
@@ -66,23 +65,48 @@ class FitnessRows:
 
     def reset(self, seeds: Sequence[int]) -> Floats:
         """Start all rows anew and return the state block [rows, layout.state_size]."""
-        self._sum[:], self._first[:] = 0.0, True
+        self._forget(np.ones(self.rows, np.bool_))
         return self._batch.reset(seeds)
 
     def step(self, action: Actions) -> Transition:
         """Advance every row by one step, and pay what the fitness has grown by."""
         step = self._batch.step(action)
         values = self._batch.layout.values(step.next_block, self._fields)
-        now = self._so_far(self._measured(values, step.native), self._sum, self._first)
+        now = np.min([part.lived(values, step.native) for part in self._parts], axis=0)
         paid = np.asarray(now - self._sum, np.float32)
-        ended = step.terminated | step.truncated
-        self._sum = np.where(ended, 0.0, now)
-        self._first = ended
+        self._sum = now
+        self._forget(step.terminated | step.truncated)
         return replace(step, native=paid)
+
+    def _forget(self, ended: npt.NDArray[np.bool_]) -> None:
+        self._sum[ended] = 0.0
+        for part in self._parts:
+            part.forget(ended)
 
     def close(self) -> None:
         """Release what the rows hold."""
         self._batch.close()
+
+
+class _Part:
+    """A fitness of one part, as far as the running episodes have come with it."""
+
+    def __init__(self, fitness: Fitness, limit: int | None, rows: int) -> None:
+        self._measured = _measured(fitness)
+        self._grown = _so_far(fitness, limit)
+        self._so_far = np.zeros(rows)
+        self._first = np.ones(rows, np.bool_)
+
+    def lived(self, values: Mapping[str, Floats], native: Floats) -> Doubles:
+        """Take a step of every row in, and return what the episodes have so far, [rows]."""
+        self._so_far = self._grown(self._measured(values, native), self._so_far, self._first)
+        self._first = np.zeros(len(self._first), np.bool_)
+        return self._so_far
+
+    def forget(self, ended: npt.NDArray[np.bool_]) -> None:
+        """Begin anew in rows whose episodes have ended."""
+        self._so_far = np.where(ended, 0.0, self._so_far)
+        self._first = self._first | ended
 
 
 def _measured(fitness: Fitness) -> Measured:
@@ -90,8 +114,8 @@ def _measured(fitness: Fitness) -> Measured:
     if fitness.kind == "return":
         return lambda _, native: np.asarray(native, np.float64)
     if fitness.kind == "statistic":
-        value = parse_value(fitness.field or "")
-        return lambda values, _: np.asarray(series_of(value, values), np.float64)
+        term = parse_term(fitness.field or "")
+        return lambda values, _: np.asarray(evaluate(term, values), np.float64)
     condition = parse_where(fitness.where or "")
     return lambda values, native: holds(condition, values, len(native)).astype(np.float64)
 

@@ -27,6 +27,14 @@ KINDS = [
     Fitness("share", where="abs(pole_angle) < 0.05", horizon=500),
     *(Fitness("statistic", field="cart_velocity", over=over) for over in ("sum", "last")),
     *(Fitness("statistic", field="cart_velocity", over=over) for over in ("max", "min", "mean")),
+    Fitness(
+        "least",
+        parts=(
+            Fitness("share", where="cart_position > 0", horizon=100),
+            Fitness("statistic", field="cart_velocity + pole_angle", over="max"),
+            Fitness("success", where="cart_velocity > 0.3"),
+        ),
+    ),
 ]
 
 
