@@ -98,6 +98,12 @@ def refused(history: History, env_steps: int) -> str | None:
     return None
 
 
+def out_of_time(history: History) -> bool:
+    """Tell whether a job's time is used up."""
+    allowed = history.spec.budget.seconds
+    return allowed is not None and history.spent.seconds >= allowed
+
+
 def closing_seconds(history: History) -> float:
     """Return about how long all that follows the search will take, by the baseline's speed.
 

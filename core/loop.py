@@ -16,7 +16,7 @@ from itertools import pairwise
 from typing import TypeAlias, TypeVar
 
 from core.ablation import ablated_arms
-from core.budgets import exhausted, refused, rung_begun
+from core.budgets import exhausted, out_of_time, refused, rung_begun
 from core.packs import pack_count
 from core.records import (
     FINISHED,
@@ -171,6 +171,8 @@ def _closing(history: History) -> tuple[Step, ...]:
         (Transfer, transfer_packs, history.transfers),
         (Ablate, ablation_packs, history.ablations),
     ):
+        if kind is not Confirm and out_of_time(history) and not _begun(history, kind, runs):
+            continue  # what was asked for beside the verdict has to wait for another job
         missing = tuple(
             kind(number)
             for number, pack in enumerate(packs(history))
@@ -179,6 +181,11 @@ def _closing(history: History) -> tuple[Step, ...]:
         if missing:
             return missing
     return (Finish(),)
+
+
+def _begun(history: History, kind: type[Step], runs: Sequence[Run]) -> bool:
+    mark = f"{kind.__name__.lower()}/"
+    return bool(runs) or any(key.startswith(mark) for key in history.claimed)
 
 
 def _missing_trainings(history: History, iteration: Iteration) -> tuple[Train, ...]:

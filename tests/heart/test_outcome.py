@@ -9,7 +9,7 @@ import pytest
 
 from core.loop import ablation_packs, confirm_packs, next_steps, step_key, transfer_packs
 from core.outcome import decidable, decide, normalised, sentence
-from core.records import FITNESS, NATIVE, Evaluation, Interval, ProgramShape
+from core.records import FITNESS, NATIVE, Budget, Evaluation, Interval, ProgramShape, Spent
 from tests.builders import a_history, a_run, a_spec, an_iteration, confirmations, trained
 
 CONFIRM = Evaluation(confirm_seeds=5)
@@ -201,3 +201,16 @@ def test_native_reward_and_winner_are_trained_with_the_users_learner_on_the_fres
     # A failed run counts as chance, 0.1, because a user would have got just that.
     assert found["designed"]["mean"] == pytest.approx(0.54)
     assert found["verdict"] == "equal"
+
+
+def test_what_is_wanted_beside_the_verdict_is_not_begun_when_the_time_is_used_up():
+    history = finished(CONFIRMED, evaluation=replace(THEIRS, ablate=True), candidates=(WHOLE,))
+    late = replace(
+        history,
+        spec=replace(history.spec, budget=Budget(seconds=10.0)),
+        spent=Spent(seconds=11.0),
+    )
+    assert [step_key(s) for s in next_steps(late)] == ["finish"]
+    at_work = replace(late, claimed=frozenset({"transfer/0"}))
+    assert [step_key(s) for s in next_steps(at_work)] == ["transfer/1"]
+    assert decide(late).transfer is None
