@@ -92,6 +92,7 @@ class CandidateView(BaseModel):
         description="Over its runs at the highest rung it reached."
     )
     rejection: str | None
+    given: int | None = Field(description="Number of the program that people handed in.")
     checks: list[CheckView]
     program: ProgramView | None
     report: ReportView | None

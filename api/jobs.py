@@ -10,6 +10,7 @@ from api import downloads, openapi
 from api.dependencies import Here, JobId
 from api.history_views import CandidateView, ExchangeList
 from api.limits import MAX_PAGE, Text
+from api.programs import read_starts
 from api.schemas import JobRequest
 from api.show import job_view
 from api.show_history import candidate_view, exchange_view
@@ -54,12 +55,14 @@ def create_job(
     default is echoed in `spec`. The environment itself is built by the first step of the job: where
     that fails, the job fails with the same kind of problem that a refusal here would have had.
     """
+    spec = complete(request)
     job, replayed = here.store.create_job(
-        complete(request),
+        spec,
         idempotency_key=idempotency_key,
         body_sha256=fingerprint(request),
         name=request.name,
         labels=request.labels,
+        start=read_starts(here.store, request.start, spec.task, spec.mode),
     )
     response.headers["Location"] = f"/v1/jobs/{job.id}"
     if replayed:

@@ -233,6 +233,42 @@ class ContextBody(Piece):
     )
 
 
+class StartBody(Piece):
+    """A program that a job starts from: yours, or the design that a finished job found."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [{"source": "import numpy as np\n\n\ndef reward(…): …", "note": "by hand"}]
+        },
+    )
+
+    source: Text | None = Field(
+        default=None,
+        max_length=limits.MAX_PROGRAM_CHARACTERS,
+        description="The module, by the rules of generated programs.",
+    )
+    library: Text | None = Field(
+        default=None, max_length=200, description="Id of the finished job whose design it is."
+    )
+    note: Text = Field(default="", max_length=2_000, description="What it is, in your words.")
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> StartBody:
+        if (self.source is None) == (self.library is None):
+            raise ValueError("expected either `source` or `library`, and not both or neither")
+        return self
+
+
+Starts = Annotated[
+    tuple[StartBody, ...],
+    Field(
+        max_length=limits.MAX_STARTS,
+        description="Programs that are measured in the next iteration as they are, beside what the "
+        "designer writes, and improved if they are good.",
+    ),
+]
+
 ScreenName = Literal["duplicate", "order", "exploit", "scale"]
 
 
@@ -331,6 +367,7 @@ class JobRequest(Piece):
         le=1_000,
         description="How much people's preferences count where parents are chosen.",
     )
+    start: Starts = ()
     name: Label | None = None
     labels: dict[Label, Annotated[Text, Field(max_length=200)]] = Field(
         default_factory=dict, max_length=20

@@ -60,6 +60,7 @@ def shown_candidate(job_id: str, candidate: Candidate) -> CandidateView:
         prediction=candidate.prediction,
         fitness=shown_interval(fitness_interval(candidate)),
         rejection=candidate.rejection,
+        given=candidate.given,
         checks=[CheckView(**asdict(check)) for check in candidate.checks],
         program=_program(candidate),
         report=_report(candidate.report),

@@ -22,6 +22,7 @@ from core.records import (
     Context,
     DesignerChoice,
     Evaluation,
+    Given,
     History,
     JobSpec,
     Task,
@@ -65,7 +66,7 @@ def complete(request: JobRequest) -> JobSpec:
     )
     _check_designer(spec.designer)
     _check_library(spec)
-    _check_budget(spec)
+    _check_budget(spec, len(request.start))
     return spec
 
 
@@ -190,10 +191,10 @@ def _check_library(spec: JobSpec) -> None:
         )
 
 
-def _check_budget(spec: JobSpec) -> None:
+def _check_budget(spec: JobSpec, starts: int) -> None:
     """Refuse a budget that buys nothing, and a plan that nobody would live to see the end of."""
     allowed = spec.budget.env_steps
-    needed = least_env_steps(spec)
+    needed = least_env_steps(spec, starts)
     if allowed is not None and allowed < needed:
         raise InvalidField(
             f"{allowed}",
@@ -201,7 +202,7 @@ def _check_budget(spec: JobSpec) -> None:
             expected=f"at least {needed} environment steps: baseline, one iteration and confirmation",
             hint="Raise the budget, or lower training.steps, training.seeds or candidates.",
         )
-    planned = planned_env_steps(spec)
+    planned = planned_env_steps(spec, starts)
     if min(planned, planned if allowed is None else allowed) > MAX_PLANNED_STEPS:
         raise InvalidField(
             f"a plan of {planned:,}",
@@ -212,13 +213,20 @@ def _check_budget(spec: JobSpec) -> None:
         )
 
 
-def least_env_steps(spec: JobSpec) -> int:
+def least_env_steps(spec: JobSpec, starts: int = 0) -> int:
     """Return the environment steps of the shortest sensible job."""
-    return planned_env_steps(replace(spec, iterations=1))
+    return planned_env_steps(replace(spec, iterations=1), starts)
 
 
-def planned_env_steps(spec: JobSpec) -> int:
-    """Return the environment steps of the whole job if no budget ends it early."""
+def planned_env_steps(spec: JobSpec, starts: int = 0) -> int:
+    """Return the environment steps of the whole job if no budget ends it early.
+
+    Args:
+        spec:   of the job.
+        starts: programs that its first iteration takes beside the designer's.
+    """
     history = History(spec)
+    first = History(spec, given=tuple(Given(number, "") for number in range(starts)))
     native = spec.training.seeds * spec.training.steps
-    return native + spec.iterations * loop.iteration_cost(history) + loop.confirm_cost(history)
+    later = (spec.iterations - 1) * loop.iteration_cost(history)
+    return native + loop.iteration_cost(first) + later + loop.confirm_cost(history)

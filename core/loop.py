@@ -20,6 +20,7 @@ from core.records import (
     FINISHED,
     NATIVE,
     Candidate,
+    Given,
     History,
     Iteration,
     Run,
@@ -74,6 +75,9 @@ class Confirm:
 class Finish:
     """Compare on the fresh seeds, and say how the job ended."""
 
+
+CONFIRM_STRIDE = 20  # seeds set aside for each confirmation of a job
+MOST_EXTENSIONS = 500 // CONFIRM_STRIDE - 1
 
 Step: TypeAlias = Preflight | Baseline | Propose | Train | Reflect | Confirm | Finish
 KINDS: dict[str, type[Step]] = {
@@ -164,11 +168,28 @@ def current_iteration(history: History) -> Iteration:
 
 def search_ended(history: History) -> bool:
     """Tell whether no further iteration is wanted: all done, or a budget is used up."""
-    reflected = [i for i in history.iterations if i.feedback is not None]
-    if len(reflected) >= history.spec.iterations:
+    if any(i.feedback is None for i in history.iterations):
+        return False
+    if plan_fulfilled(history) and not waiting_programs(history):
         return True
-    open_iteration = any(i.feedback is None for i in history.iterations)
-    return not open_iteration and bool(budget_exhausted(history))
+    return bool(budget_exhausted(history))
+
+
+def plan_fulfilled(history: History) -> bool:
+    """Tell whether the designer has had all its iterations; what follows is people's alone."""
+    reflected = [i for i in history.iterations if i.feedback is not None]
+    return len(reflected) >= history.spec.iterations
+
+
+def waiting_programs(history: History) -> tuple[Given, ...]:
+    """Return the programs that people handed in and no closed iteration has taken, in order.
+
+    An iteration takes all that are there, so that a program is waiting or taken for good, and the open
+    iteration gives the same program the same slot however often its step is resumed.
+    """
+    closed = [i for i in history.iterations if i.feedback is not None]
+    taken = {c.given for i in closed for c in i.candidates}
+    return tuple(program for program in history.given if program.number not in taken)
 
 
 def budget_exhausted(history: History) -> str | None:
@@ -189,7 +210,9 @@ def budget_exhausted(history: History) -> str | None:
 
 def iteration_cost(history: History) -> int:
     """Return the environment steps of one iteration if every candidate is trained."""
-    training, alive = history.spec.training, history.spec.candidates
+    training = history.spec.training
+    alive = 0 if plan_fulfilled(history) else history.spec.candidates
+    alive += len(waiting_programs(history))
     total, before = 0, 0
     for rung in range(len(training.rungs)):
         steps = rung_steps(training, rung)
@@ -222,8 +245,8 @@ def search_seeds(history: History) -> tuple[int, ...]:
 
 
 def confirm_seeds(history: History) -> tuple[int, ...]:
-    """Return training seeds that nobody has seen before the confirmation."""
-    first = 1_000 * history.spec.seed + 500
+    """Return training seeds that nobody has seen before, not even in an earlier confirmation."""
+    first = 1_000 * history.spec.seed + 500 + CONFIRM_STRIDE * history.extensions
     return tuple(range(first, first + history.spec.evaluation.confirm_seeds))
 
 

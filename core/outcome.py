@@ -31,7 +31,9 @@ def decide(history: History) -> Outcome:
     best = max(designs, key=lambda arm: (mean(designs[arm]), arm))
     designed = designs[best]
     seed = history.spec.seed
-    ruling = verdict(designed, native, chosen_from=len(designs), seed=seed)
+    # Who looks again after an extension may be lucky again: the threshold shrinks with every look.
+    looks = 1 + history.extensions
+    ruling = verdict(designed, native, chosen_from=len(designs) * looks, seed=seed)
     left, right = bootstrap_interval(designed, seed=seed), bootstrap_interval(native, seed=seed)
     return Outcome(
         verdict=ruling,

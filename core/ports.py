@@ -13,6 +13,7 @@ from typing import Protocol
 from core.records import (
     Ask,
     Candidate,
+    Example,
     Exchange,
     Feedback,
     History,
@@ -215,6 +216,14 @@ class Ledger(Protocol):
 
     def add_preflight(self, preflight: Preflight) -> None:
         """Store what preflight found."""
+        ...
+
+    def find_examples(self) -> Sequence[Example]:
+        """Return finished designs of the library that fit the job, as many as its prompts show."""
+        ...
+
+    def add_examples(self, examples: Sequence[Example]) -> None:
+        """Store the designs that all prompts of the job show, unless they were chosen before."""
         ...
 
     def add_exchange(self, exchange: Exchange) -> None:

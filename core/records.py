@@ -746,7 +746,9 @@ class History:
     `claimed` are the keys of steps that a living worker owns; `native` are the baseline's runs and
     `fitness_alone` those of the arm that trains on the fitness; `confirmations`, `ablations` and
     `transfers` are the runs of those stages, all arms; `given` and `remarks` are what people handed in
-    and said.
+    and said.  `extensions` counts how often the job went on after a confirmation had begun: each
+    confirmation has fresh seeds, and `confirmations` holds the present one's runs alone.  `examples`
+    are the library's designs that prompts show, chosen once.
     """
 
     spec: JobSpec
@@ -767,3 +769,5 @@ class History:
     transfers: tuple[Run, ...] = ()
     given: tuple[Given, ...] = ()
     remarks: tuple[Remark, ...] = ()
+    extensions: int = 0
+    examples: tuple[Example, ...] = ()

@@ -25,6 +25,7 @@ from core.fitness import describe
 from core.leaks import audit_prompt, refuse_leaks
 from core.loop import Member, Step
 from core.methods import Method, find_method
+from core.methods.breeding import briefs_for_given
 from core.outcome import decide, no_design
 from core.packs import physics_threads
 from core.ports import Arm, Designer, Laboratory, Ledger, PackOrder, Progress, Watch
@@ -116,6 +117,8 @@ def preflight(ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
     except InvalidInput as error:
         ledger.fail("invalid_input", str(error))
         return
+    if spec.context.examples:
+        ledger.add_examples(ledger.find_examples())
     ledger.add_preflight(replace(found, estimate=estimate(spec, found)))
     ledger.event("log", f"Fitness: {describe(spec.task.fitness, found.fields)}")
 
@@ -153,8 +156,13 @@ def propose(number: int, ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
     """Fill every open slot of an iteration with a candidate, sound or rejected with a reason."""
     history = ledger.history()
     method = find_method(history.spec.method)
-    filled = {c.number for c in _iteration(history, number).candidates}
-    briefs = [brief for brief in method.briefs(history) if brief.slot not in filled]
+    here = _iteration(history, number).candidates
+    filled, taken = {c.number for c in here}, {c.given for c in here}
+    planned = () if loop.plan_fulfilled(history) else method.briefs(history)
+    handed = [
+        b for b in briefs_for_given(history, planned) if b.given and b.given.number not in taken
+    ]
+    briefs = [brief for brief in (*planned, *handed) if brief.slot not in filled]
     paid = {(e.slot, e.attempt): e for e in ledger.exchanges(number)}
     try:
         desk = Desk(ledger, tools, method, history, tools.designer(history.spec), paid)
@@ -214,6 +222,8 @@ class Desk:
         """Bring one slot to its candidate and store it."""
         if brief.operator == "parameters":
             self.ledger.add_candidate(self.tuned(brief))
+        elif brief.operator == "given":
+            self.ledger.add_candidate(self.handed(brief))
         else:
             self.ledger.add_candidate(self.written(brief))
 
@@ -316,6 +326,25 @@ class Desk:
             program=with_params(parent.program, params),
         )
         return self.checked(candidate)
+
+    def handed(self, brief: Brief) -> Candidate:
+        """Take a program of people's as it is: nobody is asked, and nothing is repaired."""
+        given = brief.given
+        assert given is not None  # its brief was written for it
+        candidate = Candidate(
+            brief.iteration,
+            brief.slot,
+            "given",
+            "rejected",
+            parents=tuple(parent.key for parent in brief.parents),
+            analysis=given.note,
+            given=given.number,
+        )
+        try:
+            program = read_program(given.source, self.task.fields, brief.mode, self.task.array)
+        except ProgramRejected as error:
+            return _rejected(candidate, error.rule, str(error))
+        return self.checked(replace(candidate, program=program))
 
     @property
     def task(self) -> Task:
@@ -455,13 +484,18 @@ def pack_order(
         arms={k: Arm(k, None if k == NATIVE else candidates[k].program) for k in keys},
         start_steps=loop.rung_steps(spec.training, rung - 1),
         stop_steps=loop.rung_steps(spec.training, rung),
-        held_out=tools.held_out(ledger.job_id, iteration, rung, episodes),
+        held_out=tools.held_out(ledger.job_id, _round(iteration, history), rung, episodes),
         checkpoints=spec.training.checkpoints,
         resume=_checkpoints(candidates, members, rung) if stage == "search" else {},
         warm=_warm_start(history, candidates, members) if stage == "search" and rung == 0 else {},
         record=stage == "search",
         saved=loop.resumable(ledger.saved(), stage, rung, members),
     )
+
+
+def _round(iteration: int, history: History) -> int:
+    """Return what stands for a stage where held-out seeds are drawn; each confirmation has its own."""
+    return iteration if iteration != CONFIRMATION else iteration - 1_000 * history.extensions
 
 
 def _checkpoints(

@@ -11,6 +11,7 @@ from core.records import (
     NATIVE,
     Ask,
     Candidate,
+    Example,
     Exchange,
     Feedback,
     History,
@@ -49,6 +50,7 @@ class MemoryLedger:
     events: list[tuple[str, str]] = field(default_factory=list)
     rests: list[float] = field(default_factory=list)
     halfway: tuple[Saved, ...] = ()
+    library: tuple[Example, ...] = ()
 
     def history(self) -> History:
         return self.facts
@@ -63,6 +65,12 @@ class MemoryLedger:
 
     def add_preflight(self, preflight: Preflight) -> None:
         self.facts = replace(self.facts, preflight=preflight)
+
+    def find_examples(self) -> Sequence[Example]:
+        return self.library[: self.facts.spec.context.examples]
+
+    def add_examples(self, examples: Sequence[Example]) -> None:
+        self.facts = replace(self.facts, examples=tuple(examples))
 
     def add_exchange(self, exchange: Exchange) -> None:
         self.paid.append(exchange)

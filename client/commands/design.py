@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -57,6 +58,10 @@ Output = Annotated[
     Path | None, typer.Option("--output", "-o", help="Where to save the best reward.")
 ]
 
+Start = Annotated[
+    list[Path] | None,
+    typer.Option(help="A program of yours to be measured and improved; may be repeated."),
+]
 FitnessText = Annotated[
     str | None,
     typer.Option(
@@ -94,6 +99,7 @@ def design(
     seed: Annotated[int | None, typer.Option(help="Same seed, same job.")] = None,
     name: Annotated[str | None, typer.Option(help="A name for people.")] = None,
     fitness: FitnessText = None,
+    start: Start = None,
     file: Body = None,
     record: Record = None,
     output: Output = None,
@@ -106,6 +112,8 @@ def design(
     check_writable(output)
     check_writable(record, makes_folders=True)
     measure = None if fitness is None else read_fitness(fitness)
+    if start:
+        body["start"] = [*body.get("start", ()), *starts(start)]
     with Client() as client:
         if measure is not None:
             body["task"] = {**task_in_full(client, body["task"]), "fitness": measure}
@@ -183,6 +191,23 @@ def read_fitness(text: str) -> dict[str, Any]:
     """
     is_json = text.lstrip().startswith("{")
     return _parse(text, "--fitness") if is_json else _read(Path(text))
+
+
+def starts(files: Sequence[Path] | None) -> list[dict[str, str]]:
+    """Return the entries of `start` for some programs."""
+    return [{"source": read_program_file(file), "note": file.name} for file in files or ()]
+
+
+def read_program_file(file: Path) -> str:
+    """Return the text of a program.
+
+    Raises:
+        InvalidInput: the file cannot be read.
+    """
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise InvalidInput(str(error), expected="a readable program", where=str(file)) from error
 
 
 def task_in_full(client: Client, task: object) -> dict[str, Any]:

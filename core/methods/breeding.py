@@ -7,8 +7,18 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from core.diagnoses import seed_fitness
-from core.loop import current_iteration, native_fitness, ranking
-from core.records import Brief, Candidate, Feedback, History, Operator, Prompt
+from core.loop import current_iteration, native_fitness, ranking, waiting_programs
+from core.preferences import preference_scores
+from core.records import (
+    Brief,
+    Candidate,
+    Feedback,
+    Given,
+    History,
+    Operator,
+    Prompt,
+    Remark,
+)
 from core.statistics import lower_bound
 
 
@@ -32,7 +42,39 @@ def brief_for(
         preflight=found,
         training=spec.training,
         weight=spec.weight if spec.mode == "add" else None,
+        remarks=earlier_remarks(history),
+        examples=history.examples,
+        given=next(iter(new_starts(history)), None),
     )
+
+
+def briefs_for_given(history: History, planned: Sequence[Brief]) -> tuple[Brief, ...]:
+    """Write a brief for every waiting program of people's, in slots after those of the method.
+
+    They are for nobody's pen: what they ask for is there already.
+    """
+    candidates = {c.key: c for c in earlier(history)}
+    first = 1 + max((brief.slot for brief in planned), default=-1)
+    return tuple(
+        replace(
+            brief_for(
+                history, slot, "given", [candidates[k] for k in (given.parent,) if k in candidates]
+            ),
+            given=given,
+        )
+        for slot, given in enumerate(waiting_programs(history), first)
+    )
+
+
+def new_starts(history: History) -> tuple[Given, ...]:
+    """Return the waiting programs that are to be improved; an edit speaks for its parent."""
+    return tuple(given for given in waiting_programs(history) if given.origin != "edit")
+
+
+def earlier_remarks(history: History) -> tuple[Remark, ...]:
+    """Return what people said before the open iteration began; later words are for the next one."""
+    number = current_iteration(history).number
+    return tuple(remark for remark in history.remarks if remark.iteration < number)
 
 
 def slot_seed(seed: int, iteration: int, slot: int) -> int:
@@ -62,10 +104,15 @@ def last_feedback(history: History) -> Feedback | None:
 def by_lower_bound(history: History) -> list[Candidate]:
     """Return the candidates of the highest rung, best first by mean − standard error of fitness.
 
-    One lucky seed does not make a parent.
+    One lucky seed does not make a parent.  Where the job gives people's judgement a weight β, β times
+    its score is added; it moves parents alone, never the verdict.
     """
     ranked = ranking(history)  # by mean; the sort is stable, so that ties stay in its order
-    return sorted(ranked, key=lambda c: -lower_bound(seed_fitness(c)))
+    weight = history.spec.human_weight
+    liked = preference_scores(history.remarks, [c.key for c in ranked]) if weight else {}
+    return sorted(
+        ranked, key=lambda c: -(lower_bound(seed_fitness(c)) + weight * liked.get(c.key, 0.0))
+    )
 
 
 def conversation(system: str, *turns: str) -> Prompt:

@@ -5,7 +5,7 @@ Everything here happens on the connection of a transaction that has locked the j
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Table, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from core.errors import NotFound
-from core.records import Candidate, Exchange, Feedback, Json, Outcome, Preflight, Usage
+from core.records import Candidate, Example, Exchange, Feedback, Json, Outcome, Preflight, Usage
 from core.storage.clean import clean_row, spell_nonfinite
 from core.storage.clock import now
 from core.storage.codec import dump, dump_record, to_columns
@@ -74,6 +74,18 @@ def add_preflight(connection: Connection, job_id: str, preflight: Preflight) -> 
         "warnings": preflight.warnings,
     }
     append_event(connection, job_id, "preflight.completed", "The environment is usable.", found)
+
+
+def add_examples(connection: Connection, job_id: str, examples: Sequence[Example]) -> None:
+    """Store which finished designs a job's prompts show, unless they were chosen before."""
+    chosen = update(jobs).where(jobs.c.id == job_id, jobs.c.examples.is_(None))
+    data = [dump(example) for example in examples]
+    if connection.execute(chosen.values(examples=data)).rowcount == 0:
+        return
+    names = ", ".join(example.task for example in examples) or "none"
+    details = {"jobs": [example.job for example in examples]}
+    message = f"Finished designs that prompts show: {names}."
+    append_event(connection, job_id, "examples.chosen", message, details)
 
 
 # --- proposing --------------------------------------------------------------------------------
