@@ -145,8 +145,8 @@ def _rest(job: Row[Any], to: JobStatus, moment: datetime) -> dict[str, Any]:
 
 
 def end_claims(connection: Connection, job_id: str) -> None:
-    """Take every step of a job from its owner."""
-    nobody = {"owner": None, "fence": None, "expires_at": None}
+    """Take every step of a job from its owner; once the job goes on, each may be announced at once."""
+    nobody = {"owner": None, "fence": None, "expires_at": None, "offered_until": None}
     connection.execute(update(claims).where(claims.c.job_id == job_id).values(**nobody))
 
 

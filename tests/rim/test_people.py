@@ -66,6 +66,16 @@ def test_a_remark_lets_a_waiting_job_go_on_and_its_steps_can_be_claimed_at_once(
     a_claim(store, job_id, "train/0/0/0").release()
 
 
+def test_a_step_that_was_just_announced_is_announced_again_when_its_job_goes_on(store):
+    job_id = a_job(store).id
+    assert store.offer(job_id, "preflight", 1_000.0)
+    with a_claim(store, job_id, "preflight") as claim:
+        claim.await_feedback("Say what you think.")
+    assert not store.offer(job_id, "preflight", 1_000.0)
+    store.add_remark(job_id, TEXT)
+    assert store.offer(job_id, "preflight", 1_000.0)
+
+
 @pytest.mark.parametrize(
     ("remark", "error", "words"),
     [
