@@ -58,6 +58,16 @@ Output = Annotated[
     Path | None, typer.Option("--output", "-o", help="Where to save the best reward.")
 ]
 
+SettingsText = Annotated[
+    str | None,
+    typer.Option(
+        help='Settings of the learner, as JSON or a file: \'{"hidden": [128, 128], "gamma": 0.98}\'.'
+    ),
+]
+EnvText = Annotated[
+    str | None,
+    typer.Option(help="Arguments of the environment, as JSON or a file."),
+]
 Start = Annotated[
     list[Path] | None,
     typer.Option(help="A program of yours to be measured and improved; may be repeated."),
@@ -99,6 +109,8 @@ def design(
     seed: Annotated[int | None, typer.Option(help="Same seed, same job.")] = None,
     name: Annotated[str | None, typer.Option(help="A name for people.")] = None,
     fitness: FitnessText = None,
+    settings: SettingsText = None,
+    env_kwargs: EnvText = None,
     start: Start = None,
     file: Body = None,
     record: Record = None,
@@ -111,12 +123,18 @@ def design(
     screen = Screen(json_output)
     check_writable(output)
     check_writable(record, makes_folders=True)
-    measure = None if fitness is None else read_fitness(fitness)
+    own = {
+        name: read_object(text, f"--{name.replace('_', '-')}")
+        for name, text in (("fitness", fitness), ("env_kwargs", env_kwargs))
+        if text is not None
+    }
+    if settings is not None:
+        _inner(body, "training")["settings"] = read_object(settings, "--settings")
     if start:
         body["start"] = [*body.get("start", ()), *starts(start)]
     with Client() as client:
-        if measure is not None:
-            body["task"] = {**task_in_full(client, body["task"]), "fitness": measure}
+        if own:
+            body["task"] = {**task_in_full(client, body["task"]), **own}
         job = client.jobs.create(**body)
         if not watching:
             _accepted(job, screen)
@@ -183,14 +201,14 @@ def _parse(text: str, where: str) -> dict[str, Any]:
     return body
 
 
-def read_fitness(text: str) -> dict[str, Any]:
-    """Return the fitness that an option gives as JSON, or as the name of a file of it.
+def read_object(text: str, where: str) -> dict[str, Any]:
+    """Return the object that an option gives as JSON, or as the name of a file of it.
 
     Raises:
         InvalidInput: it is neither.
     """
     is_json = text.lstrip().startswith("{")
-    return _parse(text, "--fitness") if is_json else _read(Path(text))
+    return _parse(text, where) if is_json else _read(Path(text))
 
 
 def starts(files: Sequence[Path] | None) -> list[dict[str, str]]:

@@ -18,7 +18,14 @@ from core.records import FINISHED, NATIVE, Budget, Given, History, JobSpec, Json
 from core.storage import reads
 from core.storage.codec import dump
 from core.storage.job_reads import job_row
-from core.storage.lifecycle import append_event, lock_job, not_now, set_job, transition
+from core.storage.lifecycle import (
+    append_event,
+    hold_the_end,
+    lock_job,
+    not_now,
+    set_job,
+    transition,
+)
 from core.storage.people import MOST_GIVEN, hold_number, insert_given
 from core.storage.requests import UNMARKED, Request, earlier
 from core.storage.tables import claims, runs
@@ -199,6 +206,7 @@ def _reopen(
     details: Json = {name: ended[name] for name in names if ended[name] is not None}
     details = {**details, **request.marks()}
     if job.status not in FINISHED:
+        hold_the_end(connection, job.id)
         append_event(connection, job.id, kind, message, details)
         return
     cleared: dict[str, None] = dict.fromkeys(names)

@@ -18,6 +18,7 @@ from typing import Any, cast
 from sqlalchemy import Connection, Row, insert, select, update
 
 from core.errors import Conflict
+from core.loop import Finish, step_key
 from core.records import FINISHED, JobStatus, Json
 from core.storage.clean import clean_row
 from core.storage.clock import now
@@ -144,10 +145,18 @@ def _rest(job: Row[Any], to: JobStatus, moment: datetime) -> dict[str, Any]:
     return {"rested_at": None, "idle_seconds": jobs.c.idle_seconds + seconds}
 
 
+NOBODY: Mapping[str, None] = dict.fromkeys(("owner", "fence", "expires_at", "offered_until"))
+
+
 def end_claims(connection: Connection, job_id: str) -> None:
     """Take every step of a job from its owner; once the job goes on, each may be announced at once."""
-    nobody = {"owner": None, "fence": None, "expires_at": None, "offered_until": None}
-    connection.execute(update(claims).where(claims.c.job_id == job_id).values(**nobody))
+    connection.execute(update(claims).where(claims.c.job_id == job_id).values(**NOBODY))
+
+
+def hold_the_end(connection: Connection, job_id: str) -> None:
+    """Take the last step from its owner, who decided on facts that hold no more."""
+    last = (claims.c.job_id == job_id, claims.c.step_key == step_key(Finish()))
+    connection.execute(update(claims).where(*last).values(**NOBODY))
 
 
 def settle(connection: Connection, job_id: str) -> None:

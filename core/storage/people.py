@@ -17,7 +17,7 @@ from core.records import FINISHED, Candidate, Given, History, Remark
 from core.storage import reads
 from core.storage.codec import dump_record, to_columns
 from core.storage.facts import insert_once
-from core.storage.lifecycle import advice, append_event, lock_job, transition
+from core.storage.lifecycle import advice, append_event, hold_the_end, lock_job, transition
 from core.storage.requests import UNMARKED, Request, earlier
 from core.storage.tables import given, remarks
 
@@ -55,6 +55,7 @@ def add_given(
             "candidate.",
             hint="Raise it with `extend`, then hand the program in again.",
         )
+    hold_the_end(connection, job_id)
     return numbered, False
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import update
 
-from core.errors import Conflict, IdempotencyMismatch, InvalidInput, NotFound
+from core.errors import ClaimLost, Conflict, IdempotencyMismatch, InvalidInput, NotFound
 from core.loop import confirm_seeds, next_steps, search_ended, step_key
 from core.records import NATIVE, Budget, Example, Feedback, Given, Outcome, Remark
 from core.storage import Extension, Request
@@ -276,6 +276,21 @@ def test_the_same_extension_is_made_once(store):
     made = at_once([lambda: store.extend(job_id, Extension(iterations=1), MOST, request)] * 3)
     assert sorted(replayed for _, replayed in made) == [False, True, True]
     assert store.job(job_id).spec.iterations == 3
+
+
+@pytest.mark.parametrize("wish", ["extend", "give"])
+def test_a_worker_that_is_about_to_end_a_job_finds_that_it_goes_on(store, wish):
+    job_id = a_job_in_training(store)
+    claim = a_claim(store, job_id, "finish")
+    if wish == "extend":
+        store.extend(job_id, Extension(iterations=1), MOST)
+    else:
+        store.add_given(job_id, MINE)
+    with pytest.raises(ClaimLost):
+        claim.finish(an_outcome())
+    claim.release()
+    assert store.job(job_id).status == "running"
+    a_claim(store, job_id, "finish").release()
 
 
 # --- retrying ---------------------------------------------------------------------------------

@@ -535,3 +535,17 @@ def test_finished_designs_are_listed(run, store):
     done = stories.a_finished_job(store)
     assert done in run("library", "park the point").stdout
     assert lines(run("library", "--json"))[0]["data"][0]["job"] == done
+
+
+def test_learner_network_and_environment_are_the_users(run, tmp_path):
+    (tmp_path / "learner.json").write_text(json.dumps({"hidden": [32], "gamma": 0.9}))
+    options = ["--settings", "learner.json", "--env-kwargs", '{"sutton_barto_reward": true}']
+    spec = lines(run("design", "cartpole", *options, "--json"))[0]["spec"]
+    assert spec["training"]["settings"] == {"hidden": [32], "gamma": 0.9}
+    assert spec["task"]["env_kwargs"] == {"sutton_barto_reward": True}
+    assert spec["task"]["fields"]
+    wrong = run("design", "cartpole", "--env-kwargs", "[1]")
+    assert (wrong.exit_code, "--env-kwargs" in wrong.stderr or "[1]" in wrong.stderr) == (
+        USAGE,
+        True,
+    )

@@ -7,9 +7,10 @@ import time
 
 import httpx2
 import pytest
+import safetensors.numpy
 
 from core.records import DesignerChoice, Evaluation, JobSpec, Training
-from core.storage import Store, open_store
+from core.storage import FolderArtifacts, Store, open_store
 from core.tasks import find_task
 from tests.stack import QUICK_TASK, Stack, eventually, stack
 
@@ -91,8 +92,12 @@ def taken_up(server: Stack, job_id: str) -> bool:
 
 @pytest.fixture(scope="module")
 def finished(server) -> str:
-    """A job that started from a program of the user's."""
-    body = {**QUICK_TASK, "method": "eureka", "start": [{"source": MINE, "note": "mine"}]}
+    """A job with a program, a network and an environment of the user's own."""
+    task = server.get("/v1/tasks/cartpole") | {"env_kwargs": {"sutton_barto_reward": True}}
+    del task["measured"]
+    training = {**QUICK_TASK["training"], "settings": {"hidden": [24, 12], "learning_rate": 3e-3}}
+    own = {"task": task, "training": training, "start": [{"source": MINE, "note": "mine"}]}
+    body = {**QUICK_TASK, **own, "method": "eureka"}
     job_id = server.post("/v1/jobs", body)["id"]
     assert server.finished(job_id)["status"] == "succeeded"
     return job_id
@@ -107,6 +112,26 @@ def test_a_program_of_the_users_is_measured_like_any_other(server, finished):
     assert {e["slot"] for e in exchanges} == {0, 1}
 
 
+def test_the_users_network_and_environment_are_the_ones_that_are_trained_in(
+    server, finished, store
+):
+    (run, *_) = store.history(finished).native
+    weights = FolderArtifacts(server.home / "artifacts").get(run.weights)
+    shapes = {name: array.shape for name, array in safetensors.numpy.load(weights).items()}
+    assert (shapes["policy.0.weight"], shapes["policy.1.weight"]) == ((24, 4), (12, 24))
+    assert (
+        -1.0 <= run.fitness <= 0.0
+    )  # a fall costs 1 and nothing is paid: another reward than usual
+
+
+def test_a_setting_that_the_learner_does_not_have_ends_the_job_before_anything_is_spent(server):
+    training = {**QUICK_TASK["training"], "settings": {"learning_rat": 1e-3}}
+    job = server.finished(server.post("/v1/jobs", {**QUICK_TASK, "training": training})["id"])
+    assert (job["status"], job["failure"]["code"]) == ("failed", "invalid-input")
+    assert "Did you mean 'learning_rate'?" in job["failure"]["detail"]
+    assert job["spent"]["env_steps"] == 0
+
+
 def test_answers_of_a_real_job_become_a_dataset(server, finished):
     answer = httpx2.get(f"{server.url}/v1/datasets/designer.jsonl", params={"format": "grpo"})
     rows = [json.loads(line) for line in answer.text.splitlines()]
@@ -119,8 +144,7 @@ def test_an_extended_job_measures_an_edit_and_is_confirmed_again_on_fresh_seeds(
     server, finished, store
 ):
     first = {run.seed for run in store.history(finished).confirmations}
-    best = server.get("/v1/library")["data"][0]
-    assert best["job"] == finished
+    assert finished in {item["job"] for item in server.get("/v1/library")["data"]}
     edit = MINE.replace("0.1", "0.2")
     server.post(f"/v1/jobs/{finished}/extend", {"iterations": 1, "start": [{"source": edit}]})
     job = server.finished(finished)
@@ -128,12 +152,8 @@ def test_an_extended_job_measures_an_edit_and_is_confirmed_again_on_fresh_seeds(
     second = {run.seed for run in store.history(finished).confirmations}
     assert len(second) == len(first) == 2
     assert not first & second
-    assert [
-        p["candidate"] is not None for p in server.get(f"/v1/jobs/{finished}/programs")["data"]
-    ] == [
-        True,
-        True,
-    ]
+    programs = server.get(f"/v1/jobs/{finished}/programs")["data"]
+    assert [program["candidate"] is not None for program in programs] == [True, True]
 
 
 def test_a_fork_begins_with_the_candidate_and_ends_with_a_verdict_of_its_own(server, finished):
