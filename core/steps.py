@@ -266,7 +266,7 @@ class Desk:
         preflight, task = self.history.preflight, self.task
         native = native_reward(preflight.source if preflight else "")
         told = (task.description, task.actions)
-        written = written_by_designers(brief, self.history)
+        written = [*written_by_designers(brief, self.history), *written_by_people(brief)]
         refuse_leaks(audit_prompt(prompt, task.fields, native, written=written, told=told))
 
     def read(self, brief: Brief, exchange: Exchange) -> Candidate:
@@ -359,6 +359,19 @@ def written_by_designers(brief: Brief, history: History) -> list[str]:
         found += [candidate.analysis, candidate.prediction, candidate.rejection or ""]
         if candidate.program is not None:
             found.append(candidate.program.source)
+    return found
+
+
+def written_by_people(brief: Brief) -> list[str]:
+    """Return what people said and handed in, which a prompt may repeat.
+
+    A remark cannot be taken back: one that names what only the metric sees must not stop the job.
+    """
+    found = [remark.text for remark in brief.remarks]
+    if brief.given is not None:
+        found += [brief.given.source, brief.given.note]
+    for example in brief.examples:
+        found += [example.description, example.source, example.evidence]
     return found
 
 

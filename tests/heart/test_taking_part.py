@@ -7,11 +7,12 @@ from dataclasses import replace
 import pytest
 
 from core import loop
-from core.errors import DesignerUnavailable
+from core.errors import DesignerUnavailable, PromptLeak
+from core.methods import find_method
 from core.methods.breeding import brief_for, briefs_for_given
 from core.outcome import decide
-from core.records import NATIVE, Budget, Context, Example, Given, History, Iteration, Remark
-from core.steps import carry_out
+from core.records import NATIVE, Budget, Context, Example, Given, History, Iteration, Prompt, Remark
+from core.steps import Desk, carry_out
 from tests.builders import (
     SOURCE,
     a_history,
@@ -177,6 +178,19 @@ def test_words_enter_the_iteration_after_the_one_in_which_they_were_said():
     said = (early, late)
     assert brief_for(a_history(remarks=said), 0, "seed").remarks == (early,)
     assert brief_for(a_history(done, remarks=said), 0, "refine").remarks == said
+
+
+def test_words_of_peoples_that_name_what_only_the_metric_sees_do_not_stop_the_job():
+    said = Remark(0, "text", text="make distance_driven larger", iteration=-1)
+    prompt = Prompt((("user", f"Somebody said: {said.text}"),))
+    history = a_history(remarks=(said,))
+    tools = toolbox(ScriptedDesigner(good), PretendLaboratory(lambda arm, seed: 0.9))
+    desk = Desk(
+        MemoryLedger(history), tools, find_method("smith"), history, ScriptedDesigner(good), {}
+    )
+    desk.audit(brief_for(history, 0, "seed"), prompt)
+    with pytest.raises(PromptLeak, match="distance_driven"):
+        desk.audit(brief_for(replace(history, remarks=()), 0, "seed"), prompt)
 
 
 EXAMPLE = Example("job_x", "pendulum", "Swing up.", SOURCE, "better")
