@@ -31,7 +31,16 @@ Source = Annotated[
 ]
 
 
-class FeedbackBody(Piece):
+class Body(Piece):
+    """A whole body: flat, finite and storable."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _plain(cls, body: object) -> object:
+        return limits.check_json(body)
+
+
+class FeedbackBody(Body):
     """What somebody thinks of a candidate, of two of them, or of the job as a whole."""
 
     model_config = ConfigDict(
@@ -96,7 +105,7 @@ def _preference(body: FeedbackBody) -> str | None:
 _NEEDS = {"text": _text, "thumb": _thumb, "preference": _preference}
 
 
-class ProgramBody(Piece):
+class ProgramBody(Body):
     """A program of yours, to be measured as a candidate."""
 
     source: Source
@@ -106,7 +115,7 @@ class ProgramBody(Piece):
     note: Text = Field(default="", max_length=2_000, description="What was done, in your words.")
 
 
-class ExtendBody(Piece):
+class ExtendBody(Body):
     """What a job gets more of; at least one of the three."""
 
     model_config = ConfigDict(
@@ -130,7 +139,7 @@ class ExtendBody(Piece):
         return self
 
 
-class ForkBody(Piece):
+class ForkBody(Body):
     """A new job for the same task that starts from a candidate."""
 
     model_config = ConfigDict(
@@ -149,11 +158,6 @@ class ForkBody(Piece):
         description="Entries of a job's request that differ from this job's; objects are merged.",
     )
     note: Text = Field(default="", max_length=2_000, description="Why, in your words.")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _plain(cls, body: object) -> object:
-        return limits.check_json(body)
 
 
 def body_sha256(body: BaseModel, place: str = "") -> str:

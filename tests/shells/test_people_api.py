@@ -342,3 +342,34 @@ def test_the_export_goes_through_all_pages_of_jobs(api, store, monkeypatch):
 
 def test_an_unknown_format_is_refused(api):
     assert api.get("/v1/datasets/designer.jsonl", params={"format": "ppo"}).status_code == 422
+
+
+# --- what strangers send ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["feedback", "candidates", "extend", "fork"])
+@pytest.mark.parametrize(
+    "raw",
+    [
+        pytest.param(b"", id="nothing"),
+        pytest.param(b"[]", id="a list"),
+        pytest.param(b"[" * 200_000, id="deeper than the parser"),
+        pytest.param(b'{"overrides": ' + b'{"a":' * 900 + b"1" + b"}" * 901, id="deep"),
+        pytest.param(b'{"value": NaN}', id="NaN"),
+        pytest.param(b'{"iterations": ' + b"9" * 40 + b"}", id="a large integer"),
+        pytest.param(b'{"note": "\\ud800"}', id="a lone surrogate"),
+        pytest.param(b'{"kind": "text", "text": "a\\u0000b"}', id="a NUL"),
+        pytest.param(b'{"wings": 2}', id="an unknown field"),
+    ],
+)
+def test_a_body_that_is_no_request_is_refused_in_words(api, store, path, raw):
+    job_id = stories.a_finished_job(store)
+    json_body = {"Content-Type": "application/json"}
+    answer = api.post(f"/v1/jobs/{job_id}/{path}", content=raw, headers=json_body)
+    assert answer.status_code == 422
+    assert answer.json()["detail"]
+    assert api.get(f"/v1/jobs/{job_id}").json()["status"] == "succeeded"
+
+
+def test_an_empty_fork_is_a_fork_of_the_best(api, store):
+    assert fork(api, stories.a_finished_job(store)).status_code == 202
