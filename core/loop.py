@@ -246,8 +246,18 @@ def search_seeds(history: History) -> tuple[int, ...]:
 
 def confirm_seeds(history: History) -> tuple[int, ...]:
     """Return training seeds that nobody has seen before, not even in an earlier confirmation."""
+    return tuple(_fresh(history))
+
+
+def present_confirmation(history: History, runs: Iterable[Run]) -> tuple[Run, ...]:
+    """Return the runs that belong to the confirmation that is wanted now, not to an earlier one."""
+    fresh = _fresh(history)
+    return tuple(run for run in runs if run.seed in fresh)
+
+
+def _fresh(history: History) -> range:
     first = 1_000 * history.spec.seed + 500 + CONFIRM_STRIDE * history.extensions
-    return tuple(range(first, first + history.spec.evaluation.confirm_seeds))
+    return range(first, first + history.spec.evaluation.confirm_seeds)
 
 
 def native_complete(history: History) -> bool:

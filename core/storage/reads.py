@@ -90,8 +90,7 @@ def history(connection: Connection, job_id: str) -> History:
         extensions=job["extensions"],
         examples=tuple(load(Example, data) for data in job["examples"] or ()),
     )
-    fresh = set(loop.confirm_seeds(found))
-    present = tuple(run for run in found.confirmations if run.seed in fresh)
+    present = loop.present_confirmation(found, found.confirmations)
     return replace(found, confirmations=present)
 
 
