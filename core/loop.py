@@ -1,7 +1,7 @@
 """The whole product on one page: stored facts in, wanted steps out.
 
     preflight → baseline ┐
-                         ├→ [ propose → train (rungs, packs) → reflect ] × N → confirm → finish
+                         ├→ [ propose → train (rungs, packs) → reflect → await ] × N → confirm → finish
                          ┘
 
 `next_steps` is pure: no clock, no database, no chance.  The terminal and the workers drive the same
@@ -65,6 +65,13 @@ class Reflect:
 
 
 @dataclass(frozen=True, slots=True)
+class Await:
+    """Let the job rest until people have said something of an iteration."""
+
+    iteration: int
+
+
+@dataclass(frozen=True, slots=True)
 class Confirm:
     """Train one pack of the best designs and the baseline again, from scratch, on fresh seeds."""
 
@@ -79,10 +86,10 @@ class Finish:
 CONFIRM_STRIDE = 20  # seeds set aside for each confirmation of a job
 MOST_EXTENSIONS = 500 // CONFIRM_STRIDE - 1
 
-Step: TypeAlias = Preflight | Baseline | Propose | Train | Reflect | Confirm | Finish
+Step: TypeAlias = Preflight | Baseline | Propose | Train | Reflect | Await | Confirm | Finish
 KINDS: dict[str, type[Step]] = {
     kind.__name__.lower(): kind
-    for kind in (Preflight, Baseline, Propose, Train, Reflect, Confirm, Finish)
+    for kind in (Preflight, Baseline, Propose, Train, Reflect, Await, Confirm, Finish)
 }
 Member: TypeAlias = tuple[str, int]  # (arm key, seed)
 T = TypeVar("T")
@@ -106,7 +113,8 @@ def read_step(key: str) -> Step:
 
 def next_steps(history: History) -> tuple[Step, ...]:
     """Say what to do now; empty when nothing can be started."""
-    if history.status in FINISHED or history.cancel_requested or history.pause_requested:
+    resting = history.status in FINISHED or history.status == "awaiting_feedback"
+    if resting or history.cancel_requested or history.pause_requested:
         return ()
     return tuple(step for step in wanted(history) if step_key(step) not in history.claimed)
 
@@ -119,6 +127,8 @@ def wanted(history: History) -> tuple[Step, ...]:
     if search_ended(history):
         return baseline or _closing(history)
     current = current_iteration(history)
+    if waits_for_people(history):
+        return (*baseline, Await(current.number - 1))
     if not current.proposed:
         return (*baseline, Propose(current.number))
     trainings = _missing_trainings(history, current)
@@ -164,6 +174,19 @@ def current_iteration(history: History) -> Iteration:
         if iteration.feedback is None:
             return iteration
     return Iteration(len(history.iterations))
+
+
+def waits_for_people(history: History) -> bool:
+    """Tell whether the next iteration waits until somebody has said something of the last one.
+
+    Once a slot of it was filled, it goes on: what it was asked with cannot be changed any more.  An
+    iteration of people's own programs alone asks nothing of them.
+    """
+    current = current_iteration(history)
+    begun = current.number == 0 or current.proposed or bool(current.candidates)
+    if begun or not history.spec.await_feedback or plan_fulfilled(history):
+        return False
+    return not any(remark.iteration >= current.number - 1 for remark in history.remarks)
 
 
 def search_ended(history: History) -> bool:
@@ -285,7 +308,10 @@ def rung_candidates(history: History, iteration: Iteration, rung: int) -> list[C
 def _promoted(history: History, alive: list[Candidate], rung: int) -> list[Candidate]:
     scored = [(score, c) for c in alive if (score := rung_fitness(c, rung)) is not None]
     floor = history.preflight.random_fitness if history.preflight else float("-inf")
-    if not any(score > floor for score, _ in scored):
+    gain = history.spec.training.threshold
+    if gain is not None:
+        scored = [(score, c) for score, c in scored if score > floor + gain]
+    elif not any(score > floor for score, _ in scored):
         return [c for _, c in scored]  # nobody beats chance: the rung abstains
     ranked = sorted(scored, key=lambda pair: (-pair[0], pair[1].number))
     kept = {c.number for _, c in ranked[: survivors(history.spec.training, len(scored))]}
@@ -362,11 +388,14 @@ def _mean_fitness(runs: Sequence[Run]) -> float | None:
 def ranking(history: History) -> list[Candidate]:
     """Return all candidates that reached the highest rung and were scored there, best first.
 
-    Ties go to the earlier candidate, which is the simpler history.
+    Where a threshold let nobody get there, the highest rung that was reached counts.  Ties go to the
+    earlier candidate, which is the simpler history.
     """
-    last = len(history.spec.training.rungs) - 1
     candidates = [c for i in history.iterations for c in i.candidates]
-    scored = [(rung_fitness(c, last), c) for c in candidates]
-    ranked = [(score, c) for score, c in scored if score is not None]
+    for rung in reversed(range(len(history.spec.training.rungs))):
+        scored = [(rung_fitness(c, rung), c) for c in candidates]
+        ranked = [(score, c) for score, c in scored if score is not None]
+        if ranked or history.spec.training.threshold is None:
+            break
     ranked.sort(key=lambda pair: (-pair[0], pair[1].iteration, pair[1].number))
     return [c for _, c in ranked]
