@@ -138,6 +138,10 @@ class TrainingBody(Piece):
         description="Whether a candidate begins with what the baseline and its parents lived, "
         "relabelled with its own reward; for `sac` and `dqn`.",
     )
+    threshold: Real | None = Field(
+        default=None,
+        description="Gain in fitness over the random policy below which a rung is a candidate's last.",
+    )
 
     @field_validator("rungs")
     @classmethod
@@ -291,6 +295,7 @@ class SpecBody(Piece):
     smoothness: records.Smoothness
     context: ContextBody
     human_weight: Real
+    await_feedback: bool
 
 
 SMALL: JsonDict = {"task": "cartpole-park"}
@@ -337,7 +342,10 @@ class JobRequest(Piece):
         examples=["cartpole-park"],
     )
     description: Description | None = None
-    method: Name = "smith"
+    method: Name = Field(
+        default="smith",
+        description="What the request leaves out is as the method has it; see `docs/methods.md`.",
+    )
     designer: DesignerBody = DesignerBody()
     iterations: Whole = Field(default=3, ge=1, le=limits.MAX_ITERATIONS)
     candidates: Whole = Field(
@@ -366,6 +374,11 @@ class JobRequest(Piece):
         ge=0,
         le=1_000,
         description="How much people's preferences count where parents are chosen.",
+    )
+    await_feedback: bool = Field(
+        default=False,
+        description="Whether the job waits after each iteration but the last until somebody left "
+        "feedback on it.",
     )
     start: Starts = ()
     name: Label | None = None

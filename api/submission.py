@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from api.designers import DESIGNERS
 from api.errors import InvalidField
 from api.limits import ALGORITHMS, MAX_PLANNED_STEPS
-from api.schemas import JobRequest, SpecBody, TaskBody, TrainingBody
+from api.schemas import JobRequest, Piece, SpecBody, TaskBody, TrainingBody
 from core import loop
 from core.errors import UnknownDesigner
 from core.methods import find_method
@@ -46,9 +46,11 @@ def complete(request: JobRequest) -> JobSpec:
         InvalidInput: unknown task, method or designer, unreadable fitness, a budget that buys nothing.
     """
     task = _task(request)
+    method = find_method(request.method)
+    request = _with_defaults(request, method.defaults)
     spec = JobSpec(
         task=task,
-        method=find_method(request.method).name,
+        method=method.name,
         designer=DesignerChoice(**request.designer.model_dump()),
         iterations=request.iterations,
         candidates=request.candidates,
@@ -63,11 +65,25 @@ def complete(request: JobRequest) -> JobSpec:
         smoothness=request.smoothness,
         context=Context(**request.context.model_dump()),
         human_weight=request.human_weight,
+        await_feedback=request.await_feedback,
     )
     _check_designer(spec.designer)
     _check_library(spec)
     _check_budget(spec, len(request.start))
     return spec
+
+
+def _with_defaults(request: JobRequest, defaults: Mapping[str, object]) -> JobRequest:
+    """Lay a method's defaults under what was asked for, piece by piece."""
+    silent: dict[str, object] = {}
+    for name, value in defaults.items():
+        piece = getattr(request, name)
+        if isinstance(piece, Piece) and isinstance(value, Mapping):
+            unsaid = {k: v for k, v in value.items() if k not in piece.model_fields_set}
+            silent[name] = piece.model_copy(update=unsaid)
+        elif name not in request.model_fields_set:
+            silent[name] = value
+    return request.model_copy(update=silent)
 
 
 def fingerprint(request: JobRequest) -> str:

@@ -150,8 +150,12 @@ class PackResult:
 class Laboratory(Protocol):
     """Everything that happens behind the walls of the sandbox."""
 
-    def preflight(self, task: Task, training: Training, seed: int, watch: Watch) -> Preflight:
+    def preflight(
+        self, task: Task, training: Training, seed: int, watch: Watch, *, source: bool = False
+    ) -> Preflight:
         """Build the environment, probe it, and store the probe set.
+
+        With `source` the text of its classes comes along, for prompts that show it.
 
         Raises:
             EnvironmentUnusable: it cannot be built, or its spaces are not supported.

@@ -29,7 +29,7 @@ from core.methods.breeding import briefs_for_given
 from core.outcome import decide, no_design
 from core.packs import physics_threads
 from core.ports import Arm, Designer, Laboratory, Ledger, PackOrder, Progress, Watch
-from core.program import read_program, with_params
+from core.program import read_program, refuse_changed_reward, with_params
 from core.records import (
     NATIVE,
     Ask,
@@ -54,6 +54,7 @@ from core.tuning import propose_params
 MAX_REPAIRS = 2  # attempts beyond the first, per slot
 CONCURRENT_ASKS = 16
 BEAT_SECONDS = 0.5
+MOST_ANALYSIS = 6_000  # characters kept of an analysis turn
 
 BASELINE, CONFIRMATION = -1, -2  # stand for an iteration where held-out seeds are drawn
 
@@ -96,7 +97,9 @@ def carry_out(step: Step, ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
         case loop.Train():
             train(step, ledger, tools, watch)
         case loop.Reflect(iteration):
-            reflect(iteration, ledger)
+            reflect(iteration, ledger, tools, watch)
+        case loop.Await(iteration):
+            await_feedback(iteration, ledger)
         case loop.Confirm(pack):
             confirm(pack, ledger, tools, watch)
         case loop.Finish():
@@ -110,7 +113,9 @@ def preflight(ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
     """Build and probe the environment; a failure ends the job before a token is spent."""
     spec = ledger.history().spec
     try:
-        found = tools.laboratory.preflight(spec.task, spec.training, spec.seed, watch)
+        found = tools.laboratory.preflight(
+            spec.task, spec.training, spec.seed, watch, source=spec.context.source
+        )
     except EnvironmentUnusable as error:
         ledger.fail("environment_unusable", str(error))
         return
@@ -164,16 +169,26 @@ def propose(number: int, ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
     ]
     briefs = [brief for brief in (*planned, *handed) if brief.slot not in filled]
     paid = {(e.slot, e.attempt): e for e in ledger.exchanges(number)}
-    try:
+
+    def ask() -> None:
         desk = Desk(ledger, tools, method, history, tools.designer(history.spec), paid)
         _in_threads([partial(desk.fill, brief) for brief in briefs], watch)
+
+    if _asked(ask, ledger):
+        ledger.end_proposing(number)
+
+
+def _asked(ask: Callable[[], None], ledger: Ledger) -> bool:
+    """Ask the designer; tell whether it could answer.  If not, the step rests or the job is paused."""
+    try:
+        ask()
     except DesignerUnavailable as error:
         _designer_down(error, ledger)
-        return
+        return False
     except (ConfigurationError, PromptLeak) as error:
         ledger.pause(str(error))
-        return
-    ledger.end_proposing(number)
+        return False
+    return True
 
 
 def _in_threads(works: Sequence[Callable[[], None]], watch: Watch) -> None:
@@ -251,11 +266,17 @@ class Desk:
         self.audit(brief, prompt)
         ask = Ask(brief.iteration, brief.slot, attempt, brief, prompt)
         reply = self.designer.answer(ask)
-        exchange = Exchange(brief.iteration, brief.slot, attempt, prompt, reply, self.designer.name)
+        name, kind = self.designer.name, brief.kind
+        exchange = Exchange(brief.iteration, brief.slot, attempt, prompt, reply, name, kind)
         self.ledger.add_exchange(exchange)
         for note in reply.notes:
             self.ledger.event("designer.note", note, level="warning")
         return exchange
+
+    def analysed(self, brief: Brief) -> str:
+        """Ask for an analysis and return its words; none where the designer gave no usable ones."""
+        reply = self.exchange(brief, 0).reply
+        return reply.text.strip()[:MOST_ANALYSIS] if reply.outcome == "answered" else ""
 
     def audit(self, brief: Brief, prompt: Prompt) -> None:
         """Refuse a prompt that shows what no designer may see.
@@ -283,7 +304,12 @@ class Desk:
         try:
             proposal = read_reply(exchange.reply.text)
             candidate = _with_words(candidate, proposal)
-            program = read_program(proposal.source, self.task.fields, brief.mode, self.task.array)
+            task = self.task
+            program = read_program(
+                proposal.source, task.fields, brief.mode, task.array, brief.design
+            )
+            if brief.operator == "features" and (before := brief.parents[:1]):
+                _hold_to_reward(program, before[0])
         except ProgramRejected as error:
             return _rejected(candidate, error.rule, str(error))
         return self.checked(replace(candidate, program=program))
@@ -355,6 +381,7 @@ class Desk:
 def written_by_designers(brief: Brief, history: History) -> list[str]:
     """Return the designer's own texts that a prompt may repeat: replies, programs and ideas."""
     found = [] if brief.repair is None else [brief.repair.reply, brief.repair.message]
+    found += brief.analyses
     for candidate in (c for iteration in history.iterations for c in iteration.candidates):
         found += [candidate.analysis, candidate.prediction, candidate.rejection or ""]
         if candidate.program is not None:
@@ -373,6 +400,12 @@ def written_by_people(brief: Brief) -> list[str]:
     for example in brief.examples:
         found += [example.description, example.source, example.evidence]
     return found
+
+
+def _hold_to_reward(program: Program, parent: Candidate) -> None:
+    """Refuse another reward where the features alone were to be changed."""
+    if parent.program is not None and parent.program.has_reward:
+        refuse_changed_reward(program, parent.program)
 
 
 def _with_words(candidate: Candidate, proposal: Proposal) -> Candidate:
@@ -429,11 +462,32 @@ def train(step: loop.Train, ledger: Ledger, tools: Toolbox, watch: Watch) -> Non
     ledger.add_runs(result.runs, result.reports)
 
 
-def reflect(number: int, ledger: Ledger) -> None:
-    """Turn what was measured into what the designer will be told."""
+def reflect(number: int, ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
+    """Turn what was measured into what the designer will be told; ask it what it makes of that."""
     history = ledger.history()
     method = find_method(history.spec.method)
-    ledger.add_feedback(method.digest(history, number))
+    feedback = method.digest(history, number)
+    if method.analyse is None:
+        ledger.add_feedback(feedback)
+        return
+    brief = method.analyse(history, number)
+    paid = {(e.slot, e.attempt): e for e in ledger.exchanges(number)}
+    words: list[str] = []
+
+    def ask() -> None:
+        desk = Desk(ledger, tools, method, history, tools.designer(history.spec), paid)
+        _in_threads([lambda: words.append(desk.analysed(brief))], watch)
+
+    if _asked(ask, ledger):
+        ledger.add_feedback(replace(feedback, analysis=words[0]))
+
+
+def await_feedback(number: int, ledger: Ledger) -> None:
+    """Let the job rest until people have said something of an iteration, unless they have by now."""
+    if loop.waits_for_people(ledger.history()):
+        ledger.await_feedback(
+            f"Iteration {number} is measured; the job waits for your feedback on it."
+        )
 
 
 # --- after the search -------------------------------------------------------------------------

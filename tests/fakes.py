@@ -39,6 +39,15 @@ Prediction: `near` rises towards 1.
 ```
 """
 
+SLED = """class Sled:
+    def _get_obs(self):
+        return self.state
+
+    def step(self, action):
+        self.state = self.state + action
+        return self._get_obs(), -abs(self.state - 3.0), False, False, {}
+"""
+
 
 @dataclass
 class MemoryLedger:
@@ -120,6 +129,9 @@ class MemoryLedger:
         self.facts = replace(self.facts, pause_requested=True)
         self.events.append(("job.blocked", reason))
 
+    def await_feedback(self, reason: str) -> None:
+        self.facts = replace(self.facts, status="awaiting_feedback")
+
     def wait(self, seconds: float, reason: str) -> None:
         self.rests.append(seconds)
 
@@ -155,8 +167,10 @@ class PretendLaboratory:
     refuse: Callable[[Program], str | None] = lambda program: None
     orders: list[PackOrder] = field(default_factory=list)
 
-    def preflight(self, task: Task, training: Training, seed: int, watch: Watch) -> Preflight:
-        return a_preflight()
+    def preflight(
+        self, task: Task, training: Training, seed: int, watch: Watch, *, source: bool = False
+    ) -> Preflight:
+        return a_preflight(source=SLED if source else "")
 
     def check(self, program: Program, task: Task, preflight: Preflight) -> ProgramShape:
         if message := self.refuse(program):

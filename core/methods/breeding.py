@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from core.diagnoses import seed_fitness
-from core.loop import current_iteration, native_fitness, ranking, waiting_programs
+from core.loop import current_iteration, native_fitness, ranking, search_fitness, waiting_programs
 from core.preferences import preference_scores
 from core.records import (
+    ANALYSIS_SLOT,
     Brief,
     Candidate,
     Feedback,
     Given,
     History,
     Operator,
-    Prompt,
     Remark,
 )
 from core.statistics import lower_bound
@@ -42,9 +43,14 @@ def brief_for(
         preflight=found,
         training=spec.training,
         weight=spec.weight if spec.mode == "add" else None,
+        design=spec.design,
+        smoothness=spec.smoothness,
+        context=spec.context,
         remarks=earlier_remarks(history),
         examples=history.examples,
         given=next(iter(new_starts(history)), None),
+        analyses=tuple(i.feedback.analysis for i in history.iterations if i.feedback is not None),
+        native_report=history.native_report,
     )
 
 
@@ -115,8 +121,68 @@ def by_lower_bound(history: History) -> list[Candidate]:
     )
 
 
-def conversation(system: str, *turns: str) -> Prompt:
-    """Put a prompt together: the system text, then user and assistant in turn."""
-    roles = ("user", "assistant")
-    told = tuple((roles[i % 2], turn) for i, turn in enumerate(turns))
-    return Prompt((("system", system), *told))
+def newest(history: History) -> Candidate | None:
+    """Return the best candidate of the last iteration that scored any; None if none did.
+
+    Methods that go on from where they stand refine this one, not the best of the job.
+    """
+    return next(iter(newest_first(history)), None)
+
+
+def newest_first(history: History) -> list[Candidate]:
+    """Return the scored candidates: the last iteration's first, its best in front."""
+    scored = [c for i in history.iterations for c in i.candidates if search_fitness(c) is not None]
+    return sorted(scored, key=lambda c: (-c.iteration, -fitness_or_lowest(c), c.number))
+
+
+def best_of_rounds(candidates: Sequence[Candidate], before: int) -> list[Candidate]:
+    """Return the best candidate with a program of each iteration before one, oldest first."""
+    best: dict[int, Candidate] = {}
+    for candidate in scored_first(candidates):
+        if candidate.program is not None and candidate.iteration < before:
+            best.setdefault(candidate.iteration, candidate)
+    return [best[number] for number in sorted(best)]
+
+
+def scored_first(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Return candidates best first, those without a fitness last, ties in order of their keys."""
+    return sorted(candidates, key=lambda c: (-fitness_or_lowest(c), c.iteration, c.number))
+
+
+def fitness_or_lowest(candidate: Candidate) -> float:
+    """Return a candidate's fitness, or minus infinity where it has none."""
+    fitness = search_fitness(candidate)
+    return float("-inf") if fitness is None else fitness
+
+
+def elites(history: History, most: int = 10, of_a_line: int = 3) -> list[Candidate]:
+    """Return the best candidates by lower bound, with at most so many of one line of descent."""
+    parents = {c.key: c.parents[:1] for i in history.iterations for c in i.candidates}
+    kept: list[Candidate] = []
+    counts: Counter[str] = Counter()
+    for candidate in by_lower_bound(history):
+        root = _root(candidate.key, parents)
+        if counts[root] < of_a_line and len(kept) < most:
+            counts[root] += 1
+            kept.append(candidate)
+    return kept
+
+
+def _root(key: str, parents: Mapping[str, tuple[str, ...]]) -> str:
+    """Return the first ancestor along first parents; parents are always of earlier iterations."""
+    while before := parents.get(key):
+        key = before[0]
+    return key
+
+
+def analysis_brief(history: History, feedback: Feedback) -> Brief:
+    """Write the brief of a turn that asks for an analysis of the iteration just measured."""
+    number = feedback.iteration
+    measured = next(i for i in history.iterations if i.number == number)
+    return replace(
+        brief_for(history, ANALYSIS_SLOT, "seed"),
+        iteration=number,
+        kind="analysis",
+        feedback=feedback,
+        history=(*earlier(history), *measured.candidates),
+    )
