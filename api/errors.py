@@ -86,6 +86,20 @@ class InvalidField(errors.InvalidInput):
         super().__init__(found, expected=expected, where=where, hint=hint)
 
 
+class RefusedProgram(errors.ProgramRejected):
+    """A program of the user's that breaks a rule, with the JSON pointer to it."""
+
+    def __init__(self, error: errors.ProgramRejected, pointer: str) -> None:
+        self.pointer = pointer
+        super().__init__(
+            error.found,
+            rule=error.rule,
+            expected=error.expected,
+            where=error.where,
+            hint=error.hint,
+        )
+
+
 # Where in the body the names stand that the house refuses.
 PLACES: Mapping[type[errors.RewardsmithError], str] = {
     errors.UnknownTask: "/task",
@@ -129,7 +143,10 @@ def problem_of(error: errors.RewardsmithError, instance: str, request_id: str | 
     detail = errors.RewardsmithError(
         error.found, expected=error.expected, where=error.where
     ).sentence()
-    place = error.pointer if isinstance(error, InvalidField) else PLACES.get(type(error))
+    if isinstance(error, InvalidField | RefusedProgram):
+        place: str | None = error.pointer
+    else:
+        place = PLACES.get(type(error))
     at = [FieldProblem(pointer=place, message=printable(detail))] if place else []
     return problem(kind, detail, instance=instance, request_id=request_id, at=at, hint=error.hint)
 

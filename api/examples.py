@@ -11,6 +11,9 @@ from api.dependencies import SAMPLE
 from api.designers import DESIGNERS
 from api.history_views import ExchangeList, IterationList, RunList
 from api.kinds import KINDS
+from api.library import library_item_view
+from api.people import given_view, remark_view
+from api.people_views import GivenList, LibraryList, RemarkList
 from api.problems import KindList, KindView
 from api.show import event_view, job_view
 from api.show_history import (
@@ -30,6 +33,7 @@ from core.records import (
     Feedback,
     Field,
     Fitness,
+    Given,
     Interval,
     Iteration,
     JobSpec,
@@ -37,13 +41,14 @@ from core.records import (
     Program,
     ProgramShape,
     Prompt,
+    Remark,
     Reply,
     Run,
     Spent,
     Task,
     Usage,
 )
-from core.storage import Event, StoredCandidate, StoredJob, StoredRun
+from core.storage import Event, LibraryItem, StoredCandidate, StoredJob, StoredRun
 
 JOB, CANDIDATE, RUN = f"job_{SAMPLE}", f"cand_{SAMPLE}_0_1", f"run_{SAMPLE}_search_0-1_0_0"
 STARTED = datetime(2026, 1, 5, 9, 30, tzinfo=UTC)
@@ -128,6 +133,20 @@ _EXCHANGE = Exchange(
 )
 _EVENT = Event(JOB, 2, "job.started", "info", "A worker took up the job.", {}, STARTED)
 
+_REMARK = Remark(0, "preference", "0.1", "0.0", 1, "It stops without swinging.", 0)
+_GIVEN = Given(0, "…", "edit", "0.1", "Half the weight of `upright`.")
+_ITEM = LibraryItem(
+    job=JOB,
+    candidate="0.1",
+    task=_TASK,
+    fields=("cart_position",),
+    source="…",
+    verdict="better",
+    evidence=_OUTCOME.sentence,
+    finished_at=ENDED,
+    score=3.2,
+)
+
 _STORED = StoredCandidate(CANDIDATE, JOB, STARTED, 0.81, _CANDIDATE)
 _STORED_RUN = StoredRun(RUN, JOB, STARTED, _RUN)
 _METHOD = NamedView(
@@ -154,6 +173,14 @@ _VIEWS: Mapping[str, BaseModel] = {
     "cancel_job": job_view(_JOB),
     "pause_job": job_view(_JOB),
     "resume_job": job_view(_JOB),
+    "extend_job": job_view(_JOB),
+    "retry_job": job_view(_JOB),
+    "fork_job": job_view(_JOB),
+    "add_feedback": remark_view(JOB, _REMARK),
+    "list_feedback": RemarkList(data=[remark_view(JOB, _REMARK)]),
+    "give_program": given_view(JOB, _GIVEN, ()),
+    "list_programs": GivenList(data=[given_view(JOB, _GIVEN, ())]),
+    "search_library": LibraryList(data=[library_item_view(_ITEM)]),
     "list_exchanges": ExchangeList(data=[exchange_view(_EXCHANGE)]),
     "read_best": candidate_view(_STORED),
     "list_iterations": IterationList(

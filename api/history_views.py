@@ -92,6 +92,7 @@ class CandidateView(BaseModel):
         description="Over its runs at the highest rung it reached."
     )
     rejection: str | None
+    given: int | None = Field(description="Number of the program that people handed in.")
     checks: list[CheckView]
     program: ProgramView | None
     report: ReportView | None
@@ -105,6 +106,9 @@ class FeedbackView(BaseModel):
     best: str | None
     diagnoses: list[str]
     data: JsonObject
+    analysis: str = Field(
+        description="What the designer itself made of it, where the method asks; else empty."
+    )
 
 
 class IterationView(BaseModel):
@@ -168,8 +172,9 @@ class ExchangeView(BaseModel):
     """One question to the designer and its answer, as they were sent."""
 
     iteration: int
-    slot: int
+    slot: int = Field(description="-1 for a turn that yields no program.")
     attempt: int
+    kind: records.ExchangeKind
     designer: str
     prompt: list[MessageView]
     reply: str

@@ -10,6 +10,7 @@ from api import downloads, openapi
 from api.dependencies import Here, JobId
 from api.history_views import CandidateView, ExchangeList
 from api.limits import MAX_PAGE, Text
+from api.programs import read_starts
 from api.schemas import JobRequest
 from api.show import job_view, plan_view
 from api.show_history import candidate_view, exchange_view
@@ -63,6 +64,7 @@ def create_job(
         body_sha256=fingerprint(request),
         name=request.name,
         labels=request.labels,
+        start=read_starts(here.store, request.start, spec.task, spec.mode),
     )
     response.headers["Location"] = f"/v1/jobs/{job.id}"
     if replayed:

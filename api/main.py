@@ -4,7 +4,21 @@ from __future__ import annotations
 
 from fastapi import Depends, FastAPI
 
-from api import candidates, events, handlers, health, iterations, jobs, openapi, problems, tasks
+from api import (
+    candidates,
+    datasets,
+    events,
+    going_on,
+    handlers,
+    health,
+    iterations,
+    jobs,
+    library,
+    openapi,
+    people,
+    problems,
+    tasks,
+)
 from api.dependencies import House, Notify, migrated
 from api.headers import Envelope
 from api.limits import BodyLimit
@@ -42,7 +56,7 @@ def create_app(settings: Settings, notify: Notify, store: Store | None = None) -
     app.add_middleware(Envelope)
     handlers.install(app)
     ready = [Depends(migrated)]
-    for part in (jobs, iterations, candidates, events):
+    for part in (jobs, going_on, people, iterations, candidates, events, library, datasets):
         app.include_router(part.router, prefix="/v1", dependencies=ready)
     app.include_router(tasks.router, prefix="/v1")
     app.include_router(health.router)

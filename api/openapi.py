@@ -54,6 +54,13 @@ ACCEPTED: Responses = {
     }
 }
 
+
+def repeatable(status: int) -> Responses:
+    """Declare that an operation takes an idempotency key, and says when it was carried out before."""
+    told = {"description": "`true` if the same request was carried out before."}
+    return {status: {"headers": {"Idempotent-Replayed": {**told, "schema": {"type": "string"}}}}}
+
+
 EVENT_STREAM: Responses = {
     200: {
         "description": "A page of events, or, where asked for by `Accept`, a stream of them.",
@@ -86,6 +93,26 @@ class PythonResponse(Response):
     """Python source text."""
 
     media_type = "text/x-python"
+
+
+class JsonLinesResponse(Response):
+    """One JSON object per line."""
+
+    media_type = "application/jsonl"
+
+
+JSON_LINES: Responses = {
+    200: {
+        "description": "One JSON object per line.",
+        "content": {
+            "application/jsonl": {
+                "schema": {"type": "string"},
+                "example": '{"prompt": [{"role": "user", "content": "…"}], "completion": [{"role": '
+                '"assistant", "content": "…"}], "fitness": 0.81, "native": 0.12, "split": "train"}\n',
+            }
+        },
+    }
+}
 
 
 def python_file(description: str) -> Responses:

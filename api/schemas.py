@@ -139,6 +139,10 @@ class TrainingBody(Piece):
         description="Whether a candidate begins with what the baseline and its parents lived, "
         "relabelled with its own reward; for `sac` and `dqn`.",
     )
+    threshold: Real | None = Field(
+        default=None,
+        description="Gain in fitness over the random policy below which a rung is a candidate's last.",
+    )
 
     @field_validator("rungs")
     @classmethod
@@ -236,6 +240,42 @@ class ContextBody(Piece):
     )
 
 
+class StartBody(Piece):
+    """A program that a job starts from: yours, or the design that a finished job found."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [{"source": "import numpy as np\n\n\ndef reward(…): …", "note": "by hand"}]
+        },
+    )
+
+    source: Text | None = Field(
+        default=None,
+        max_length=limits.MAX_PROGRAM_CHARACTERS,
+        description="The module, by the rules of generated programs.",
+    )
+    library: Text | None = Field(
+        default=None, max_length=200, description="Id of the finished job whose design it is."
+    )
+    note: Text = Field(default="", max_length=2_000, description="What it is, in your words.")
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> StartBody:
+        if (self.source is None) == (self.library is None):
+            raise ValueError("expected either `source` or `library`, and not both or neither")
+        return self
+
+
+Starts = Annotated[
+    tuple[StartBody, ...],
+    Field(
+        max_length=limits.MAX_STARTS,
+        description="Programs that are measured in the next iteration as they are, beside what the "
+        "designer writes, and improved if they are good.",
+    ),
+]
+
 ScreenName = Literal["duplicate", "order", "exploit", "scale"]
 
 
@@ -258,6 +298,7 @@ class SpecBody(Piece):
     smoothness: records.Smoothness
     context: ContextBody
     human_weight: Real
+    await_feedback: bool
 
 
 SMALL: JsonDict = {"task": "cartpole-park"}
@@ -309,7 +350,10 @@ class JobRequest(Piece):
         description="How much the job may cost, in one word: numbers of candidates, iterations, seeds "
         "and rungs for whatever the request does not say itself.",
     )
-    method: Name = "smith"
+    method: Name = Field(
+        default="smith",
+        description="What the request leaves out is as the method has it; see `docs/methods.md`.",
+    )
     designer: DesignerBody = DesignerBody()
     iterations: Whole = Field(default=3, ge=1, le=limits.MAX_ITERATIONS)
     candidates: Whole = Field(
@@ -339,6 +383,12 @@ class JobRequest(Piece):
         le=1_000,
         description="How much people's preferences count where parents are chosen.",
     )
+    await_feedback: bool = Field(
+        default=False,
+        description="Whether the job waits after each iteration but the last until somebody left "
+        "feedback on it.",
+    )
+    start: Starts = ()
     name: Label | None = None
     labels: dict[Label, Annotated[Text, Field(max_length=200)]] = Field(
         default_factory=dict, max_length=20

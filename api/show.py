@@ -46,6 +46,7 @@ def job_view(job: StoredJob, doing: Sequence[Activity] = ()) -> JobView:
         activity=[activity_view(item) for item in doing],
         spent=SpentView(**asdict(job.spent)),
         estimate=_estimate(job),
+        extensions=job.extensions,
         native_fitness=job.native_fitness,
         best=_best(job),
         outcome=_outcome(job.id, job.outcome),
@@ -133,6 +134,8 @@ def _links(job_id: str) -> LinksView:
         candidates=f"{start}/candidates",
         best=f"{start}/best",
         reward_file=f"{start}/best/reward.py",
+        feedback=f"{start}/feedback",
+        programs=f"{start}/programs",
     )
 
 

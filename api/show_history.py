@@ -60,6 +60,7 @@ def shown_candidate(job_id: str, candidate: Candidate) -> CandidateView:
         prediction=candidate.prediction,
         fitness=shown_interval(fitness_interval(candidate)),
         rejection=candidate.rejection,
+        given=candidate.given,
         checks=[CheckView(**asdict(check)) for check in candidate.checks],
         program=_program(candidate),
         report=_report(candidate.report),
@@ -143,6 +144,7 @@ def _feedback(job_id: str, feedback: Feedback | None) -> FeedbackView | None:
         best=key_to_id(job_id, feedback.best) if feedback.best else None,
         diagnoses=list(feedback.diagnoses),
         data=dict(feedback.data),
+        analysis=feedback.analysis,
     )
 
 
@@ -178,6 +180,7 @@ def exchange_view(exchange: Exchange) -> ExchangeView:
         iteration=exchange.iteration,
         slot=exchange.slot,
         attempt=exchange.attempt,
+        kind=exchange.kind,
         designer=exchange.designer,
         prompt=[MessageView(role=role, text=text) for role, text in exchange.prompt.messages],
         reply=reply.text,

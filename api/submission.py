@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from api.designers import DESIGNERS
 from api.errors import InvalidField
 from api.limits import ALGORITHMS, MAX_PLANNED_STEPS
-from api.schemas import JobRequest, SpecBody, TaskBody, TrainingBody
+from api.schemas import JobRequest, Piece, SpecBody, TaskBody, TrainingBody
 from core.budgets import planned_cost
 from core.errors import InvalidInput, UnknownDesigner
 from core.learners import read_learner
@@ -48,9 +48,11 @@ def complete(request: JobRequest) -> JobSpec:
     """
     request = _sized(request)
     task = _task(request)
+    method = find_method(request.method)
+    request = _with_defaults(request, method.defaults)
     spec = JobSpec(
         task=task,
-        method=find_method(request.method).name,
+        method=method.name,
         designer=DesignerChoice(**request.designer.model_dump()),
         iterations=request.iterations,
         candidates=request.candidates,
@@ -65,11 +67,12 @@ def complete(request: JobRequest) -> JobSpec:
         smoothness=request.smoothness,
         context=Context(**request.context.model_dump()),
         human_weight=request.human_weight,
+        await_feedback=request.await_feedback,
     )
     _check_designer(spec.designer)
     _check_library(spec)
     _check_learner(spec)
-    _check_budget(spec)
+    _check_budget(spec, len(request.start))
     return spec
 
 
@@ -83,6 +86,19 @@ def _sized(request: JobRequest) -> JobRequest:
     for part in ("training", "evaluation"):
         sized[part] = {**sizes[part], **given.get(part, {})}
     return JobRequest.model_validate(sized)
+
+
+def _with_defaults(request: JobRequest, defaults: Mapping[str, object]) -> JobRequest:
+    """Lay a method's defaults under what was asked for, piece by piece."""
+    silent: dict[str, object] = {}
+    for name, value in defaults.items():
+        piece = getattr(request, name)
+        if isinstance(piece, Piece) and isinstance(value, Mapping):
+            unsaid = {k: v for k, v in value.items() if k not in piece.model_fields_set}
+            silent[name] = piece.model_copy(update=unsaid)
+        elif name not in request.model_fields_set:
+            silent[name] = value
+    return request.model_copy(update=silent)
 
 
 def fingerprint(request: JobRequest) -> str:
@@ -236,10 +252,10 @@ def _check_library(spec: JobSpec) -> None:
         )
 
 
-def _check_budget(spec: JobSpec) -> None:
+def _check_budget(spec: JobSpec, starts: int) -> None:
     """Refuse a budget that buys nothing, and a plan that nobody would live to see the end of."""
     allowed = spec.budget.env_steps
-    needed = least_env_steps(spec)
+    needed = least_env_steps(spec, starts)
     if allowed is not None and allowed < needed:
         raise InvalidField(
             f"{allowed}",
@@ -247,7 +263,7 @@ def _check_budget(spec: JobSpec) -> None:
             expected=f"at least {needed} environment steps: baseline, one iteration and confirmation",
             hint="Raise the budget, or lower training.steps, training.seeds or candidates.",
         )
-    planned = planned_cost(spec)
+    planned = planned_cost(spec, starts)
     if min(planned, planned if allowed is None else allowed) > MAX_PLANNED_STEPS:
         raise InvalidField(
             f"a plan of {planned:,}",
@@ -258,6 +274,6 @@ def _check_budget(spec: JobSpec) -> None:
         )
 
 
-def least_env_steps(spec: JobSpec) -> int:
+def least_env_steps(spec: JobSpec, starts: int = 0) -> int:
     """Return the environment steps of the shortest sensible job."""
-    return planned_cost(replace(spec, iterations=1))
+    return planned_cost(replace(spec, iterations=1), starts)

@@ -134,6 +134,8 @@ class LinksView(BaseModel):
     candidates: str
     best: str
     reward_file: str
+    feedback: str
+    programs: str
 
 
 class ActivityView(BaseModel):
@@ -167,6 +169,9 @@ class JobView(BaseModel):
     )
     spent: SpentView
     estimate: EstimateView
+    extensions: int = Field(
+        description="How often it went on after a confirmation had begun; each has fresh seeds."
+    )
     native_fitness: float | None = Field(description="The baseline's mean fitness in the search.")
     best: BestView | None
     outcome: OutcomeView | None

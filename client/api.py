@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import time
 import uuid
 from collections.abc import Iterator, Mapping
@@ -71,6 +72,25 @@ class Client:
     def run(self, run_id: str) -> Document:
         """Return one training with its curve."""
         return self._transport.document("GET", f"/v1/runs/{run_id}")
+
+    def library(
+        self, query: str | None = None, *, task: str | None = None, limit: int = 20
+    ) -> list[Document]:
+        """Return finished designs, those that fit the query best first."""
+        asked = {"q": query, "task": task, "limit": limit}
+        params = {name: value for name, value in asked.items() if value is not None}
+        return _data(self._transport.document("GET", "/v1/library", params=params))
+
+    def dataset(self, form: str = "sft", *, task: str | None = None) -> Iterator[Document]:
+        """Yield what all jobs teach a designer, as rows for trl.
+
+        Args:
+            form: `sft`, `dpo` or `grpo`.
+            task: only jobs for this task.
+        """
+        params = {"format": form} | ({} if task is None else {"task": task})
+        for line in self._transport.lines("/v1/datasets/designer.jsonl", params):
+            yield json.loads(line)
 
     def ready(self) -> bool:
         """Tell whether the server answers and can do its work."""
@@ -179,6 +199,19 @@ class Jobs:
         """Let a paused job go on."""
         return self._act(job_id, "resume")
 
+    def extend(self, job_id: str, **more: Any) -> Job:
+        """Let a job go on for longer: `iterations` more, a higher `budget`, programs in `start`."""
+        return Job(self.transport, _post(self.transport, f"/v1/jobs/{job_id}/extend", more))
+
+    def retry(self, job_id: str) -> Job:
+        """Let a failed or cancelled job go on, once its cause was mended."""
+        return Job(self.transport, _post(self.transport, f"/v1/jobs/{job_id}/retry", None))
+
+    def fork(self, job_id: str, candidate: str | None = None, **overrides: Any) -> Job:
+        """Submit another job for the same task that starts from a candidate, by default the best."""
+        body = {"overrides": overrides} | ({} if candidate is None else {"candidate": candidate})
+        return Job(self.transport, _post(self.transport, f"/v1/jobs/{job_id}/fork", body))
+
     def _act(self, job_id: str, verb: str) -> Job:
         return Job(self.transport, self.transport.document("POST", f"/v1/jobs/{job_id}/{verb}"))
 
@@ -271,6 +304,51 @@ class Job:
         """Let the paused job go on."""
         return Jobs(self._transport).resume(self.id)
 
+    def say(self, text: str, candidate: str | None = None) -> Document:
+        """Leave words, of a candidate or of the whole job; the next prompts quote them."""
+        return self._feedback({"kind": "text", "text": text, "candidate": candidate})
+
+    def thumb(self, candidate: str, up: bool, text: str = "") -> Document:
+        """Judge a candidate."""
+        value = 1 if up else -1
+        return self._feedback(
+            {"kind": "thumb", "candidate": candidate, "value": value, "text": text}
+        )
+
+    def prefer(self, candidate: str, other: str, value: int = 1, text: str = "") -> Document:
+        """Judge two candidates: 1 if the first is better, -1 if the other is, 0 if neither."""
+        judged = {"candidate": candidate, "other": other, "value": value, "text": text}
+        return self._feedback({"kind": "preference", **judged})
+
+    def _feedback(self, body: Mapping[str, object]) -> Document:
+        said = {name: value for name, value in body.items() if value is not None}
+        return _post(self._transport, f"/v1/jobs/{self.id}/feedback", said)
+
+    def feedback(self) -> list[Document]:
+        """Return everything that was said of the job."""
+        return _data(self._transport.document("GET", f"/v1/jobs/{self.id}/feedback"))
+
+    def give(self, source: str, parent: str | None = None, note: str = "") -> Document:
+        """Hand in a program, say an edit of a candidate; it is measured in the next iteration."""
+        body = {"source": source, "note": note} | ({} if parent is None else {"parent": parent})
+        return _post(self._transport, f"/v1/jobs/{self.id}/candidates", body)
+
+    def programs(self) -> list[Document]:
+        """Return the programs that people handed in, with the candidates that they became."""
+        return _data(self._transport.document("GET", f"/v1/jobs/{self.id}/programs"))
+
+    def extend(self, **more: Any) -> Job:
+        """Let the job go on for longer: `iterations`, `budget`, `start`."""
+        return Jobs(self._transport).extend(self.id, **more)
+
+    def retry(self) -> Job:
+        """Let the failed or cancelled job go on."""
+        return Jobs(self._transport).retry(self.id)
+
+    def fork(self, candidate: str | None = None, **overrides: Any) -> Job:
+        """Submit another job for the same task that starts from a candidate."""
+        return Jobs(self._transport).fork(self.id, candidate, **overrides)
+
     def __repr__(self) -> str:
         return f"<Job {self.id} {self.status}>"
 
@@ -304,6 +382,12 @@ class Best:
         target = Path(path)
         target.write_text(self.source(), encoding="utf-8")
         return target
+
+
+def _post(transport: Transport, path: str, body: Mapping[str, object] | None) -> Document:
+    """Send a request that is carried out once, however often it has to be repeated."""
+    headers = {"Idempotency-Key": str(uuid.uuid4())}
+    return transport.document("POST", path, json=body, headers=headers)
 
 
 def _data(document: Document) -> list[Document]:

@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from client import console
-from client.commands import best, catalogue, db, demo, design, doctor, jobs, serve, worker
+from client.commands import best, catalogue, db, demo, design, doctor, jobs, people, serve, worker
 from client.transport import ApiProblem, Unreachable
 from core.errors import RewardsmithError
 
@@ -82,6 +82,15 @@ app.command("worker")(worker.worker)
 app.command("design")(design.design)
 app.add_typer(jobs.app, name="jobs")
 app.command("best")(best.best)
+for command in (
+    people.feedback,
+    people.give,
+    people.extend,
+    people.retry,
+    people.fork,
+    people.library,
+):
+    app.command(command.__name__)(command)
 app.command("tasks")(catalogue.tasks)
 app.command("methods")(catalogue.methods)
 app.command("doctor")(doctor.doctor)

@@ -155,6 +155,22 @@ class Transport:
             time.sleep(pause)
             pause = min(2 * pause, 5.0)
 
+    def lines(self, path: str, params: Mapping[str, str]) -> Iterator[str]:
+        """Yield the lines of an answer as they arrive.
+
+        Raises:
+            ApiProblem: the server refused.
+            Unreachable: nobody answered, or the connection was cut.
+        """
+        try:
+            with self._http.stream("GET", path, params=params) as response:
+                if response.is_error:
+                    response.read()
+                _accepted(response)
+                yield from response.iter_lines()
+        except httpx2.TransportError as error:
+            raise Unreachable(self.base_url, _reason(error)) from error
+
     def _connection(self, path: str, last: int) -> Iterator[StreamedEvent]:
         headers = {"Accept": "text/event-stream", "Last-Event-ID": str(last)}
         timeout = httpx2.Timeout(10.0, read=STREAM_SILENCE_SECONDS)

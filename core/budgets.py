@@ -26,9 +26,15 @@ def baseline_cost(spec: JobSpec) -> int:
     return arms * spec.training.seeds * spec.training.steps
 
 
-def iteration_cost(spec: JobSpec) -> int:
-    """Return the environment steps of one iteration if every candidate is trained."""
-    training, alive = spec.training, spec.candidates
+def iteration_cost(spec: JobSpec, candidates: int | None = None) -> int:
+    """Return the environment steps of one iteration if every candidate is trained.
+
+    Args:
+        spec:       of the job.
+        candidates: that the iteration has; those of the plan unless given.
+    """
+    training = spec.training
+    alive = spec.candidates if candidates is None else candidates
     total, before = 0, 0
     for rung in range(len(training.rungs)):
         steps = rung_steps(training, rung)
@@ -70,17 +76,25 @@ def learner_steps(spec: JobSpec) -> int:
     return own or spec.training.steps
 
 
-def planned_cost(spec: JobSpec) -> int:
-    """Return the environment steps of the whole job if no budget ends it early."""
-    return baseline_cost(spec) + spec.iterations * iteration_cost(spec) + closing_cost(spec)
+def planned_cost(spec: JobSpec, starts: int = 0) -> int:
+    """Return the environment steps of the whole job if no budget ends it early.
+
+    Args:
+        spec:   of the job.
+        starts: programs of people's that its first iteration takes beside the designer's.
+    """
+    first = iteration_cost(spec, spec.candidates + starts)
+    later = (spec.iterations - 1) * iteration_cost(spec)
+    return baseline_cost(spec) + first + later + closing_cost(spec)
 
 
 # --- what does not fit any more ---------------------------------------------------------------
 
 
-def exhausted(history: History) -> str | None:
-    """Name the budget that does not allow another iteration, or None."""
-    return refused(history, iteration_cost(history.spec)) or _designer_exhausted(history)
+def exhausted(history: History, candidates: int) -> str | None:
+    """Name the budget that does not allow another iteration of so many candidates, or None."""
+    cost = iteration_cost(history.spec, candidates)
+    return refused(history, cost) or _designer_exhausted(history)
 
 
 def refused(history: History, env_steps: int) -> str | None:

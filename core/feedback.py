@@ -12,14 +12,17 @@ from dataclasses import asdict
 from core.diagnoses import component_flags, diagnose, fitness_curve, seed_fitness
 from core.input_words import input_sections
 from core.loop import native_fitness, search_fitness
+from core.predictions import claims_data, record_words, score, tally
 from core.records import (
     Candidate,
+    Design,
     Feedback,
     Field,
     History,
     Iteration,
     Json,
     Report,
+    Smoothness,
     TermStatistics,
 )
 from core.statistics import mean
@@ -46,11 +49,12 @@ def write_feedback(history: History, number_: int, best: Candidate | None) -> Fe
     sections = [
         _summary(history, iteration, best),
         _table(history, iteration, best),
+        record_words(history),
         _listed("Diagnoses", diagnoses),
         *([] if best is None else _details(history, best)),
     ]
     text = "\n\n".join(section for section in sections if section)
-    fields = _fields(history)
+    fields = fields_of(history)
     return Feedback(
         iteration=number_,
         text=cut(without_metric(text, fields), MOST_CHARACTERS),
@@ -64,7 +68,8 @@ def _iteration(history: History, number_: int) -> Iteration:
     return next(i for i in history.iterations if i.number == number_)
 
 
-def _fields(history: History) -> tuple[Field, ...]:
+def fields_of(history: History) -> tuple[Field, ...]:
+    """Return the fields that preflight confirmed, or the task's own before it."""
     return history.preflight.fields if history.preflight else history.spec.task.fields
 
 
@@ -126,9 +131,16 @@ def _row(history: History, candidate: Candidate, best: Candidate | None) -> str:
         result_words(history, candidate, best),
         f"idea: {words}",
     ]
-    if candidate.prediction:
-        parts.append(f"predicted: {one_line(candidate.prediction)}")
+    parts += prediction_words(history, candidate)
     return "; ".join(parts)
+
+
+def prediction_words(history: History, candidate: Candidate) -> list[str]:
+    """Say what became of each claim of a prediction; repeat the words where none could be read."""
+    claims = score(history, candidate)
+    if claims:
+        return [claim.words for claim in claims]
+    return [f"predicted: {one_line(candidate.prediction)}"] if candidate.prediction else []
 
 
 def result_words(history: History, candidate: Candidate, best: Candidate | None) -> str:
@@ -173,13 +185,18 @@ def _details(history: History, candidate: Candidate) -> Iterator[str]:
         "average; "
         f"{percent(report.terminated)} of them end before the time limit."
     )
+    yield from terms_words(report, history.spec.design, history.spec.smoothness)
+    yield episode_rows(report, hidden_names(fields_of(history)))
+
+
+def terms_words(report: Report, design: Design, smoothness: Smoothness) -> Iterator[str]:
+    """Write what was measured of each component, and of what the policy sees if that is designed."""
     yield _listed(
         "Components (per step, over recorded episodes of the trained policy)",
         [_component(name, s) for name, s in report.components.items()],
     )
-    if history.spec.design != "reward":
-        yield from input_sections(report, history.spec.smoothness)
-    yield _episodes(report, _hidden(history))
+    if design != "reward":
+        yield from input_sections(report, smoothness)
 
 
 def _curves(history: History, candidate: Candidate) -> str:
@@ -221,13 +238,16 @@ def _component(name: str, s: TermStatistics) -> str:
     )
 
 
-def _hidden(history: History) -> frozenset[str]:
-    seen = {"policy", "reward"}
-    return frozenset(f.name for f in _fields(history) if not seen & set(f.visible))
+def hidden_names(fields: Sequence[Field]) -> frozenset[str]:
+    """Return the names of the fields that only the metric may see."""
+    return frozenset(f.name for f in fields if not {"policy", "reward"} & set(f.visible))
 
 
-def _episodes(report: Report, hidden: frozenset[str]) -> str:
-    parts = [_rows(name, rows, hidden) for name, rows in report.episodes.items() if rows]
+def episode_rows(
+    report: Report, hidden: frozenset[str], names: Sequence[str] = ("best", "median", "worst")
+) -> str:
+    """Write a few rows of the named episodes; hidden columns are left out."""
+    parts = [_rows(n, rows, hidden) for n, rows in report.episodes.items() if rows and n in names]
     return "\n".join(("Rows from recorded episodes:", *parts)) if parts else ""
 
 
@@ -268,11 +288,14 @@ def _data(history: History, iteration: Iteration, best: Candidate | None) -> Jso
             "fitness": search_fitness(c),
             "seeds": seed_fitness(c),
             "prediction": c.prediction,
+            "claims": claims_data(score(history, c)),
         }
         for c in iteration.candidates
     ]
+    hits, decided = tally(history)
     return {
         "candidates": candidates,
+        "predictions": {"hit": hits, "decided": decided},
         "native_fitness": native_fitness(history),
         "random_fitness": history.preflight.random_fitness if history.preflight else None,
         "best_fitness": None if best is None else search_fitness(best),

@@ -1,7 +1,7 @@
 """The whole product on one page: stored facts in, wanted steps out.
 
     preflight → baseline ┐
-                         ├→ [ propose → train (rungs, packs) → reflect ] × N → confirm → finish
+                         ├→ [ propose → train (rungs, packs) → reflect → await ] × N → confirm → finish
                          ┘
 
 `next_steps` is pure: no clock, no database, no chance.  The terminal and the workers drive the same
@@ -16,13 +16,14 @@ from itertools import pairwise
 from typing import TypeAlias, TypeVar
 
 from core.ablation import ablated_arms
-from core.budgets import exhausted, out_of_time, refused, rung_begun
+from core.budgets import exhausted, iteration_cost, out_of_time, refused, rung_begun
 from core.packs import pack_count
 from core.records import (
     FINISHED,
     FITNESS,
     NATIVE,
     Candidate,
+    Given,
     History,
     Iteration,
     Run,
@@ -72,6 +73,13 @@ class Reflect:
 
 
 @dataclass(frozen=True, slots=True)
+class Await:
+    """Let the job rest until people have said something of an iteration."""
+
+    iteration: int
+
+
+@dataclass(frozen=True, slots=True)
 class Confirm:
     """Train one pack of the best designs and the baseline again, from scratch, on fresh seeds."""
 
@@ -97,6 +105,9 @@ class Finish:
     """Compare on the fresh seeds, and say how the job ended."""
 
 
+CONFIRM_STRIDE = 20  # seeds set aside for each confirmation of a job
+MOST_EXTENSIONS = 500 // CONFIRM_STRIDE - 1
+
 Step: TypeAlias = (
     Preflight
     | Baseline
@@ -104,6 +115,7 @@ Step: TypeAlias = (
     | Propose
     | Train
     | Reflect
+    | Await
     | Confirm
     | Transfer
     | Ablate
@@ -112,7 +124,7 @@ Step: TypeAlias = (
 KINDS: dict[str, type[Step]] = {
     kind.__name__.lower(): kind
     for kind in (
-        *(Preflight, Baseline, FitnessAlone, Propose, Train, Reflect),
+        *(Preflight, Baseline, FitnessAlone, Propose, Train, Reflect, Await),
         *(Confirm, Transfer, Ablate, Finish),
     )
 }
@@ -138,7 +150,8 @@ def read_step(key: str) -> Step:
 
 def next_steps(history: History) -> tuple[Step, ...]:
     """Say what to do now; empty when nothing can be started."""
-    if history.status in FINISHED or history.cancel_requested or history.pause_requested:
+    resting = history.status in FINISHED or history.status == "awaiting_feedback"
+    if resting or history.cancel_requested or history.pause_requested:
         return ()
     return tuple(step for step in wanted(history) if step_key(step) not in history.claimed)
 
@@ -151,6 +164,8 @@ def wanted(history: History) -> tuple[Step, ...]:
     if search_ended(history):
         return baseline or _closing(history)
     current = current_iteration(history)
+    if waits_for_people(history):
+        return (*baseline, Await(current.number - 1))
     if not current.proposed:
         return (*baseline, Propose(current.number))
     trainings = _missing_trainings(history, current)
@@ -225,13 +240,59 @@ def current_iteration(history: History) -> Iteration:
     return Iteration(len(history.iterations))
 
 
+def waits_for_people(history: History) -> bool:
+    """Tell whether the next iteration waits until somebody has said something of the last one.
+
+    Once a slot of it was filled, it goes on: what it was asked with cannot be changed any more.  An
+    iteration of people's own programs alone asks nothing of them.
+    """
+    current = current_iteration(history)
+    begun = current.number == 0 or current.proposed or bool(current.candidates)
+    if begun or not history.spec.await_feedback or plan_fulfilled(history):
+        return False
+    return not any(remark.iteration >= current.number - 1 for remark in history.remarks)
+
+
 def search_ended(history: History) -> bool:
     """Tell whether no further iteration is wanted: all done, or a budget is used up."""
-    reflected = [i for i in history.iterations if i.feedback is not None]
-    if len(reflected) >= history.spec.iterations:
+    if any(i.feedback is None for i in history.iterations):
+        return False
+    if plan_fulfilled(history) and not waiting_programs(history):
         return True
-    open_iteration = any(i.feedback is None for i in history.iterations)
-    return not open_iteration and bool(exhausted(history))
+    return bool(budget_exhausted(history))
+
+
+def plan_fulfilled(history: History) -> bool:
+    """Tell whether the designer has had all its iterations; what follows is people's alone."""
+    reflected = [i for i in history.iterations if i.feedback is not None]
+    return len(reflected) >= history.spec.iterations
+
+
+def waiting_programs(history: History) -> tuple[Given, ...]:
+    """Return the programs that people handed in and no closed iteration has taken, in order.
+
+    An iteration takes all that are there, so that a program is waiting or taken for good, and the open
+    iteration gives the same program the same slot however often its step is resumed.
+    """
+    closed = [i for i in history.iterations if i.feedback is not None]
+    taken = {c.given for i in closed for c in i.candidates}
+    return tuple(program for program in history.given if program.number not in taken)
+
+
+def budget_exhausted(history: History) -> str | None:
+    """Name the budget that does not allow another iteration, or None."""
+    return exhausted(history, next_candidates(history))
+
+
+def next_cost(history: History) -> int:
+    """Return the environment steps of the next iteration if every candidate is trained."""
+    return iteration_cost(history.spec, next_candidates(history))
+
+
+def next_candidates(history: History) -> int:
+    """Return how many candidates the next iteration has, people's own programs included."""
+    planned = 0 if plan_fulfilled(history) else history.spec.candidates
+    return planned + len(waiting_programs(history))
 
 
 def search_seeds(history: History) -> tuple[int, ...]:
@@ -241,9 +302,19 @@ def search_seeds(history: History) -> tuple[int, ...]:
 
 
 def confirm_seeds(history: History) -> tuple[int, ...]:
-    """Return training seeds that nobody has seen before the confirmation."""
-    first = 1_000 * history.spec.seed + 500
-    return tuple(range(first, first + history.spec.evaluation.confirm_seeds))
+    """Return training seeds that nobody has seen before, not even in an earlier confirmation."""
+    return tuple(_fresh(history))
+
+
+def present_confirmation(history: History, runs: Iterable[Run]) -> tuple[Run, ...]:
+    """Return the runs that belong to the confirmation that is wanted now, not to an earlier one."""
+    fresh = _fresh(history)
+    return tuple(run for run in runs if run.seed in fresh)
+
+
+def _fresh(history: History) -> range:
+    first = 1_000 * history.spec.seed + 500 + CONFIRM_STRIDE * history.extensions
+    return range(first, first + history.spec.evaluation.confirm_seeds)
 
 
 def native_complete(history: History) -> bool:
@@ -344,9 +415,15 @@ def ablation_packs(history: History) -> list[tuple[Member, ...]]:
 
 
 def ablation_seeds(history: History) -> tuple[int, ...]:
-    """Return the search's seeds, and as many more as a verdict needs."""
-    first = 1_000 * history.spec.seed
+    """Return the search's seeds, and as many more as a verdict needs; others after an extension."""
+    first = 1_000 * history.spec.seed + CONFIRM_STRIDE * history.extensions
     return tuple(range(first, first + history.spec.evaluation.confirm_seeds))
+
+
+def present_ablation(history: History, runs: Iterable[Run]) -> tuple[Run, ...]:
+    """Return the runs that belong to the ablation that is wanted now, not to an earlier one."""
+    seeds = ablation_seeds(history)
+    return tuple(run for run in runs if run.seed in seeds)
 
 
 def resumable(

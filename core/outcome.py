@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 
 from core.ablation import ablated_arms
-from core.budgets import exhausted, learner_steps
+from core.budgets import learner_steps
 from core.learners import read_learner
-from core.loop import confirm_arms, confirmed_fitness, trusted_arms, winner
+from core.loop import budget_exhausted, confirm_arms, confirmed_fitness, trusted_arms, winner
 from core.records import (
     FITNESS,
     NATIVE,
@@ -54,7 +54,9 @@ def decide(history: History) -> Outcome:
     if best is None:
         raise ValueError("expected a confirmed design, but there is none")
     designed, seed = confirmed_fitness(history, best.key), history.spec.seed
-    ruling = verdict(designed, native, chosen_from=len(finalists), seed=seed)
+    # Who looks again after an extension may be lucky again: the threshold shrinks with every look.
+    chosen_from = len(finalists) * (1 + history.extensions)
+    ruling = verdict(designed, native, chosen_from=chosen_from, seed=seed)
     left, right = bootstrap_interval(designed, seed=seed), bootstrap_interval(native, seed=seed)
     outcome = Outcome(
         verdict=ruling,
@@ -64,7 +66,7 @@ def decide(history: History) -> Outcome:
         native_iqm=iqm(native),
         designed_iqm=iqm(designed),
         probability_of_improvement=probability_of_improvement(designed, native),
-        sentence=sentence(ruling, left, right, len(finalists)),
+        sentence=sentence(ruling, left, right, chosen_from),
         ablation=ablation(history),
         transfer=transfer(history),
     )
@@ -195,7 +197,7 @@ def _short(number: float) -> str:
 def no_design(history: History) -> str:
     """Say why no candidate could be confirmed, with the first reason."""
     candidates = [c for i in history.iterations for c in i.candidates]
-    if not candidates and (budget := exhausted(history)):
+    if not candidates and (budget := budget_exhausted(history)):
         return f"The budget ({budget}) was used up before the first iteration; allow more of it."
     rejected = [c.rejection for c in candidates if c.rejection]
     failed = [run.failure for c in candidates for run in c.runs if run.failure]

@@ -13,6 +13,7 @@ from typing import Protocol, TypeAlias
 from core.records import (
     Ask,
     Candidate,
+    Example,
     Exchange,
     Feedback,
     History,
@@ -178,8 +179,12 @@ class PackResult:
 class Laboratory(Protocol):
     """Everything that happens behind the walls of the sandbox."""
 
-    def preflight(self, task: Task, training: Training, seed: int, watch: Watch) -> Preflight:
+    def preflight(
+        self, task: Task, training: Training, seed: int, watch: Watch, *, source: bool = False
+    ) -> Preflight:
         """Build the environment, probe it, and store the probe set.
+
+        With `source` the text of its classes comes along, for prompts that show it.
 
         Raises:
             EnvironmentUnusable: it cannot be built, or its spaces are not supported.
@@ -244,6 +249,14 @@ class Ledger(Protocol):
 
     def add_preflight(self, preflight: Preflight) -> None:
         """Store what preflight found."""
+        ...
+
+    def find_examples(self) -> Sequence[Example]:
+        """Return finished designs of the library that fit the job, as many as its prompts show."""
+        ...
+
+    def add_examples(self, examples: Sequence[Example]) -> None:
+        """Store the designs that all prompts of the job show, unless they were chosen before."""
         ...
 
     def add_exchange(self, exchange: Exchange) -> None:

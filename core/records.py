@@ -131,6 +131,8 @@ class Training:
         packs:       into how many packs the runs of an iteration are split, so that cores share them;
                      0 for as many as pay on the machine that made the preflight.
         settings:    learner settings by name (`core/training/settings.py`), defaults otherwise.
+        threshold:   gain in fitness over the random policy below which a rung is a candidate's last;
+                     None where a rung in which nobody beats chance says nothing, and all go on.
         warm_start:  whether a candidate's replay begins with what the baseline's and its parents' runs
                      of the same seed lived, relabelled with its own program; `sac` and `dqn` only.
     """
@@ -145,6 +147,7 @@ class Training:
     packs: int = 0
     settings: Json = field(default_factory=dict)
     warm_start: bool = False
+    threshold: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +218,8 @@ class JobSpec:
         smoothness:   by which statistic features are judged; `lesr` is the paper's form.
         human_weight: β of the score by human preference that is added to the lower confidence bound
             where parents are chosen; 0 keeps people's preferences out of the ranking.
+        await_feedback: whether the job waits after each iteration but the last until somebody said
+            something of it.
     """
 
     task: Task
@@ -233,6 +238,7 @@ class JobSpec:
     smoothness: Smoothness = "windowed"
     context: Context = Context()
     human_weight: float = 0.0
+    await_feedback: bool = False
 
 
 # --- programs ---------------------------------------------------------------------------------
@@ -754,7 +760,9 @@ class History:
     `claimed` are the keys of steps that a living worker owns; `native` are the baseline's runs and
     `fitness_alone` those of the arm that trains on the fitness; `confirmations`, `ablations` and
     `transfers` are the runs of those stages, all arms; `given` and `remarks` are what people handed in
-    and said.
+    and said.  `extensions` counts how often the job went on after a confirmation had begun: each
+    confirmation has fresh seeds, and `confirmations` holds the present one's runs alone.  `examples`
+    are the library's designs that prompts show, chosen once.
     """
 
     spec: JobSpec
@@ -775,3 +783,5 @@ class History:
     transfers: tuple[Run, ...] = ()
     given: tuple[Given, ...] = ()
     remarks: tuple[Remark, ...] = ()
+    extensions: int = 0
+    examples: tuple[Example, ...] = ()

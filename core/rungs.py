@@ -7,7 +7,7 @@ judged by its lower confidence bound.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from core.records import Candidate, History, Run, Training
 from core.statistics import lower_bound, mean
@@ -59,21 +59,36 @@ def promoted(
 
     The best by mean − standard error go on.  A rung at which nobody beats the random policy is blind,
     and all that could be scored go on.  Otherwise nobody goes on who does not beat it after most of
-    the steps, and no suspected exploit, unless that would leave nobody.
+    the steps, and no suspected exploit, unless that would leave nobody.  Where the job has a threshold,
+    only those go on who beat the random policy by more than that, if anybody does.
     """
     scored = {c.number: values for c in alive if (values := rung_values(c, rung)) is not None}
     standing = [c for c in alive if c.number in scored]
     floor = history.preflight.random_fitness if history.preflight else float("-inf")
+    training = history.spec.training
+    if training.threshold is not None:
+        bar = floor + training.threshold
+        standing = [c for c in standing if mean(scored[c.number]) > bar]
+        return _best(standing, scored, survivors(training, len(standing)), rung, suspect)
     hopeful = [c for c in standing if mean(scored[c.number]) > floor]
     if not hopeful:
         return standing
-    training = history.spec.training
-    late = training.rungs[rung] >= HOPELESS_AFTER
-    left = hopeful if late else standing
+    left = hopeful if training.rungs[rung] >= HOPELESS_AFTER else standing
+    return _best(left, scored, survivors(training, len(scored)), rung, suspect)
+
+
+def _best(
+    left: Sequence[Candidate],
+    scored: Mapping[int, Sequence[float]],
+    count: int,
+    rung: int,
+    suspect: Suspect,
+) -> list[Candidate]:
+    """Return the best of those left, no suspects among them unless there is nobody else."""
     left = [c for c in left if not suspect(c, rung)] or left
     best_first = sorted(left, key=lambda c: (-lower_bound(scored[c.number]), c.number))
-    kept = {c.number for c in best_first[: survivors(training, len(scored))]}
-    return [c for c in standing if c.number in kept]
+    kept = {c.number for c in best_first[:count]}
+    return [c for c in left if c.number in kept]
 
 
 def ranked(candidates: Sequence[Candidate]) -> list[Candidate]:

@@ -29,6 +29,7 @@ from core.leaks import audit_prompt, refuse_leaks
 from core.learners import read_learner, why_not_installed
 from core.loop import Member, Step
 from core.methods import Method, find_method
+from core.methods.breeding import briefs_for_given
 from core.outcome import decide, no_design
 from core.packs import physics_threads
 from core.ports import (
@@ -43,7 +44,7 @@ from core.ports import (
     Watch,
 )
 from core.prices import Prices, asks_a_model
-from core.program import read_program, with_params
+from core.program import read_program, refuse_changed_reward, with_params
 from core.purse import Purse, counted
 from core.records import (
     FITNESS,
@@ -70,6 +71,7 @@ from core.rungs import rung_steps
 MAX_REPAIRS = 2  # attempts beyond the first, per slot
 CONCURRENT_ASKS = 16
 BEAT_SECONDS = 0.5
+MOST_ANALYSIS = 6_000  # characters kept of an analysis turn
 
 # Stand for an iteration where held-out seeds are drawn.
 BASELINE, CONFIRMATION, ABLATION = -1, -2, -3
@@ -121,7 +123,9 @@ def carry_out(step: Step, ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
         case loop.Train():
             train(step, ledger, tools, watch)
         case loop.Reflect(iteration):
-            reflect(iteration, ledger)
+            reflect(iteration, ledger, tools, watch)
+        case loop.Await(iteration):
+            await_feedback(iteration, ledger)
         case loop.Confirm() | loop.Transfer() | loop.Ablate() | loop.Finish():
             close(step, ledger, tools, watch)
 
@@ -137,13 +141,17 @@ def preflight(ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
         ledger.fail("invalid_input", missing)
         return
     try:
-        found = tools.laboratory.preflight(spec.task, spec.training, spec.seed, watch)
+        found = tools.laboratory.preflight(
+            spec.task, spec.training, spec.seed, watch, source=spec.context.source
+        )
     except EnvironmentUnusable as error:
         ledger.fail("environment_unusable", str(error))
         return
     except InvalidInput as error:
         ledger.fail("invalid_input", str(error))
         return
+    if spec.context.examples:
+        ledger.add_examples(ledger.find_examples())
     ledger.add_preflight(replace(found, estimate=after_preflight(spec, found)))
     ledger.event("log", f"Fitness: {describe(spec.task.fitness, found.fields)}")
 
@@ -180,22 +188,34 @@ def propose(number: int, ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
     """Fill every open slot of an iteration with a candidate, sound or rejected with a reason."""
     history = ledger.history()
     method = find_method(history.spec.method)
-    filled = {c.number for c in _iteration(history, number).candidates}
-    briefs = [brief for brief in method.briefs(history) if brief.slot not in filled]
+    here = _iteration(history, number).candidates
+    filled, taken = {c.number for c in here}, {c.given for c in here}
+    planned = () if loop.plan_fulfilled(history) else method.briefs(history)
+    handed = [
+        b for b in briefs_for_given(history, planned) if b.given and b.given.number not in taken
+    ]
+    briefs = [brief for brief in (*planned, *handed) if brief.slot not in filled]
     paid = {(e.slot, e.attempt): e for e in ledger.exchanges(number)}
-    try:
-        designer = tools.designer(history.spec)
-        model = history.spec.designer.model or tools.model
-        purse = Purse(history.spec.budget, history.spent, tools.prices, model)
-        desk = Desk(ledger, tools, method, history, designer, paid, purse)
+
+    def ask() -> None:
+        desk = new_desk(ledger, tools, history, paid)
         _in_threads([partial(desk.fill, brief) for brief in briefs], watch)
+
+    if _asked(ask, ledger):
+        ledger.end_proposing(number)
+
+
+def _asked(ask: Callable[[], None], ledger: Ledger) -> bool:
+    """Ask the designer; tell whether it could answer.  If not, the step rests or the job is paused."""
+    try:
+        ask()
     except DesignerUnavailable as error:
         _designer_down(error, ledger)
-        return
+        return False
     except (ConfigurationError, PromptLeak) as error:
         ledger.pause(str(error))
-        return
-    ledger.end_proposing(number)
+        return False
+    return True
 
 
 def _in_threads(works: Sequence[Callable[[], None]], watch: Watch) -> None:
@@ -245,6 +265,8 @@ class Desk:
         """Bring one slot to its candidate and store it."""
         if brief.operator == "parameters":
             self.ledger.add_candidate(self.tuned(brief))
+        elif brief.operator == "given":
+            self.ledger.add_candidate(self.handed(brief))
         else:
             self.ledger.add_candidate(self.written(brief))
 
@@ -295,12 +317,21 @@ class Desk:
             reply, money = self.priced(ask, reply)
         exchange = Exchange(
             *(ask.iteration, ask.slot, ask.attempt, ask.prompt, reply, self.designer.name),
+            kind=ask.brief.kind,
             money=money,
         )
         self.ledger.add_exchange(exchange)
         for note in reply.notes:
             self.ledger.event("designer.note", note, level="warning")
         return exchange
+
+    def analysed(self, brief: Brief) -> str:
+        """Ask for an analysis and return its words; none where the designer gave no usable ones."""
+        exchange = self.exchange(brief, 0)
+        if isinstance(exchange, str):  # no budget for it
+            return ""
+        reply = exchange.reply
+        return reply.text.strip()[:MOST_ANALYSIS] if reply.outcome == "answered" else ""
 
     def audit(self, brief: Brief, prompt: Prompt) -> None:
         """Refuse a prompt that shows what no designer may see.
@@ -311,7 +342,7 @@ class Desk:
         preflight, task = self.history.preflight, self.task
         native = native_reward(preflight.source if preflight else "")
         told = (task.description, task.actions)
-        written = written_by_designers(brief, self.history)
+        written = [*written_by_designers(brief, self.history), *written_by_people(brief)]
         refuse_leaks(audit_prompt(prompt, task.fields, native, written=written, told=told))
 
     def priced(self, ask: Ask, reply: Reply) -> tuple[Reply, float]:
@@ -339,7 +370,12 @@ class Desk:
         try:
             proposal = read_reply(exchange.reply.text)
             candidate = _with_words(candidate, proposal)
-            program = read_program(proposal.source, self.task.fields, brief.mode, self.task.array)
+            task = self.task
+            program = read_program(
+                proposal.source, task.fields, brief.mode, task.array, brief.design
+            )
+            if brief.operator == "features" and (before := brief.parents[:1]):
+                _hold_to_reward(program, before[0])
         except ProgramRejected as error:
             return _rejected(candidate, error.rule, str(error))
         return self.checked(replace(candidate, program=program))
@@ -392,6 +428,19 @@ class Desk:
         points = self.tools.tuner(trials, program.bounds, seed, len(same))
         return points[same.index(brief.slot)]
 
+    def handed(self, brief: Brief) -> Candidate:
+        """Take a program of people's as it is: nobody is asked, and nothing is repaired."""
+        given = brief.given
+        assert given is not None  # its brief was written for it
+        candidate = replace(
+            _empty(brief), operator="given", analysis=given.note, given=given.number
+        )
+        try:
+            program = read_program(given.source, self.task.fields, brief.mode, self.task.array)
+        except ProgramRejected as error:
+            return _rejected(candidate, error.rule, str(error))
+        return self.checked(replace(candidate, program=program))
+
     @property
     def task(self) -> Task:
         """Return the task with the fields that preflight found."""
@@ -401,6 +450,7 @@ class Desk:
 def written_by_designers(brief: Brief, history: History) -> list[str]:
     """Return the designer's own texts that a prompt may repeat: replies, programs and ideas."""
     found = [] if brief.repair is None else [brief.repair.reply, brief.repair.message]
+    found += brief.analyses
     for candidate in (c for iteration in history.iterations for c in iteration.candidates):
         found += [candidate.analysis, candidate.prediction, candidate.rejection or ""]
         if candidate.program is not None:
@@ -412,6 +462,35 @@ def _empty(brief: Brief) -> Candidate:
     """Return the candidate of a slot before there is anything to it."""
     parents = tuple(parent.key for parent in brief.parents)
     return Candidate(brief.iteration, brief.slot, brief.operator, "rejected", parents=parents)
+
+
+def written_by_people(brief: Brief) -> list[str]:
+    """Return what people said and handed in, which a prompt may repeat.
+
+    A remark cannot be taken back: one that names what only the metric sees must not stop the job.
+    """
+    found = [remark.text for remark in brief.remarks]
+    if brief.given is not None:
+        found += [brief.given.source, brief.given.note]
+    for example in brief.examples:
+        found += [example.description, example.source, example.evidence]
+    return found
+
+
+def _hold_to_reward(program: Program, parent: Candidate) -> None:
+    """Refuse another reward where the features alone were to be changed."""
+    if parent.program is not None and parent.program.has_reward:
+        refuse_changed_reward(program, parent.program)
+
+
+def new_desk(
+    ledger: Ledger, tools: Toolbox, history: History, paid: dict[tuple[int, int], Exchange]
+) -> Desk:
+    """Put together what a step needs that asks the designer."""
+    spec = history.spec
+    purse = Purse(spec.budget, history.spent, tools.prices, spec.designer.model or tools.model)
+    method = find_method(spec.method)
+    return Desk(ledger, tools, method, history, tools.designer(spec), paid, purse)
 
 
 def _with_words(candidate: Candidate, proposal: Proposal) -> Candidate:
@@ -468,11 +547,32 @@ def train(step: loop.Train, ledger: Ledger, tools: Toolbox, watch: Watch) -> Non
     ledger.add_runs(result.runs, result.reports)
 
 
-def reflect(number: int, ledger: Ledger) -> None:
-    """Turn what was measured into what the designer will be told."""
+def reflect(number: int, ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
+    """Turn what was measured into what the designer will be told; ask it what it makes of that."""
     history = ledger.history()
     method = find_method(history.spec.method)
-    ledger.add_feedback(method.digest(history, number))
+    feedback = method.digest(history, number)
+    if method.analyse is None:
+        ledger.add_feedback(feedback)
+        return
+    brief = method.analyse(history, number)
+    paid = {(e.slot, e.attempt): e for e in ledger.exchanges(number)}
+    words: list[str] = []
+
+    def ask() -> None:
+        desk = new_desk(ledger, tools, history, paid)
+        _in_threads([lambda: words.append(desk.analysed(brief))], watch)
+
+    if _asked(ask, ledger):
+        ledger.add_feedback(replace(feedback, analysis=words[0]))
+
+
+def await_feedback(number: int, ledger: Ledger) -> None:
+    """Let the job rest until people have said something of an iteration, unless they have by now."""
+    if loop.waits_for_people(ledger.history()):
+        ledger.await_feedback(
+            f"Iteration {number} is measured; the job waits for your feedback on it."
+        )
 
 
 # --- after the search -------------------------------------------------------------------------
@@ -585,7 +685,7 @@ def pack_order(
         arms={key: _arm(key, candidates, loop.winner(history)) for key in keys},
         start_steps=rung_steps(spec.training, rung - 1),
         stop_steps=rung_steps(spec.training, rung),
-        held_out=tools.held_out(ledger.job_id, iteration, rung, episodes),
+        held_out=tools.held_out(ledger.job_id, _round(iteration, history), rung, episodes),
         checkpoints=spec.training.checkpoints,
         resume=_checkpoints(candidates, members, rung) if stage == "search" else {},
         warm=_warm_start(history, candidates, members) if stage == "search" and rung == 0 else {},
@@ -603,6 +703,11 @@ def _arm(key: str, candidates: dict[str, Candidate], winner: Candidate | None) -
     assert winner is not None  # nobody else is ablated
     assert winner.program is not None  # it was trained
     return Arm(key, without(winner.program, *ablated_arms(winner)[key]))
+
+
+def _round(iteration: int, history: History) -> int:
+    """Return what stands for a stage where held-out seeds are drawn; each confirmation has its own."""
+    return iteration if iteration != CONFIRMATION else iteration - 1_000 * history.extensions
 
 
 def _checkpoints(

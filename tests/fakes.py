@@ -12,6 +12,7 @@ from core.records import (
     NATIVE,
     Ask,
     Candidate,
+    Example,
     Exchange,
     Feedback,
     History,
@@ -39,6 +40,15 @@ Prediction: `near` rises towards 1.
 ```
 """
 
+SLED = """class Sled:
+    def _get_obs(self):
+        return self.state
+
+    def step(self, action):
+        self.state = self.state + action
+        return self._get_obs(), -abs(self.state - 3.0), False, False, {}
+"""
+
 
 @dataclass
 class MemoryLedger:
@@ -50,6 +60,7 @@ class MemoryLedger:
     events: list[tuple[str, str]] = field(default_factory=list)
     rests: list[float] = field(default_factory=list)
     halfway: tuple[Saved, ...] = ()
+    library: tuple[Example, ...] = ()
 
     def history(self) -> History:
         return self.facts
@@ -64,6 +75,12 @@ class MemoryLedger:
 
     def add_preflight(self, preflight: Preflight) -> None:
         self.facts = replace(self.facts, preflight=preflight)
+
+    def find_examples(self) -> Sequence[Example]:
+        return self.library[: self.facts.spec.context.examples]
+
+    def add_examples(self, examples: Sequence[Example]) -> None:
+        self.facts = replace(self.facts, examples=tuple(examples))
 
     def add_exchange(self, exchange: Exchange) -> None:
         self.paid.append(exchange)
@@ -115,6 +132,9 @@ class MemoryLedger:
         self.facts = replace(self.facts, pause_requested=True)
         self.events.append(("job.blocked", reason))
 
+    def await_feedback(self, reason: str) -> None:
+        self.facts = replace(self.facts, status="awaiting_feedback")
+
     def wait(self, seconds: float, reason: str) -> None:
         self.rests.append(seconds)
 
@@ -150,8 +170,10 @@ class PretendLaboratory:
     refuse: Callable[[Program], str | None] = lambda program: None
     orders: list[PackOrder] = field(default_factory=list)
 
-    def preflight(self, task: Task, training: Training, seed: int, watch: Watch) -> Preflight:
-        return a_preflight()
+    def preflight(
+        self, task: Task, training: Training, seed: int, watch: Watch, *, source: bool = False
+    ) -> Preflight:
+        return a_preflight(source=SLED if source else "")
 
     def check(self, program: Program, task: Task, preflight: Preflight) -> ProgramShape:
         if message := self.refuse(program):

@@ -14,8 +14,10 @@ from core.records import (
     JobSpec,
     Preflight,
     ProgramShape,
+    Remark,
     Report,
     Run,
+    Screen,
     Task,
     TermStatistics,
     Training,
@@ -86,7 +88,7 @@ def reward(obs, action, next_obs, params):
 REPLY = f"""\
 The sled drifts with the wind. A bell around the goal leads it there.
 
-Prediction: the share reaches 0.6 and `hold` grows to 0.9.
+Prediction: fitness 0.6; component hold rises
 
 ```python
 {GOOD}```
@@ -149,7 +151,15 @@ REPORT = Report(
             -0.02, 0.01, -0.09, 0.0, 0.1, 0.0, 0.0, -0.5, (-0.05, -0.02, -0.02, -0.02)
         ),
     },
-    features={"gap": TermStatistics(0.1, 0.3, -1.0, 1.0, correlation=-0.4)},
+    features={
+        "gap": TermStatistics(
+            0.1, 0.3, -1.0, 1.0, correlation=-0.4, smooth=1.4, explains=0.3, used=0.2, lipschitz=8.0
+        )
+    },
+    inputs={
+        "position": TermStatistics(0.9, 0.4, -1.0, 2.4, smooth=2.2, explains=0.5, lipschitz=40.0),
+        "velocity": TermStatistics(0.0, 0.3, -1.0, 1.0, smooth=0.9, explains=0.05, lipschitz=3.0),
+    },
     episode_length=180.0,
     terminated=0.2,
     episodes={
@@ -168,7 +178,7 @@ def trained(iteration, number, fitness, source=GOOD, operator="seed", report=REP
         operator,
         "trained",
         analysis=f"Idea {key}: pull towards the mark. The rest follows.",
-        prediction=f"Fitness near {fitness + 0.2:.1f}.",
+        prediction=f"fitness {fitness + 0.2:.1f}; component hold rises",
         program=read_program(source, FIELDS, "replace"),
         shape=ProgramShape(("hold", "calm"), ("gap",), 0.1),
         runs=runs_of(key, fitness),
@@ -198,20 +208,61 @@ def broken(iteration, number, reason="the loss was not finite after 12,000 steps
     return Candidate(iteration, number, "seed", "failed", program=program, runs=(failed,))
 
 
-def closed_iteration(method, number, *candidates, before=()):
+def trained_screened(iteration, number):
+    """A candidate that a screen kept from training."""
+    message = (
+        "8 of 20 pairs of stored trajectories are ordered wrongly. The worst: trajectory 3 (fitness "
+        "0.9) is paid 12, trajectory 7 (fitness 0.1) is paid 80."
+    )
+    return replace(
+        trained(iteration, number, 0.5, PLAIN),
+        status="screened",
+        runs=(),
+        report=None,
+        screens=(Screen("duplicate", "pass"), Screen("order", "fail", -0.2, message)),
+        saved_steps=200_000,
+    )
+
+
+REMARK = Remark(0, "text", "0.0", text="It reaches the mark but shivers there.", iteration=0)
+
+
+def spec_of(method, **changes):
+    """The job of a method with its own defaults, with four slots at most."""
+    given = {}
+    for name, value in method.defaults.items():
+        piece = getattr(SPEC, name)
+        given[name] = replace(piece, **value) if isinstance(value, dict) else value
+    given["candidates"] = min(given.get("candidates", SPEC.candidates), 4)
+    return replace(SPEC, **{**given, **changes})
+
+
+def closed_iteration(method, number, *candidates, before=(), spec=SPEC, analysis=""):
     """An iteration that the method has reflected on."""
     open_one = Iteration(number, tuple(candidates), proposed=True)
-    feedback = method.digest(a_job(*before, open_one), number)
-    return replace(open_one, feedback=feedback)
+    feedback = method.digest(a_job(*before, open_one, spec=spec), number)
+    return replace(open_one, feedback=replace(feedback, analysis=analysis))
 
 
-def one_iteration(method, *candidates):
+def one_iteration(method, *candidates, spec=SPEC, analysis=""):
     """A job after its first iteration."""
-    return a_job(closed_iteration(method, 0, *candidates))
+    return a_job(closed_iteration(method, 0, *candidates, spec=spec, analysis=analysis), spec=spec)
 
 
-def some_iteration(method):
+def some_iteration(method, spec=SPEC, analysis=""):
     """A job after a first iteration in which everything happened: best, weak, rejected, broken."""
     return one_iteration(
-        method, trained(0, 0, 0.55), trained(0, 1, 0.3, PLAIN), rejected(0, 2), broken(0, 3)
+        method,
+        trained(0, 0, 0.55),
+        trained(0, 1, 0.3, PLAIN),
+        rejected(0, 2),
+        broken(0, 3),
+        spec=spec,
+        analysis=analysis,
     )
+
+
+def reopened(history):
+    """The same job just before its last iteration was reflected on."""
+    *before, last = history.iterations
+    return replace(history, iterations=(*before, replace(last, feedback=None)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -64,6 +65,20 @@ Output = Annotated[
     Path | None, typer.Option("--output", "-o", help="Where to save the best reward.")
 ]
 
+SettingsText = Annotated[
+    str | None,
+    typer.Option(
+        help='Settings of the learner, as JSON or a file: \'{"hidden": [128, 128], "gamma": 0.98}\'.'
+    ),
+]
+EnvText = Annotated[
+    str | None,
+    typer.Option(help="Arguments of the environment, as JSON or a file."),
+]
+Start = Annotated[
+    list[Path] | None,
+    typer.Option(help="A program of yours to be measured and improved; may be repeated."),
+]
 FitnessText = Annotated[
     str | None,
     typer.Option(
@@ -114,6 +129,9 @@ def design(
     seed: Annotated[int | None, typer.Option(help="Same seed, same job.")] = None,
     name: Annotated[str | None, typer.Option(help="A name for people.")] = None,
     fitness: FitnessText = None,
+    settings: SettingsText = None,
+    env_kwargs: EnvText = None,
+    start: Start = None,
     file: Body = None,
     record: Record = None,
     output: Output = None,
@@ -125,10 +143,18 @@ def design(
     screen = Screen(json_output)
     check_writable(output)
     check_writable(record, makes_folders=True)
-    measure = None if fitness is None else read_fitness(fitness)
+    own = {
+        name: read_object(text, f"--{name.replace('_', '-')}")
+        for name, text in (("fitness", fitness), ("env_kwargs", env_kwargs))
+        if text is not None
+    }
+    if settings is not None:
+        _inner(body, "training")["settings"] = read_object(settings, "--settings")
+    if start:
+        body["start"] = [*body.get("start", ()), *starts(start)]
     with Client() as client:
-        if measure is not None:
-            body["task"] = {**task_in_full(client, body["task"]), "fitness": measure}
+        if own:
+            body["task"] = {**task_in_full(client, body["task"]), **own}
         if estimate:
             tell_estimate(client.jobs.estimate(**body), screen)
             return
@@ -198,14 +224,31 @@ def _parse(text: str, where: str) -> dict[str, Any]:
     return body
 
 
-def read_fitness(text: str) -> dict[str, Any]:
-    """Return the fitness that an option gives as JSON, or as the name of a file of it.
+def read_object(text: str, where: str) -> dict[str, Any]:
+    """Return the object that an option gives as JSON, or as the name of a file of it.
 
     Raises:
         InvalidInput: it is neither.
     """
     is_json = text.lstrip().startswith("{")
-    return _parse(text, "--fitness") if is_json else _read(Path(text))
+    return _parse(text, where) if is_json else _read(Path(text))
+
+
+def starts(files: Sequence[Path] | None) -> list[dict[str, str]]:
+    """Return the entries of `start` for some programs."""
+    return [{"source": read_program_file(file), "note": file.name} for file in files or ()]
+
+
+def read_program_file(file: Path) -> str:
+    """Return the text of a program.
+
+    Raises:
+        InvalidInput: the file cannot be read.
+    """
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise InvalidInput(str(error), expected="a readable program", where=str(file)) from error
 
 
 def task_in_full(client: Client, task: object) -> dict[str, Any]:

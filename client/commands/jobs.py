@@ -51,7 +51,7 @@ def show(job_id: JobId, json_output: JsonFlag = False) -> None:
     """Show where a job stands."""
     screen = Screen(json_output)
     with Client() as client:
-        _show(client.jobs.get(job_id), screen)
+        show_job(client.jobs.get(job_id), screen)
 
 
 @app.command("watch")
@@ -74,24 +74,25 @@ def watch_job(
 def cancel(job_id: JobId, json_output: JsonFlag = False) -> None:
     """Ask for the end of a job; what it has so far stays."""
     with Client() as client:
-        _show(client.jobs.cancel(job_id), Screen(json_output))
+        show_job(client.jobs.cancel(job_id), Screen(json_output))
 
 
 @app.command("pause")
 def pause(job_id: JobId, json_output: JsonFlag = False) -> None:
     """Let a job rest."""
     with Client() as client:
-        _show(client.jobs.pause(job_id), Screen(json_output))
+        show_job(client.jobs.pause(job_id), Screen(json_output))
 
 
 @app.command("resume")
 def resume(job_id: JobId, json_output: JsonFlag = False) -> None:
     """Let a paused job go on."""
     with Client() as client:
-        _show(client.jobs.resume(job_id), Screen(json_output))
+        show_job(client.jobs.resume(job_id), Screen(json_output))
 
 
-def _show(job: Job, screen: Screen) -> None:
+def show_job(job: Job, screen: Screen) -> None:
+    """Tell where a job stands."""
     document = job.document
     counts = document["counts"]
     screen.emit(document)

@@ -6,13 +6,20 @@ import difflib
 from collections.abc import Mapping
 
 from core.errors import UnknownMethod
+from core.methods.card import CARD
 from core.methods.eureka import EUREKA
+from core.methods.lesr import LESR
+from core.methods.limen import LIMEN
 from core.methods.method import Method
+from core.methods.self_refine import SELF_REFINE
 from core.methods.smith import SMITH
+from core.methods.text2reward import TEXT2REWARD
 
 __all__ = ["METHODS", "Method", "find_method"]
 
-METHODS: Mapping[str, Method] = {method.name: method for method in (SMITH, EUREKA)}
+METHODS: Mapping[str, Method] = {
+    method.name: method for method in (SMITH, EUREKA, TEXT2REWARD, LESR, SELF_REFINE, CARD, LIMEN)
+}
 
 
 def find_method(name: str) -> Method:

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from core.diagnoses import seed_fitness
-from core.loop import current_iteration, native_fitness, ranking
-from core.records import Brief, Candidate, Feedback, History, Operator, Prompt
+from core.loop import current_iteration, native_fitness, ranking, search_fitness, waiting_programs
+from core.preferences import preference_scores
+from core.records import (
+    ANALYSIS_SLOT,
+    Brief,
+    Candidate,
+    Feedback,
+    Given,
+    History,
+    Operator,
+    Remark,
+)
 from core.statistics import lower_bound
 
 
@@ -32,7 +43,44 @@ def brief_for(
         preflight=found,
         training=spec.training,
         weight=spec.weight if spec.mode == "add" else None,
+        design=spec.design,
+        smoothness=spec.smoothness,
+        context=spec.context,
+        remarks=earlier_remarks(history),
+        examples=history.examples,
+        given=next(iter(new_starts(history)), None),
+        analyses=tuple(i.feedback.analysis for i in history.iterations if i.feedback is not None),
+        native_report=history.native_report,
     )
+
+
+def briefs_for_given(history: History, planned: Sequence[Brief]) -> tuple[Brief, ...]:
+    """Write a brief for every waiting program of people's, in slots after those of the method.
+
+    They are for nobody's pen: what they ask for is there already.
+    """
+    candidates = {c.key: c for c in earlier(history)}
+    first = 1 + max((brief.slot for brief in planned), default=-1)
+    return tuple(
+        replace(
+            brief_for(
+                history, slot, "given", [candidates[k] for k in (given.parent,) if k in candidates]
+            ),
+            given=given,
+        )
+        for slot, given in enumerate(waiting_programs(history), first)
+    )
+
+
+def new_starts(history: History) -> tuple[Given, ...]:
+    """Return the waiting programs that are to be improved; an edit speaks for its parent."""
+    return tuple(given for given in waiting_programs(history) if given.origin != "edit")
+
+
+def earlier_remarks(history: History) -> tuple[Remark, ...]:
+    """Return what people said before the open iteration began; later words are for the next one."""
+    number = current_iteration(history).number
+    return tuple(remark for remark in history.remarks if remark.iteration < number)
 
 
 def slot_seed(seed: int, iteration: int, slot: int) -> int:
@@ -62,14 +110,79 @@ def last_feedback(history: History) -> Feedback | None:
 def by_lower_bound(history: History) -> list[Candidate]:
     """Return the candidates of the highest rung, best first by mean − standard error of fitness.
 
-    One lucky seed does not make a parent.
+    One lucky seed does not make a parent.  Where the job gives people's judgement a weight β, β times
+    its score is added; it moves parents alone, never the verdict.
     """
     ranked = ranking(history)  # by mean; the sort is stable, so that ties stay in its order
-    return sorted(ranked, key=lambda c: -lower_bound(seed_fitness(c)))
+    weight = history.spec.human_weight
+    liked = preference_scores(history.remarks, [c.key for c in ranked]) if weight else {}
+    return sorted(
+        ranked, key=lambda c: -(lower_bound(seed_fitness(c)) + weight * liked.get(c.key, 0.0))
+    )
 
 
-def conversation(system: str, *turns: str) -> Prompt:
-    """Put a prompt together: the system text, then user and assistant in turn."""
-    roles = ("user", "assistant")
-    told = tuple((roles[i % 2], turn) for i, turn in enumerate(turns))
-    return Prompt((("system", system), *told))
+def newest(history: History) -> Candidate | None:
+    """Return the best candidate of the last iteration that scored any; None if none did.
+
+    Methods that go on from where they stand refine this one, not the best of the job.
+    """
+    return next(iter(newest_first(history)), None)
+
+
+def newest_first(history: History) -> list[Candidate]:
+    """Return the scored candidates: the last iteration's first, its best in front."""
+    scored = [c for i in history.iterations for c in i.candidates if search_fitness(c) is not None]
+    return sorted(scored, key=lambda c: (-c.iteration, -fitness_or_lowest(c), c.number))
+
+
+def best_of_rounds(candidates: Sequence[Candidate], before: int) -> list[Candidate]:
+    """Return the best candidate with a program of each iteration before one, oldest first."""
+    best: dict[int, Candidate] = {}
+    for candidate in scored_first(candidates):
+        if candidate.program is not None and candidate.iteration < before:
+            best.setdefault(candidate.iteration, candidate)
+    return [best[number] for number in sorted(best)]
+
+
+def scored_first(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Return candidates best first, those without a fitness last, ties in order of their keys."""
+    return sorted(candidates, key=lambda c: (-fitness_or_lowest(c), c.iteration, c.number))
+
+
+def fitness_or_lowest(candidate: Candidate) -> float:
+    """Return a candidate's fitness, or minus infinity where it has none."""
+    fitness = search_fitness(candidate)
+    return float("-inf") if fitness is None else fitness
+
+
+def elites(history: History, most: int = 10, of_a_line: int = 3) -> list[Candidate]:
+    """Return the best candidates by lower bound, with at most so many of one line of descent."""
+    parents = {c.key: c.parents[:1] for i in history.iterations for c in i.candidates}
+    kept: list[Candidate] = []
+    counts: Counter[str] = Counter()
+    for candidate in by_lower_bound(history):
+        root = _root(candidate.key, parents)
+        if counts[root] < of_a_line and len(kept) < most:
+            counts[root] += 1
+            kept.append(candidate)
+    return kept
+
+
+def _root(key: str, parents: Mapping[str, tuple[str, ...]]) -> str:
+    """Return the first ancestor along first parents; parents are always of earlier iterations."""
+    while before := parents.get(key):
+        key = before[0]
+    return key
+
+
+def analysis_brief(history: History, feedback: Feedback) -> Brief:
+    """Write the brief of a turn that asks for an analysis of the iteration just measured."""
+    number = feedback.iteration
+    measured = next(i for i in history.iterations if i.number == number)
+    return replace(
+        brief_for(history, ANALYSIS_SLOT, "seed"),
+        iteration=number,
+        kind="analysis",
+        feedback=feedback,
+        history=(*earlier(history), *measured.candidates),
+    )

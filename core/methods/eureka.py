@@ -6,11 +6,17 @@ fitness at any checkpoint is the parent; the conversation never holds more than 
 parent's reply and its feedback.  The advice is put in our own words.
 
 Where we deviate, and why:
-- The environment is described by the table of its fields, because programs read fields by name; its
-  observation code comes along only where the job asks for it, with what it pays left out.
-- A candidate that fails its check is repaired at most twice; Eureka drops it.
+- The environment's source shows how the observation is made, native reward and metric removed,
+  beside the table of its fields: programs read fields by name, not attributes of an environment
+  object.
+- A candidate that fails its check is repaired at most twice; Eureka drops it.  An iteration in which
+  nothing ran is told why; Eureka repeats the same prompt.
 - Components are returned by name and summed by the service: the total cannot differ from the sum.
-- Features may be written, but are not asked for.
+- One job is one restart; the paper makes five independent ones per environment.
+- The winner is confirmed with five fresh seeds, as in the paper, but by its final policy and not by
+  the maximum over checkpoints, which rewards luck.
+The normalised score is (designed - fitness alone) / |reference - fitness alone|; the paper's reference
+is a reward that people wrote, ours the native one, so an arm is trained on the fitness alone.
 """
 
 from __future__ import annotations
@@ -20,22 +26,20 @@ from collections.abc import Mapping, Sequence
 from core.diagnoses import fitness_curve
 from core.feedback import MOST_CHARACTERS, thinned, write_feedback
 from core.loop import ranking, search_fitness
-from core.methods.breeding import brief_for, closed, conversation
-from core.methods.contract import system_text
+from core.methods.breeding import brief_for, closed
+from core.methods.fitting import Part, Piece, Rank
 from core.methods.method import Method
 from core.methods.prompting import (
-    action_part,
-    episode_part,
-    fields_part,
-    mode_part,
-    program_part,
-    repair_text,
-    source_part,
-    task_part,
+    CLOSING,
+    conversation,
+    measured_part,
+    remarks_part,
+    reply_of,
+    setting_parts,
 )
-from core.program import current_source
+from core.predictions import record_words, score
 from core.records import Brief, Candidate, Feedback, History, Iteration, Operator, Prompt
-from core.words import cut, number, one_line, quoted, without_metric
+from core.words import cut, number, one_line, without_metric
 
 TIPS = """\
 # Advice
@@ -43,6 +47,12 @@ TIPS = """\
 - Bring components to a fixed range with a transformation such as np.exp or np.tanh of a scaled error.
 - Give every transformed component its own scale, under its own name in PARAMS.
 - Read only fields of the table; do not invent others."""
+
+FEATURE_TIPS = """\
+# Advice
+
+- Bring features to a fixed range with a transformation such as np.tanh of a scaled value.
+- Read only fields of the table that are marked for `features`; do not invent others."""
 
 REFLECTION = """\
 A policy was trained with your module. While it learnt, the fitness and each component were measured at
@@ -55,6 +65,13 @@ smallest value. Write a better module with their help:
 - If a component is far larger than the others, bring it to their range.
 
 Look at each component in turn before you write."""
+
+FEATURE_REFLECTION = """\
+A policy was trained with your features. While it learnt, the fitness was measured at evenly spaced
+checkpoints; lists run from the first checkpoint to the last, with their largest, mean and smallest
+value. Write better features with their help: drop what never changes, replace what has nothing to
+do with the
+fitness, and add what the policy seems not to see. Look at each feature in turn before you write."""
 
 NOTHING_RAN = """\
 None of the modules so far could be trained and measured. The reasons follow. Write a module that avoids
@@ -91,43 +108,28 @@ def briefs(history: History) -> tuple[Brief, ...]:
 
 def render(brief: Brief) -> Prompt:
     """Write the conversation: the question; then, if there is one, the parent and its feedback."""
-    turns = [_question(brief)]
-    if brief.parents:
-        turns += [_reply_of(brief.parents[0]), _reflection(brief)]
-    elif brief.feedback is not None:
-        turns[0] += f"\n\n{NOTHING_RAN}\n\n{quoted('measurements', brief.feedback.text, 26_000)}"
-    if brief.repair is not None:
-        turns += [brief.repair.reply or "(empty)", repair_text(brief.repair.message)]
-    return conversation(system_text(brief.task.array), *turns)
+    if not brief.parents:
+        return conversation(brief, [*_question(brief), *_nothing_ran(brief), remarks_part(brief)])
+    reply = (reply_of(brief.parents[0]),)
+    return conversation(brief, _question(brief), reply, _reflection(brief))
 
 
-def _question(brief: Brief) -> str:
-    parts = (task_part, fields_part, source_part, action_part, episode_part, mode_part)
-    ask = "# Your work\n\nWrite a reward for this task."
-    return "\n\n".join((*filter(None, (part(brief) for part in parts)), TIPS, ask))
+def _question(brief: Brief) -> list[Piece]:
+    what = {"joint": "a reward", "reward": "a reward", "features": "features"}[brief.design]
+    tips = Part(TIPS if brief.design != "features" else FEATURE_TIPS, Rank.ADVICE)
+    return [*setting_parts(brief), tips, f"# Your work\n\nWrite {what} for this task. {CLOSING}"]
 
 
-def _reply_of(parent: Candidate) -> str:
-    """Return the parent's reply as the designer would have written it."""
-    code = (
-        current_source(parent.program).rstrip()
-        if parent.program
-        else program_part(parent, "Program")
-    )
-    words = parent.analysis.strip() or "Here is the module."
-    told = f"Prediction: {one_line(parent.prediction, 600) or 'none'}"
-    return f"{words}\n\n{told}\n\n```python\n{code}\n```"
+def _nothing_ran(brief: Brief) -> list[Piece]:
+    return [measured_part(brief.feedback.text, NOTHING_RAN)] if brief.feedback is not None else []
 
 
-def _reflection(brief: Brief) -> str:
+def _reflection(brief: Brief) -> list[Piece]:
     text = brief.feedback.text if brief.feedback else "no measurements"
-    return "\n\n".join(
-        (
-            REFLECTION,
-            quoted("measurements", text, 26_000),
-            TIPS.replace("# Advice", "Advice again:"),
-        )
-    )
+    tips = TIPS if brief.design != "features" else FEATURE_TIPS
+    again = Part(tips.replace("# Advice", "Advice again:"), Rank.ADVICE, order=1)
+    reflection = REFLECTION if brief.design != "features" else FEATURE_REFLECTION
+    return [measured_part(text, reflection), remarks_part(brief), again, CLOSING]
 
 
 # --- what is learnt ---------------------------------------------------------------------------
@@ -172,12 +174,18 @@ def _lists(best: Candidate, history: History) -> str:
             name: s.by_checkpoint or (s.mean,) for name, s in best.report.components.items()
         }
         lines += [_line(name, values) for name, values in terms.items()]
+        lines += [
+            f"feature {name}: mean {number(s.mean)}, min {number(s.low)}, max {number(s.high)}"
+            for name, s in best.report.features.items()
+        ]
         lines.append(f"episode length: {number(best.report.episode_length)}")
     floor = history.preflight.random_fitness if history.preflight else None
     return "\n".join(
         (
             f"candidate {best.key}, final fitness {number(final)} (random policy {number(floor)})",
             *lines,
+            *(claim.words for claim in score(history, best)),
+            *filter(None, [record_words(history)]),
         )
     )
 
@@ -199,4 +207,13 @@ EUREKA = Method(
     render=render,
     digest=digest,
     select=select,
+    defaults={
+        "candidates": 16,
+        "iterations": 5,
+        "mode": "replace",
+        "design": "reward",
+        "training": {"rungs": (1.0,), "seeds": 1},
+        "evaluation": {"confirm_seeds": 5, "fitness_alone": True},
+        "context": {"source": True},
+    },
 )

@@ -1,9 +1,9 @@
-"""What a method is: four pure functions under one name."""
+"""What a method is: pure functions and defaults under one name."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from core.records import Brief, Candidate, Feedback, History, Prompt
 
@@ -15,14 +15,18 @@ class Method:
     The same facts always give the same answer: none of the functions has a clock, chance or memory.
 
     Attributes:
-        name:    under which a job asks for it.
-        summary: one sentence for people.
-        source:  where the idea comes from.
-        briefs:  history -> what is asked in the open iteration, one brief per slot.  What the open
+        name:     under which a job asks for it.
+        summary:  one sentence for people.
+        source:   where the idea comes from.
+        briefs:   history -> what is asked in the open iteration, one brief per slot.  What the open
             iteration itself holds already plays no part, so that a resumed step asks the same.
-        render:  brief -> the messages for a language model.
-        digest:  history and iteration number -> what was learnt in it, in words and as data.
-        select:  history -> the scored candidates, best parent first.
+        render:   brief -> the messages for a language model.
+        digest:   history and iteration number -> what was learnt in it, in words and as data.
+        select:   history -> the scored candidates, best parent first.
+        defaults: what makes a job this method's own where the request says nothing: fields of
+            `JobSpec`, those of `training`, `evaluation` and `context` as mappings.
+        analyse:  history and iteration number -> a question about the iteration whose answer is words
+            and no program; None where the method has no such turn.
     """
 
     name: str
@@ -32,3 +36,5 @@ class Method:
     render: Callable[[Brief], Prompt]
     digest: Callable[[History, int], Feedback]
     select: Callable[[History], list[Candidate]]
+    defaults: Mapping[str, object] = field(default_factory=dict)
+    analyse: Callable[[History, int], Brief] | None = None

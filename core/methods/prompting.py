@@ -12,12 +12,18 @@ from typing import cast
 from core.context import observation_excerpt
 from core.fields import read_source
 from core.fitness import describe
+from core.methods.contract import adviser_text, system_text
+from core.methods.fitting import CHARACTERS, SMALL, Part, Piece, Rank, Turn, fit
 from core.program import current_source, visible_fields
-from core.records import Brief, Candidate, Field
-from core.words import number, one_line, quoted, without_metric
+from core.records import Brief, Candidate, Field, Prompt, Remark
+from core.words import cut, number, one_line, quoted, without_metric
 
 MOST_DESCRIPTION = 20_000
 MOST_ERROR = 4_000
+MOST_REPLY = 60_000
+MOST_SOURCE = 8_000
+MOST_EXAMPLE = 5_000
+MOST_REMARKS = 12
 LISTED = 8  # so many action bounds are listed one by one
 
 
@@ -31,7 +37,11 @@ def known_fields(brief: Brief) -> tuple[Field, ...]:
 
 def task_part(brief: Brief) -> str:
     """Say what is wanted and how it is measured."""
-    task = brief.task
+    task, tokens = brief.task, brief.context.prompt_tokens
+    # A small window is not filled with one description, however long.
+    most = (
+        MOST_DESCRIPTION if tokens is None else min(MOST_DESCRIPTION, int(tokens * CHARACTERS / 6))
+    )
     named = describe(task.fitness, known_fields(brief))
     measured = without_metric(named, known_fields(brief))
     if measured != named:
@@ -44,7 +54,7 @@ def task_part(brief: Brief) -> str:
                 "task",
                 f"environment: {one_line(task.environment)}\n"
                 f"{without_metric(task.description, known_fields(brief))}",
-                MOST_DESCRIPTION,
+                most,
             ),
             "",
             "Fitness of an episode, higher is better; the mean over episodes on held-out seeds "
@@ -64,9 +74,9 @@ def fields_part(brief: Brief) -> str:
         (
             "# Fields",
             "",
-            "The column *read as* says where a field exists: in `obs` and `next_obs` of "
-            "`reward`, and in "
-            "`features` as `obs`. A good policy may leave the range that random actions reach.",
+            "The column *read as* says where a field exists: in `obs` and `next_obs` of `reward`, "
+            "and in `features` as `obs`. A good policy may leave the range that random actions "
+            "reach.",
             "",
             quoted("fields", "\n".join((head, *rows))),
         )
@@ -85,7 +95,7 @@ def _field_row(
             field.name,
             "[B]" if source.stop is None else f"[B, {source.size}]",
             one_line(field.unit, 30) or "1",
-            _range(field),
+            range_words(field),
             ", ".join(number(q) for q in seen) if seen else "not measured",
             _readable(field.name, fields),
             one_line(field.meaning, 300) or "not described",
@@ -93,7 +103,8 @@ def _field_row(
     )
 
 
-def _range(field: Field) -> str:
+def range_words(field: Field) -> str:
+    """Write the range that a field is documented to have."""
     if field.low is None and field.high is None:
         return "unbounded"
     low = "-inf" if field.low is None else number(field.low)
@@ -110,25 +121,6 @@ def _readable(name: str, fields: Sequence[Field]) -> str:
     if name in visible_fields(fields, "features", "obs"):
         places.append("`features`")
     return ", ".join(places)
-
-
-def source_part(brief: Brief) -> str:
-    """Show the code that builds the observation; "" unless preflight brought the source along."""
-    hidden = [f.name for f in known_fields(brief) if not {"policy", "reward"} & set(f.visible)]
-    source = brief.preflight.source if brief.preflight else ""
-    excerpt = observation_excerpt(source, hidden) if source else ""
-    if not excerpt:
-        return ""
-    return "\n".join(
-        (
-            "# How the environment builds its observation",
-            "",
-            "For understanding only: your code sees none of it and reads fields by their names. What "
-            "the environment pays was left out.",
-            "",
-            quoted("source", excerpt),
-        )
-    )
 
 
 def action_part(brief: Brief) -> str:
@@ -201,8 +193,8 @@ def _ending(brief: Brief) -> str:
 def _training_facts(brief: Brief) -> list[str]:
     training = brief.training
     facts = [
-        "The policy is a small feed-forward network without memory. It sees the observation and your "
-        "features, all normalised; its fitness is measured with its most likely action."
+        "The policy is a small feed-forward network without memory. It sees the observation and "
+        "your features, all normalised; its fitness is measured with its most likely action."
     ]
     if training is not None:
         facts.append(
@@ -224,26 +216,39 @@ def _setting(brief: Brief, name: str, default: float) -> float:
 
 
 def mode_part(brief: Brief) -> str:
-    """Say how the designed reward is used."""
-    if brief.mode == "replace":
+    """Say how the designed reward is used, and what is designed if that is not everything."""
+    if brief.design == "features":
+        words = (
+            "Only the representation of the state is designed: define `features` alone, no "
+            "`reward` and no PARAMS. The policy is trained on the environment's own reward; it "
+            "sees the original observation followed by your features. A module that defines "
+            "`reward` is refused."
+        )
+    elif brief.mode == "replace":
         words = (
             "The sum of your components replaces the environment's own reward: the policy learns "
-            "from "
-            "nothing else. (A module with `features` alone trains on the environment's own reward.)"
+            "from nothing else."
         )
+        if brief.design == "joint":
+            words += " (A module with `features` alone trains on the environment's own reward.)"
     else:
         weight = "a small weight" if brief.weight is None else f"{number(brief.weight)}"
         words = (
             f"The policy is trained on the environment's own reward plus {weight} times the sum "
-            "of your "
-            "components. Pay for what the environment's own reward does not tell early enough; "
-            "do not "
-            "repeat it. (A module with `features` alone adds nothing to it.)"
+            "of your components. Pay for what the environment's own reward does not tell early "
+            "enough; do not repeat it."
+        )
+        if brief.design == "joint":
+            words += " (A module with `features` alone adds nothing to it.)"
+    if brief.design == "reward":
+        words += (
+            " Only the reward is designed: define `reward` alone. A module that defines "
+            "`features` is refused; what the policy sees stays as it is."
         )
     return f"# Use of the reward\n\n{words}"
 
 
-RULES_OF_THUMB = """\
+_THUMBS = """\
 # Rules of thumb
 
 - Work back from the fitness: list what must be true for it to be high, in the order in which a
@@ -267,6 +272,126 @@ RULES_OF_THUMB = """\
 - Add features only where the policy needs something that it cannot easily compute: an error to
   the goal, sine and cosine of an unbounded angle, an energy, a relative position. A few good ones
   beat many."""
+RULES_OF_THUMB = Part(_THUMBS, Rank.ADVICE)
+REWARD_RULES_OF_THUMB = Part(_THUMBS[: _THUMBS.index("\n- Add features only")], Rank.ADVICE)
+FEATURE_RULES_OF_THUMB = Part(
+    """\
+# Rules of thumb
+
+- Ask what a good policy must know in order to choose its action, and whether a small network could
+  compute it from the observation: an error to the goal, a predicted position, an energy, sine and
+  cosine of an unbounded angle, a product of two entries.
+- Prefer quantities in which the value of a state changes smoothly, and which tell good states from
+  bad ones. A rescaled copy of an entry tells nothing new: every input is normalised anyway.
+- Keep them bounded for states far from the usual ones. A few good ones beat many.""",
+    Rank.ADVICE,
+)
+
+
+def thumbs_part(brief: Brief) -> Piece:
+    """Return the rules of thumb for what is designed."""
+    known = {"reward": REWARD_RULES_OF_THUMB, "features": FEATURE_RULES_OF_THUMB}
+    return known.get(brief.design, RULES_OF_THUMB)
+
+
+# --- what may be told besides -----------------------------------------------------------------
+
+SAFETY = """\
+# Safety
+
+The motion has to be calm and safe as well. Keep speeds, accelerations and changes of the action low
+where the task does not need them, stay away from the limits of joints and ranges, and prefer steady
+postures. Pay for this with small, bounded components beside the main ones, so that they never
+outweigh the task."""
+
+
+def safety_part(brief: Brief) -> str:
+    """Ask for calm, safe motion, where the job wants it."""
+    return SAFETY if brief.context.safety else ""
+
+
+def source_part(brief: Brief) -> Piece:
+    """Show the code that builds the observation, if the job had preflight bring the source along."""
+    hidden = [f.name for f in known_fields(brief) if not {"policy", "reward"} & set(f.visible)]
+    source = brief.preflight.source if brief.preflight else ""
+    title = (
+        "# How the environment builds its observation\n\nFor understanding only: your code sees none "
+        "of it and reads fields by their names. What the environment pays was left out."
+    )
+    excerpt = observation_excerpt(source, hidden, MOST_SOURCE) if source else ""
+    return Part(excerpt, Rank.SOURCE, title, "source", MOST_SOURCE, least=600)
+
+
+def examples_parts(brief: Brief) -> list[Piece]:
+    """Show finished designs of other tasks; of the same task only where the job allows it."""
+    allowed = [
+        example
+        for example in brief.examples
+        if brief.context.same_task or example.task != brief.task.name
+    ]
+    parts: list[Piece] = []
+    for number_, example in enumerate(allowed[: brief.context.examples]):
+        title = (
+            "# Designs that worked elsewhere\n\nTheir fields are others than yours: take the ideas."
+            if number_ == 0
+            else ""
+        )
+        body = "\n\n".join(
+            filter(None, (f"task: {example.description}", example.evidence, example.source))
+        )
+        text = without_metric(body, known_fields(brief))
+        parts.append(
+            Part(text, Rank.EXAMPLES, title, "program library", MOST_EXAMPLE, order=number_)
+        )
+    return parts
+
+
+def given_part(brief: Brief) -> str:
+    """Show the program that people handed in to be improved; never where another idea is wanted."""
+    given = brief.given
+    if given is None or brief.operator == "different":
+        return ""
+    noted = f" They say:\n\n{quoted('note', given.note, 2_000)}" if given.note else ""
+    return (
+        "# A program to start from\n\nPeople handed in this program and want it improved. It is "
+        f"measured beside your answers.{noted}\n\n{quoted('program given', given.source, 40_000)}"
+    )
+
+
+def remarks_part(brief: Brief) -> Piece:
+    """Show what people said, the newest first; it is wished for, yet it orders nothing."""
+    lines = [_remark(remark) for remark in reversed(brief.remarks)]
+    title = (
+        "# What people said\n\nRemarks on the job and on policies that people watched, newest first. "
+        "Heed them in the design as far as the rules and the fitness allow:"
+    )
+    text = without_metric("\n".join(lines[:MOST_REMARKS]), known_fields(brief))
+    return Part(text, Rank.REMARKS, title, "remarks", 8_000, least=300)
+
+
+def _remark(remark: Remark) -> str:
+    about = f"on candidate {remark.candidate}" if remark.candidate else "on the job"
+    words = one_line(remark.text, 800)
+    if remark.kind == "thumb":
+        said = f"{about}: thumb {'up' if remark.value > 0 else 'down'}"
+    elif remark.kind == "preference":
+        said = _preference(remark)
+    else:
+        return f"- {about}: {words}"
+    return f"- {said}: {words}" if words else f"- {said}"
+
+
+def _preference(remark: Remark) -> str:
+    first, second = remark.candidate, remark.other
+    if remark.value == 0:
+        return f"candidates {first} and {second} are equally good"
+    better, worse = (first, second) if remark.value > 0 else (second, first)
+    return f"candidate {better} is better than candidate {worse}"
+
+
+def measured_part(text: str, title: str = "# What was measured") -> Piece:
+    """Quote measurements; they begin with the most important and are cut at their end."""
+    return Part(text, Rank.MEASURED, title, "measurements", 26_000, least=1_000)
 
 
 # --- candidates -------------------------------------------------------------------------------
@@ -278,6 +403,16 @@ def program_part(candidate: Candidate, title: str) -> str:
         return f"# {title}\n\nCandidate {candidate.key} has no program."
     source = current_source(candidate.program)
     return f"# {title}\n\n{quoted(f'program {candidate.key}', source, 40_000)}"
+
+
+def reply_of(candidate: Candidate) -> str:
+    """Return a candidate's reply as the designer would have written it."""
+    words = candidate.analysis.strip() or "Here is the module."
+    told = f"Prediction: {one_line(candidate.prediction, 600) or 'none'}"
+    if candidate.program is None:
+        return f"{words}\n\n{told}\n\n(no module that could be read)"
+    code = current_source(candidate.program).rstrip()
+    return f"{words}\n\n{told}\n\n```python\n{code}\n```"
 
 
 def idea(candidate: Candidate, most: int = 160) -> str:
@@ -296,8 +431,55 @@ def repair_text(message: str) -> str:
             quoted("error", message, MOST_ERROR),
             "",
             "Mend exactly this and whatever else breaks the rules; keep the idea. Answer in the "
-            "same form: a "
-            "short analysis, the `Prediction:` line, and one ```python block with the whole "
-            "module.",
+            "same form: a short analysis, the `Prediction:` line, and one ```python block with "
+            "the whole module.",
         )
     )
+
+
+# --- the whole prompt -------------------------------------------------------------------------
+
+CLOSING = (
+    "Answer now in the form given at the start: a short analysis, the `Prediction:` line, one "
+    "```python block."
+)
+
+
+def setting_parts(brief: Brief) -> list[Piece]:
+    """Return what every first question begins with: the task and its setting."""
+    return [
+        task_part(brief),
+        fields_part(brief),
+        action_part(brief),
+        episode_part(brief),
+        mode_part(brief),
+        source_part(brief),
+        *examples_parts(brief),
+        safety_part(brief),
+        given_part(brief),
+    ]
+
+
+def conversation(brief: Brief, *turns: Sequence[Piece]) -> Prompt:
+    """Put a prompt together: the contract, then user and assistant in turn, a repair last.
+
+    It has at most the tokens that the job allows, as far as its parts can give way.
+    """
+    tokens = brief.context.prompt_tokens
+    short = tokens is not None and tokens <= SMALL
+    standing = system_text(brief.task.array, short=short)
+    if brief.kind == "analysis":
+        standing = adviser_text()
+    roles = ("user", "assistant")
+    told = [Turn(roles[i % 2], tuple(pieces)) for i, pieces in enumerate(turns)]
+    return fit([Turn("system", (standing,)), *told, *_repair(brief)], tokens)
+
+
+def _repair(brief: Brief) -> list[Turn]:
+    if brief.repair is None:
+        return []
+    reply = cut(brief.repair.reply, MOST_REPLY) or "(empty)"
+    return [
+        Turn("assistant", (Part(reply, Rank.REPLY, most=MOST_REPLY, least=2_000),)),
+        Turn("user", (repair_text(brief.repair.message),)),
+    ]

@@ -1,9 +1,16 @@
 """`smith`: the house method.
 
-Where Eureka refines one parent K times, smith gives every slot of an iteration its own work: several
-refinements of the most reliable candidate, each with another emphasis, one attempt at something
-different, and one that only moves numbers, without the designer.  The designer sees what became of
-everybody, failures included.
+Where Eureka refines one parent K times, smith gives every slot of an iteration its own work.  With nine
+slots: four refine the most reliable candidate, each with another emphasis; two cross it with an elite
+that is built otherwise; one changes the features alone, with the reward frozen; one looks for a main
+mechanism that nobody tried; one only moves numbers, without the designer.  Smaller iterations keep as
+much of this as they can hold, in turn.  The designer sees what became of everybody, failures included,
+and whether its own predictions came true.
+
+When nobody is better than chance, either half may be what is missing: two refinements become
+*different* and one changes the features alone, as long as one refinement is left.  Numbers are not
+tuned then; there is no direction to tune along.  Elites are the ten best by lower confidence bound,
+at most three of one line of descent.
 """
 
 from __future__ import annotations
@@ -11,79 +18,81 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from core.diagnoses import plateau
-from core.feedback import fitness_words, why_not, write_feedback
+from core.feedback import fitness_words, terms_words, why_not, write_feedback
 from core.loop import search_fitness
 from core.methods.breeding import (
     brief_for,
     by_lower_bound,
     closed,
-    conversation,
     earlier,
+    elites,
+    scored_first,
 )
-from core.methods.contract import system_text
+from core.methods.fitting import Part, Piece, Rank
 from core.methods.method import Method
 from core.methods.prompting import (
-    RULES_OF_THUMB,
-    action_part,
-    episode_part,
-    fields_part,
+    CLOSING,
+    conversation,
     idea,
     known_fields,
-    mode_part,
+    measured_part,
     program_part,
-    repair_text,
-    source_part,
-    task_part,
+    remarks_part,
+    setting_parts,
+    thumbs_part,
 )
 from core.records import Brief, Candidate, Feedback, History, Operator, Prompt
-from core.words import quoted, without_metric
+from core.words import without_metric
 
 SEED_LEANINGS = (
-    "Lean towards the plainest reward that could work: two or three components, each with a "
-    "clear purpose.",
+    "Lean towards the plainest reward that could work: two or three components, each with a clear "
+    "purpose.",
     "Lean towards stages: a component for each stage that a learner passes, the early ones felt "
-    "from the "
-    "first step, the late ones worth more.",
+    "from the first step, the late ones worth more.",
     "Lean towards progress: potentials whose difference between next_obs and obs is paid, and a "
-    "bonus for "
-    "holding the goal.",
-    "Lean towards the state: give the policy a few features that make the right action easy to "
-    "see, and a "
-    "reward that uses them.",
+    "bonus for holding the goal.",
     "Lean towards steadiness: smooth, bounded terms, and small penalties that keep the motion "
     "calm and safe.",
     "Lean towards what goes wrong: ask how a learner fails here at first, and pay the way out of "
     "it.",
 )
+SEED_STATE_LEANING = (
+    "Lean towards the state: give the policy a few features that make the right action easy to "
+    "see, and a reward that uses them."
+)
+FEATURE_LEANINGS = (
+    "Lean towards errors: how far each quantity that matters is from where it should be.",
+    "Lean towards dynamics: energies, rates, and where the state will be in a moment.",
+    "Lean towards relations: differences, products and ratios of entries that belong together.",
+    "Lean towards geometry: sine and cosine of angles, positions in another frame.",
+)
 REFINE_LEANINGS = (
     "Mend what the diagnoses and the curves point at, most harmful first. Keep what works.",
     "Keep the idea, but change the form of the main component: its shape, its scale, or a "
-    "potential "
-    "difference in place of a value (or the reverse).",
-    "Keep the reward much as it is and work on `features`: what would let the policy see sooner "
-    "what to do?",
+    "potential difference in place of a value (or the reverse).",
     "Simplify: drop or merge what hardly counts, until every component has a reason that can be "
     "measured.",
-    "Work on the beginning of learning: make the signal that a nearly random policy gets "
-    "stronger and denser.",
+    "Work on the beginning of learning: make the signal that a nearly random policy gets stronger "
+    "and denser.",
 )
 WORK: dict[Operator, str] = {
     "seed": "Write a first design for this task.",
     "refine": "Improve the best design so far. Its program and what was measured follow.",
     "different": "Write a design whose main mechanism differs from everything that was tried. "
-    "What was tried "
-    "follows, idea by idea; do not vary one of these, think of another way to lead the policy to "
-    "the goal.",
+    "What was tried follows, idea by idea; do not vary one of these, think of another way to lead "
+    "the policy to the goal.",
     "cross": "Combine the two parent programs: take from each what the measurements show to be "
-    "useful, and "
-    "make it one coherent design. Both programs and what was measured follow.",
-    "features": "Change only `features`; copy `reward`, PARAMS and BOUNDS unchanged from the "
-    "parent, unless "
-    "`reward` calls a feature that you replace. The program and what was measured follow.",
+    "useful, and make it one coherent design. Both programs and what was measured follow.",
+    "features": "Write other `features` for this task. The program and what was measured follow.",
     "parameters": "Change only the numbers in PARAMS; copy everything else unchanged from the "
-    "parent. The "
-    "program and what was measured follow.",
+    "parent. The program and what was measured follow.",
 }
+FROZEN = (
+    "Change only `features` of candidate {key}: what would let the policy see sooner what to do? "
+    "Copy `reward`, all that it calls, PARAMS and BOUNDS unchanged; a module with another reward "
+    "is refused, unless the reward reads a feature that you replace. The program and what was "
+    "measured follow."
+)
 MOST_IDEAS = 40
 
 
@@ -93,46 +102,108 @@ MOST_IDEAS = 40
 def briefs(history: History) -> tuple[Brief, ...]:
     """Give every slot of the open iteration its work."""
     past = closed(history)
-    ranked = by_lower_bound(past)
-    operators = _operators(past, ranked)
+    best = elites(past)
+    plan = operators(past, best)
+    partners = iter(_partners(best, plan.count("cross")))
     return tuple(
-        brief_for(history, slot, operator, _parents(operator, ranked))
-        for slot, operator in enumerate(operators)
+        brief_for(history, slot, operator, _parents(operator, best, partners))
+        for slot, operator in enumerate(plan)
     )
 
 
-def _parents(operator: Operator, ranked: Sequence[Candidate]) -> Sequence[Candidate]:
-    return () if operator in ("seed", "different") else ranked[:1]
+def _parents(
+    operator: Operator, best: Sequence[Candidate], partners: Iterator[Candidate]
+) -> Sequence[Candidate]:
+    if operator in ("seed", "different"):
+        return ()
+    return (best[0], next(partners)) if operator == "cross" else best[:1]
 
 
-def _operators(past: History, ranked: Sequence[Candidate]) -> list[Operator]:
-    """Return the operator of each slot.
+def _partners(best: Sequence[Candidate], count: int) -> list[Candidate]:
+    """Return the elites to cross the best with: those that share least with it first."""
+    others = sorted(best[1:], key=lambda c: -_distance(best[0], c))
+    return [others[i % len(others)] for i in range(count)] if others else []
 
-    Nothing scored yet: seeds.  Nobody better than chance: one refinement, the rest different.
-    Otherwise refinements, one different (two on a plateau), and one for the numbers.
+
+def _distance(first: Candidate, second: Candidate) -> float:
+    """Return the share of components and features that only one of two candidates has."""
+    ours, theirs = _names(first), _names(second)
+    both = ours | theirs
+    return len(ours ^ theirs) / len(both) if both else 0.0
+
+
+def _names(candidate: Candidate) -> set[str]:
+    shape = candidate.shape
+    return (
+        set() if shape is None else {*shape.components, *(f"features.{f}" for f in shape.features)}
+    )
+
+
+def operators(past: History, best: Sequence[Candidate]) -> list[Operator]:
+    """Return the operator of each slot, given the closed iterations and their elites.
+
+    Nothing scored yet: seeds.  Otherwise the table of the iteration's size, as far as the parents
+    allow.
     """
-    count = past.spec.candidates
-    if not ranked:
+    count, number = past.spec.candidates, len(past.iterations)
+    if not best:
         return ["seed"] * count
+    # Alone in its iteration, a slot refines unless that has stopped to help.
+    plan = _alone(past) if count == 1 else _table(count, number)
+    if plateau(past) and plan.count("refine") > 1:
+        plan[plan.index("refine")] = "different"
     if _no_better_than_random(past):
-        return _filled(count, different=max(1, count - 1), numbers=0)
-    program = ranked[0].program
-    numbers = 1 if count >= 3 and program is not None and program.params else 0
-    if count == 1:
-        # Alone in its iteration, a slot refines unless that has stopped to help.
-        return ["different" if plateau(past) else "refine"]
-    different = 2 if plateau(past) and count >= 4 else 1
-    return _filled(count, different, numbers)
+        plan = _adapted(plan)
+    plan = [_possible(operator, past, best) for operator in plan]
+    return sorted(plan, key=_ORDER.index)
 
 
-def _filled(count: int, different: int, numbers: int) -> list[Operator]:
-    refine = count - different - numbers
-    plan: list[tuple[Operator, int]] = [
-        ("refine", refine),
-        ("different", different),
-        ("parameters", numbers),
-    ]
-    return [operator for operator, times in plan for _ in range(times)]
+_ORDER: list[Operator] = ["refine", "cross", "features", "different", "parameters"]
+
+
+def _alone(past: History) -> list[Operator]:
+    return ["different" if plateau(past) or _no_better_than_random(past) else "refine"]
+
+
+def _table(count: int, number: int) -> list[Operator]:
+    """Return the plan of an iteration with so many slots; small ones take turns."""
+    odd = number % 2 == 1
+    if count <= 3:
+        return [*_refine(count - 1), "refine" if odd else "different"]
+    if count <= 5:
+        turns: tuple[Operator, ...] = ("cross", "different", "features")
+        return [*_refine(count - 2), turns[(number - 1) % 3], "parameters"]
+    if count <= 8:
+        return [*_refine(count - 3), "cross", "features" if odd else "different", "parameters"]
+    return [*_refine(count - 5), "cross", "cross", "features", "different", "parameters"]
+
+
+def _refine(times: int) -> list[Operator]:
+    return ["refine"] * times
+
+
+def _adapted(plan: Sequence[Operator]) -> list[Operator]:
+    """Turn refinements into other ideas and other features, all but one; tune no numbers."""
+    turned: list[Operator] = ["different", "features", "different"]
+    adapted: list[Operator] = []
+    for place, operator in enumerate(plan):
+        if operator == "refine" and turned and "refine" in plan[place + 1 :]:
+            adapted.append(turned.pop(0))
+        else:
+            adapted.append("different" if operator == "parameters" else operator)
+    return adapted
+
+
+def _possible(operator: Operator, past: History, best: Sequence[Candidate]) -> Operator:
+    """Return the operator, or what stands in for it where the parents or the job do not allow it."""
+    program, design = best[0].program, past.spec.design
+    if operator == "parameters" and not (program and program.has_reward and program.params):
+        return "refine"
+    if operator == "cross" and len(best) < 2:
+        return "refine"
+    if operator == "features" and (design != "joint" or not (program and program.has_reward)):
+        return "different" if design == "reward" else "refine"
+    return operator
 
 
 def _no_better_than_random(past: History) -> bool:
@@ -146,38 +217,28 @@ def _no_better_than_random(past: History) -> bool:
 
 def render(brief: Brief) -> Prompt:
     """Write the messages: the standing part, one question, and a repair as a further turn."""
-    question = "\n\n".join(_parts(brief))
-    if brief.repair is None:
-        return conversation(system_text(brief.task.array), question)
-    mended = (brief.repair.reply or "(empty)", repair_text(brief.repair.message))
-    return conversation(system_text(brief.task.array), question, *mended)
+    work = f"# Your work now\n\n{_work(brief)}{_leaning(brief)}"
+    question = [*setting_parts(brief), thumbs_part(brief), work, *_evidence(brief)]
+    return conversation(brief, [*question, remarks_part(brief), CLOSING])
 
 
-def _parts(brief: Brief) -> Iterator[str]:
-    yield task_part(brief)
-    yield fields_part(brief)
-    if source := source_part(brief):
-        yield source
-    yield action_part(brief)
-    yield episode_part(brief)
-    yield mode_part(brief)
-    yield RULES_OF_THUMB
-    yield f"# Your work now\n\n{WORK[brief.operator]}{_leaning(brief)}"
-    yield from _evidence(brief)
-    yield (
-        "Answer now in the form given at the start: a short analysis, the `Prediction:` line, one "
-        "```python block."
-    )
+def _work(brief: Brief) -> str:
+    if brief.operator == "features" and brief.parents:
+        return FROZEN.format(key=brief.parents[0].key)
+    return WORK[brief.operator]
 
 
 def _leaning(brief: Brief) -> str:
-    leanings = {"seed": SEED_LEANINGS, "refine": REFINE_LEANINGS}.get(brief.operator)
-    if leanings is None:
-        return ""
-    return f" {leanings[brief.slot % len(leanings)]}"
+    if brief.design == "features" and brief.operator in ("seed", "refine"):
+        return f" {FEATURE_LEANINGS[brief.slot % len(FEATURE_LEANINGS)]}"
+    seeds: Sequence[str] = SEED_LEANINGS
+    if brief.design == "joint":
+        seeds = (*SEED_LEANINGS[:3], SEED_STATE_LEANING, *SEED_LEANINGS[3:])
+    leanings = {"seed": seeds, "refine": REFINE_LEANINGS}.get(brief.operator)
+    return "" if leanings is None else f" {leanings[brief.slot % len(leanings)]}"
 
 
-def _evidence(brief: Brief) -> Iterator[str]:
+def _evidence(brief: Brief) -> Iterator[Piece]:
     if brief.operator == "different":
         # No program and no details: what is in sight is soon imitated.
         yield _ideas(brief)
@@ -185,29 +246,29 @@ def _evidence(brief: Brief) -> Iterator[str]:
     for number, parent in enumerate(brief.parents):
         title = "The best program so far" if number == 0 else "The other parent"
         yield program_part(parent, f"{title}: candidate {parent.key}")
+        if number > 0 and parent.report is not None:
+            terms = terms_words(parent.report, brief.design, brief.smoothness)
+            text = "\n\n".join((f"fitness {fitness_words(parent)}", *filter(None, terms)))
+            yield measured_part(text, f"# What was measured of candidate {parent.key}")
     if brief.feedback is not None:
-        yield f"# What was measured\n\n{quoted('measurements', brief.feedback.text, 26_000)}"
+        yield measured_part(brief.feedback.text)
     if brief.iteration > 1:
         yield _ideas(brief)
 
 
-def _ideas(brief: Brief) -> str:
+def _ideas(brief: Brief) -> Piece:
     """List the ideas of the whole job, best first; the designer is not to repeat the failures."""
-    scored = [c for c in brief.history if c.operator != "parameters"]
-    scored.sort(key=lambda c: (-_or_lowest(search_fitness(c)), c.iteration, c.number))
-    lines = [f"{c.key} ({_fate(c)}): {idea(c)}{_entries(c)}" for c in scored[:MOST_IDEAS]]
+    told = [c for c in scored_first(brief.history) if c.operator != "parameters"]
+    lines = [f"{c.key} ({_fate(c)}): {idea(c)}{_entries(c)}" for c in told[:MOST_IDEAS]]
     text = without_metric("\n".join(lines), known_fields(brief))
-    return f"# What was tried in the whole job, best first\n\n{quoted('ideas', text, 8_000)}"
+    title = "# What was tried in the whole job, best first"
+    return Part(text, Rank.EARLIER, title, "ideas", 8_000, least=300)
 
 
 def _fate(candidate: Candidate) -> str:
     if search_fitness(candidate) is None:
         return f"no fitness: {why_not(candidate)}"
     return f"fitness {fitness_words(candidate)}"
-
-
-def _or_lowest(fitness: float | None) -> float:
-    return float("-inf") if fitness is None else fitness
 
 
 def _entries(candidate: Candidate) -> str:
@@ -224,17 +285,18 @@ def _entries(candidate: Candidate) -> str:
 
 def digest(history: History, iteration: int) -> Feedback:
     """Put an iteration into words, with the most reliable candidate in detail."""
-    ranked = by_lower_bound(history)
-    return write_feedback(history, iteration, ranked[0] if ranked else None)
+    best = elites(history, most=1)
+    return write_feedback(history, iteration, best[0] if best else None)
 
 
 SMITH = Method(
     name="smith",
-    summary="In every iteration several refinements of the most reliable design, one different idea, "
-    "and one tuning of its numbers.",
+    summary="Every slot its own work: refinements of the most reliable design, crosses, features, "
+    "another idea, and its numbers tuned.",
     source="The house method. It takes refine-best from Eureka (arXiv 2310.12931), the mix of "
-    "operators from RF-Agent (NeurIPS 2025), the sight of all candidates from LESR (arXiv 2407.13237), "
-    "and numbers tuned apart from code from R* (ICML 2025).",
+    "operators from RF-Agent (NeurIPS 2025), the sight of all candidates from LESR (arXiv "
+    "2407.13237), numbers tuned apart from code from R* (ICML 2025), and the change of one half "
+    "alone from LIMEN (arXiv 2605.03408).",
     briefs=briefs,
     render=render,
     digest=digest,

@@ -9,20 +9,22 @@ from __future__ import annotations
 import ast
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from core.errors import ProgramRejected
 from core.program.arrays import broken_array_rules
+from core.program.frozen import refuse_changed_reward
 from core.program.libraries import LIBRARIES, broken_torch_rules
-from core.program.module import default_bounds, read_module
+from core.program.module import Module, default_bounds, read_module, rejected
 from core.program.names import broken_name_rules, visible_fields
-from core.records import ArrayLibrary, Field, Mode, Program
+from core.records import ArrayLibrary, Design, Field, Mode, Program
 
 __all__ = [
     "current_source",
     "default_bounds",
     "read_program",
+    "refuse_changed_reward",
     "visible_fields",
     "with_params",
 ]
@@ -35,7 +37,11 @@ MOST_TOLD = 6  # problems in one message
 
 
 def read_program(
-    source: str, task_fields: Sequence[Field], mode: Mode, array: ArrayLibrary = "numpy"
+    source: str,
+    task_fields: Sequence[Field],
+    mode: Mode,
+    array: ArrayLibrary = "numpy",
+    design: Design = "joint",
 ) -> Program:
     """Hold a module's source to every rule that needs no execution.
 
@@ -45,6 +51,7 @@ def read_program(
         mode:        how the reward is used; it only words the message of an empty module, because a
                      program with features alone trains on the native reward in both modes.
         array:       the library of the task, the only one that may be imported besides `math`.
+        design:      what may be designed: the reward, the features, or both.
 
     Raises:
         ProgramRejected: `rule` names the first rule that is broken; the sentence tells about the
@@ -60,6 +67,7 @@ def read_program(
         problems += broken_torch_rules(module, task_fields)
     if not {"reward", "features"} & set(module.functions):
         problems.append(_empty(mode))
+    problems += _undesigned(module, design)
     if problems:
         raise _together(problems)
     return Program(
@@ -177,6 +185,20 @@ def _empty(mode: Mode) -> ProgramRejected:
         expected="`def reward(obs, action, next_obs, params)`, `def features(obs)`, or both",
         hint=f"The sum of the components that `reward` returns {use}.",
     )
+
+
+def _undesigned(module: Module, design: Design) -> Iterator[ProgramRejected]:
+    """Refuse the function that is not to be designed."""
+    other = {"reward": "features", "features": "reward"}.get(design, "")
+    if other in module.functions:
+        yield rejected(
+            module.functions[other],
+            "design",
+            f"`def {other}`",
+            f"a module with `{design}` alone",
+            f"In this job the {design} alone {'is' if design == 'reward' else 'are'} designed; drop "
+            f"`{other}`.",
+        )
 
 
 def _together(problems: Sequence[ProgramRejected]) -> ProgramRejected:

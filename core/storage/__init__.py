@@ -5,7 +5,10 @@
 """
 
 from core.storage.artifacts import FolderArtifacts
+from core.storage.going_on import Extension
 from core.storage.ledger import ClaimedStep
+from core.storage.library import LibraryItem
+from core.storage.requests import Request
 from core.storage.store import Store, open_store
 from core.storage.stored import (
     Activity,
@@ -21,9 +24,12 @@ __all__ = [
     "Activity",
     "ClaimedStep",
     "Event",
+    "Extension",
     "Failure",
     "FolderArtifacts",
+    "LibraryItem",
     "Page",
+    "Request",
     "Store",
     "StoredCandidate",
     "StoredJob",

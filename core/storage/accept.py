@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, select
 
-from core.errors import IdempotencyMismatch, InvalidInput
-from core.records import JobSpec
+from core.errors import InvalidInput
+from core.records import Given, JobSpec
 from core.storage.clean import clean_text
 from core.storage.codec import dump
 from core.storage.facts import insert_once
 from core.storage.ids import new_job_id
 from core.storage.lifecycle import append_event
+from core.storage.people import insert_given
+from core.storage.requests import mismatch
 from core.storage.tables import jobs
 
 LONGEST_KEY = 255
@@ -31,7 +33,7 @@ def job_row(
     Raises:
         InvalidInput: a number of the spec is not finite, or the key cannot be stored as it is.
     """
-    _check_key(idempotency_key)
+    check_key(idempotency_key)
     return {
         "id": new_job_id(),
         "name": name,
@@ -47,11 +49,16 @@ def job_row(
         "pause_requested": False,
         "iteration": -1,
         **dict.fromkeys(("env_steps", "tokens", "fence_count", "event_count", "money"), 0),
+        **dict.fromkeys(("extensions", "idle_seconds"), 0),
     }
 
 
-def insert_job(connection: Connection, row: Mapping[str, Any]) -> tuple[str, bool]:
-    """Insert a job; return its id, and whether it is an earlier one with the same key.
+def insert_job(
+    connection: Connection, row: Mapping[str, Any], start: Sequence[Given] = ()
+) -> tuple[str, bool]:
+    """Insert a job and the programs that it starts from, all or nothing.
+
+    Returns the job's id, and whether it is an earlier one with the same key.
 
     Raises:
         IdempotencyMismatch: the key was used with another body.
@@ -59,20 +66,23 @@ def insert_job(connection: Connection, row: Mapping[str, Any]) -> tuple[str, boo
     if insert_once(connection, jobs, row):
         details = {"task": row["task"], "method": row["method"]}
         append_event(connection, row["id"], "job.created", "The job was accepted.", details)
+        for program in start:
+            insert_given(connection, row["id"], program)
         return row["id"], False
     key = row["idempotency_key"]
     query = select(jobs.c.id, jobs.c.body_sha256).where(jobs.c.idempotency_key == key)
     earlier = connection.execute(query).one()
     if earlier.body_sha256 != row["body_sha256"]:
-        raise IdempotencyMismatch(
-            f"the idempotency key of job {earlier.id} with another body",
-            expected="a new key for a new request",
-            hint="Draw another key, or send the same body again.",
-        )
+        raise mismatch(f"job {earlier.id}")
     return earlier.id, True
 
 
-def _check_key(key: str | None) -> None:
+def check_key(key: str | None) -> None:
+    """Make sure that an idempotency key can be stored as it is.
+
+    Raises:
+        InvalidInput: it cannot.
+    """
     if key is None:
         return
     if not 0 < len(key) <= LONGEST_KEY or clean_text(key) != key:

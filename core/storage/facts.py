@@ -5,7 +5,7 @@ Everything here happens on the connection of a transaction that has locked the j
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,10 +13,20 @@ from sqlalchemy import Connection, Table, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from core.errors import NotFound
-from core.records import Candidate, Exchange, Feedback, Json, Outcome, Preflight, Usage
+from core.records import (
+    Candidate,
+    Example,
+    Exchange,
+    Feedback,
+    Json,
+    Outcome,
+    Preflight,
+    Remark,
+    Usage,
+)
 from core.storage.clean import clean_row, spell_nonfinite
 from core.storage.clock import now
-from core.storage.codec import dump, dump_record, to_columns
+from core.storage.codec import dump, dump_record, from_columns, load, to_columns
 from core.storage.ids import candidate_id
 from core.storage.lifecycle import append_event, lock_job, set_job, transition
 from core.storage.tables import (
@@ -27,6 +37,7 @@ from core.storage.tables import (
     feedback,
     iterations,
     jobs,
+    remarks,
 )
 
 _INSERT: dict[str, Callable[[Table], Any]] = {
@@ -74,6 +85,18 @@ def add_preflight(connection: Connection, job_id: str, preflight: Preflight) -> 
         "warnings": preflight.warnings,
     }
     append_event(connection, job_id, "preflight.completed", "The environment is usable.", found)
+
+
+def add_examples(connection: Connection, job_id: str, examples: Sequence[Example]) -> None:
+    """Store which finished designs a job's prompts show, unless they were chosen before."""
+    chosen = update(jobs).where(jobs.c.id == job_id, jobs.c.examples.is_(None))
+    data = [dump(example) for example in examples]
+    if connection.execute(chosen.values(examples=data)).rowcount == 0:
+        return
+    names = ", ".join(example.task for example in examples) or "none"
+    details = {"jobs": [example.job for example in examples]}
+    message = f"Finished designs that prompts show: {names}."
+    append_event(connection, job_id, "examples.chosen", message, details)
 
 
 # --- proposing --------------------------------------------------------------------------------
@@ -214,10 +237,19 @@ def _set_best(connection: Connection, job_id: str, key: str) -> None:
 
 
 def await_feedback(connection: Connection, job_id: str, reason: str) -> None:
-    """Let a job rest until people have said something."""
+    """Let a job rest until people have said something, unless they have of its newest iteration.
+
+    A remark locks the job as well, so that none slips in between the look and the rest.
+    """
     job = lock_job(connection, job_id)
-    if job.status == "running":
+    if job.status == "running" and not _said_of(connection, job_id, job.iteration):
         transition(connection, job, "awaiting_feedback", "job.awaiting_feedback", reason)
+
+
+def _said_of(connection: Connection, job_id: str, iteration: int) -> bool:
+    rows = connection.execute(select(remarks).where(remarks.c.job_id == job_id)).mappings()
+    said = [load(Remark, from_columns(dict(row))) for row in rows]
+    return any(remark.iteration >= iteration for remark in said)
 
 
 def pause_for(connection: Connection, job_id: str, reason: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 from sqlalchemy import Connection, func, select
 
-from core.records import FINISHED, JobSpec, Outcome, Preflight, Spent
+from core.records import JobSpec, Outcome, Preflight, Spent
 from core.storage.clock import now
 from core.storage.codec import load
 from core.storage.ids import no_such
@@ -93,11 +93,15 @@ def _job_from(row: Row, counts: Mapping[str, int]) -> StoredJob:
 
 
 def spent(job: Row) -> Spent:
-    """Return what a job, read by `job_row`, has used so far; seconds count from its start."""
+    """Return what a job, read by `job_row`, has used so far.
+
+    Seconds count from its start, without the time in which it rested: paused, waiting for people, or at
+    an end from which it went on.
+    """
     seconds = 0.0
     if job["started_at"] is not None:
-        end = job["finished_at"] if job["status"] in FINISHED else job["now"]
-        seconds = max(0.0, (end - job["started_at"]).total_seconds())
+        end = job["rested_at"] or job["now"]
+        seconds = max(0.0, (end - job["started_at"]).total_seconds() - job["idle_seconds"])
     return Spent(job["env_steps"], job["tokens"], seconds, job["money"])
 
 

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Engine
 from core.ports import Progress
 from core.records import (
     Candidate,
+    Example,
     Exchange,
     Feedback,
     History,
@@ -21,7 +22,7 @@ from core.records import (
     Run,
     Saved,
 )
-from core.storage import claims, facts, reads, results
+from core.storage import claims, facts, library, reads, results
 from core.storage.claims import Claim
 from core.storage.engine import reading, writing
 from core.storage.lifecycle import append_event
@@ -113,6 +114,14 @@ class ClaimedStep:
     def add_preflight(self, preflight: Preflight) -> None:
         """Store what preflight found."""
         self._write(facts.add_preflight, preflight)
+
+    def find_examples(self) -> Sequence[Example]:
+        """Return finished designs of the library that fit the job, as many as its prompts show."""
+        return self._read(lambda c: library.examples_for(c, self.job_id))
+
+    def add_examples(self, examples: Sequence[Example]) -> None:
+        """Store the designs that all prompts of the job show, unless they were chosen before."""
+        self._write(facts.add_examples, examples)
 
     def add_exchange(self, exchange: Exchange) -> None:
         """Store a question and its answer."""

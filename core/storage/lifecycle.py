@@ -3,6 +3,8 @@
     queued ⇄ running ⇄ paused          any of them → cancelled
     running ⇄ awaiting_feedback → paused
     queued, running → failed            running → succeeded
+    succeeded, failed → queued          extended
+    failed, cancelled → queued          retried
 
 Everything here happens on the connection of a transaction that has locked the job's row.
 """
@@ -10,11 +12,13 @@ Everything here happens on the connection of a transaction that has locked the j
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, cast
 
 from sqlalchemy import Connection, Row, insert, select, update
 
 from core.errors import Conflict
+from core.loop import Finish, step_key
 from core.records import FINISHED, JobStatus, Json
 from core.storage.clean import clean_row
 from core.storage.clock import now
@@ -26,16 +30,19 @@ ALLOWED: Mapping[JobStatus, frozenset[JobStatus]] = {
     "running": frozenset({"awaiting_feedback", "paused", "succeeded", "failed", "cancelled"}),
     "awaiting_feedback": frozenset({"running", "paused", "cancelled"}),
     "paused": frozenset({"queued", "running", "cancelled"}),
-    "succeeded": frozenset(),
-    "failed": frozenset(),
-    "cancelled": frozenset(),
+    "succeeded": frozenset({"queued"}),
+    "failed": frozenset({"queued"}),
+    "cancelled": frozenset({"queued"}),
 }
 
 POSSIBLE: Mapping[str, str] = {
     "cancel": "queued, running, awaiting feedback or paused",
     "pause": "queued, running or awaiting feedback",
     "resume": "paused",
+    "retry": "failed or cancelled",
+    "extend": "not failed or cancelled, unless it failed because no candidate could be used",
 }
+WORKED_ON = ("queued", "running")
 
 _HELD = (
     jobs.c.id,
@@ -44,6 +51,8 @@ _HELD = (
     jobs.c.cancel_requested,
     jobs.c.pause_requested,
     jobs.c.started_at,
+    jobs.c.rested_at,
+    jobs.c.failure_reason,
     jobs.c.fence_count,
     jobs.c.iteration,
     jobs.c.best_candidate,
@@ -117,19 +126,37 @@ def transition(
     changes = changes.values(status=to)
     if to == "running" and job.started_at is None:
         changes = changes.values(started_at=now())
-    if to in FINISHED:
-        changes = changes.values(finished_at=now())
-    connection.execute(changes)
-    if to not in ("queued", "running"):
+    moment = connection.execute(select(now())).scalar_one()
+    changes = changes.values(finished_at=moment if to in FINISHED else None)
+    connection.execute(changes.values(**_rest(job, to, moment)))
+    if to not in WORKED_ON:
         end_claims(connection, job.id)
     details = {"from": job.status, "status": to, **(data or {})}
     append_event(connection, job.id, kind, message, details)
 
 
+def _rest(job: Row[Any], to: JobStatus, moment: datetime) -> dict[str, Any]:
+    """Count the time in which nobody may work on a job apart: it is not spent."""
+    if to not in WORKED_ON:
+        return {"rested_at": job.rested_at or moment}
+    if job.rested_at is None or job.started_at is None:
+        return {"rested_at": None}
+    seconds = max(0.0, (moment - job.rested_at).total_seconds())
+    return {"rested_at": None, "idle_seconds": jobs.c.idle_seconds + seconds}
+
+
+NOBODY: Mapping[str, None] = dict.fromkeys(("owner", "fence", "expires_at", "offered_until"))
+
+
 def end_claims(connection: Connection, job_id: str) -> None:
-    """Take every step of a job from its owner."""
-    nobody = {"owner": None, "fence": None, "expires_at": None}
-    connection.execute(update(claims).where(claims.c.job_id == job_id).values(**nobody))
+    """Take every step of a job from its owner; once the job goes on, each may be announced at once."""
+    connection.execute(update(claims).where(claims.c.job_id == job_id).values(**NOBODY))
+
+
+def hold_the_end(connection: Connection, job_id: str) -> None:
+    """Take the last step from its owner, who decided on facts that hold no more."""
+    last = (claims.c.job_id == job_id, claims.c.step_key == step_key(Finish()))
+    connection.execute(update(claims).where(*last).values(**NOBODY))
 
 
 def settle(connection: Connection, job_id: str) -> None:
@@ -164,7 +191,7 @@ def request_cancel(connection: Connection, job_id: str) -> None:
     if job.status == "cancelled" or (job.cancel_requested and job.status not in FINISHED):
         return settle(connection, job_id)
     if job.status in FINISHED:
-        raise _not_now(job, "cancel")
+        raise not_now(job, "cancel")
     set_job(connection, job_id, cancel_requested=True)
     append_event(connection, job_id, "log", "Cancellation was requested.")
     settle(connection, job_id)
@@ -179,7 +206,7 @@ def request_pause(connection: Connection, job_id: str) -> None:
     """
     job = lock_job(connection, job_id)
     if job.status in FINISHED or job.cancel_requested:
-        raise _not_now(job, "pause")
+        raise not_now(job, "pause")
     if job.status == "paused" or job.pause_requested:
         return settle(connection, job_id)
     set_job(connection, job_id, pause_requested=True)
@@ -196,7 +223,7 @@ def resume(connection: Connection, job_id: str) -> None:
     """
     job = lock_job(connection, job_id)
     if job.status in FINISHED or job.cancel_requested:
-        raise _not_now(job, "resume")
+        raise not_now(job, "resume")
     if job.status == "paused":
         to: JobStatus = "queued" if job.started_at is None else "running"
         transition(connection, job, to, "job.resumed", "The job goes on.")
@@ -205,7 +232,8 @@ def resume(connection: Connection, job_id: str) -> None:
     set_job(connection, job_id, pause_requested=False)
 
 
-def _not_now(job: Row[Any], wish: str) -> Conflict:
+def not_now(job: Row[Any], wish: str) -> Conflict:
+    """Return the refusal of a wish, with what is possible instead."""
     found = f"{wish} is possible while a job is {POSSIBLE[wish]}; job {job.id} is {_standing(job)}."
     return Conflict(found, hint=advice(job))
 
@@ -213,11 +241,12 @@ def _not_now(job: Row[Any], wish: str) -> Conflict:
 def advice(job: Row[Any]) -> str:
     """Say what can be asked of a job as it stands."""
     if job.status in FINISHED:
-        return "A finished job cannot be changed; submit a new one."
+        again = "Extend" if job.status == "succeeded" else "Retry"
+        return f"{again} or fork the job, or submit a new one."
     if job.cancel_requested:
         return "It is being cancelled; wait for its end."
     return f"Allowed now: {'resume' if job.status == 'paused' else 'pause'} or cancel."
 
 
 def _standing(job: Row[Any]) -> str:
-    return job.status if job.status in FINISHED else "being cancelled"
+    return "being cancelled" if job.cancel_requested and job.status not in FINISHED else job.status

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, TypeAlias
 
-from sqlalchemy import ColumnElement, Connection, and_, select, tuple_
+from sqlalchemy import ColumnElement, Connection, and_, func, select, tuple_
 
+from core import loop
 from core.records import (
     FITNESS,
     NATIVE,
     Candidate,
+    Example,
     Exchange,
     Feedback,
     Given,
@@ -65,7 +68,7 @@ def history(connection: Connection, job_id: str) -> History:
     for run in others:
         by_stage[run.stage].append(run)
     baseline = by_stage["baseline"]
-    return History(
+    found = History(
         spec=load(JobSpec, job["spec"]),
         status=job["status"],
         cancel_requested=job["cancel_requested"],
@@ -84,6 +87,14 @@ def history(connection: Connection, job_id: str) -> History:
         transfers=tuple(by_stage["transfer"]),
         given=given_of(connection, job_id),
         remarks=remarks_of(connection, job_id),
+        extensions=job["extensions"],
+        examples=tuple(load(Example, data) for data in job["examples"] or ()),
+    )
+    return replace(
+        found,
+        confirmations=loop.present_confirmation(found, found.confirmations),
+        transfers=loop.present_confirmation(found, found.transfers),
+        ablations=loop.present_ablation(found, found.ablations),
     )
 
 
@@ -293,7 +304,10 @@ def events_of(connection: Connection, job_id: str, after: int, limit: int) -> tu
 
 
 def failures_of(connection: Connection, job_id: str, step_key: str) -> int:
-    """Return how many events of the kind `step.failed` tell of a step."""
+    """Return how many events of the kind `step.failed` tell of a step since the job's last retry."""
+    here = (events.c.job_id == job_id, events.c.kind == "job.retried")
+    retried = select(func.coalesce(func.max(events.c.seq), 0)).where(*here).scalar_subquery()
     query = select(events.c.data).where(events.c.job_id == job_id, events.c.kind == "step.failed")
+    query = query.where(events.c.seq > retried)
     told = connection.execute(query).scalars()
     return sum(1 for data in told if data.get("step") == step_key)

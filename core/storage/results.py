@@ -13,6 +13,7 @@ from sqlalchemy import BigInteger, Connection, cast, delete, func, select, tuple
 from core import loop
 from core.errors import InvalidInput
 from core.records import NATIVE, Candidate, CandidateStatus, History, Report, Run, Saved
+from core.rungs import reached
 from core.storage import reads, series
 from core.storage.codec import dump, dump_record, to_columns
 from core.storage.facts import insert_once, note_artifacts
@@ -150,8 +151,9 @@ def _update_native(connection: Connection, job_id: str, history: History) -> Non
 
 def _update_best(connection: Connection, job_id: str, history: History) -> None:
     best = next(iter(loop.ranking(history)), None)
-    if best is None:
-        return
+    training = history.spec.training
+    if best is None or (training.threshold is None and reached(best) < len(training.rungs) - 1):
+        return  # half-trained candidates stand first only where nobody else is left in the end
     fitness, before = loop.search_fitness(best), lock_job(connection, job_id).best_candidate
     set_job(connection, job_id, best_candidate=best.key, best_fitness=fitness)
     if best.key == before:

@@ -5,18 +5,21 @@ Every method is one transaction.  Raises StorageFailed where the database cannot
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 from sqlalchemy import Connection, Engine, text
 
 from core.errors import InvalidInput, StorageFailed
 from core.records import Exchange, Given, History, Iteration, JobSpec, Remark
-from core.storage import accept, claims, job_reads, lifecycle, people, reads
+from core.storage import accept, claims, going_on, job_reads, library, lifecycle, people, reads
 from core.storage.clean import clean_integer, clean_text
 from core.storage.engine import MIGRATE_HINT, open_engine, reading, writing
+from core.storage.going_on import Extension
 from core.storage.ids import check_job_id, read_candidate_id, read_run_id
 from core.storage.ledger import ClaimedStep
+from core.storage.library import LibraryItem
+from core.storage.requests import UNMARKED, Request
 from core.storage.stored import Activity, Event, Page, StoredCandidate, StoredJob, StoredRun
 from core.storage.tables import HEAD
 
@@ -72,15 +75,18 @@ class Store:
         body_sha256: str,
         name: str | None,
         labels: Mapping[str, str],
+        start: Sequence[Given] = (),
     ) -> tuple[StoredJob, bool]:
         """Accept a job; True when the same request was accepted before, and this is that job.
+
+        The programs of `start` become candidates of its first iteration.
 
         Raises:
             IdempotencyMismatch: the key was used with another body.
             InvalidInput: a number of the spec is not finite, or the key is not storable.
         """
         row = accept.job_row(spec, idempotency_key, body_sha256, name, labels)
-        job_id, replayed = writing(self._engine, lambda c: accept.insert_job(c, row))
+        job_id, replayed = writing(self._engine, lambda c: accept.insert_job(c, row, start))
         return self.job(job_id), replayed
 
     def job(self, job_id: str) -> StoredJob:
@@ -138,6 +144,38 @@ class Store:
         """
         return self._ask(lifecycle.resume, job_id)
 
+    def extend(
+        self, job_id: str, extension: Extension, most_iterations: int, request: Request = UNMARKED
+    ) -> tuple[StoredJob, bool]:
+        """Let a job go on for longer; True when the same request was carried out before.
+
+        Raises:
+            NotFound: no such job.
+            Conflict: its state does not allow it.
+            InvalidInput: the extension asks for too much, or for nothing.
+            IdempotencyMismatch: the key was used with another body.
+        """
+        check_job_id(job_id)
+        accept.check_key(request.key)
+        replayed = writing(
+            self._engine,
+            lambda c: going_on.extend(c, job_id, extension, most_iterations, request),
+        )
+        return self.job(job_id), replayed
+
+    def retry(self, job_id: str, request: Request = UNMARKED) -> tuple[StoredJob, bool]:
+        """Let a failed or cancelled job go on; True when the same request was carried out before.
+
+        Raises:
+            NotFound: no such job.
+            Conflict: it did not fail, or it would at once fail again.
+            IdempotencyMismatch: the key was used with another body.
+        """
+        check_job_id(job_id)
+        accept.check_key(request.key)
+        replayed = writing(self._engine, lambda c: going_on.retry(c, job_id, request))
+        return self.job(job_id), replayed
+
     def settle(self, job_id: str) -> None:
         """Cancel or pause a job as it was asked for, if nobody works on it any more.
 
@@ -154,24 +192,46 @@ class Store:
 
     # --- what people hand in and say ----------------------------------------------------------
 
-    def add_given(self, job_id: str, program: Given) -> Given:
+    def add_given(
+        self, job_id: str, program: Given, request: Request = UNMARKED
+    ) -> tuple[Given, bool]:
         """Store a program of the user's; it becomes a candidate of the next iteration.
 
+        True when the same request had handed it in before.
+
         Raises:
-            NotFound: no such job.
-            Conflict: the job is finished.
+            NotFound: no such job, or no such parent.
+            Conflict: the job is finished, its budget is used up, or it has too many programs.
+            IdempotencyMismatch: the key was used with another body.
         """
         check_job_id(job_id)
-        return writing(self._engine, lambda c: people.add_given(c, job_id, program))
+        accept.check_key(request.key)
+        return writing(self._engine, lambda c: people.add_given(c, job_id, program, request))
 
-    def add_remark(self, job_id: str, remark: Remark) -> Remark:
+    def given(self, job_id: str) -> tuple[Given, ...]:
+        """Return the programs that people handed in, in order.
+
+        Raises:
+            NotFound: no such job.
+        """
+        return self._of_job(job_id, lambda c: reads.given_of(c, job_id))
+
+    def add_remark(
+        self, job_id: str, remark: Remark, request: Request = UNMARKED
+    ) -> tuple[Remark, bool]:
         """Store what somebody says; a job that waits for feedback goes on.
 
+        True when the same request had said it before.
+
         Raises:
-            NotFound: no such job.
+            NotFound: no such job, or no such candidate.
+            InvalidInput: a candidate that never had a program is judged.
+            Conflict: the job has too many remarks.
+            IdempotencyMismatch: the key was used with another body.
         """
         check_job_id(job_id)
-        return writing(self._engine, lambda c: people.add_remark(c, job_id, remark))
+        accept.check_key(request.key)
+        return writing(self._engine, lambda c: people.add_remark(c, job_id, remark, request))
 
     def remarks(self, job_id: str) -> tuple[Remark, ...]:
         """Return what people said, in order.
@@ -180,6 +240,29 @@ class Store:
             NotFound: no such job.
         """
         return self._of_job(job_id, lambda c: reads.remarks_of(c, job_id))
+
+    # --- the library --------------------------------------------------------------------------
+
+    def library(
+        self, query: str | None = None, *, task: str | None = None, limit: int = 20
+    ) -> tuple[LibraryItem, ...]:
+        """Return finished designs, those that fit the query best first, without one the newest.
+
+        Raises:
+            InvalidInput: `limit` is out of range.
+        """
+        _check_limit(limit)
+        query, task = query and clean_text(query), task and clean_text(task)
+        return self._read(lambda c: library.search(c, query, task, limit))
+
+    def library_item(self, job_id: str) -> LibraryItem:
+        """Return the design that a job ended with.
+
+        Raises:
+            NotFound: no such job, or it has not ended with one.
+        """
+        check_job_id(job_id)
+        return self._read(lambda c: library.item(c, job_id))
 
     # --- what is known of a job ---------------------------------------------------------------
 

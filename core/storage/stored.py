@@ -42,6 +42,7 @@ class StoredJob:
         counts:         candidates by status.
         iteration:      number of the newest iteration, -1 before the first.
         event_count:    number of the last event; grows with every change that people can see.
+        extensions:     how often it went on after a confirmation had begun.
     """
 
     id: str
@@ -65,6 +66,7 @@ class StoredJob:
     spent: Spent
     iteration: int
     event_count: int
+    extensions: int = 0
 
 
 @dataclass(frozen=True, slots=True)

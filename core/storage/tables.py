@@ -38,7 +38,7 @@ from sqlalchemy import (
 from core.records import JobStatus, RemarkKind, Stage
 from core.storage.clock import UtcTime
 
-HEAD = "0003"  # the revision of `migrations/` that makes these tables; a test compares them
+HEAD = "0004"  # the revision of `migrations/` that makes these tables; a test compares them
 
 NAMES = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -130,11 +130,15 @@ jobs = Table(
     _number("native_fitness", nullable=True),
     *map(_integer, ("iteration", "env_steps", "tokens", "fence_count", "event_count")),
     Column("money", Double, nullable=False, server_default="0"),
+    Column("extensions", BigInteger, nullable=False, server_default="0"),
+    _json("examples", nullable=True),
     _time("created_at"),
     _time("started_at", nullable=True),
     _time("finished_at", nullable=True),
+    _time("rested_at", nullable=True),  # since when nobody may work on it
+    Column("idle_seconds", Double, nullable=False, server_default="0"),  # of the rests before
     _one_of("status", *JOB_STATUSES),
-    *map(_finite, ("best_fitness", "native_fitness", "money")),
+    *map(_finite, ("best_fitness", "native_fitness", "money", "idle_seconds")),
     Index(None, "status", "id"),
     Index(None, "task", "id"),
 )

@@ -12,11 +12,10 @@ from core.budgets import (
     baseline_cost,
     closing_cost,
     confirm_cost,
-    exhausted,
     iteration_cost,
     planned_cost,
 )
-from core.loop import Confirm, Propose, Reflect, Train, confirm_arms, next_steps
+from core.loop import Confirm, Propose, Reflect, Train, budget_exhausted, confirm_arms, next_steps
 from core.prices import Price, Prices
 from core.purse import COMPLETION_TOKENS, Purse, counted, prompt_tokens
 from core.records import (
@@ -191,7 +190,7 @@ def test_slots_that_cannot_be_paid_are_refused_with_the_reason_and_end_the_searc
     assert len(refused) == 4 - len(designer.asked)
     assert {c.checks[-1].rule for c in refused} == {"budget"}
     assert "budget of tokens" in refused[0].rejection
-    assert exhausted(ledger.facts) == "tokens"
+    assert budget_exhausted(ledger.facts) == "tokens"
 
 
 def test_what_an_answer_cost_is_stored_with_it():
@@ -219,7 +218,7 @@ def test_a_price_that_is_not_known_is_told_once():
     ],
 )
 def test_a_designers_budget_that_is_used_up_ends_the_search(budget, spent, name):
-    assert exhausted(with_budget(budget=budget, spent=spent)) == name
+    assert budget_exhausted(with_budget(budget=budget, spent=spent)) == name
 
 
 def test_a_refused_question_names_the_budget_that_was_nearest():
@@ -229,4 +228,4 @@ def test_a_refused_question_names_the_budget_that_was_nearest():
         budget=Budget(tokens=10, money=1.0),
         spent=Spent(tokens=2, money=0.9),
     )
-    assert exhausted(history) == "money"
+    assert budget_exhausted(history) == "money"

@@ -45,7 +45,16 @@ def test_every_candidate_has_its_row_failures_included():
 
 def test_a_prediction_stands_beside_its_result():
     best = trained(0, 0, 0.55)
-    assert "predicted: Fitness near 0.8." in feedback(best, best=best).text
+    told = feedback(best, best=best)
+    assert "predicted fitness 0.8, measured 0.55: missed" in told.text
+    assert "Predictions so far: 1 of 2 hit." in told.text
+    assert told.data["predictions"] == {"hit": 1, "decided": 2}
+    assert [c["hit"] for c in told.data["candidates"][0]["claims"]] == [False, True]
+
+
+def test_a_prediction_that_cannot_be_read_is_repeated():
+    best = replace(trained(0, 0, 0.55), prediction="It will go well.")
+    assert "predicted: It will go well." in feedback(best, best=best).text
 
 
 def test_native_and_random_fitness_are_told_for_comparison():

@@ -5,38 +5,75 @@
 
 import os
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from core.methods import METHODS
-from core.records import Repair
-from tests.prompt_situations import REPLY, a_job, some_iteration
+from core.records import Context, Repair
+from tests.prompt_situations import (
+    REMARK,
+    REPLY,
+    SPEC,
+    a_job,
+    one_iteration,
+    reopened,
+    some_iteration,
+    spec_of,
+    trained_screened,
+)
 
 GOLDEN = Path(__file__).parent.parent / "golden"
-SMITH, EUREKA = METHODS["smith"], METHODS["eureka"]
+SMITH = METHODS["smith"]
 MESSAGE = (
     "reward, entry 'hold' (line 9): expected shape (7,), one number per row, but found shape (7, 3). "
     "Fields are [B] or [B, n]: reduce over the last axis with .sum(-1), never over rows."
 )
 
 
-def brief(method, history, operator):
-    return next(b for b in method.briefs(history) if b.operator == operator)
+def first(name):
+    """The first prompt of a method with its own defaults, before anything was tried."""
+    method = METHODS[name]
+    return method.render(method.briefs(a_job(spec=spec_of(method)))[0])
 
 
-def smith(operator):
-    return brief(SMITH, some_iteration(SMITH), operator)
+def second(name):
+    """Its second prompt: after an iteration in which everything happened, with a remark."""
+    method = METHODS[name]
+    history = some_iteration(method, spec_of(method), analysis="`gap` helps; `calm` does nothing.")
+    return method.render(method.briefs(replace(history, remarks=(REMARK,)))[0])
+
+
+def smith(operator, slots=9):
+    history = some_iteration(SMITH, replace(SPEC, candidates=slots))
+    return SMITH.render(next(b for b in SMITH.briefs(history) if b.operator == operator))
+
+
+def screened():
+    history = one_iteration(METHODS["card"], trained_screened(0, 0), spec=spec_of(METHODS["card"]))
+    return METHODS["card"].render(METHODS["card"].briefs(history)[0])
+
+
+def analysis():
+    lesr = METHODS["lesr"]
+    history = some_iteration(lesr, spec_of(lesr))
+    return lesr.render(lesr.analyse(reopened(history), 0))
 
 
 PROMPTS = {
-    "eureka_first": lambda: EUREKA.render(brief(EUREKA, a_job(), "seed")),
-    "eureka_refine": lambda: EUREKA.render(brief(EUREKA, some_iteration(EUREKA), "refine")),
-    "smith_seed": lambda: SMITH.render(brief(SMITH, a_job(), "seed")),
-    "smith_refine": lambda: SMITH.render(smith("refine")),
-    "smith_different": lambda: SMITH.render(smith("different")),
+    **{f"{name}_first": partial(first, name) for name in METHODS},
+    **{f"{name}_second": partial(second, name) for name in METHODS},
+    "card_screened": screened,
+    "lesr_analysis": analysis,
+    "smith_cross": lambda: smith("cross"),
+    "smith_features": lambda: smith("features"),
+    "smith_different": lambda: smith("different"),
     "smith_repair": lambda: SMITH.render(
-        replace(brief(SMITH, a_job(), "seed"), repair=Repair(REPLY, MESSAGE))
+        replace(SMITH.briefs(a_job())[0], repair=Repair(REPLY, MESSAGE))
+    ),
+    "smith_small": lambda: SMITH.render(
+        replace(SMITH.briefs(some_iteration(SMITH))[0], context=Context(prompt_tokens=4_000))
     ),
 }
 

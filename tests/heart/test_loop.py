@@ -9,6 +9,7 @@ import pytest
 from core.budgets import confirm_cost, iteration_cost
 from core.loop import (
     Ablate,
+    Await,
     Baseline,
     Confirm,
     Finish,
@@ -24,12 +25,13 @@ from core.loop import (
     ranking,
     read_step,
     resumable,
+    rung_candidates,
     search_seeds,
     step_key,
     train_packs,
 )
 from core.packs import physics_threads
-from core.records import NATIVE, Budget, Evaluation, Saved, Spent, Training
+from core.records import NATIVE, Budget, Evaluation, Remark, Saved, Spent, Training
 from tests.builders import (
     a_history,
     a_preflight,
@@ -323,3 +325,76 @@ def test_a_pack_goes_on_from_where_all_its_members_were_saved(steps):
 )
 def test_otherwise_it_starts_its_rung_over(saved):
     assert resumable(saved, "search", 1, PAIR) == {}
+
+
+# --- waiting for people -----------------------------------------------------------------------
+
+PATIENT = a_spec(await_feedback=True)
+REMARK = Remark(0, "text", "0.0", text="calmer, please", iteration=0)
+
+
+@pytest.mark.parametrize(
+    ("history", "expected"),
+    [
+        pytest.param(a_history(DONE, spec=PATIENT), [Await(0)], id="nobody said anything"),
+        pytest.param(
+            a_history(DONE, spec=PATIENT, remarks=(replace(REMARK, iteration=-1),)),
+            [Await(0)],
+            id="a remark from before the iteration does not count",
+        ),
+        pytest.param(
+            a_history(DONE, spec=PATIENT, remarks=(REMARK,)), [Propose(1)], id="somebody did"
+        ),
+        pytest.param(
+            a_history(DONE, spec=PATIENT, status="awaiting_feedback"), [], id="it waits already"
+        ),
+        pytest.param(a_history(spec=PATIENT), [Propose(0)], id="there is nothing to speak of yet"),
+        pytest.param(
+            a_history(DONE, an_iteration(proposed(0), number=1, proposed=False), spec=PATIENT),
+            [Propose(1)],
+            id="an iteration that has begun goes on",
+        ),
+        pytest.param(
+            a_history(DONE, DONE_TOO, spec=PATIENT),
+            [Confirm(0), Confirm(1)],
+            id="nothing comes after the last",
+        ),
+        pytest.param(a_history(DONE), [Propose(1)], id="jobs do not wait unless they ask for it"),
+    ],
+)
+def test_a_job_may_wait_for_people_between_iterations(history, expected):
+    assert list(next_steps(history)) == expected
+
+
+def test_waiting_is_a_step_with_a_key():
+    assert read_step(step_key(Await(3))) == Await(3)
+
+
+# --- a threshold ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("threshold", "fitness", "expected"),
+    [
+        pytest.param(None, (0.05, 0.05), ["0.0", "0.1"], id="a blind rung says nothing"),
+        pytest.param(0.0, (0.05, 0.05), [], id="nobody beats chance, nobody goes on"),
+        pytest.param(0.0, (0.05, 0.2), ["0.1"], id="who beats it does"),
+        pytest.param(0.2, (0.2, 0.4), ["0.1"], id="by the gain that is asked for"),
+    ],
+)
+def test_a_threshold_ends_a_candidate_at_its_rung(threshold, fitness, expected):
+    training = replace(RUNGS.training, threshold=threshold, keep=1.0)
+    iteration = an_iteration(*(trained(n, value) for n, value in enumerate(fitness)))
+    history = a_history(iteration, spec=replace(RUNGS, training=training))
+    assert [c.key for c in rung_candidates(history, iteration, 1)] == expected
+
+
+def test_where_the_threshold_stopped_everybody_the_rung_they_reached_counts():
+    training = replace(RUNGS.training, threshold=0.0)
+    iteration = an_iteration(trained(0, 0.05), trained(1, 0.08))
+    assert [
+        c.key for c in ranking(a_history(iteration, spec=replace(RUNGS, training=training)))
+    ] == [
+        "0.1",
+        "0.0",
+    ]

@@ -15,7 +15,7 @@ def test_a_reply_in_the_asked_form_is_read_whole():
     proposal = read_reply(REPLY)
     assert proposal.analysis.startswith("The sled drifts")
     assert proposal.analysis.endswith("leads it there.")
-    assert proposal.prediction == "the share reaches 0.6 and `hold` grows to 0.9."
+    assert proposal.prediction == "fitness 0.6; component hold rises"
     assert proposal.source == GOOD
 
 

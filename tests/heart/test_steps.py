@@ -7,13 +7,16 @@ from dataclasses import replace
 import pytest
 
 from core.errors import DesignerUnavailable, EnvironmentUnusable, StepInterrupted
-from core.loop import next_steps, read_step
+from core.loop import next_steps, read_step, step_key
 from core.records import (
+    ANALYSIS_SLOT,
     FITNESS,
     NATIVE,
+    Context,
     DesignerChoice,
     Field,
     History,
+    Remark,
     Reply,
     Saved,
     Training,
@@ -192,9 +195,18 @@ def test_a_prompt_that_leaks_is_not_sent_and_the_job_rests_with_the_reason():
     assert any(kind == "job.blocked" and "'policy'" in why for kind, why in ledger.events)
 
 
+@pytest.mark.parametrize("shown", [True, False])
+def test_the_environments_source_is_shown_only_where_the_job_asks_for_it(shown):
+    spec = a_spec(method="eureka", iterations=1, context=Context(source=shown))
+    _, designer, _ = run_job(spec)
+    text = str(designer.asked[0].prompt)
+    assert ("def _get_obs" in text) == shown
+    assert "3.0" not in text  # what it pays
+
+
 def test_an_environment_that_cannot_be_built_ends_the_job_before_anything_is_asked():
     class Broken(PretendLaboratory):
-        def preflight(self, task, training, seed, watch):
+        def preflight(self, task, training, seed, watch, *, source=False):
             raise EnvironmentUnusable("no module named box2d", hint="pip install gymnasium[box2d]")
 
     ledger = MemoryLedger(History(a_spec()))
@@ -295,6 +307,136 @@ def test_a_training_that_was_cut_off_is_ordered_to_go_on_from_what_was_saved():
         (NATIVE, 1): "sha of 1",
     }
 
+
+# --- a turn that yields no program ------------------------------------------------------------
+
+
+def lesr(words="`near` carries it all."):
+    def script(ask):
+        return words if ask.brief.kind == "analysis" else good(ask)
+
+    return a_spec(method="lesr", iterations=2), script
+
+
+def test_an_analysis_is_asked_after_each_iteration_and_shown_in_the_next_prompt():
+    spec, script = lesr()
+    ledger, designer, _ = run_job(spec, script)
+    turns = [ask for ask in designer.asked if ask.brief.kind == "analysis"]
+    assert [(ask.iteration, ask.slot, ask.attempt) for ask in turns] == [
+        (0, ANALYSIS_SLOT, 0),
+        (1, ANALYSIS_SLOT, 0),
+    ]
+    assert ledger.facts.iterations[0].feedback.analysis == "`near` carries it all."
+    later = next(ask for ask in designer.asked if ask.iteration == 1)
+    assert "`near` carries it all." in str(later.prompt)
+    kinds = {e.kind for e in ledger.paid if e.slot == ANALYSIS_SLOT}
+    assert kinds == {"analysis"}
+
+
+@pytest.mark.parametrize("outcome", ["empty", "truncated", "refused"])
+def test_an_analysis_that_did_not_come_is_no_trouble(outcome):
+    spec, script = lesr(Reply("half a sen", outcome=outcome))
+    ledger, _, _ = run_job(spec, script)
+    assert ledger.facts.status == "succeeded"
+    assert ledger.facts.iterations[0].feedback.analysis == ""
+
+
+def reflecting(script):
+    """A LESR job just before its first reflection."""
+    spec, _ = lesr()
+    designer = ScriptedDesigner(script)
+    ledger = MemoryLedger(History(spec, status="running"))
+    tools = toolbox(designer, PretendLaboratory(lambda arm, seed: 0.5))
+    while step_key(next_steps(ledger.facts)[0]) != "reflect/0":
+        carry_out(next_steps(ledger.facts)[0], ledger, tools, watch=lambda progress: None)
+    return ledger, designer, tools
+
+
+def test_an_analysis_that_was_paid_for_is_found_again():
+    _, script = lesr()
+    ledger, designer, tools = reflecting(script)
+    carry_out(read_step("reflect/0"), ledger, tools, watch=lambda progress: None)
+    *rest, last = ledger.facts.iterations
+    ledger.facts = replace(ledger.facts, iterations=(*rest, replace(last, feedback=None)))
+    carry_out(read_step("reflect/0"), ledger, tools, watch=lambda progress: None)
+    assert len([ask for ask in designer.asked if ask.brief.kind == "analysis"]) == 1
+    assert ledger.facts.iterations[0].feedback.analysis
+
+
+def test_a_designer_that_is_away_lets_the_reflection_rest():
+    def script(ask):
+        if ask.brief.kind == "analysis":
+            raise DesignerUnavailable("busy", retry_after_seconds=7.0)
+        return good(ask)
+
+    ledger, _, tools = reflecting(script)
+    carry_out(read_step("reflect/0"), ledger, tools, watch=lambda progress: None)
+    assert ledger.rests == [7.0]
+    assert ledger.facts.iterations[0].feedback is None
+
+
+# --- waiting for people -----------------------------------------------------------------------
+
+
+def test_a_job_waits_for_people_and_tells_the_designer_what_they_said():
+    spec = a_spec(method="text2reward", candidates=1, iterations=2, await_feedback=True)
+    ledger, designer, _ = run_job(spec)
+    assert ledger.facts.status == "awaiting_feedback"
+    remark = Remark(0, "text", "0.0", text="Calmer, please.", iteration=0)
+    ledger.facts = replace(ledger.facts, status="running", remarks=(remark,))
+    tools = toolbox(designer, PretendLaboratory(lambda arm, seed: 0.5))
+    while steps := next_steps(ledger.facts):
+        carry_out(steps[0], ledger, tools, watch=lambda progress: None)
+    assert ledger.facts.status == "succeeded"
+    assert "Calmer, please." in str(designer.asked[-1].prompt)
+
+
+def test_a_remark_that_came_first_keeps_the_job_from_waiting():
+    spec = a_spec(method="text2reward", candidates=1, iterations=2, await_feedback=True)
+    ledger, designer, _ = run_job(spec)
+    remark = Remark(0, "text", "0.0", text="Calmer, please.", iteration=0)
+    ledger.facts = replace(ledger.facts, status="running", remarks=(remark,))
+    carry_out(read_step("await/0"), ledger, toolbox(designer, None), watch=lambda progress: None)
+    assert ledger.facts.status == "running"
+
+
+# --- what is designed -------------------------------------------------------------------------
+
+
+def test_a_reward_is_sent_back_where_only_features_are_designed():
+    features = (
+        'import numpy as np\n\n\ndef features(obs):\n    return {"gap": obs.position - 1.0}\n'
+    )
+
+    def script(ask):
+        source = features.replace("1.0", f"{ask.slot + 1}.0") if ask.attempt else SOURCE
+        return REPLY.format(source=source)
+
+    ledger, designer, _ = run_job(a_spec(iterations=1, design="features"), script)
+    programs = [c.program for c in ledger.facts.iterations[0].candidates]
+    assert [(p.has_reward, p.has_features) for p in programs] == [(False, True)] * 2
+    assert "`features` alone" in designer.asked[-1].brief.repair.message
+
+
+def test_a_turn_about_features_keeps_the_reward():
+    features = '\n\ndef features(obs):\n    return {"gap": obs.position - 1.0}\n'
+
+    def script(ask):
+        if ask.brief.operator != "features":
+            return good(ask)
+        kept = ask.brief.parents[0].program.source
+        source = kept if ask.attempt else kept.replace("1.0) /", "2.0) /")
+        return REPLY.format(source=source + features)
+
+    ledger, designer, _ = run_job(a_spec(iterations=2, candidates=6), script)
+    asks = [ask for ask in designer.asked if ask.brief.operator == "features"]
+    assert "another `reward`" in asks[1].brief.repair.message
+    (made,) = (c for c in ledger.facts.iterations[1].candidates if c.operator == "features")
+    assert made.status == "trained"
+    assert made.program.has_features
+
+
+# --- beside the design ------------------------------------------------------------------------
 
 LEARNER = {"library": "sb3", "algorithm": "PPO", "steps": 5_000}
 

@@ -389,7 +389,7 @@ SITUATIONS = {
     f.__name__.strip("_"): f
     for f in (_queued, _running, _paused, _pausing, _cancelling, _cancelled, _succeeded)
 }
-WAIT, OVER = "refused: .*wait for its end", "refused: .*cannot be changed"
+WAIT, OVER = "refused: .*wait for its end", "refused: .*fork the job"
 WISHES = {
     # situation:   (cancel, pause, resume): how the job stands afterwards, or the refusal
     "queued": ("cancelled", "paused", "queued"),

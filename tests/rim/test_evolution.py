@@ -20,7 +20,7 @@ from core.designers.evolution.words import measures, stem, tokens
 from core.designers.evolution.writing import write_module
 from core.envs import make_batch
 from core.fields import lay_out
-from core.program import read_program
+from core.program import read_program, refuse_changed_reward
 from core.records import (
     Ask,
     Brief,
@@ -162,7 +162,7 @@ def test_the_reply_has_the_form_that_a_model_is_asked_for():
     proposal = read_reply(reply.text)
     assert "no language model" in proposal.analysis
     assert "one metre to the right of the centre" in proposal.analysis
-    assert proposal.prediction.startswith("near_cart_position takes about")
+    assert proposal.prediction == "fitness better than native; component near_cart_position rises"
     assert proposal.source.startswith("import numpy as np")
 
 
@@ -546,3 +546,67 @@ def test_a_repair_is_another_program():
     first = answer(PARK, 0)
     second = answer(PARK, 0, attempt=1, repair=Repair(first, "line 1: expected another"))
     assert read_reply(first).source != read_reply(second).source
+
+
+READS_FEATURE = FOREIGN.replace(
+    "def reward",
+    """def features(obs):
+    off = obs.cart_position - 1.0
+    return {"off": off, "lean": np.sin(obs.pole_angle)}
+
+
+def reward""",
+).replace("closeness(next_obs.cart_position - 1.0)", 'closeness(features(next_obs)["off"])')
+
+
+@pytest.mark.parametrize("source", [FOREIGN, READS_FEATURE], ids=["plain", "reads a feature"])
+def test_somebody_elses_reward_gets_other_features_and_stays(source):
+    layout, states, actions, nexts = transitions("cartpole-park")
+    foreign = candidate(read_program(source, PARK.fields, "replace"))
+    before = load_program(foreign.program, layout).reward(states, actions, nexts)
+    program, _ = next(children(foreign, "features", slots=1))
+    grandchild, _ = next(children(candidate(program), "features", slots=1))
+    for child in (program, grandchild):
+        refuse_changed_reward(child, foreign.program)
+        loaded = load_program(child, layout, strict=True)
+        assert np.isfinite(loaded.features(states)).all()
+        after = loaded.reward(states, actions, nexts)
+        for name, values in before.items():
+            np.testing.assert_array_equal(after[name], values)
+
+
+# --- what is designed -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("operator", ["seed", "refine", "cross", "different", "features"])
+@pytest.mark.parametrize("name", TASKS)
+def test_features_alone_are_designed_where_the_job_says_so(name, operator):
+    task = catalogue()[name]
+    layout, states, _, _ = transitions(name)
+    seeds = [answer(task, slot, design="features") for slot in (0, 1)]
+    programs = [read_program(read_reply(t).source, task.fields, "replace") for t in seeds]
+    parents = tuple(candidate(p, i) for i, p in enumerate(programs))
+    named = {"operator": operator, "iteration": 1, "parents": parents, "history": parents}
+    sources = set()
+    for slot in range(6):
+        source = read_reply(answer(task, slot, design="features", **named)).source
+        program = read_program(source, task.fields, "replace", design="features")
+        loaded = load_program(program, layout, strict=True)
+        assert np.isfinite(loaded.features(states)).all()
+        sources.add(source)
+    assert len(sources) >= 3
+
+
+@pytest.mark.parametrize("operator", ["seed", "refine", "cross", "different"])
+def test_the_reward_alone_is_designed_where_the_job_says_so(operator):
+    programs = [p for p in seeded("cartpole-park") if p.has_features][:2]
+    parents = tuple(candidate(p, i) for i, p in enumerate(programs))
+    named = {"operator": operator, "iteration": 1, "parents": parents, "history": parents}
+    for slot in SLOTS:
+        text = answer(PARK, slot, design="reward", **named)
+        read_program(read_reply(text).source, PARK.fields, "replace", design="reward")
+
+
+def test_an_analysis_is_answered_with_nothing():
+    reply = EvolutionDesigner().answer(ask(PARK, kind="analysis"))
+    assert (reply.outcome, reply.text) == ("empty", "")

@@ -20,6 +20,7 @@ from core.errors import (
 )
 from core.loop import next_steps, ranking
 from core.records import (
+    ANALYSIS_SLOT,
     FITNESS,
     NATIVE,
     Check,
@@ -30,6 +31,7 @@ from core.records import (
     Interval,
     Outcome,
     Prompt,
+    Remark,
     Reply,
     Report,
     Run,
@@ -672,3 +674,42 @@ def test_a_transition_that_the_graph_does_not_know_is_refused(store):
         match="cancel is possible while a job is queued, running, awaiting feedback or paused",
     ):
         store.request_cancel(step.job_id)
+
+
+# --- waiting for people -----------------------------------------------------------------------
+
+
+def a_measured_iteration(store):
+    """A claimed step of a job whose first iteration is closed."""
+    job = a_job(store)
+    claim = a_claim(store, job.id)
+    propose(claim, proposed(0))
+    claim.add_feedback(Feedback(0, "one term", "0.0"))
+    claim.release()
+    return a_claim(store, job.id, "await/0")
+
+
+def test_a_job_waits_until_somebody_has_said_something(store):
+    step = a_measured_iteration(store)
+    step.await_feedback("Iteration 0 is measured.")
+    step.release()
+    assert store.job(step.job_id).status == "awaiting_feedback"
+    assert store.unfinished_jobs() == ()
+    store.add_remark(step.job_id, Remark(0, "text", "0.0", text="calmer"))
+    assert store.job(step.job_id).status == "running"
+    assert store.history(step.job_id).remarks[0].iteration == 0
+
+
+def test_a_job_does_not_wait_for_what_was_said_already(store):
+    step = a_measured_iteration(store)
+    store.add_remark(step.job_id, Remark(0, "text", "0.0", text="calmer"))
+    step.await_feedback("Iteration 0 is measured.")
+    assert store.job(step.job_id).status == "running"
+
+
+def test_a_turn_without_a_program_is_kept_under_its_own_slot(store):
+    step = a_step(store)
+    turn = replace(an_exchange(slot=ANALYSIS_SLOT, text="`near` helps."), kind="analysis")
+    step.add_exchange(an_exchange())
+    step.add_exchange(turn)
+    assert step.exchanges(0)[0] == turn

@@ -257,7 +257,7 @@ def test_the_worked_example_in_torch_keeps_the_rules_and_computes_what_the_one_i
     close(said[0], said[1], tolerance=1e-5)
 
 
-@pytest.mark.parametrize("method", ["smith", "eureka"])
+@pytest.mark.parametrize("method", METHODS)
 def test_the_prompt_says_which_library(method):
     brief = Brief(TASK, 0, 0, "seed", "replace", 0)
     prompts = {

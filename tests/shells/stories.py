@@ -9,6 +9,7 @@ from dataclasses import replace
 from core.ports import Progress
 from core.records import (
     NATIVE,
+    Candidate,
     Curve,
     Exchange,
     Feedback,
@@ -141,3 +142,8 @@ def an_outcome() -> Outcome:
 
 def _measured(arm: str, fitness: float, seed: int) -> Run:
     return replace(a_run(arm, fitness, seed=seed), curve=CURVE, checkpoints=((1000, fitness),))
+
+
+def trained_from_given(iteration: int, number: int, given: int) -> Candidate:
+    """The candidate that a program of people's became."""
+    return replace(trained(number, iteration=iteration), operator="given", given=given)

@@ -43,7 +43,7 @@ class PretendBench:
 
 
 class Broken(PretendLaboratory):
-    def preflight(self, task, training, seed, watch):
+    def preflight(self, task, training, seed, watch, *, source=False):
         raise SandboxFailed("no memory for a child")
 
 
@@ -112,7 +112,7 @@ def test_a_step_that_breaks_again_and_again_ends_the_job_with_its_last_words(sto
 )
 def test_whatever_a_step_raises_is_told_and_ends_the_job_in_the_end(store, job_id, error):
     class Raising(PretendLaboratory):
-        def preflight(self, task, training, seed, watch):
+        def preflight(self, task, training, seed, watch, *, source=False):
             raise error
 
     carrier = a_carrier(store, Raising(lambda arm, seed: 0.5))
@@ -125,7 +125,7 @@ def test_whatever_a_step_raises_is_told_and_ends_the_job_in_the_end(store, job_i
 
 def test_a_setting_that_is_wrong_lets_the_job_rest_until_it_is_mended(store, job_id):
     class Unset(PretendLaboratory):
-        def preflight(self, task, training, seed, watch):
+        def preflight(self, task, training, seed, watch, *, source=False):
             raise ConfigurationError("no key", hint="Set REWARDSMITH_OPENAI_API_KEY.")
 
     a_carrier(store, Unset(lambda arm, seed: 0.5)).carry_out(job_id, "preflight")

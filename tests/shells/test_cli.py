@@ -24,6 +24,7 @@ from client.console import FAILED, INTERRUPTED, OK, UNREACHABLE, USAGE, Screen
 from core.designers.replay import ReplayDesigner
 from core.records import Ablated, Ask, Interval
 from core.settings import Settings
+from tests.builders import SOURCE
 from tests.shells import stories
 
 
@@ -494,3 +495,92 @@ def test_the_command_starts_without_loading_anything_heavy():
         [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True
     )
     assert found.stdout.strip() == "[]"
+
+
+# --- taking part ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def mine(tmp_path) -> str:
+    """A program of the user's, as a file."""
+    (tmp_path / "mine.py").write_text(SOURCE.replace("Stay near", "My own: stay near"))
+    return "mine.py"
+
+
+def test_words_thumbs_and_preferences_are_kept(run, store):
+    job_id = stories.a_job_in_training(store)
+    assert "Remark 0 is kept" in run("feedback", job_id, "slower, please").stdout
+    run("feedback", job_id, "-c", "0.0", "--thumb", "down")
+    said = lines(run("feedback", job_id, "it limps", "-c", "0.0", "--json"))[0]
+    assert (said["kind"], said["number"]) == ("text", 2)
+    assert [(r.kind, r.value) for r in store.remarks(job_id)] == [
+        ("text", 0),
+        ("thumb", -1),
+        ("text", 0),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "words, --thumb or --over"),
+        (["--thumb", "up"], "--candidate with a thumb"),
+        (["-c", "0.0", "--thumb", "sideways"], "up or down"),
+        (["-c", "0.0", "--thumb", "up", "--over", "0.1"], "either --thumb or --over"),
+        (["-c", "0.0", "--over", "0.7"], "no candidate 0.7"),
+    ],
+)
+def test_a_judgement_that_cannot_be_meant_is_usage(run, store, arguments, words):
+    result = run("feedback", stories.a_job_in_training(store), *arguments)
+    assert result.exit_code == USAGE
+    assert words in result.stderr
+
+
+def test_a_program_is_handed_in(run, store, mine):
+    job_id = stories.a_job_in_training(store)
+    result = run("give", job_id, mine, "--parent", "0.0", "--note", "wider")
+    assert (result.exit_code, store.given(job_id)[0].note) == (OK, "wider")
+    missing = run("give", job_id, "none.py")
+    assert (missing.exit_code, "none.py" in missing.stderr) == (USAGE, True)
+
+
+def test_a_design_starts_from_a_program(run, store, tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "def reward(obs, action, next_obs, params):\n    return {'x': -next_obs.cart_position}\n"
+    )
+    job = lines(run("design", "cartpole-park", "--start", "mine.py", "--json"))[0]
+    assert [(g.origin, g.note) for g in store.given(job["id"])] == [("user", "mine.py")]
+
+
+def test_jobs_are_extended_forked_and_retried(run, store, mine):
+    done = stories.a_finished_job(store)
+    forked = lines(run("fork", done, "--method", "eureka", "--name", "again", "--json"))[0]
+    assert (forked["name"], forked["spec"]["method"]) == ("again", "eureka")
+    result = run("extend", done, "--iterations", "1", "--start", mine)
+    assert result.exit_code == OK
+    assert "queued" in result.stdout
+    assert len(store.given(done)) == 1
+    assert run("retry", stories.a_failed_job(store)).exit_code == OK
+    refused = run("retry", done)
+    assert (refused.exit_code, "retry is possible" in refused.stderr) == (USAGE, True)
+
+
+def test_finished_designs_are_listed(run, store):
+    assert "No finished design fits." in run("library", "pole").stdout
+    done = stories.a_finished_job(store)
+    assert done in run("library", "park the point").stdout
+    assert lines(run("library", "--json"))[0]["data"][0]["job"] == done
+
+
+def test_learner_network_and_environment_are_the_users(run, tmp_path):
+    (tmp_path / "learner.json").write_text(json.dumps({"hidden": [32], "gamma": 0.9}))
+    options = ["--settings", "learner.json", "--env-kwargs", '{"sutton_barto_reward": true}']
+    spec = lines(run("design", "cartpole", *options, "--json"))[0]["spec"]
+    assert spec["training"]["settings"] == {"hidden": [32], "gamma": 0.9}
+    assert spec["task"]["env_kwargs"] == {"sutton_barto_reward": True}
+    assert spec["task"]["fields"]
+    wrong = run("design", "cartpole", "--env-kwargs", "[1]")
+    assert (wrong.exit_code, "--env-kwargs" in wrong.stderr or "[1]" in wrong.stderr) == (
+        USAGE,
+        True,
+    )

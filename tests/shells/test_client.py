@@ -11,6 +11,7 @@ import pytest
 from client import transport
 from client.api import ApiProblem, Client, Unreachable
 from client.demo import DEMO, TASK
+from tests.builders import SOURCE
 from tests.shells import stories
 
 
@@ -108,3 +109,40 @@ def test_the_demos_request_is_accepted(client):
     job = client.jobs.create(TASK, **DEMO)
     assert job.document["estimate"]["env_steps"] <= DEMO["budget"]["env_steps"]
     assert job.document["spec"]["evaluation"]["confirm_seeds"] == 5
+
+
+# --- taking part ------------------------------------------------------------------------------
+
+MINE = SOURCE.replace("Stay near", "My own: stay near")
+
+
+def test_people_say_what_they_think_and_hand_in_what_they_wrote(client, store):
+    job = client.jobs.get(stories.a_job_in_training(store))
+    job.say("slower, please")
+    job.thumb("0.0", up=False, text="it falls")
+    kinds = [(remark["kind"], remark["value"]) for remark in job.feedback()]
+    assert kinds == [("text", 0), ("thumb", -1)]
+    with pytest.raises(ApiProblem, match="There is no candidate 9"):
+        job.prefer("0.0", "9.9")
+    assert job.give(MINE, parent="0.0", note="wider")["origin"] == "edit"
+    assert [program["note"] for program in job.programs()] == ["wider"]
+
+
+def test_jobs_go_on_after_their_end(client, store):
+    done = client.jobs.get(stories.a_finished_job(store))
+    fork = done.fork("0.0", iterations=1, name="again")
+    assert (fork.document["name"], fork.document["spec"]["iterations"]) == ("again", 1)
+    assert done.fork().id not in (fork.id, done.id)
+    assert done.extend(iterations=1).status == "queued"
+    assert client.jobs.get(stories.a_failed_job(store)).retry().status == "queued"
+
+
+def test_finished_designs_and_what_they_teach_are_within_reach(client, store):
+    done = stories.a_finished_job(store)
+    (item,) = client.library("park the point")
+    job = client.jobs.create(item["task"], start=[{"library": item["job"]}])
+    assert [program["origin"] for program in job.programs()] == ["library"]
+    assert [row["job"] for row in client.dataset()] == [done]
+    assert list(client.dataset("dpo")) == []
+    with pytest.raises(ApiProblem, match="format"):
+        list(client.dataset("ppo"))

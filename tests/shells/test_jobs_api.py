@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from core.methods import METHODS
 from tests.shells import stories
 
 CARTPOLE = {"task": "cartpole-park"}
@@ -55,6 +56,41 @@ def test_a_spec_can_be_posted_again_unchanged(api, body):
 def test_the_tasks_own_training_defaults_stand_below_the_requests(api):
     spec = create(api, {**CARTPOLE, "training": {"seeds": 3}}).json()["spec"]
     assert (spec["training"]["steps"], spec["training"]["seeds"]) == (150_000, 3)
+
+
+def test_a_method_fills_in_what_the_request_leaves_out(api):
+    asked = {**CARTPOLE, "method": "eureka", "candidates": 3, "evaluation": {"episodes": 7}}
+    spec = create(api, asked).json()["spec"]
+    assert (spec["candidates"], spec["iterations"], spec["design"]) == (3, 5, "reward")
+    assert (spec["training"]["seeds"], spec["training"]["steps"]) == (1, 150_000)
+    assert (spec["evaluation"]["episodes"], spec["evaluation"]["fitness_alone"]) == (7, True)
+    assert spec["context"] == {
+        "source": True,
+        "examples": 0,
+        "same_task": False,
+        "safety": False,
+        "prompt_tokens": None,
+    }
+
+
+def test_what_is_asked_for_outweighs_the_method(api):
+    asked = {
+        **CARTPOLE,
+        "method": "text2reward",
+        "await_feedback": False,
+        "design": "joint",
+        "training": {"rungs": [0.5, 1.0]},
+        "context": {"examples": 0},
+    }
+    spec = create(api, asked).json()["spec"]
+    assert (spec["await_feedback"], spec["design"]) == (False, "joint")
+    assert (spec["training"]["rungs"], spec["context"]["examples"]) == ([0.5, 1.0], 0)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_spec_with_a_methods_defaults_can_be_posted_again(api, method):
+    spec = create(api, {**CARTPOLE, "method": method}).json()["spec"]
+    assert create(api, spec).json()["spec"] == spec
 
 
 def test_a_description_replaces_the_words_of_a_catalogue_task(api):

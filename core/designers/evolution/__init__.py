@@ -15,6 +15,8 @@ and seeded: the same question has the same answer.  It never looks at the fitnes
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from core.designers.evolution.breeding import (
@@ -23,9 +25,10 @@ from core.designers.evolution.breeding import (
     factor_around_one,
     other_features,
     refine,
+    vary_features,
 )
 from core.designers.evolution.grammar import Rng, draw_features, seed_design
-from core.designers.evolution.parsing import read_design, with_numbers
+from core.designers.evolution.parsing import read_design, with_features, with_numbers
 from core.designers.evolution.reading import Reading, read_task
 from core.designers.evolution.terms import Design
 from core.designers.evolution.writing import predict, write_module, write_reply
@@ -42,7 +45,12 @@ class EvolutionDesigner:
     name = "evolution"
 
     def answer(self, ask: Ask) -> Reply:
-        """Write a program for the brief.  Reads its task's text and fields, never its fitness."""
+        """Write a program for the brief.  Reads its task's text and fields, never its fitness.
+
+        An analysis is answered with nothing: a search has no words for it.
+        """
+        if ask.brief.kind == "analysis":
+            return Reply("", outcome="empty", model="evolution")
         reading = _reading(ask.brief)
         if not reading.wishes:
             detail = "no field is visible to the reward, so there is nothing to make a program of"
@@ -50,7 +58,11 @@ class EvolutionDesigner:
         known = {c.program.source for c in ask.brief.history if c.program is not None}
         for attempt in range(_TRIES):
             rng = _stream(ask, attempt)
-            module, idea, prediction = _module(ask, reading, rng)
+            written = _module(ask, reading, rng)
+            if written is None:
+                detail = "no field is visible to the policy, so there are no features to make"
+                return Reply("", outcome="empty", detail=detail, model="evolution")
+            module, idea, prediction = written
             if module not in known:
                 break
         text = write_reply(module, prediction, f"Idea: {idea}.", reading)
@@ -75,28 +87,47 @@ def _stream(ask: Ask, attempt: int) -> Rng:
     return np.random.default_rng(np.random.SeedSequence(key))
 
 
-def _module(ask: Ask, reading: Reading, rng: Rng) -> tuple[str, str, str]:
-    """Return the module, what was done, and what is expected of it."""
+def _module(ask: Ask, reading: Reading, rng: Rng) -> tuple[str, str, str] | None:
+    """Return the module, what was done, and what is expected of it; None where nothing can be made."""
     brief = ask.brief
     parents = [p for p in brief.parents if p.program is not None]
-    if parents and brief.operator in ("refine", "cross", "features", "parameters"):
-        foreign = _foreign(parents[0], brief, rng)
+    bred = brief.operator in ("refine", "cross", "features", "parameters")
+    if parents and bred and _designed(parents[0], brief):
+        foreign = _foreign(parents[0], ask, reading, rng)
         if foreign is not None:
             return foreign
     design, idea = _design(ask, parents, reading, rng)
+    if not design.terms and not design.features:
+        return None
     return write_module(design), idea, predict(design)
 
 
-def _foreign(parent: Candidate, brief: Brief, rng: Rng) -> tuple[str, str, str] | None:
-    """Change the numbers alone: of a program in another form, or where nothing else is asked."""
+def _designed(parent: Candidate, brief: Brief) -> bool:
+    """Tell whether a program holds nothing but what the job designs; the user's own may hold more."""
     program = parent.program
+    assert program is not None  # only such parents are asked about
+    surplus = {"reward": program.has_features, "features": program.has_reward}
+    return not surplus.get(brief.design, False)
+
+
+def _foreign(
+    parent: Candidate, ask: Ask, reading: Reading, rng: Rng
+) -> tuple[str, str, str] | None:
+    """Change what can be changed of a program in another form: its numbers, or its features."""
+    program, brief = parent.program, ask.brief
     if program is None or (brief.operator != "parameters" and read_design(program) is not None):
         return None
+    if brief.operator == "features":
+        drawn = draw_features(reading, rng)
+        if not drawn:
+            return None
+        idea = f"the reward of {parent.key} stays as it is; the state is represented otherwise"
+        return with_features(program, drawn), idea, predict(Design((), drawn))
     source = with_numbers(program, lambda name, value: _moved(program, name, value, rng))
     if source is None:
         return None
     idea = f"the code of {parent.key} stays as it is; only its numbers are moved"
-    return source, idea, f"the fitness differs from that of {parent.key}, by little."
+    return source, idea, "fitness better than native"
 
 
 def _moved(program: Program, name: str, value: float, rng: Rng) -> float:
@@ -105,6 +136,28 @@ def _moved(program: Program, name: str, value: float, rng: Rng) -> float:
 
 
 def _design(ask: Ask, parents: list[Candidate], reading: Reading, rng: Rng) -> tuple[Design, str]:
+    """Return a design that keeps to what the job designs."""
+    brief = ask.brief
+    if brief.design == "features":
+        return _representation(ask, parents, reading, rng)
+    design, idea = _joint(ask, parents, reading, rng)
+    if brief.design == "reward":
+        design = replace(design, features=())
+    return design, idea
+
+
+def _representation(
+    ask: Ask, parents: list[Candidate], reading: Reading, rng: Rng
+) -> tuple[Design, str]:
+    """Draw features alone: afresh, or the parents' with one put in or taken out."""
+    designs = [d for p in parents if p.program and (d := read_design(p.program)) is not None]
+    if designs and ask.brief.operator in ("refine", "cross"):
+        return vary_features(designs, reading, rng), "features alone; one of them is changed"
+    drawn = draw_features(reading, rng, rich=True)
+    return Design((), drawn), "features alone; the native reward stays"
+
+
+def _joint(ask: Ask, parents: list[Candidate], reading: Reading, rng: Rng) -> tuple[Design, str]:
     brief = ask.brief
     designs = [(p, d) for p in parents if p.program and (d := read_design(p.program)) is not None]
     if brief.operator == "different":

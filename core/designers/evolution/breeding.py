@@ -24,6 +24,7 @@ _DOMINANT, _FAINT = 0.75, 0.05  # shares of the whole reward
 _FLAT = 1e-3  # standard deviation over weight below which a component says nothing
 _STUCK = 0.9  # share of steps at an extreme
 _TRIES = 24
+MOST_FEATURES = 6
 
 
 def refine(
@@ -91,6 +92,23 @@ def other_features(parent: Design, reading: Reading, rng: Rng) -> tuple[Design, 
         if drawn and {f.name for f in drawn} != known:
             break
     return replace(parent, features=drawn), "the reward stays; the state is represented otherwise"
+
+
+def vary_features(parents: Sequence[Design], reading: Reading, rng: Rng) -> Design:
+    """Unite the features of the parents, then put one in, take one out, or exchange one."""
+    known = [{f.name for f in parent.features} for parent in parents]
+    for _ in range(_TRIES):
+        kept = {f.name: f for parent in parents for f in parent.features}
+        drawn = [f for f in draw_features(reading, rng, rich=True) if f.name not in kept]
+        move = rng.choice(["put", "take", "exchange"])
+        if move != "put" and len(kept) > 1:
+            kept.pop(list(kept)[int(rng.integers(len(kept)))])
+        if move != "take" or len(kept) < 2:
+            kept |= {f.name: f for f in drawn[:1]}
+        kept = dict(list(kept.items())[:MOST_FEATURES])
+        if kept.keys() not in known:
+            break
+    return Design((), tuple(kept.values()))
 
 
 # --- mending ----------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ Every choice is drawn from one generator, so a design is a function of the readi
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeAlias, TypeVar
 
@@ -16,6 +17,7 @@ from core.designers.evolution.terms import Design, Feature, Shape, Term
 
 MOST_TERMS = 6
 MOST_NUMBERS = 16  # of PARAMS
+MOST_PAIRED = 8  # quantities of which products are drawn
 _PLAIN = 1.2  # clarity from which a wish belongs into the plainest reading
 _ASKED = 0.5  # clarity from which a wish was read from the text at all
 _SMOOTH: tuple[Shape, ...] = ("gauss", "bell", "hyper")
@@ -216,8 +218,11 @@ def _share(wish: Wish, first: Wish) -> float:
 # --- features ---------------------------------------------------------------------------------
 
 
-def draw_features(reading: Reading, rng: Rng) -> tuple[Feature, ...]:
-    """Draw one to three features from what the policy sees; none where nothing is plain."""
+def draw_features(reading: Reading, rng: Rng, *, rich: bool = False) -> tuple[Feature, ...]:
+    """Draw one to three features from what the policy sees; none where nothing is plain.
+
+    Where features are all that is designed (`rich`), squares and products are drawn as well.
+    """
     wishes = [w for w in reading.wishes if w.quantity.policy]
     pool: list[Feature] = []
     for wish in wishes:
@@ -228,6 +233,12 @@ def draw_features(reading: Reading, rng: Rng) -> tuple[Feature, ...]:
             pool.append(terms.energy_feature(quantity))
         if quantity.kind == "angle":
             pool.append(terms.circle_feature(quantity, _choose(rng, ("sin", "cos"))))
+    # Where nothing is plain, how far things are from the middle is still a way to see them.
+    pool = pool or [terms.distance_feature(wish) for wish in wishes if wish.aim in ("near", "calm")]
+    if rich:
+        seen = list({w.quantity.name: w.quantity for w in wishes}.values())[:MOST_PAIRED]
+        pool += [terms.square_feature(quantity) for quantity in seen]
+        pool += [terms.product_feature(a, b) for a, b in itertools.combinations(seen, 2)]
     unique = {f.name: f for f in rng.permutation(np.array(pool, dtype=object))}
     return tuple(list(unique.values())[: int(rng.integers(1, 4))])
 

@@ -7,7 +7,7 @@ literal.  Of any other program the code is kept, and only the numbers in PARAMS 
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from core.designers.evolution.terms import Design, Feature, Term, number
 from core.records import Program
@@ -99,6 +99,39 @@ def with_numbers(program: Program, change: Callable[[str, float], float]) -> str
         if isinstance(node, ast.Assign | ast.AnnAssign) and _declares_params(node):
             return _replaced(program.source, node, changed)
     return None
+
+
+def with_features(program: Program, drawn: Sequence[Feature]) -> str:
+    """Return the source with other features; those that the reward reads stay.
+
+    The former function is kept under another name, so that whatever calls it finds what it knew.
+    """
+    tree = ast.parse(program.source)
+    functions = {n.name: n for n in tree.body if isinstance(n, ast.FunctionDef)}
+    entries = [f'        "{f.name}": {f.code},' for f in drawn]
+    source, former = program.source, functions.pop("features", None)
+    if former is not None:
+        called = any(
+            isinstance(node, ast.Name) and node.id == "features"
+            for function in functions.values()
+            for node in ast.walk(function)
+        )
+        lines = source.splitlines()
+        if called:
+            name = next(n for n in map("former_{}".format, range(100)) if n not in functions)
+            lines[former.lineno - 1] = f"def {name}(obs):"
+            entries.insert(0, f"        **{name}(obs),")
+        else:
+            del lines[former.lineno - 1 : former.end_lineno]
+        source = "\n".join(lines)
+    if not any(isinstance(n, ast.Import) and _is_np(n) for n in tree.body):
+        source = f"import numpy as np\n{source}"
+    body = "\n".join(["def features(obs):", "    return {", *entries, "    }"])
+    return f"{source.rstrip()}\n\n\n{body}\n"
+
+
+def _is_np(node: ast.Import) -> bool:
+    return any(alias.name == "numpy" and alias.asname == "np" for alias in node.names)
 
 
 def _declares_params(node: ast.Assign | ast.AnnAssign) -> bool:

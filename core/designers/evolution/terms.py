@@ -220,10 +220,27 @@ def distance_feature(wish: Wish) -> Feature:
 
 def energy_feature(quantity: Quantity) -> Feature:
     """Give the energy of a motion, in its own units, clipped."""
+    code = f"0.5 * np.square({_clipped(quantity)})"
+    return Feature(f"energy_{quantity.name}", code, f"energy of the motion {quantity.name}")
+
+
+def square_feature(quantity: Quantity) -> Feature:
+    """Give the square of a quantity, in its own units, clipped."""
+    code = f"np.square({_clipped(quantity)})"
+    return Feature(f"square_{quantity.name}"[:40], code, f"{quantity.name} squared")
+
+
+def product_feature(first: Quantity, second: Quantity) -> Feature:
+    """Give the product of two quantities, each in its own units, clipped."""
+    code = " * ".join(_clipped(quantity) for quantity in (first, second))
+    name = f"{first.name[:18]}_by_{second.name[:18]}"
+    return Feature(name, code, f"{first.name} times {second.name}")
+
+
+def _clipped(quantity: Quantity) -> str:
     value = quantity.code.format(s="obs")
     ratio = value if quantity.span == 1.0 else f"{value} / {number(quantity.span)}"
-    code = f"0.5 * np.square(np.clip({ratio}, -10.0, 10.0))"
-    return Feature(f"energy_{quantity.name}", code, f"energy of the motion {quantity.name}")
+    return f"np.clip({ratio}, -10.0, 10.0)"
 
 
 def circle_feature(quantity: Quantity, function: Literal["sin", "cos"]) -> Feature:

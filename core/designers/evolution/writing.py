@@ -82,15 +82,12 @@ def _quotable(words: str) -> str:
 
 
 def predict(design: Design) -> str:
-    """Say what the search expects of a design; it can be held against what happens."""
+    """Say what the search expects of a design, as claims that are held against what happens."""
     main = main_term(design)
     if main is None:
-        return "the features make the native reward easier to learn; the fitness rises earlier."
-    share = main.weight / max(1e-9, sum(abs(term.weight) for term in design.terms))
-    return (
-        f"{main.name} takes about {round(100 * share)} % of the reward once it is learnt, its mean per "
-        "step rises from checkpoint to checkpoint, and the fitness rises with it."
-    )
+        named = f"; feature {design.features[0].name} used" if design.features else ""
+        return f"fitness better than native{named}"
+    return f"fitness better than native; component {main.name} rises"
 
 
 def main_term(design: Design) -> Term | None:

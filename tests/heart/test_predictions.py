@@ -1,0 +1,181 @@
+"""What designers predict: how it is read, and how it is held against what was measured."""
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from core.methods import METHODS
+from core.predictions import claims_data, read_prediction, record_words, score, tally
+from core.records import Report, TermStatistics
+from tests.prompt_situations import (
+    a_job,
+    broken,
+    closed_iteration,
+    one_iteration,
+    rejected,
+    runs_of,
+    trained,
+)
+
+SMITH = METHODS["smith"]
+INF = math.inf
+
+
+def predicted(text, fitness=0.5, **facts):
+    return replace(trained(1, 0, fitness), prediction=text, **facts)
+
+
+def scored(text, fitness=0.5, **facts):
+    """The claims of a candidate of a second iteration; the first one's best had 0.4, native 0.4."""
+    first = closed_iteration(SMITH, 0, trained(0, 0, 0.4))
+    return score(a_job(first), predicted(text, fitness, **facts))
+
+
+@pytest.mark.parametrize(
+    ("text", "low", "high"),
+    [
+        ("fitness 0.7", 0.7, 0.7),
+        ("The fitness will be about 0.7, I think", 0.7, 0.7),
+        ("fitness 0.6 to 0.8; component hold rises", 0.6, 0.8),
+        ("fitness 0.5-0.7", 0.5, 0.7),
+        ("fitness -200 to -150", -200.0, -150.0),
+        ("fitness: -200–-150", -200.0, -150.0),
+        ("fitness > 0.5", 0.5, INF),
+        ("fitness of at least 4,500", 4500.0, INF),
+        ("fitness below 0.2", -INF, 0.2),
+        ("**Fitness** 80 %", 0.8, 0.8),
+        ("fitness 1e2", 100.0, 100.0),
+        ("fitness about 0.84, with the cart in the band after 70 to 90 steps", 0.84, 0.84),
+        ("the mean fitness stays at about 1.0 (above 0.97)", 1.0, 1.0),
+    ],
+)
+def test_a_fitness_is_read_as_a_number_or_a_range(text, low, high):
+    (claim,) = (c for c in read_prediction(text) if c.kind == "fitness")
+    assert (claim.low, claim.high, claim.above) == (low, high, 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "above", "than"),
+    [
+        ("fitness better than best", 1, "best"),
+        ("fitness better than the native reward", 1, "native"),
+        ("fitness worse than best", -1, "best"),
+        ("fitness better", 1, "best"),
+    ],
+)
+def test_a_comparison_is_read(text, above, than):
+    (claim,) = read_prediction(text)
+    assert (claim.above, claim.than) == (above, than)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("", id="nothing"),
+        pytest.param("the share reaches 0.6", id="another quantity"),
+        pytest.param("it works", id="no claim"),
+        pytest.param(f"fitness {'9' * 400}", id="a number beyond all floats"),
+        pytest.param("component hold will tell", id="a term of which nothing is said"),
+    ],
+)
+def test_words_that_claim_nothing_are_no_claim(text):
+    assert read_prediction(text) == ()
+
+
+def test_a_named_term_is_read_once():
+    claims = read_prediction("component `hold` rises; feature gap is used; component hold falls")
+    assert [(c.kind, c.name, c.move) for c in claims] == [
+        ("component", "hold", "rises"),
+        ("feature", "gap", "used"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "hit"),
+    [
+        ("fitness 0.5", True),
+        ("fitness 0.56", True),  # within 15 % of the distance to chance, and the error of the seeds
+        ("fitness 0.7", False),
+        ("fitness 0.45 to 0.55", True),
+        ("fitness 0.51 to 0.6", False),
+        ("fitness > 0.45", True),
+        ("fitness better than best", True),
+        ("fitness better than native", True),
+        ("fitness worse than best", False),
+        ("component hold rises", True),
+        ("component hold falls", False),
+        ("component calm falls", False),
+        ("feature gap used", True),
+    ],
+)
+def test_a_claim_is_decided_by_what_was_measured(text, hit):
+    assert [claim.hit for claim in scored(text)] == [hit]
+
+
+@pytest.mark.parametrize(
+    ("text", "facts"),
+    [
+        pytest.param("fitness 0.5", {"runs": ()}, id="never trained"),
+        pytest.param("component other rises", {}, id="no such component"),
+        pytest.param("feature gap used", {"report": None}, id="no report"),
+        pytest.param(
+            "component hold rises",
+            {"report": Report({"hold": TermStatistics(0.1, 0.1, 0.0, 1.0)})},
+            id="no curve",
+        ),
+    ],
+)
+def test_what_was_not_measured_stays_open(text, facts):
+    (claim,) = scored(text, **facts)
+    assert claim.hit is None
+    assert claim.words.endswith("not measured")
+
+
+def test_the_words_set_both_side_by_side():
+    claims = scored("fitness 0.7; component hold rises", 0.41)
+    assert [c.words for c in claims] == [
+        "predicted fitness 0.7, measured 0.41: missed",
+        "predicted component `hold` rises, measured 0.1, then 0.7: hit",
+    ]
+
+
+def test_before_anything_was_scored_the_native_reward_stands_for_the_best():
+    candidate = replace(trained(0, 0, 0.5), prediction="fitness better than best")
+    (claim,) = score(a_job(), candidate)
+    assert claim.words == "predicted fitness better than native (0.4), measured 0.5: hit"
+
+
+def test_the_record_counts_every_decided_claim_and_tells_a_leaning():
+    history = one_iteration(
+        SMITH,
+        *(replace(trained(0, n, 0.3), prediction="fitness 0.9") for n in range(3)),
+        replace(trained(0, 3, 0.3), prediction="fitness 0.3; component hold rises"),
+        rejected(0, 4),
+        broken(0, 5),
+    )
+    assert tally(history) == (2, 5)
+    assert record_words(history) == (
+        "Predictions so far: 2 of 5 hit. Of 3 missed fitness values 3 were higher than measured."
+    )
+
+
+def test_nothing_decided_means_no_record():
+    assert record_words(one_iteration(SMITH, rejected(0, 0))) == ""
+
+
+def test_the_data_are_numbers_that_json_knows():
+    data = claims_data(scored("fitness > 0.45; feature gap used"))
+    assert [(d["low"], d["high"], d["hit"]) for d in data] == [
+        (0.45, None, True),
+        (None, None, True),
+    ]
+
+
+def test_one_unlucky_seed_widens_what_a_number_may_miss():
+    runs = tuple(
+        replace(run, fitness=1.0 if run.seed else 0.2) if run.rung == 1 else run
+        for run in runs_of("1.0", 0.5)
+    )
+    (claim,) = scored("fitness 0.85", runs=runs)
+    assert claim.hit
