@@ -82,11 +82,15 @@ def _tell_outcome(job: Document, screen: Screen) -> None:
         screen.say(f"designed {_interval(outcome['designed'])}")
     screen.say(outcome["sentence"])
     screen.say(
-        f"{counts['proposed']} candidates ({counts['rejected']} rejected, "
+        f"{counts['proposed']} candidates ({counts['rejected']} rejected{_screened(counts)}, "
         f"{counts['trained']} trained), "
         f"{spent['env_steps']:,} environment steps, {spent['seconds']:.0f} s, "
         f"designer {job['spec']['designer']['name']}"
     )
+
+
+def _screened(counts: Mapping[str, int]) -> str:
+    return f", {counts['screened']} of them screened" if counts["screened"] else ""
 
 
 def _interval(interval: Mapping[str, Any]) -> str:

@@ -262,11 +262,16 @@ class Program:
 
 @dataclass(frozen=True, slots=True)
 class ProgramShape:
-    """What a check in the sandbox learnt by calling the program."""
+    """What a check in the sandbox learnt by calling the program.
+
+    `at_random` is the mean and the standard deviation of what it pays for a step of the random policy;
+    None where it has no reward, or where an older version checked it.
+    """
 
     components: tuple[str, ...]
     features: tuple[str, ...]
     microseconds_per_row: float
+    at_random: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -486,6 +491,7 @@ class Preflight:
         row_bytes:         measured memory of one environment; 0 where unknown.
         row_reserved_bytes: the same with the address space that it reserves and does not use.
         source:            text of the environment's classes (`core.context`), if it was asked for.
+        recording:         artifact of whole episodes of the random policy with their fitness.
     """
 
     fields: tuple[Field, ...]
@@ -506,6 +512,7 @@ class Preflight:
     row_bytes: int = 0
     row_reserved_bytes: int = 0
     source: str = ""
+    recording: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

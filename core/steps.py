@@ -29,7 +29,7 @@ from core.methods.breeding import briefs_for_given
 from core.outcome import decide, no_design
 from core.packs import physics_threads
 from core.ports import Arm, Designer, Laboratory, Ledger, PackOrder, Progress, Watch
-from core.program import read_program, refuse_changed_reward, with_params
+from core.program import read_program, refuse_changed_reward, same_code, with_params
 from core.records import (
     NATIVE,
     Ask,
@@ -49,6 +49,7 @@ from core.records import (
     Task,
 )
 from core.replies import read_reply
+from core.screening import ScreenBench
 from core.tuning import propose_params
 
 MAX_REPAIRS = 2  # attempts beyond the first, per slot
@@ -169,12 +170,15 @@ def propose(number: int, ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
     ]
     briefs = [brief for brief in (*planned, *handed) if brief.slot not in filled]
     paid = {(e.slot, e.attempt): e for e in ledger.exchanges(number)}
+    bench = ScreenBench(history, tools.laboratory)
 
     def ask() -> None:
-        desk = Desk(ledger, tools, method, history, tools.designer(history.spec), paid)
+        designer = tools.designer(history.spec)
+        desk = Desk(ledger, tools, method, history, designer, paid, bench)
         _in_threads([partial(desk.fill, brief) for brief in briefs], watch)
 
     if _asked(ask, ledger):
+        screen(number, ledger, bench, watch)
         ledger.end_proposing(number)
 
 
@@ -189,6 +193,17 @@ def _asked(ask: Callable[[], None], ledger: Ledger) -> bool:
         ledger.pause(str(error))
         return False
     return True
+
+
+def screen(number: int, ledger: Ledger, bench: ScreenBench, watch: Watch) -> None:
+    """Hold an iteration's sound candidates against what is known, before anything is trained.
+
+    It waits until every slot is filled, because a candidate is dropped only if enough others stay.
+    """
+    candidates = _iteration(ledger.history(), number).candidates
+    sound = [c for c in candidates if c.status == "proposed"]
+    if bench.history.spec.screens and sound and not any(c.screens for c in candidates):
+        ledger.add_screens(bench.judge(sound, watch))
 
 
 def _in_threads(works: Sequence[Callable[[], None]], watch: Watch) -> None:
@@ -232,6 +247,7 @@ class Desk:
     history: History
     designer: Designer
     paid: dict[tuple[int, int], Exchange]
+    bench: ScreenBench
 
     def fill(self, brief: Brief) -> None:
         """Bring one slot to its candidate and store it."""
@@ -247,16 +263,22 @@ class Desk:
         for attempt in range(1 + MAX_REPAIRS):
             exchange = self.exchange(brief, attempt)
             candidate = self.read(brief, exchange)
-            if candidate.status != "rejected" or attempt == MAX_REPAIRS:
+            if attempt == MAX_REPAIRS or (problem := self.problem(candidate)) is None:
                 break
             self.ledger.event(
                 "candidate.repair",
-                f"Candidate {candidate.key}, attempt {attempt + 1}: {candidate.rejection}",
+                f"Candidate {candidate.key}, attempt {attempt + 1}: {problem}",
                 {"iteration": brief.iteration, "slot": brief.slot, "attempt": attempt},
             )
-            repair = Repair(exchange.reply.text, candidate.rejection or "")
+            repair = Repair(exchange.reply.text, problem)
             brief = replace(brief, repair=repair)
         return candidate
+
+    def problem(self, candidate: Candidate) -> str | None:
+        """Say what goes back to the designer: why it was rejected, or what it is a duplicate of."""
+        if candidate.status == "rejected":
+            return candidate.rejection or ""
+        return self.bench.problem(candidate)
 
     def exchange(self, brief: Brief, attempt: int) -> Exchange:
         """Ask the designer, unless the answer was already paid for before a worker died."""
@@ -430,17 +452,16 @@ def _why_unread(exchange: Exchange) -> str:
 
 
 def refuse_duplicate(program: Program, history: History) -> None:
-    """Refuse a program that is already known, numbers included.
+    """Refuse a program that is already known, numbers included; its layout does not matter.
 
     Raises:
         ProgramRejected: with the key of the candidate that has the same program.
     """
     for iteration in history.iterations:
         for other in iteration.candidates:
-            known = other.program
-            if known is None or other.status == "rejected" or known.sha256 != program.sha256:
+            if other.program is None or other.status == "rejected":
                 continue
-            if dict(known.params) == dict(program.params):
+            if same_code(other.program, program):
                 raise ProgramRejected(
                     f"the same program as candidate {other.key}",
                     rule="duplicate",
@@ -475,7 +496,8 @@ def reflect(number: int, ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
     words: list[str] = []
 
     def ask() -> None:
-        desk = Desk(ledger, tools, method, history, tools.designer(history.spec), paid)
+        bench = ScreenBench(history, tools.laboratory)
+        desk = Desk(ledger, tools, method, history, tools.designer(history.spec), paid, bench)
         _in_threads([lambda: words.append(desk.analysed(brief))], watch)
 
     if _asked(ask, ledger):
@@ -555,7 +577,7 @@ def pack_order(
         checkpoints=spec.training.checkpoints,
         resume=_checkpoints(candidates, members, rung) if stage == "search" else {},
         warm=_warm_start(history, candidates, members) if stage == "search" and rung == 0 else {},
-        record=stage == "search",
+        record=stage in ("baseline", "search"),
         saved=loop.resumable(ledger.saved(), stage, rung, members),
     )
 

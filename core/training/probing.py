@@ -76,6 +76,7 @@ def _read(frame: Frame, artifacts: Artifacts, level: int) -> Preflight:
             steps_per_second=float(found["steps_per_second"]),
             adapter=str(found["adapter"]),
             probe=artifacts.put(frame.blobs["probe"]),
+            recording=artifacts.put(frame.blobs["recording"]),
             estimate={},
             isolation_level=level,
             warnings=tuple(clean(str(text), 500) for text in found["warnings"]),
