@@ -38,7 +38,7 @@ class OneProbe(Laboratory):
 
     found: ClassVar[dict[str, Preflight]] = {}
 
-    def preflight(self, task, training, seed, watch):
+    def preflight(self, task, training, seed, watch, *, source=False):
         if task.name not in self.found:
             self.found[task.name] = super().preflight(task, training, seed, watch)
         return self.found[task.name]
@@ -147,7 +147,7 @@ def test_pay_for_swinging_is_found_out_and_its_variants_are_not_trained(laborato
         iterations=2,
         candidates=4,
         training=Training(
-            steps=100_000, seeds=1, envs=16, checkpoints=4, packs=1, settings={"entropy": 0.01}
+            steps=200_000, seeds=1, envs=16, checkpoints=4, packs=1, settings={"entropy": 0.01}
         ),
         evaluation=Evaluation(episodes=50, confirm_seeds=1, confirm_episodes=5),
         screens=ALL,
@@ -167,7 +167,7 @@ def test_pay_for_swinging_is_found_out_and_its_variants_are_not_trained(laborato
 
     variants = history.iterations[1].candidates[:2]
     assert [c.status for c in variants] == ["screened", "screened"]
-    assert all(c.saved_steps == 100_000 and not c.runs for c in variants)
+    assert all(c.saved_steps == 200_000 and not c.runs for c in variants)
     for candidate in variants:
         verdicts = {screen.name: screen for screen in candidate.screens}
         assert (verdicts["exploit"].verdict, verdicts["exploit"].other) == ("fail", "0.0")
