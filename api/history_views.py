@@ -17,6 +17,16 @@ class CheckView(BaseModel):
     message: str
 
 
+class ScreenView(BaseModel):
+    """What a screen says of a program before any training."""
+
+    name: str
+    verdict: records.ScreenVerdict
+    score: float | None = Field(description="The number that decided; none where it abstains.")
+    message: str
+    other: str | None = Field(description="Id of the candidate that it was compared with.")
+
+
 class ProgramView(BaseModel):
     """The program without its text, which is under `code`."""
 
@@ -94,6 +104,10 @@ class CandidateView(BaseModel):
     rejection: str | None
     given: int | None = Field(description="Number of the program that people handed in.")
     checks: list[CheckView]
+    screens: list[ScreenView]
+    saved_steps: int = Field(
+        description="Environment steps of its first rung that a screen saved, all seeds together."
+    )
     program: ProgramView | None
     report: ReportView | None
     links: dict[str, str]

@@ -369,7 +369,7 @@ class JobRequest(Piece):
         default="joint", description="What is designed: the reward, the features, or both."
     )
     screens: tuple[ScreenName, ...] = Field(
-        default=(),
+        default=("duplicate", "order", "exploit", "scale"),
         max_length=4,
         description="Screens that may keep a program from being trained.",
     )

@@ -66,6 +66,7 @@ def _counts(counts: Mapping[str, int]) -> CountsView:
     return CountsView(
         proposed=sum(counts.values()),
         rejected=counts.get("rejected", 0) + counts.get("screened", 0),
+        screened=counts.get("screened", 0),
         trained=counts.get("trained", 0),
         failed=counts.get("failed", 0),
     )

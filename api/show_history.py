@@ -19,6 +19,7 @@ from api.history_views import (
     ReportView,
     RunView,
     RunWithCurveView,
+    ScreenView,
     TermView,
     UsageView,
 )
@@ -32,6 +33,7 @@ from core.records import (
     Iteration,
     Report,
     Run,
+    Screen,
     TermStatistics,
 )
 from core.statistics import bootstrap_interval
@@ -62,6 +64,8 @@ def shown_candidate(job_id: str, candidate: Candidate) -> CandidateView:
         rejection=candidate.rejection,
         given=candidate.given,
         checks=[CheckView(**asdict(check)) for check in candidate.checks],
+        screens=[_screen(job_id, screen) for screen in candidate.screens],
+        saved_steps=candidate.saved_steps,
         program=_program(candidate),
         report=_report(candidate.report),
         links={
@@ -71,6 +75,11 @@ def shown_candidate(job_id: str, candidate: Candidate) -> CandidateView:
             "job": f"/v1/jobs/{job_id}",
         },
     )
+
+
+def _screen(job_id: str, screen: Screen) -> ScreenView:
+    other = None if screen.other is None else key_to_id(job_id, screen.other)
+    return ScreenView(**{**asdict(screen), "other": other})
 
 
 def fitness_interval(candidate: Candidate) -> Interval | None:

@@ -79,7 +79,8 @@ class CountsView(BaseModel):
     """How many candidates there are, and what became of them."""
 
     proposed: int = 0
-    rejected: int = 0
+    rejected: int = Field(default=0, description="By a check or by a screen.")
+    screened: int = Field(default=0, description="How many of the rejected a screen kept back.")
     trained: int = 0
     failed: int = 0
 

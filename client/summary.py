@@ -86,7 +86,7 @@ def _tell_outcome(job: Document, screen: Screen) -> None:
     _tell_transfer(outcome["transfer"], screen)
     money = f", ${spent['money']:.2f}" if spent["money"] else ""
     screen.say(
-        f"{counts['proposed']} candidates ({counts['rejected']} rejected, "
+        f"{counts['proposed']} candidates ({counts['rejected']} rejected{_screened(counts)}, "
         f"{counts['trained']} trained), "
         f"{spent['env_steps']:,} environment steps, {spent['seconds']:.0f} s, "
         f"designer {job['spec']['designer']['name']}{money}"
@@ -143,6 +143,10 @@ def tell_estimate(plan: Document, screen: Screen) -> None:
         screen.say(f"{plan['asks']} questions, about {plan['tokens']:,} tokens, {money}.")
     for note in plan["notes"]:
         screen.say(note)
+
+
+def _screened(counts: Mapping[str, int]) -> str:
+    return f", {counts['screened']} of them screened" if counts["screened"] else ""
 
 
 def _interval(interval: Mapping[str, Any]) -> str:

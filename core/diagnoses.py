@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
 
+from core.exploits import exploit_reason
+from core.exploits import fitness_curve as fitness_curve
 from core.loop import native_fitness, search_fitness
 from core.records import Candidate, History, Report, Smoothness, TermStatistics
 from core.words import number, percent, signed
@@ -32,6 +34,7 @@ def diagnose(history: History, candidate: Candidate | None) -> tuple[str, ...]:
     """Return what the rules see in a candidate and in the job so far."""
     found: list[str] = []
     if candidate is not None:
+        found += _of_exploit(history, candidate)
         found += _of_fitness(history, candidate)
         found += _of_report(candidate, history.spec.smoothness)
     found += _of_iterations(history)
@@ -195,6 +198,15 @@ def _of_direction(candidate: Candidate, report: Report) -> Iterator[str]:
         )
 
 
+def _of_exploit(history: History, candidate: Candidate) -> Iterator[str]:
+    if (reason := exploit_reason(history, candidate)) is not None:
+        yield (
+            f"EXPLOIT: {reason}. The policy is paid for something that is not the task. Find it in the "
+            "episodes and stop paying for it; a program that pays for these episodes again is not "
+            "trained."
+        )
+
+
 # --- fitness ----------------------------------------------------------------------------------
 
 
@@ -247,19 +259,6 @@ def seed_fitness(candidate: Candidate) -> list[float]:
         return []
     last = max(run.rung for run in candidate.runs)
     return [r.fitness for r in candidate.runs if r.rung == last and r.fitness is not None]
-
-
-def fitness_curve(candidate: Candidate) -> list[tuple[int, float]]:
-    """Return (environment steps, fitness averaged over seeds) at each checkpoint, all rungs.
-
-    A checkpoint counts only with every seed that was measured at the last one of its rung.
-    """
-    points: dict[int, list[float]] = {}
-    for run in candidate.runs:
-        for step, value in run.checkpoints:
-            points.setdefault(step, []).append(value)
-    most = max(map(len, points.values()), default=0)
-    return [(s, sum(v) / len(v)) for s, v in sorted(points.items()) if len(v) == most]
 
 
 # --- the job ----------------------------------------------------------------------------------

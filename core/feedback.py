@@ -32,6 +32,7 @@ MOST_CHARACTERS = 24_000  # about 6,000 tokens
 MOST_ROWS = 40
 MOST_EPISODE_ROWS = 8
 MOST_COLUMNS = 10
+MOST_SCREENED = 2
 POINTS = 10
 
 
@@ -49,6 +50,7 @@ def write_feedback(history: History, number_: int, best: Candidate | None) -> Fe
     sections = [
         _summary(history, iteration, best),
         _table(history, iteration, best),
+        _screened(iteration),
         record_words(history),
         _listed("Diagnoses", diagnoses),
         *([] if best is None else _details(history, best)),
@@ -165,11 +167,27 @@ def why_not(candidate: Candidate) -> str:
     """Return, on one line, why a candidate has no fitness."""
     if candidate.rejection:
         return one_line(candidate.rejection, 400)
+    if candidate.status == "screened":
+        against = [s for s in candidate.screens if s.verdict == "fail"]
+        words = (f"screened as {s.name}, not trained: {s.message.splitlines()[0]}" for s in against)
+        return one_line("; ".join(words), 400)
     failures = [run.failure for run in candidate.runs if run.failure]
     if failures:
         return one_line(failures[0], 400)
     failed = [check.message for check in candidate.checks if not check.passed]
     return one_line(failed[0], 400) if failed else "it was not trained"
+
+
+def _screened(iteration: Iteration) -> str:
+    """Quote in full why candidates were kept from training, the rows of a worst pair included."""
+    told = [
+        f"Candidate {c.key} was not trained ({s.name}): {s.message}"
+        for c in iteration.candidates
+        if c.status == "screened"
+        for s in c.screens
+        if s.verdict == "fail" and "\n" in s.message
+    ]
+    return "\n\n".join(told[:MOST_SCREENED])
 
 
 # --- one candidate in detail ------------------------------------------------------------------

@@ -12,11 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import TypeAlias, TypeVar
 
 from core.ablation import ablated_arms
 from core.budgets import exhausted, iteration_cost, out_of_time, refused, rung_begun
+from core.exploits import is_suspect
 from core.packs import pack_count
 from core.records import (
     FINISHED,
@@ -335,7 +337,7 @@ def rung_candidates(history: History, iteration: Iteration, rung: int) -> list[C
     alive = [c for c in iteration.candidates if c.status in ("proposed", "trained", "failed")]
     alive = [c for c in alive if c.program is not None]
     for before in range(rung):
-        alive = promoted(history, alive, before)
+        alive = promoted(history, alive, before, partial(is_suspect, history))
     return alive
 
 

@@ -10,6 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
+import numpy as np
+import numpy.typing as npt
+
 from core.records import (
     Ask,
     Candidate,
@@ -27,10 +30,13 @@ from core.records import (
     Report,
     Run,
     Saved,
+    Screen,
     Stage,
     Task,
     Training,
 )
+
+Doubles: TypeAlias = npt.NDArray[np.float64]
 
 
 class Designer(Protocol):
@@ -169,6 +175,102 @@ class PackOrder:
 
 
 @dataclass(frozen=True, slots=True)
+class Source:
+    """Recorded episodes that screens look at.
+
+    Attributes:
+        key:       of the arm that lived them: "random", "native" or a candidate's key.
+        recording: sha256 of the artifact, the most telling episodes first.
+        exploit:   whether the arm is one that was paid for what is not the task.
+    """
+
+    key: str
+    recording: str
+    exploit: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ScreenOrder:
+    """Programs to be called, without any training, on the probe set and on stored trajectories.
+
+    Attributes:
+        programs:     key -> program: those to be screened and those that they are compared with.
+        asked:        keys of those to be screened.
+        sources:      whose trajectories; none for a comparison on the probe set alone.
+        trajectories: how many there may be in all.
+    """
+
+    preflight: Preflight
+    training: Training
+    mode: Mode
+    weight: float
+    programs: Mapping[str, Program]
+    asked: frozenset[str]
+    sources: tuple[Source, ...] = ()
+    trajectories: int = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Trajectory:
+    """One stored episode: who lived it, how well it was done, and whether it is an exploit's."""
+
+    source: str
+    fitness: float
+    length: int
+    exploit: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ScreenNumbers:
+    """What one program says of the screens' rows; R sampled transitions, T trajectories.
+
+    Attributes:
+        reward:    [R] the sum of the components; None without `reward`.
+        canonical: [R] the same after canonicalisation (EPIC); None where that was not possible.
+        features:  [F, R] the features of the next states.
+        per_step:  [T] mean of what a trajectory is paid per step, native reward included in mode "add".
+        in_sum:    [T] its discounted sum.
+        rows:      rows of the better and of the worse episode of the worst-ordered pair, for people.
+    """
+
+    reward: Doubles | None
+    canonical: Doubles | None
+    features: Doubles
+    per_step: Doubles
+    in_sum: Doubles
+    rows: tuple[tuple[Json, ...], tuple[Json, ...]] = ((), ())
+
+
+@dataclass(frozen=True, slots=True)
+class Screening:
+    """The numbers of all programs of an order.
+
+    Attributes:
+        trajectories: [T], the same for all programs.
+        numbers:      key -> numbers; a program that broke has none.
+        normalised:   whether the learner divides rewards by their running scale.
+    """
+
+    trajectories: tuple[Trajectory, ...]
+    numbers: Mapping[str, ScreenNumbers]
+    normalised: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Screened:
+    """What the screens decided of a candidate: dropped ones are not trained.
+
+    `saved_steps` are the environment steps of its first rung with all seeds, which it would have had
+    for certain; what later rungs would have cost nobody knows.
+    """
+
+    candidate: str
+    screens: tuple[Screen, ...]
+    dropped: bool = False
+    saved_steps: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class PackResult:
     """What a pack gave: one run per member, in the order's order, and a report per arm."""
 
@@ -198,6 +300,14 @@ class Laboratory(Protocol):
 
         Raises:
             ProgramRejected: with the message for the designer.
+        """
+        ...
+
+    def screen(self, order: ScreenOrder, watch: Watch) -> Screening:
+        """Call programs on sampled transitions and on stored trajectories.
+
+        Raises:
+            SandboxFailed: the sandbox itself is broken.
         """
         ...
 
@@ -265,6 +375,10 @@ class Ledger(Protocol):
 
     def add_candidate(self, candidate: Candidate) -> None:
         """Store a candidate with its checks; runs and report come later."""
+        ...
+
+    def add_screens(self, screened: Sequence[Screened]) -> None:
+        """Store what the screens decided of an iteration's candidates, all at once."""
         ...
 
     def end_proposing(self, iteration: int) -> None:

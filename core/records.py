@@ -265,11 +265,16 @@ class Program:
 
 @dataclass(frozen=True, slots=True)
 class ProgramShape:
-    """What a check in the sandbox learnt by calling the program."""
+    """What a check in the sandbox learnt by calling the program.
+
+    `at_random` is the mean and the standard deviation of what it pays for a step of the random policy;
+    None where it has no reward, or where an older version checked it.
+    """
 
     components: tuple[str, ...]
     features: tuple[str, ...]
     microseconds_per_row: float
+    at_random: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -492,6 +497,7 @@ class Preflight:
         stepping_seconds:  that a core takes for a step of one row in a large batch; 0 where unknown.
         learning_seconds:  that a core takes to learn from one step of one run, beside stepping; by the
                            learner's settings, 0 where unknown.
+        recording:         artifact of whole episodes of the random policy with their fitness.
     """
 
     fields: tuple[Field, ...]
@@ -514,6 +520,7 @@ class Preflight:
     source: str = ""
     stepping_seconds: float = 0.0
     learning_seconds: float = 0.0
+    recording: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

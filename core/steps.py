@@ -44,7 +44,7 @@ from core.ports import (
     Watch,
 )
 from core.prices import Prices, asks_a_model
-from core.program import read_program, refuse_changed_reward, with_params
+from core.program import read_program, refuse_changed_reward, same_code, with_params
 from core.purse import Purse, counted
 from core.records import (
     FITNESS,
@@ -67,6 +67,7 @@ from core.records import (
 )
 from core.replies import read_reply
 from core.rungs import rung_steps
+from core.screening import ScreenBench
 
 MAX_REPAIRS = 2  # attempts beyond the first, per slot
 CONCURRENT_ASKS = 16
@@ -196,12 +197,14 @@ def propose(number: int, ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
     ]
     briefs = [brief for brief in (*planned, *handed) if brief.slot not in filled]
     paid = {(e.slot, e.attempt): e for e in ledger.exchanges(number)}
+    bench = ScreenBench(history, tools.laboratory)
 
     def ask() -> None:
-        desk = new_desk(ledger, tools, history, paid)
+        desk = new_desk(ledger, tools, history, paid, bench)
         _in_threads([partial(desk.fill, brief) for brief in briefs], watch)
 
     if _asked(ask, ledger):
+        screen(number, ledger, bench, watch)
         ledger.end_proposing(number)
 
 
@@ -216,6 +219,17 @@ def _asked(ask: Callable[[], None], ledger: Ledger) -> bool:
         ledger.pause(str(error))
         return False
     return True
+
+
+def screen(number: int, ledger: Ledger, bench: ScreenBench, watch: Watch) -> None:
+    """Hold an iteration's sound candidates against what is known, before anything is trained.
+
+    It waits until every slot is filled, because a candidate is dropped only if enough others stay.
+    """
+    candidates = _iteration(ledger.history(), number).candidates
+    sound = [c for c in candidates if c.status == "proposed"]
+    if bench.history.spec.screens and sound and not any(c.screens for c in candidates):
+        ledger.add_screens(bench.judge(sound, watch))
 
 
 def _in_threads(works: Sequence[Callable[[], None]], watch: Watch) -> None:
@@ -260,6 +274,7 @@ class Desk:
     designer: Designer
     paid: dict[tuple[int, int], Exchange]
     purse: Purse
+    bench: ScreenBench
 
     def fill(self, brief: Brief) -> None:
         """Bring one slot to its candidate and store it."""
@@ -279,16 +294,22 @@ class Desk:
                 # A reply that only wanted mending keeps its own reason.
                 return candidate if attempt else _rejected(candidate, REFUSED, exchange)
             candidate = self.read(brief, exchange)
-            if candidate.status != "rejected" or attempt == MAX_REPAIRS:
+            if attempt == MAX_REPAIRS or (problem := self.problem(candidate)) is None:
                 break
             self.ledger.event(
                 "candidate.repair",
-                f"Candidate {candidate.key}, attempt {attempt + 1}: {candidate.rejection}",
+                f"Candidate {candidate.key}, attempt {attempt + 1}: {problem}",
                 {"iteration": brief.iteration, "slot": brief.slot, "attempt": attempt},
             )
-            repair = Repair(exchange.reply.text, candidate.rejection or "")
+            repair = Repair(exchange.reply.text, problem)
             brief = replace(brief, repair=repair)
         return candidate
+
+    def problem(self, candidate: Candidate) -> str | None:
+        """Say what goes back to the designer: why it was rejected, or what it is a duplicate of."""
+        if candidate.status == "rejected":
+            return candidate.rejection or ""
+        return self.bench.problem(candidate)
 
     def exchange(self, brief: Brief, attempt: int) -> Exchange | str:
         """Ask the designer, unless the answer was already paid for before a worker died.
@@ -484,13 +505,17 @@ def _hold_to_reward(program: Program, parent: Candidate) -> None:
 
 
 def new_desk(
-    ledger: Ledger, tools: Toolbox, history: History, paid: dict[tuple[int, int], Exchange]
+    ledger: Ledger,
+    tools: Toolbox,
+    history: History,
+    paid: dict[tuple[int, int], Exchange],
+    bench: ScreenBench,
 ) -> Desk:
     """Put together what a step needs that asks the designer."""
     spec = history.spec
     purse = Purse(spec.budget, history.spent, tools.prices, spec.designer.model or tools.model)
     method = find_method(spec.method)
-    return Desk(ledger, tools, method, history, tools.designer(spec), paid, purse)
+    return Desk(ledger, tools, method, history, tools.designer(spec), paid, purse, bench)
 
 
 def _with_words(candidate: Candidate, proposal: Proposal) -> Candidate:
@@ -515,17 +540,16 @@ def _why_unread(exchange: Exchange) -> str:
 
 
 def refuse_duplicate(program: Program, history: History) -> None:
-    """Refuse a program that is already known, numbers included.
+    """Refuse a program that is already known, numbers included; its layout does not matter.
 
     Raises:
         ProgramRejected: with the key of the candidate that has the same program.
     """
     for iteration in history.iterations:
         for other in iteration.candidates:
-            known = other.program
-            if known is None or other.status == "rejected" or known.sha256 != program.sha256:
+            if other.program is None or other.status == "rejected":
                 continue
-            if dict(known.params) == dict(program.params):
+            if same_code(other.program, program):
                 raise ProgramRejected(
                     f"the same program as candidate {other.key}",
                     rule="duplicate",
@@ -560,7 +584,8 @@ def reflect(number: int, ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
     words: list[str] = []
 
     def ask() -> None:
-        desk = new_desk(ledger, tools, history, paid)
+        bench = ScreenBench(history, tools.laboratory)
+        desk = new_desk(ledger, tools, history, paid, bench)
         _in_threads([lambda: words.append(desk.analysed(brief))], watch)
 
     if _asked(ask, ledger):
@@ -689,7 +714,7 @@ def pack_order(
         checkpoints=spec.training.checkpoints,
         resume=_checkpoints(candidates, members, rung) if stage == "search" else {},
         warm=_warm_start(history, candidates, members) if stage == "search" and rung == 0 else {},
-        record=stage == "search",
+        record=stage in ("baseline", "search"),
         saved=loop.resumable(ledger.saved(), stage, rung, members),
     )
 

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from core.errors import ProgramRejected
-from core.ports import PackOrder, PackResult, Progress, Save, Watch, save_nothing
+from core.ports import (
+    PackOrder,
+    PackResult,
+    Progress,
+    Save,
+    Screened,
+    Screening,
+    ScreenOrder,
+    Watch,
+    save_nothing,
+)
 from core.records import (
     FITNESS,
     NATIVE,
@@ -60,6 +71,7 @@ class MemoryLedger:
     events: list[tuple[str, str]] = field(default_factory=list)
     rests: list[float] = field(default_factory=list)
     halfway: tuple[Saved, ...] = ()
+    lock: threading.Lock = field(default_factory=threading.Lock)
     library: tuple[Example, ...] = ()
 
     def history(self) -> History:
@@ -86,9 +98,23 @@ class MemoryLedger:
         self.paid.append(exchange)
 
     def add_candidate(self, candidate: Candidate) -> None:
-        iteration = self._iteration(candidate.iteration)
-        candidates = sorted((*iteration.candidates, candidate), key=lambda c: c.number)
-        self._put(replace(iteration, candidates=tuple(candidates)))
+        with self.lock:  # the slots of an iteration are filled by several threads
+            iteration = self._iteration(candidate.iteration)
+            candidates = sorted((*iteration.candidates, candidate), key=lambda c: c.number)
+            self._put(replace(iteration, candidates=tuple(candidates)))
+
+    def add_screens(self, screened: Sequence[Screened]) -> None:
+        decided = {one.candidate: one for one in screened}
+        for iteration in self.facts.iterations:
+            self._put(
+                replace(
+                    iteration,
+                    candidates=tuple(
+                        _with_screens(c, decided[c.key]) if c.key in decided else c
+                        for c in iteration.candidates
+                    ),
+                )
+            )
 
     def end_proposing(self, iteration: int) -> None:
         self._put(replace(self._iteration(iteration), proposed=True))
@@ -106,6 +132,8 @@ class MemoryLedger:
             name = "fitness_alone" if run.stage == "baseline" and run.arm == FITNESS else None
             if name := name or by_stage.get(run.stage):
                 self.facts = replace(self.facts, **{name: (*getattr(self.facts, name), run)})
+        if any(run.stage == "baseline" for run in runs):
+            self.facts = replace(self.facts, native_report=reports.get(NATIVE))
         for iteration in self.facts.iterations:
             own = [run for run in runs if run.stage == "search"]
             candidates = tuple(
@@ -148,6 +176,13 @@ class MemoryLedger:
         self.facts = replace(self.facts, iterations=ordered)
 
 
+def _with_screens(candidate: Candidate, screened: Screened) -> Candidate:
+    status = "screened" if screened.dropped else candidate.status
+    return replace(
+        candidate, status=status, screens=screened.screens, saved_steps=screened.saved_steps
+    )
+
+
 @dataclass
 class ScriptedDesigner:
     """Answers from a list by (iteration, slot, attempt); remembers what it was asked."""
@@ -168,6 +203,7 @@ class PretendLaboratory:
 
     fitness: Callable[[str, int], float | None]
     refuse: Callable[[Program], str | None] = lambda program: None
+    numbers: Callable[[ScreenOrder], Screening] = lambda order: Screening((), {})
     orders: list[PackOrder] = field(default_factory=list)
 
     def preflight(
@@ -179,6 +215,9 @@ class PretendLaboratory:
         if message := self.refuse(program):
             raise ProgramRejected(message, rule="shape")
         return ProgramShape(("near",), (), 0.1)
+
+    def screen(self, order: ScreenOrder, watch: Watch) -> Screening:
+        return self.numbers(order)
 
     def train(self, order: PackOrder, watch: Watch, save: Save = save_nothing) -> PackResult:
         self.orders.append(order)

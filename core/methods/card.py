@@ -115,7 +115,7 @@ def render(brief: Brief) -> Prompt:
         [reply_of(last)],
         [
             measured_part(text, _heading(last)),
-            *_lost(brief),
+            *_lost(brief, last),
             remarks_part(brief),
             _ask(last),
             CLOSING,
@@ -140,13 +140,14 @@ def _round(brief: Brief, candidate: Candidate, order: int) -> list[Sequence[Piec
     ]
 
 
-def _lost(brief: Brief) -> list[Piece]:
-    """Tell of an iteration after the last module in which nothing could even be read."""
-    later = [c for c in brief.history if c.iteration == brief.iteration - 1]
-    if any(c.program is not None for c in later) or not later:
+def _lost(brief: Brief, shown: Candidate) -> list[Piece]:
+    """Tell of the answers of the last iteration that came to nothing, beside the one that is shown."""
+    newest_ones = [c for c in brief.history if c.iteration == brief.iteration - 1]
+    lost = [c for c in newest_ones if c.key != shown.key and search_fitness(c) is None]
+    if not lost:
         return []
-    reasons = "\n".join(f"- candidate {c.key}: {why_not(c)}" for c in later)
-    return [measured_part(reasons, "Your answers after that could not be used:")]
+    reasons = "\n".join(f"- candidate {c.key}: {why_not(c)}" for c in lost)
+    return [measured_part(reasons, "Other answers of yours could not be used:")]
 
 
 def _kind(candidate: Candidate) -> str:

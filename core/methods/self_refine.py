@@ -32,7 +32,7 @@ from core.feedback import (
     why_not,
     write_feedback,
 )
-from core.loop import native_fitness
+from core.loop import native_fitness, search_fitness
 from core.methods.breeding import brief_for, closed, newest, newest_first
 from core.methods.method import Method
 from core.methods.prompting import (
@@ -119,8 +119,8 @@ def digest(history: History, iteration: int) -> Feedback:
 
 def _report(history: History, iteration: int, subject: Candidate | None) -> Iterator[str]:
     current = next(i for i in history.iterations if i.number == iteration)
-    failed = [c for c in current.candidates if c.key != getattr(subject, "key", None)]
-    reasons = [f"- candidate {c.key}: {why_not(c)}" for c in failed if not c.runs or c.rejection]
+    failed = [c for c in current.candidates if search_fitness(c) is None]
+    reasons = [f"- candidate {c.key}: {why_not(c)}" for c in failed]
     if subject is not None:
         yield from _of_subject(history, subject)
     if reasons:

@@ -11,6 +11,7 @@ import hashlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 
 from core.errors import ProgramRejected
 from core.program.arrays import broken_array_rules
@@ -25,6 +26,7 @@ __all__ = [
     "default_bounds",
     "read_program",
     "refuse_changed_reward",
+    "same_code",
     "visible_fields",
     "with_params",
 ]
@@ -111,6 +113,37 @@ def current_source(program: Program) -> str:
                 return program.source
             return _replaced(program.source, value, repr(dict(program.params)).replace("'", '"'))
     return program.source
+
+
+def same_code(one: Program, other: Program) -> bool:
+    """Tell whether two programs do the same: the same syntax tree and the same numbers in force.
+
+    Layout, comments, docstrings and annotations make no difference.
+    """
+    if dict(one.params) != dict(other.params):
+        return False
+    return one.sha256 == other.sha256 or _bare(one.source) == _bare(other.source)
+
+
+@lru_cache(maxsize=512)
+def _bare(source: str) -> str:
+    """Return the syntax tree as text, without what does nothing; PARAMS are compared apart."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.arg):
+            node.annotation = None
+        elif isinstance(node, ast.FunctionDef):
+            node.returns = None
+        if isinstance(node, ast.FunctionDef | ast.Module):
+            node.body = [part for part in node.body if not _says_nothing(part)]
+    return ast.dump(tree)
+
+
+def _says_nothing(node: ast.stmt) -> bool:
+    if isinstance(node, ast.Expr):
+        return isinstance(node.value, ast.Constant)
+    targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+    return any(isinstance(t, ast.Name) and t.id in ("PARAMS", "BOUNDS") for t in targets)
 
 
 def _replaced(source: str, node: ast.expr, text: str) -> str:

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Table, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from core.errors import NotFound
+from core.ports import Screened
 from core.records import (
     Candidate,
     Example,
@@ -77,7 +78,7 @@ def add_preflight(connection: Connection, job_id: str, preflight: Preflight) -> 
     if connection.execute(known).first():
         return
     set_job(connection, job_id, preflight=dump(preflight))
-    note_artifacts(connection, job_id, "probe", [preflight.probe])
+    note_artifacts(connection, job_id, "probe", [preflight.probe, preflight.recording])
     found = {
         "adapter": preflight.adapter,
         "steps_per_second": preflight.steps_per_second,
@@ -183,6 +184,54 @@ def _tell_of_candidate(connection: Connection, job_id: str, candidate: Candidate
         message = f"Candidate {candidate.key} was rejected: {candidate.rejection}"
     kind = "candidate.rejected" if rejected else "candidate.proposed"
     append_event(connection, job_id, kind, message, details)
+
+
+def add_screens(connection: Connection, job_id: str, screened: Sequence[Screened]) -> None:
+    """Store what the screens decided of candidates, unless it is known; tell of those dropped.
+
+    Raises:
+        NotFound: the decision is about a candidate that is not stored.
+    """
+    for one in screened:
+        iteration, _, number = one.candidate.partition(".")
+        here = (
+            candidates.c.job_id == job_id,
+            candidates.c.iteration == int(iteration),
+            candidates.c.number == int(number),
+        )
+        found = connection.execute(select(candidates.c.more).where(*here)).first()
+        if found is None:
+            raise NotFound(f"There is no candidate {one.candidate} in job {job_id}.")
+        if found.more.get("screens"):
+            continue
+        more = {
+            **found.more,
+            "screens": [dump(s) for s in one.screens],
+            "saved_steps": one.saved_steps,
+        }
+        changed: dict[str, object] = {"more": more}
+        if one.dropped:
+            changed["status"] = "screened"
+        connection.execute(update(candidates).where(*here).values(changed))
+        if one.dropped:
+            _tell_of_screened(connection, job_id, one)
+
+
+def _tell_of_screened(connection: Connection, job_id: str, screened: Screened) -> None:
+    iteration, _, number = screened.candidate.partition(".")
+    against = [screen for screen in screened.screens if screen.verdict == "fail"]
+    details = {
+        "candidate": candidate_id(job_id, int(iteration), int(number)),
+        "key": screened.candidate,
+        "iteration": int(iteration),
+        "number": int(number),
+        "screens": [screen.name for screen in against],
+        "other": next((screen.other for screen in against if screen.other), None),
+        "saved_steps": screened.saved_steps,
+    }
+    why = "; ".join(f"{s.name}: {s.message.splitlines()[0]}" for s in against)
+    message = f"Candidate {screened.candidate} was screened and will not be trained: {why}"
+    append_event(connection, job_id, "candidate.screened", message, details)
 
 
 def end_proposing(connection: Connection, job_id: str, number: int) -> None:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine
 
-from core.ports import Progress
+from core.ports import Progress, Screened
 from core.records import (
     Candidate,
     Example,
@@ -130,6 +130,10 @@ class ClaimedStep:
     def add_candidate(self, candidate: Candidate) -> None:
         """Store a candidate with its checks."""
         self._write(facts.add_candidate, candidate)
+
+    def add_screens(self, screened: Sequence[Screened]) -> None:
+        """Store what the screens decided of an iteration's candidates."""
+        self._write(facts.add_screens, screened)
 
     def end_proposing(self, iteration: int) -> None:
         """Mark every slot of the iteration as filled."""

@@ -18,6 +18,7 @@ from core.records import ProgramShape
 from core.sandbox.frames import Channel, Link
 from core.training.blame import line_naming
 from core.training.namespaces import describe_row
+from core.training.probes import PROBE_ROWS
 from core.training.runtime import LoadedProgram, load_program
 from core.training.transitions import Transitions, load_transitions
 from core.training.wire import (
@@ -59,6 +60,7 @@ def check(channel: Channel, links: Sequence[Link]) -> None:
             "components": list(shape.components),
             "features": list(shape.features),
             "microseconds_per_row": shape.microseconds_per_row,
+            "at_random": shape.at_random,
         }
     )
 
@@ -81,7 +83,8 @@ def hold_to_contract(program: LoadedProgram, probe: Transitions, say: Say) -> Pr
         say(stage)
         hold()
     say("the timing with 4096 rows")
-    return ProgramShape(program.component_names, program.feature_names, trial.hold_speed())
+    speed = trial.hold_speed()
+    return ProgramShape(program.component_names, program.feature_names, speed, trial.at_random())
 
 
 @dataclass(slots=True)
@@ -186,6 +189,14 @@ class Trial:
             "at least one term that differs between states",
             "Use the fields; a constant teaches nothing.",
         )
+
+    def at_random(self) -> tuple[float, float] | None:
+        """Return mean and standard deviation of the summed components, edge rows left out."""
+        paid = [v[:PROBE_ROWS] for n, v in self.whole.items() if not n.startswith("features.")]
+        if not paid:
+            return None
+        total = np.sum(paid, axis=0, dtype=np.float64)
+        return float(total.mean()), float(total.std())
 
     def hold_speed(self) -> float:
         """Return microseconds per row at 4096 rows, the best of several calls."""

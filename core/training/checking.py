@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from core.errors import ProgramRejected, SandboxFailed
@@ -62,7 +63,16 @@ def _verdict(frame: Frame) -> ProgramShape:
         _names(header.get("components"), MOST_COMPONENTS),
         _names(header.get("features"), MOST_FEATURES),
         cost,
+        _pair(header.get("at_random")),
     )
+
+
+def _pair(found: Any) -> tuple[float, float] | None:
+    """Read two finite numbers from a child in which generated code ran; None for anything else."""
+    good = isinstance(found, list) and [type(n) for n in found] == [float, float]
+    if not good or not all(math.isfinite(n) for n in found):
+        return None
+    return found[0], found[1]
 
 
 def _names(found: Any, most: int) -> tuple[str, ...]:

@@ -173,10 +173,10 @@ class Shown:
     components: Terms
     layout: Layout
 
-    def rows(self, episode: int) -> list[dict[str, Any]]:
-        """Return at most SHOWN_ROWS rows, evenly spread over one episode."""
+    def rows(self, episode: int, most: int = SHOWN_ROWS) -> list[dict[str, Any]]:
+        """Return at most `most` rows, evenly spread over one episode."""
         places = np.flatnonzero(self.recording.episode == episode)
-        steps = np.unique(np.linspace(0, len(places) - 1, SHOWN_ROWS).round().astype(int))
+        steps = np.unique(np.linspace(0, len(places) - 1, most).round().astype(int))
         return [self._row(int(places[step]), int(step)) for step in steps]
 
     def _row(self, place: int, step: int) -> dict[str, Any]:

@@ -142,10 +142,11 @@ def _number(value: Any) -> float | None:
 def _episodes(found: Any) -> dict[str, tuple[Json, ...]]:
     if not isinstance(found, Mapping):
         return {}
-    return {name: _rows(found.get(name)) for name in ("best", "median", "worst")}
+    return {name: read_rows(found.get(name)) for name in ("best", "median", "worst")}
 
 
-def _rows(found: Any) -> tuple[Json, ...]:
+def read_rows(found: Any) -> tuple[Json, ...]:
+    """Read rows of named values that a child in which generated code ran has put together."""
     if not isinstance(found, list):
         return ()
     read = [_row(row) for row in found[:MOST_ROWS] if isinstance(row, Mapping)]

@@ -2,6 +2,7 @@
 
     preflight   one child                     probing.py    → preflight.py in the jail
     check       one short-lived child         checking.py   → check.py
+    screen      one child per iteration       screening.py  → screen_child.py
     train       one child per pack            retrying.py, supervising.py → train_child.py
                 scorer and actor per arm      measuring.py  → scorer.py, actor.py
                 one child per arm             examining.py  → examine.py
@@ -22,6 +23,8 @@ from core.ports import (
     PackResult,
     Progress,
     Save,
+    Screening,
+    ScreenOrder,
     Watch,
     save_nothing,
 )
@@ -37,10 +40,11 @@ from core.training.measuring import Measured, Score, measure
 from core.training.minutes import Member, Trained
 from core.training.probing import probe_task
 from core.training.retrying import train_pack
+from core.training.screening import screen_programs
 from core.training.settings import check_algorithm, check_rollout, read_settings
 from core.training.supervising import Supervision
 
-PRELOAD_DESIGN = ("core.training.check",)
+PRELOAD_DESIGN = ("core.training.check", "core.training.screen_child")
 """For workers that only propose: numpy, no torch, no environment."""
 
 PRELOAD = (
@@ -59,7 +63,7 @@ class Laboratory:
     """Implements `core.ports.Laboratory` on a sandbox and a store of artifacts.
 
     Attributes:
-        sandbox:     made with PRELOAD, or PRELOAD_DESIGN where only `check` is called.
+        sandbox:     made with PRELOAD, or PRELOAD_DESIGN where only `check` and `screen` are called.
         artifacts:   where probe sets, weights, checkpoints and evidence are kept.
         supervision: deadlines and memory of training.
         at_once:     trainings that run at once on this machine: as many as its worker has slots.
@@ -87,6 +91,10 @@ class Laboratory:
     def check(self, program: Program, task: Task, preflight: Preflight) -> ProgramShape:
         """Call the program on the probe set and hold it to the contract; see the port."""
         return check_program(self.sandbox, self.artifacts, program, preflight)
+
+    def screen(self, order: ScreenOrder, watch: Watch) -> Screening:
+        """Call programs on sampled transitions and on stored trajectories; see the port."""
+        return screen_programs(self.sandbox, self.artifacts, order, watch)
 
     def train(self, order: PackOrder, watch: Watch, save: Save = save_nothing) -> PackResult:
         """Train the members of a pack, measure them, and examine their programs; see the port."""
@@ -213,4 +221,5 @@ class Bench:
             with_course(report, [curve for curve in curves if curve is not None], steps),
             episode_length=mean([length for score in last for length in score.length]),
             terminated=mean([end for score in last for end in score.terminated]),
+            recording=None if measured.kept is None else self.artifacts.put(measured.kept),
         )

@@ -41,10 +41,14 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """The scores of an arm's policies in their order, and the scorer's recording."""
+    """The scores of an arm's policies in their order, and the scorer's recording.
+
+    `kept` is the part of the recording that the screens of later iterations look at.
+    """
 
     scores: tuple[Score, ...]
     recording: bytes | None
+    kept: bytes | None = None
 
 
 def measure(
@@ -182,7 +186,7 @@ def _read_scores(frame: Frame) -> Measured:
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ScoringFailed(f"{error}", expected="scores of every policy") from error
-    return Measured(scores, frame.blobs.get("recording"))
+    return Measured(scores, frame.blobs.get("recording"), frame.blobs.get("kept"))
 
 
 def _limits(order: PackOrder, policies: int) -> Limits:

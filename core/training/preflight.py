@@ -23,8 +23,16 @@ from core.records import Field, Task
 from core.sandbox.frames import Channel, Link
 from core.training.action_space import read_action_space
 from core.training.episodes import Episode, run_episodes
+from core.training.keeping import kept_episodes, put_together
 from core.training.probes import PROBE_ROWS, edge_transitions
-from core.training.transitions import Transitions, joined, repeated, save_transitions
+from core.training.transitions import (
+    Recording,
+    Transitions,
+    joined,
+    repeated,
+    save_recording,
+    save_transitions,
+)
 from core.training.wire import fields_to_json, task_from_json
 
 ROWS = 16
@@ -40,7 +48,7 @@ def probe(channel: Channel, links: Sequence[Link]) -> None:
     order = channel.receive().header
     try:
         task = task_from_json(order["task"])
-        found, transitions = explore(task, int(order["seed"]))
+        found, walk, probe_set = explore(task, int(order["seed"]))
         if order.get("source"):
             found["source"] = environment_source(task)
     except (EnvironmentUnusable, InvalidInput) as error:
@@ -55,14 +63,15 @@ def probe(channel: Channel, links: Sequence[Link]) -> None:
             }
         )
         return
-    channel.send({"kind": "found", **found}, {"probe": save_transitions(transitions)})
+    blobs = {"probe": save_transitions(probe_set), "recording": save_recording(walk.recording)}
+    channel.send({"kind": "found", **found}, blobs)
 
 
-def explore(task: Task, seed: int) -> tuple[dict[str, Any], Transitions]:
+def explore(task: Task, seed: int) -> tuple[dict[str, Any], Walk, Transitions]:
     """Build the environment, live random episodes, and describe what was seen.
 
     Returns:
-        What `core.records.Preflight` holds, as JSON, and the probe set with its edge rows.
+        What `core.records.Preflight` holds, as JSON, the walk, and the probe set with its edge rows.
 
     Raises:
         EnvironmentUnusable: it cannot be built or stepped.
@@ -90,7 +99,7 @@ def explore(task: Task, seed: int) -> tuple[dict[str, Any], Transitions]:
         "adapter": facts.adapter,
         "warnings": [*facts.warnings, *out_of_range(seen.next, layout), *walk.warnings],
     }
-    return found, joined([real, edge_transitions(real, layout)])
+    return found, walk, joined([real, edge_transitions(real, layout)])
 
 
 def flattened(facts: EnvFacts) -> tuple[Field, ...]:
@@ -111,9 +120,10 @@ def flattened(facts: EnvFacts) -> tuple[Field, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Walk:
-    """What the random policy lived."""
+    """What the random policy lived: its transitions mixed, and some whole episodes."""
 
     transitions: Transitions
+    recording: Recording
     fitness: float
     steps_per_second: float
     row_bytes: int
@@ -149,6 +159,9 @@ def random_walk(task: Task, facts: EnvFacts, seed: int) -> Walk:
     counted = episodes[: whole or ROWS]
     return Walk(
         _shuffled([e.transitions for e in episodes if e.transitions is not None], rng),
+        kept_episodes(
+            put_together([(e.transitions, e.fitness) for e in counted if e.transitions is not None])
+        ),
         float(np.mean([episode.fitness for episode in counted])),
         _lived(episodes) / max(time.monotonic() - started, 1e-6),
         row_bytes,

@@ -77,6 +77,7 @@ def _read(frame: Frame, artifacts: Artifacts, level: int) -> Preflight:
             stepping_seconds=max(0.0, float(found["stepping_seconds"])),
             adapter=str(found["adapter"]),
             probe=artifacts.put(frame.blobs["probe"]),
+            recording=artifacts.put(frame.blobs["recording"]),
             estimate={},
             isolation_level=level,
             warnings=tuple(clean(str(text), 500) for text in found["warnings"]),

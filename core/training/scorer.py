@@ -23,8 +23,9 @@ from core.sandbox import MIB
 from core.sandbox.frames import Channel, FloatLink, Link
 from core.training.action_space import ActionSpace, read_action_space
 from core.training.episodes import Episode, run_episodes
+from core.training.keeping import kept_episodes, put_together
 from core.training.numpy_policy import read_weights
-from core.training.transitions import Recording, Transitions, joined, save_recording
+from core.training.transitions import Recording, Transitions, save_recording
 from core.training.waves import FRAME_SECONDS, waves
 from core.training.wire import task_from_json
 
@@ -47,7 +48,10 @@ def score(channel: Channel, links: Sequence[Link]) -> None:
         channel.send({"kind": "failed", "error": type(error).__name__, "reason": str(error)})
         return
     recording = record(results, frame.header["record"])
-    blobs = {} if recording is None else {"recording": save_recording(recording)}
+    blobs = {}
+    if recording is not None:
+        kept = save_recording(kept_episodes(recording))
+        blobs = {"recording": save_recording(recording), "kept": kept}
     channel.send({"kind": "scores", "policies": [_numbers(one) for one in results]}, blobs)
 
 
@@ -166,12 +170,7 @@ def record(results: Sequence[Sequence[Episode]], policies: Sequence[int]) -> Rec
         if sum(len(one) for one, _ in chosen) + len(rows) <= room:
             chosen.append((rows, fitness))
     chosen = chosen or [(known[0][0].take(slice(room)), known[0][1])]
-    parts = [rows for rows, _ in chosen]
-    return Recording(
-        joined(parts),
-        np.repeat(np.arange(len(parts)), [len(part) for part in parts]),
-        np.array([fitness for _, fitness in chosen], np.float64),
-    )
+    return put_together(chosen)
 
 
 def _rows_that_fit(transitions: Transitions) -> int:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from core.errors import DesignerUnavailable, EnvironmentUnusable, StepInterrupted
 from core.loop import next_steps, read_step, step_key
+from core.ports import Screening, ScreenNumbers
 from core.records import (
     ANALYSIS_SLOT,
     FITNESS,
@@ -28,8 +30,9 @@ from tests.fakes import REPLY, MemoryLedger, PretendLaboratory, ScriptedDesigner
 
 
 def good(ask, note=""):
-    words = f"{ask.iteration}-{ask.slot}-{ask.attempt}{note}"
-    return REPLY.format(source=SOURCE.replace("Stay near", f"Variant {words}: stay near"))
+    place = f"{ask.iteration}.{ask.slot}{ask.attempt}"
+    source = SOURCE.replace("Stay near", f"Variant {place}{note}: stay near")
+    return REPLY.format(source=source.replace("- 1.0", f"- {place}"))
 
 
 def toolbox(designer, laboratory):
@@ -288,6 +291,94 @@ def test_nobody_starts_warm_unasked():
     assert not any(order.warm for order in orders)
 
 
+# --- screens --------------------------------------------------------------------------------------
+
+
+def alike(*same):
+    """Numbers in which the named candidates pay the same, and all others something of their own."""
+
+    def paid(key):
+        place = [0] if key in same else [1, *map(int, key.split("."))]
+        return np.random.default_rng(place).normal(size=64)
+
+    def numbers(order):
+        none, nothing = np.zeros((0, 64)), np.zeros(0)
+        return Screening(
+            (),
+            {
+                key: ScreenNumbers(paid(key), paid(key), none, nothing, nothing)
+                for key in order.programs
+            },
+        )
+
+    return numbers
+
+
+SCREENED = {"screens": ("duplicate",), "method": "eureka"}
+
+
+def test_a_screened_candidate_is_stored_with_what_it_saved_and_never_trained():
+    spec = a_spec(iterations=1, candidates=4, **SCREENED)
+    ledger, _, laboratory = run_job(spec, numbers=alike("0.1", "0.3"))
+    candidates = ledger.facts.iterations[0].candidates
+    assert [c.status for c in candidates] == ["trained", "trained", "trained", "screened"]
+    assert (candidates[3].screens[0].other, candidates[3].saved_steps) == ("0.1", 2 * 1000)
+    trained_arms = {arm for o in laboratory.orders if o.stage == "search" for arm, _ in o.members}
+    assert trained_arms == {"0.0", "0.1", "0.2"}
+
+
+def test_a_duplicate_of_an_earlier_iteration_goes_back_to_the_designer_as_a_repair():
+    spec = a_spec(iterations=2, candidates=4, **SCREENED)
+    ledger, designer, _ = run_job(spec, numbers=alike("0.0", "1.2"))
+    asked = [ask for ask in designer.asked if (ask.iteration, ask.slot) == (1, 2)]
+    assert len(asked) == 1 + MAX_REPAIRS
+    assert "It pays what candidate 0.0 pays" in asked[1].brief.repair.message
+    assert "write a different one" in asked[1].prompt.messages[-1][1]
+    assert ledger.facts.iterations[1].candidates[2].status == "screened"
+    others = [ask for ask in designer.asked if ask.iteration == 1 and ask.slot != 2]
+    assert {ask.attempt for ask in others} == {0}
+
+
+def test_a_propose_step_that_is_done_again_decides_the_same():
+    spec = a_spec(iterations=1, candidates=4, **SCREENED)
+    decided = []
+    for lost in (False, True):
+        ledger = MemoryLedger(a_history(spec=spec))
+        laboratory = PretendLaboratory(lambda arm, seed: 0.5, numbers=alike("0.0", "0.1"))
+        tools = toolbox(ScriptedDesigner(good), laboratory)
+        if lost:  # the worker dies after the decision, before the iteration is closed
+            ledger.end_proposing = lambda number: None
+        carry_out(read_step("propose/0"), ledger, tools, watch=lambda progress: None)
+        if lost:
+            del ledger.end_proposing
+            laboratory.numbers = alike("0.2", "0.3")
+            carry_out(read_step("propose/0"), ledger, tools, watch=lambda progress: None)
+        decided.append(ledger.facts.iterations[0])
+    assert decided[0] == decided[1]
+    assert decided[0].proposed
+
+
+def test_known_programs_are_called_once_in_a_step():
+    called = []
+
+    def numbers(order):
+        called.append(set(order.programs))
+        return alike()(order)
+
+    run_job(a_spec(iterations=2, candidates=3, **SCREENED), numbers=numbers)
+    # The first iteration screens its own; in the second each slot asks for its own, then all together.
+    assert called.count({"0.0", "0.1", "0.2"}) == 2
+    assert [keys for keys in called if "1.0" in keys] == [{"1.0"}, {"1.0", "1.1", "1.2"}]
+
+
+def test_a_job_without_screens_asks_for_no_numbers():
+    def never(order):
+        raise AssertionError("nobody asked for screens")
+
+    ledger, _, _ = run_job(a_spec(), numbers=never)
+    assert ledger.facts.status == "succeeded"
+
+
 def test_only_evolution_asks_nobody():
     spec = a_spec(designer=DesignerChoice("evolution"))
     ledger, _, _ = run_job(spec)
@@ -425,7 +516,7 @@ def test_a_turn_about_features_keeps_the_reward():
         if ask.brief.operator != "features":
             return good(ask)
         kept = ask.brief.parents[0].program.source
-        source = kept if ask.attempt else kept.replace("1.0) /", "2.0) /")
+        source = kept if ask.attempt else kept.replace(") /", " - 1.0) /")
         return REPLY.format(source=source + features)
 
     ledger, designer, _ = run_job(a_spec(iterations=2, candidates=6), script)

@@ -11,6 +11,7 @@ from core.errors import DesignerUnavailable, PromptLeak
 from core.methods.breeding import brief_for, briefs_for_given
 from core.outcome import decide
 from core.records import NATIVE, Budget, Context, Example, Given, History, Iteration, Prompt, Remark
+from core.screening import ScreenBench
 from core.steps import carry_out, new_desk
 from tests.builders import (
     SOURCE,
@@ -184,7 +185,8 @@ def test_words_of_peoples_that_name_what_only_the_metric_sees_do_not_stop_the_jo
     prompt = Prompt((("user", f"Somebody said: {said.text}"),))
     history = a_history(remarks=(said,))
     tools = toolbox(ScriptedDesigner(good), PretendLaboratory(lambda arm, seed: 0.9))
-    desk = new_desk(MemoryLedger(history), tools, history, {})
+    bench = ScreenBench(history, tools.laboratory)
+    desk = new_desk(MemoryLedger(history), tools, history, {}, bench)
     desk.audit(brief_for(history, 0, "seed"), prompt)
     with pytest.raises(PromptLeak, match="distance_driven"):
         desk.audit(brief_for(replace(history, remarks=()), 0, "seed"), prompt)

@@ -548,6 +548,19 @@ def test_a_repair_is_another_program():
     assert read_reply(first).source != read_reply(second).source
 
 
+def test_a_repaired_refinement_goes_further_from_its_parent():
+    parent = a_parent()
+
+    def changed(attempt):
+        before = set(parent.program.params.items())
+        return sum(
+            len(set(child.params.items()) ^ before)
+            for child, _ in children(parent, attempt=attempt)
+        )
+
+    assert changed(0) < changed(1) < changed(2)
+
+
 READS_FEATURE = FOREIGN.replace(
     "def reward",
     """def features(obs):

@@ -18,7 +18,8 @@ from core.errors import (
     NotFound,
     StorageFailed,
 )
-from core.loop import next_steps, ranking
+from core.loop import next_steps, ranking, rung_candidates
+from core.ports import Screened
 from core.records import (
     ANALYSIS_SLOT,
     FITNESS,
@@ -36,6 +37,7 @@ from core.records import (
     Report,
     Run,
     Saved,
+    Screen,
     Spent,
     TermStatistics,
     Usage,
@@ -57,6 +59,8 @@ from tests.rim.storing import (
     until,
 )
 
+PASSED = Screen("order", "pass", 0.9, "in order")
+FAILED = Screen("duplicate", "fail", 0.999, "the same as 0.0", "0.0")
 OUTCOME = Outcome(
     verdict="better",
     best="0.0",
@@ -246,7 +250,8 @@ def _write_everything(step):
     step.add_preflight(a_preflight())
     step.add_runs([a_run(NATIVE, 0.2, seed=s, stage="baseline") for s in (0, 1)], {})
     step.add_exchange(an_exchange())
-    propose(step, proposed(0), rejected(1))
+    propose(step, proposed(0), rejected(1), proposed(2))
+    step.add_screens([Screened("0.0", (PASSED,)), Screened("0.2", (FAILED,), True, 400)])
     curve = Curve((10, 20), {"return": (1.0, 2.0)})
     given = [replace(a_run("0.0", 0.5, seed=s), curve=curve, weights="a" * 64) for s in (0, 1)]
     step.add_runs(given, {"0.0": Report(episode_length=7.0)})
@@ -289,15 +294,40 @@ def test_the_events_of_a_job_tell_its_story_in_order(store):
         "exchange.completed",
         "candidate.proposed",
         "candidate.rejected",
+        "candidate.proposed",
         "iteration.proposed",
+        "candidate.screened",
         "candidate.evaluated",
         "best.changed",
         "iteration.completed",
         "designer.note",
         "job.completed",
     ]
-    told = store.events(step.job_id, after=12, limit=1)
-    assert [(e.seq, e.level, e.data) for e in told] == [(13, "warning", {"model": "m"})]
+    told = store.events(step.job_id, after=14, limit=1)
+    assert [(e.seq, e.level, e.data) for e in told] == [(15, "warning", {"model": "m"})]
+
+
+def test_what_the_screens_decided_is_stored_once_and_keeps_a_candidate_from_training(store):
+    step = a_step(store)
+    propose(step, proposed(0), proposed(1))
+    decided = [Screened("0.0", (PASSED,)), Screened("0.1", (FAILED,), True, 400)]
+    step.add_screens(decided)
+    step.add_screens([Screened("0.0", (FAILED,), True, 7)])
+    kept, dropped = step.history().iterations[0].candidates
+    assert (kept.status, kept.screens, kept.saved_steps) == ("proposed", (PASSED,), 0)
+    assert (dropped.status, dropped.screens, dropped.saved_steps) == ("screened", (FAILED,), 400)
+    assert rung_candidates(step.history(), step.history().iterations[0], 0) == [kept]
+    told = [e for e in store.events(step.job_id, limit=100) if e.kind == "candidate.screened"]
+    assert [(e.data["key"], e.data["other"], e.data["saved_steps"]) for e in told] == [
+        ("0.1", "0.0", 400)
+    ]
+    assert "screened and will not be trained: duplicate: the same as 0.0" in told[0].message
+
+
+def test_the_screens_decide_only_of_what_is_stored(store):
+    step = a_step(store)
+    with pytest.raises(NotFound, match=r"no candidate 0\.7"):
+        step.add_screens([Screened("0.7", (PASSED,))])
 
 
 def test_sixteen_threads_write_events_without_a_gap_or_a_double(store):
@@ -332,7 +362,7 @@ def test_the_history_holds_what_the_loop_needs(store):
     assert history.confirmations == (confirmation,)
     (iteration,) = history.iterations
     assert (iteration.proposed, iteration.feedback) == (True, Feedback(0, "better", "0.0"))
-    best, other = iteration.candidates
+    best, other, _ = iteration.candidates
     assert (best.status, other.status) == ("trained", "rejected")
     assert [run.fitness for run in best.runs] == [0.5, 0.5]
     assert best.report == Report(episode_length=7.0)
@@ -488,13 +518,13 @@ def test_runs_are_found_by_candidate_by_arm_and_alone_with_their_curve(store):
 
 def test_every_artifact_that_a_fact_names_is_noted(store, engine):
     step = a_step(store)
-    step.add_preflight(a_preflight(probe="a" * 64))
+    step.add_preflight(a_preflight(probe="a" * 64, recording="e" * 64))
     propose(step, proposed(0))
     run = replace(a_run("0.0", 0.5), weights="b" * 64, checkpoint="c" * 64)
-    step.add_runs([run], {"0.0": Report(transitions="d" * 64)})
+    step.add_runs([run], {"0.0": Report(transitions="d" * 64, recording="f" * 64)})
     with reading(engine) as connection:
         found = connection.execute(text("SELECT sha256 FROM artifacts")).scalars().all()
-    assert sorted(found) == [letter * 64 for letter in "abcd"]
+    assert sorted(found) == [letter * 64 for letter in "abcdef"]
 
 
 # --- the door ---------------------------------------------------------------------------------

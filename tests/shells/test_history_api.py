@@ -6,7 +6,10 @@ import hashlib
 
 import pytest
 
-from tests.builders import SOURCE
+from core.ports import Screened
+from core.records import Screen
+from tests.builders import SOURCE, proposed
+from tests.rim.storing import a_claim, a_job, propose
 from tests.shells import stories
 
 
@@ -140,3 +143,25 @@ def test_an_endless_id_is_refused(api):
 
 def test_an_iteration_that_is_not_there_is_not_found(api, finished):
     assert api.get(f"/v1/jobs/{finished}/iterations/7").status_code == 404
+
+
+def test_a_candidate_shows_what_the_screens_decided(api, store):
+    job = a_job(store)
+    with a_claim(store, job.id) as step:
+        propose(step, proposed(0), proposed(1))
+        failed = Screen("duplicate", "fail", 0.999, "the same", "0.0")
+        step.add_screens([Screened("0.1", (failed,), dropped=True, saved_steps=2000)])
+    kept, dropped = api.get(f"/v1/jobs/{job.id}/candidates").json()["data"]
+    assert (kept["screens"], kept["saved_steps"]) == ([], 0)
+    assert (dropped["status"], dropped["saved_steps"]) == ("screened", 2000)
+    assert dropped["screens"] == [
+        {
+            "name": "duplicate",
+            "verdict": "fail",
+            "score": 0.999,
+            "message": "the same",
+            "other": kept["id"],
+        }
+    ]
+    counts = api.get(f"/v1/jobs/{job.id}").json()["counts"]
+    assert (counts["rejected"], counts["screened"]) == (1, 1)

@@ -245,6 +245,7 @@ def test_a_job_says_what_is_being_done_right_now(api, store):
     assert api.get(f"/v1/jobs/{job_id}").json()["counts"] == {
         "proposed": 2,
         "rejected": 1,
+        "screened": 0,
         "trained": 0,
         "failed": 0,
     }

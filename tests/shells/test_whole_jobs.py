@@ -23,6 +23,7 @@ from tests.stack import QUICK_TASK, Stack, eventually, family, gone, stack, valk
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
+BY_CHANCE = {"candidate.repair", "candidate.rejected", "candidate.screened", "log"}
 NAMED_BY_PROGRAMS = ("components", "features", "params", "episodes", "diagnoses", "parents")
 
 
@@ -51,7 +52,7 @@ def history_shape(server: Stack, job_id: str) -> dict:
         "iterations": shape(server.get(f"/v1/jobs/{job_id}/iterations")["data"]),
         "candidate": sorted(candidates[0]),
         "runs": shape(server.get(f"/v1/candidates/{candidates[0]['id']}/runs")["data"]),
-        "events": sorted(kinds - {"candidate.repair", "candidate.rejected", "log"}),
+        "events": sorted(kinds - BY_CHANCE),
     }
 
 

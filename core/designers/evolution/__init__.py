@@ -173,6 +173,9 @@ def _joint(ask: Ask, parents: list[Candidate], reading: Reading, rng: Rng) -> tu
     if brief.operator == "cross" and len(designs) > 1:
         return cross(design, designs[1][1], rng)
     changed, notes = refine(design, report.components, reading, rng)
+    for _ in range(ask.attempt):  # what came out before was broken, or too much like its parent
+        changed, more = refine(changed, {}, reading, rng)
+        notes = f"{notes}; {more}"
     return changed, f"{parent.key} is refined: {notes}"
 
 

@@ -1,0 +1,61 @@
+"""How the screens of one Propose step come by their numbers: known programs are called once."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from core.ports import Laboratory, Progress, Screened, Screening, Watch
+from core.records import Candidate, History
+from core.screens import judge, known_candidates, known_duplicate, screen_order
+
+
+@dataclass(slots=True)
+class ScreenBench:
+    """Screens the candidates of an iteration against the closed ones; used by several threads.
+
+    Attributes:
+        history: as it was when the step began; what the open iteration holds plays no part in it.
+        laboratory: calls the programs.
+    """
+
+    history: History
+    laboratory: Laboratory
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _known: Screening | None = None
+
+    def problem(self, candidate: Candidate) -> str | None:
+        """Say what a candidate is a duplicate of, for its designer; None if it is new.
+
+        Compared is with earlier iterations alone, so that the slots do not wait for each other.
+        """
+        known = known_candidates(self.history)
+        if "duplicate" not in self.history.spec.screens or candidate.program is None or not known:
+            return None
+        found = known_duplicate(self.history, candidate, self._numbers([candidate], _nobody))
+        return found.message if found.verdict == "fail" else None
+
+    def judge(self, candidates: Sequence[Candidate], watch: Watch) -> tuple[Screened, ...]:
+        """Say what the screens decide of the iteration's sound candidates, in order of the slots."""
+        numbers = self._numbers(candidates, watch, shown=True)
+        return judge(self.history, candidates, numbers)
+
+    def _numbers(
+        self, candidates: Sequence[Candidate], watch: Watch, *, shown: bool = False
+    ) -> Screening:
+        with self._lock:
+            if self._known is None:
+                self._known = self._of_known(watch)
+        own = self.laboratory.screen(screen_order(self.history, candidates, shown=shown), watch)
+        return replace(own, numbers={**self._known.numbers, **own.numbers})
+
+    def _of_known(self, watch: Watch) -> Screening:
+        known = known_candidates(self.history)
+        if not known:
+            return Screening((), {})
+        return self.laboratory.screen(screen_order(self.history, known), watch)
+
+
+def _nobody(progress: Progress) -> None:
+    """Watch nothing: the step's own thread keeps its claim alive."""

@@ -1,0 +1,175 @@
+"""The parent's side of the screens: one child calls all programs; if it breaks, each is asked alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from core.errors import SandboxFailed
+from core.ports import (
+    Artifacts,
+    Doubles,
+    Progress,
+    Screening,
+    ScreenNumbers,
+    ScreenOrder,
+    Trajectory,
+    Watch,
+)
+from core.sandbox import GIB, MIB, Child, ChildFailed, Frame, Limits, Sandbox
+from core.training.attending import next_frame
+from core.training.examining import read_rows
+from core.training.runtime import MOST_FEATURES
+from core.training.settings import PPOSettings, read_settings
+from core.training.wire import program_to_json, space_to_json
+
+ENTRY = "core.training.screen_child:screen"
+LIMITS = Limits(wall_seconds=60.0, cpu_seconds=60, memory_bytes=2 * GIB, stderr_bytes=MIB)
+ALONE = Limits(wall_seconds=15.0, cpu_seconds=15, memory_bytes=2 * GIB, stderr_bytes=MIB)
+
+
+def screen_programs(
+    sandbox: Sandbox, artifacts: Artifacts, order: ScreenOrder, watch: Watch
+) -> Screening:
+    """Return the numbers of an order's programs; one that breaks has none.
+
+    Raises:
+        SandboxFailed: the sandbox itself is broken.
+    """
+    desk = _Desk(sandbox, order, _blobs(artifacts, order), watch)
+    try:
+        trajectories, numbers = desk.ask(order.programs, LIMITS)
+    except ChildFailed:
+        trajectories, numbers = desk.ask_each()
+    settings = read_settings(order.training.settings, order.training.algorithm)
+    normalised = isinstance(settings, PPOSettings) and settings.normalise_rewards
+    return Screening(trajectories, numbers, normalised)
+
+
+def _blobs(artifacts: Artifacts, order: ScreenOrder) -> dict[str, bytes]:
+    recordings = {
+        f"recording.{number}": artifacts.get(source.recording)
+        for number, source in enumerate(order.sources)
+    }
+    return {"probe": artifacts.get(order.preflight.probe), **recordings}
+
+
+class _Desk:
+    """What is asked of a child, and how its answers are read."""
+
+    def __init__(
+        self, sandbox: Sandbox, order: ScreenOrder, blobs: dict[str, bytes], watch: Watch
+    ) -> None:
+        self._sandbox = sandbox
+        self._order = order
+        self._blobs = blobs
+        self._watch = watch
+
+    def ask(
+        self, keys: Iterable[str], limits: Limits
+    ) -> tuple[tuple[Trajectory, ...], dict[str, ScreenNumbers]]:
+        """Ask one child for the numbers of some programs.
+
+        Raises:
+            ChildFailed: it did not survive them.
+        """
+        wanted = list(keys)
+        with self._sandbox.spawn(ENTRY, limits) as child:
+            child.send(self._header(wanted), self._blobs)
+            store = self._next(child)
+            trajectories, rows = self._store(store)
+            numbers: dict[str, ScreenNumbers] = {}
+            while (frame := self._next(child)).header.get("kind") != "end":
+                key = str(frame.header.get("key"))
+                if frame.header.get("kind") == "numbers" and key in wanted:
+                    read = _numbers(frame, rows, len(trajectories))
+                    numbers |= {} if read is None else {key: read}
+        return trajectories, numbers
+
+    def ask_each(self) -> tuple[tuple[Trajectory, ...], dict[str, ScreenNumbers]]:
+        """Ask a child of its own for every program, so that one harms no other."""
+        numbers: dict[str, ScreenNumbers] = {}
+        try:
+            trajectories, _ = self.ask((), ALONE)
+        except ChildFailed as error:
+            raise SandboxFailed(f"{error}", expected="stored episodes that can be read") from error
+        for key in self._order.programs:
+            try:
+                numbers |= self.ask((key,), ALONE)[1]
+            except ChildFailed:
+                continue  # it broke on rows that policies met: the screens say nothing of it
+        return trajectories, numbers
+
+    def _next(self, child: Child) -> Frame:
+        return next_frame(child, self._watch, Progress("screening", 0, len(self._order.programs)))
+
+    def _header(self, keys: list[str]) -> dict[str, Any]:
+        order = self._order
+        return {
+            "space": space_to_json(order.preflight),
+            "gamma": read_settings(order.training.settings, order.training.algorithm).gamma,
+            "mode": order.mode,
+            "weight": order.weight,
+            "sources": len(order.sources),
+            "trajectories": order.trajectories,
+            "programs": [
+                {
+                    "key": key,
+                    "program": program_to_json(order.programs[key]),
+                    "asked": key in order.asked,
+                }
+                for key in keys
+            ],
+        }
+
+    def _store(self, frame: Frame) -> tuple[tuple[Trajectory, ...], int]:
+        sources = self._order.sources
+        try:
+            known = tuple(
+                Trajectory(
+                    source=sources[int(one["source"])].key,
+                    fitness=float(one["fitness"]),
+                    length=int(one["length"]),
+                    exploit=sources[int(one["source"])].exploit,
+                )
+                for one in frame.header["trajectories"]
+            )
+            return known, int(frame.header["rows"])
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            raise SandboxFailed(f"{error}", expected="the stored episodes in numbers") from error
+
+
+def _numbers(frame: Frame, rows: int, trajectories: int) -> ScreenNumbers | None:
+    """Read what a child in which generated code ran says of a program; None if it is malformed."""
+    features = _series(frame, "features")
+    per_step, in_sum = _series(frame, "per_step"), _series(frame, "in_sum")
+    per_step = np.zeros(0) if per_step is None else per_step
+    in_sum = np.zeros(0) if in_sum is None else in_sum
+    if features is None or len(features) % rows or len(features) > MOST_FEATURES * rows:
+        return None
+    if not len(per_step) == len(in_sum) == trajectories:
+        return None
+    pair = frame.header.get("rows")
+    shown = [read_rows(one) for one in pair] if isinstance(pair, list) and len(pair) == 2 else []
+    return ScreenNumbers(
+        reward=_of_length(_series(frame, "reward"), rows),
+        canonical=_of_length(_series(frame, "canonical"), rows),
+        features=features.reshape(-1, rows),
+        per_step=per_step,
+        in_sum=in_sum,
+        rows=(shown[0], shown[1]) if shown else ((), ()),
+    )
+
+
+def _series(frame: Frame, name: str) -> Doubles | None:
+    content = frame.blobs.get(name)
+    if content is None or len(content) % 8:
+        return None
+    values = np.frombuffer(content, np.float64)
+    return values if np.isfinite(values).all() else None
+
+
+def _of_length(values: Doubles | None, rows: int) -> Doubles | None:
+    return values if values is not None and len(values) == rows else None
