@@ -418,13 +418,17 @@ def ablation_packs(history: History) -> list[tuple[Member, ...]]:
 
 def ablation_seeds(history: History) -> tuple[int, ...]:
     """Return the search's seeds, and as many more as a verdict needs; others after an extension."""
+    return tuple(_ablated(history))
+
+
+def _ablated(history: History) -> range:
     first = 1_000 * history.spec.seed + CONFIRM_STRIDE * history.extensions
-    return tuple(range(first, first + history.spec.evaluation.confirm_seeds))
+    return range(first, first + history.spec.evaluation.confirm_seeds)
 
 
 def present_ablation(history: History, runs: Iterable[Run]) -> tuple[Run, ...]:
     """Return the runs that belong to the ablation that is wanted now, not to an earlier one."""
-    seeds = ablation_seeds(history)
+    seeds = _ablated(history)
     return tuple(run for run in runs if run.seed in seeds)
 
 
