@@ -10,6 +10,9 @@ from typing import Any, NoReturn
 from core.records import Json, ReplyOutcome, Usage
 
 BLANK = "[key]"
+SHORTEST_SECRET = (
+    8  # below that it is a placeholder for an endpoint without keys, and part of many words
+)
 MOST_TEXT = 256 * 1024  # characters of a reply that are kept; a program has at most 64 KB
 MOST_RAW = 1024 * 1024  # bytes of a raw response that are kept whole
 HEAD = 4_000
@@ -93,10 +96,14 @@ def _no_constant(name: str) -> NoReturn:
 
 
 def cleaned(value: Any, secret: str) -> Any:
-    """Blank a secret, and replace NUL and lone surrogates, which databases refuse, at any depth."""
+    """Blank a secret, and replace NUL and lone surrogates, which databases refuse, at any depth.
+
+    A key such as `x`, with which people ask endpoints of their own, is none: blanked, it would spoil
+    every program that holds the letter.
+    """
     if isinstance(value, str):
         text = value.replace("\x00", "\ufffd").encode("utf-8", "replace").decode("utf-8")
-        return text.replace(secret, BLANK) if secret else text
+        return text.replace(secret, BLANK) if len(secret) >= SHORTEST_SECRET else text
     if isinstance(value, Mapping):
         return {cleaned(key, secret): cleaned(item, secret) for key, item in value.items()}
     if isinstance(value, Sequence):

@@ -159,7 +159,7 @@ def designer(server, sleeper=None, **settings):
     sleeper = sleeper or Sleeper()
     return OpenAIDesigner(
         base_url=f"http://127.0.0.1:{server.server_address[1]}/v1",
-        api_key=KEY,
+        api_key=settings.pop("api_key", KEY),
         model="tiny",
         deadlines=settings.pop("deadlines", Deadlines(attempt_seconds=5.0)),
         sleep=sleeper.sleep,
@@ -418,6 +418,12 @@ def test_the_key_is_in_no_reply_even_when_the_endpoint_echoes_it():
         reply = designer(server).answer(replace(ASK, prompt=prompt))
     assert KEY not in json.dumps(asdict(reply))
     assert reply.text == "your key is [key]"
+
+
+def test_a_placeholder_for_a_key_leaves_programs_as_they_are():
+    with serving(send(200, completion("np.exp(next_obs.x)"))) as server:
+        reply = designer(server, api_key="x").answer(ASK)
+    assert reply.text == "np.exp(next_obs.x)"
 
 
 @pytest.mark.parametrize("status", [401, 429, 500])
