@@ -47,10 +47,13 @@ gpu: $(STAMP)    ## the tests that need a CUDA device
 bench-trainer: $(STAMP) ## time the trainer against SB3: hours, resumable; QUICK=1 takes some minutes
 	@$(BIN)/python -m bench.trainer.speed $(if $(QUICK),--quick) $(BENCH)
 
+bench-design: $(STAMP) ## native, fitness, expert and designed rewards on the ladder: hours, resumable; QUICK=1 takes minutes
+	@$(BIN)/python -m bench.design $(if $(QUICK),--quick) $(BENCH)
+
 golden: $(STAMP) ## write the golden prompts and the OpenAPI snapshot again
 	@REWARDSMITH_GOLDEN=write $(BIN)/python -m pytest -q tests/heart/test_golden_prompts.py tests/heart/test_tasks_guide.py tests/shells/test_openapi.py tests/shells/test_readme.py
 
 format: $(STAMP) ## format and mend what ruff can mend
 	@$(BIN)/ruff format --quiet . && $(BIN)/ruff check --fix --quiet .
 
-.PHONY: help setup kernel demo serve check test gpu bench-trainer golden format
+.PHONY: help setup kernel demo serve check test gpu bench-trainer bench-design golden format
