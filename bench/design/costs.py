@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from api.submission import planned_env_steps
 from bench.design.arms import DESIGNED
 from bench.design.comparisons import Variant
 from bench.design.ladder import Entry, Scale, spec_for
 from bench.design.work import is_trained
 from bench.trainer.tables import table
-from core import loop
+from core.budgets import planned_cost
 from core.records import NATIVE, JobSpec
+from core.rungs import survivors
 
 OVERHEAD_SECONDS = 0.6  # of a step of a job besides its training: processes, probing, examining
 
@@ -31,7 +31,7 @@ class Cost:
 def cost_of(entry: Entry, scale: Scale, arms: list[str]) -> Cost:
     """Plan one task; scoring is counted with episodes that last to their time limit."""
     spec, times = spec_for(entry, scale), scale.repetitions
-    jobs = times * planned_env_steps(spec) if DESIGNED in arms else 0
+    jobs = times * planned_cost(spec) if DESIGNED in arms else 0
     alone = [
         arm
         for arm in arms
@@ -52,7 +52,7 @@ def cost_of(entry: Entry, scale: Scale, arms: list[str]) -> Cost:
 def cost_of_variant(entry: Entry, scale: Scale, variant: Variant) -> Cost:
     """Plan the jobs of an ablation on one task; those that it is compared with are the ladder's."""
     spec, times = spec_for(entry, scale, changes=variant.changes), scale.repetitions
-    jobs = times * planned_env_steps(spec)
+    jobs = times * planned_cost(spec)
     scoring = times * scored_episodes(spec) * entry.episode
     overhead = OVERHEAD_SECONDS * times * job_steps(spec)
     seconds = (jobs + scoring) / entry.speed + overhead
@@ -65,7 +65,7 @@ def scored_episodes(spec: JobSpec) -> int:
     runs, alive = training.seeds, spec.candidates
     for _ in training.rungs:
         runs += spec.iterations * alive * training.seeds
-        alive = loop.survivors(training, alive)
+        alive = survivors(training, alive)
     confirmed = (1 + evaluation.confirm_candidates) * evaluation.confirm_seeds
     each = runs * evaluation.episodes + confirmed * evaluation.confirm_episodes
     return training.checkpoints * each

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from api.schemas import JobRequest
-from api.submission import complete, planned_env_steps
+from api.submission import complete
 from bench.design import __main__ as main
 from bench.design.arms import (
     DESIGNED,
@@ -52,6 +52,7 @@ from bench.design.scoring import (
 from bench.design.work import Order, job_key, ladder_works, run_key, work_off
 from bench.trainer.cells import Cells
 from core import loop
+from core.budgets import planned_cost
 from core.designers.evolution import EvolutionDesigner
 from core.errors import SandboxFailed
 from core.records import FITNESS, NATIVE, History
@@ -61,6 +62,7 @@ from core.tasks import catalogue
 from core.training.checking import check_program
 from core.training.laboratory import PRELOAD
 from core.training.probing import probe_task
+from core.tuning import propose_params
 from tests.builders import a_preflight, a_run
 from tests.fakes import MemoryLedger, PretendLaboratory
 from tests.rim.laboratory_parts import MemoryArtifacts
@@ -112,6 +114,7 @@ class PretendHouse:
         tools = Toolbox(
             designer=lambda spec: EvolutionDesigner(),
             laboratory=PretendLaboratory(level),
+            tuner=propose_params,
             held_out=lambda job, iteration, rung, n: tuple(range(n)),
         )
         while steps := loop.next_steps(ledger.history()):
@@ -210,7 +213,7 @@ def test_the_plan_counts_jobs_by_the_loop_and_fixed_arms_once():
     spec = spec_for(entry, TINY)
     halved = 2 * 2 * 1_400 + 2 * 2_600  # both to the first rung, one of them to the end; two seeds
     job = 2 * 4_000 + halved + 2 * 4 * 4_000
-    assert planned_env_steps(spec) == job
+    assert planned_cost(spec) == job
     cost = cost_of(entry, TINY, [*FIXED, DESIGNED])
     assert cost.jobs == 2 * job
     assert cost.fixed == 2 * (2 * 4 * 4_000)  # fitness and expert; the jobs train the native reward
