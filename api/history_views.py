@@ -83,6 +83,7 @@ class ReportView(BaseModel):
     episode_length: float
     terminated: float
     episodes: dict[str, list[JsonObject]]
+    unexamined: str = Field(description="Why there are no terms; empty if there are.")
 
 
 class CandidateView(BaseModel):

@@ -125,6 +125,7 @@ def _report(report: Report | None) -> ReportView | None:
         episode_length=report.episode_length,
         terminated=report.terminated,
         episodes={name: [dict(row) for row in rows] for name, rows in report.episodes.items()},
+        unexamined=report.unexamined,
     )
 
 

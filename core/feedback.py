@@ -203,6 +203,8 @@ def _details(history: History, candidate: Candidate) -> Iterator[str]:
         "average; "
         f"{percent(report.terminated)} of them end before the time limit."
     )
+    if report.unexamined:
+        yield f"Its components and features could not be measured: {one_line(report.unexamined, 400)}"
     yield from terms_words(report, history.spec.design, history.spec.smoothness)
     yield episode_rows(report, hidden_names(fields_of(history)))
 

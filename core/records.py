@@ -628,6 +628,7 @@ class Report:
     `episodes` holds a few rows of named values of the best, median and worst episode; `inputs` the
     statistics of the observation's own dimensions by field; `recording` is the artifact of whole
     recorded episodes with their fitness, `transitions` of some rows with every component's value.
+    `unexamined` says why there are no terms, if the examination of the recorded episodes failed.
     """
 
     components: Mapping[str, TermStatistics] = field(default_factory=dict)
@@ -638,6 +639,7 @@ class Report:
     transitions: str | None = None
     recording: str | None = None
     inputs: Mapping[str, TermStatistics] = field(default_factory=dict)
+    unexamined: str = ""
 
 
 @dataclass(frozen=True, slots=True)

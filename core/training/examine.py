@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from core.errors import ProgramRejected
 from core.fields import Column, Floats, Layout
-from core.records import Fitness, TermStatistics
+from core.records import TermStatistics
 from core.sandbox.frames import Channel, Link
 from core.training.action_space import read_action_space
 from core.training.inputs import MOST_INPUTS, Examined, dimensions, measure_inputs
@@ -25,7 +25,12 @@ from core.training.numpy_policy import Policies, read_weights, stack_policies
 from core.training.ranks import spearman
 from core.training.runtime import LoadedProgram, load_program
 from core.training.transitions import Recording, load_recording, save_evidence
-from core.training.wire import layout_from_json, program_from_json, rejection_to_json
+from core.training.wire import (
+    fitness_from_json,
+    layout_from_json,
+    program_from_json,
+    rejection_to_json,
+)
 
 EVIDENCE_ROWS = 1000
 SHOWN_ROWS = 12
@@ -52,7 +57,7 @@ def examine(channel: Channel, links: Sequence[Link]) -> None:
         channel.send(rejection_to_json(error))
         return
     judged = judge_inputs(
-        Examined(layout, recording, Fitness(**order["fitness"]), policies), features
+        Examined(layout, recording, fitness_from_json(order["fitness"]), policies), features
     )
     evidence = save_evidence(
         recording.transitions.take(slice(EVIDENCE_ROWS)),

@@ -16,7 +16,12 @@ from core.training.blame import clean
 from core.training.inputs import MOST_INPUTS, dimensions
 from core.training.measuring import Measured
 from core.training.runtime import MOST_COMPONENTS, MOST_FEATURES, MOST_LETTERS_OF_A_NAME
-from core.training.wire import layout_from_json, program_to_json, space_to_json
+from core.training.wire import (
+    layout_from_json,
+    program_to_json,
+    rejection_from_json,
+    space_to_json,
+)
 
 ENTRY = "core.training.examine:examine"
 _NUMBERS = ("mean", "std", "low", "high", "share", "saturated", "zero")
@@ -27,6 +32,7 @@ MOST_ROWS = 64
 MOST_CELLS = 64
 MOST_NUMBERS = 64
 MOST_CELL_LETTERS = 200
+MOST_REASON_LETTERS = 400
 LIMITS = Limits(wall_seconds=60.0, cpu_seconds=60, memory_bytes=2 * GIB)
 
 
@@ -40,7 +46,7 @@ def examine_arm(
     watch: Watch,
     progress: Progress,
 ) -> Report:
-    """Describe the recorded episodes of an arm; without terms if the program breaks on them.
+    """Describe the recorded episodes of an arm; with the reason, and no terms, if that fails.
 
     `policies` are the weights of those that lived the episodes.
     """
@@ -59,10 +65,11 @@ def examine_arm(
         try:
             child.send(header, {"recording": measured.recording, **weights})
             frame = next_frame(child, watch, progress)
-        except ChildFailed:
-            return Report()  # the fitness stands; only the words about it are missing
+        except ChildFailed as error:  # the fitness stands; only the words about it are missing
+            return Report(unexamined=clean(str(error), MOST_REASON_LETTERS))
     if frame.header.get("kind") != "report":
-        return Report()
+        reason = rejection_from_json(frame.header)
+        return Report(unexamined=clean(str(reason), MOST_REASON_LETTERS))
     return read_report(frame, artifacts, dimensions(layout_from_json(space)))
 
 

@@ -63,14 +63,15 @@ def task_to_json(task: Task) -> dict[str, Any]:
 def task_from_json(data: Mapping[str, Any]) -> Task:
     """Return the task that `task_to_json` described."""
     changed = {
-        "fitness": _fitness_from_json(data["fitness"]),
+        "fitness": fitness_from_json(data["fitness"]),
         "fields": fields_from_json(data["fields"]),
     }
     return Task(**{**data, **changed})
 
 
-def _fitness_from_json(data: Mapping[str, Any]) -> Fitness:
-    return Fitness(**{**data, "parts": tuple(map(_fitness_from_json, data.get("parts", ())))})
+def fitness_from_json(data: Mapping[str, Any]) -> Fitness:
+    """Return a fitness with its parts, which are of the same form."""
+    return Fitness(**{**data, "parts": tuple(map(fitness_from_json, data.get("parts", ())))})
 
 
 def space_to_json(preflight: Preflight) -> dict[str, Any]:

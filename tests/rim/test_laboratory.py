@@ -291,6 +291,34 @@ def test_the_report_describes_components_features_and_episodes(result):
     )
 
 
+@pytest.mark.slow
+def test_the_terms_are_told_whatever_kind_of_fitness_is_measured(laboratory, cart_pole):
+    both = Fitness(
+        "least",
+        parts=(
+            Fitness("share", where="x > 0", horizon=500),
+            Fitness("share", where="x < 0", horizon=500),
+        ),
+    )
+    order = order_of(cart_pole, {"0.0": program(GOOD)})
+    order = replace(order, task=replace(order.task, fitness=both))
+    report = laboratory.train(order, ignore).reports["0.0"]
+    assert (list(report.components), report.unexamined) == (["upright", "centre", "fall"], "")
+
+
+@pytest.mark.slow
+def test_a_report_without_terms_says_why(laboratory, cart_pole):
+    # In training it is called with whole rollouts, in the examination with all recorded rows.
+    uneven = program(
+        "def reward(obs, action, next_obs, params):\n    return {'a': obs.x / (len(obs.x) % 256 == 0)}\n"
+    )
+    done = laboratory.train(order_of(cart_pole, {"0.0": uneven}, held_out=(1, 2, 3)), ignore)
+    report = done.reports["0.0"]
+    assert done.runs[0].status == "scored"
+    assert not report.components
+    assert "line 2" in report.unexamined
+
+
 ONLY_FEATURES = """
 import numpy as np
 def features(obs):
