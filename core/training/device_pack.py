@@ -42,7 +42,7 @@ from core.training.graphs import GraphedUpdate, gradient_step
 from core.training.members import Member, Places, scales_of, settings_of, started
 from core.training.minibatches import minibatches
 from core.training.networks import Shapes
-from core.training.normalise import ReturnScaler, RunningMoments
+from core.training.normalise import ReturnScaler, RunningMoments, prior_of
 from core.training.ppo import Experience, Hyper, Losses, Stack, hyper_of, new_stack
 from core.training.rollout import noise_of
 from core.training.settings import PPOSettings, check_rollout
@@ -230,7 +230,8 @@ def new_device_pack(
     stack = new_stack(Shapes(inputs, settings.hidden, space.size, not space.discrete), len(members))
     own = [settings_of(member, settings) for member in members]
     scales = scales_of(own)
-    observed = RunningMoments(len(members), inputs, prior=0.0)
+    prior = prior_of(batch.layout.observation_size, inputs)
+    observed = RunningMoments(len(members), inputs, prior)
     returns = ReturnScaler(len(members), envs, scales.gamma)
     places = Places(stack, observed, returns)
     for place, member in enumerate(members):

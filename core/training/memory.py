@@ -159,7 +159,7 @@ class Memory:
         return {
             "mean": self.observed.mean[member, :width],
             "variance": self.observed.variance[member, :width],
-            "count": self.observed.count[member],
+            "count": self.observed.count[member, :width],
         }
 
     def _normalised(self, inputs: Tensor) -> Tensor:

@@ -30,13 +30,14 @@ class RunningMoments:
     """Mean and variance per member and column, in double precision, over all rows ever seen.
 
     Before anything is seen, mean is 0 and variance 1, which means "as is".  This counts as `prior`
-    rows: a tiny number, as Stable-Baselines3 has it, or none, so that no unit is assumed.
+    rows, one number for all columns or one each: a tiny number, as Stable-Baselines3 has it, or none,
+    so that no unit is assumed.
     """
 
-    def __init__(self, members: int, columns: int, prior: float = PRIOR) -> None:
+    def __init__(self, members: int, columns: int, prior: float | Doubles = PRIOR) -> None:
         self.mean: Doubles = np.zeros((members, columns))
         self.variance: Doubles = np.ones((members, columns))
-        self.count: Doubles = np.full((members, 1), prior)
+        self.count: Doubles = np.zeros((members, columns)) + prior
 
     def add(
         self, rows: npt.NDArray[np.floating], members: Sequence[int] | slice = EVERYBODY
@@ -79,6 +80,16 @@ class RunningMoments:
         """Return 1 / standard deviation: a feature c times as large has 1/c of it."""
         variance = np.maximum(self.variance + np.square(ROUNDING * self.mean), TINY)
         return np.where(self.count > 0, 1.0 / np.sqrt(variance), 0.0)
+
+
+def prior_of(size: int, inputs: int) -> Doubles:
+    """Return the prior of each input: Stable-Baselines3's for the observation, none for features.
+
+    Args:
+        size:   columns of the observation.
+        inputs: all columns; what follows the observation is features.
+    """
+    return np.where(np.arange(inputs) < size, PRIOR, 0.0)
 
 
 def normalised(rows: Floats, mean: Floats, scale: Floats) -> Floats:

@@ -102,7 +102,10 @@ def import_member(
             view.copy_(torch.from_numpy(_fitting(tensors[name], tuple(view.shape), name)))
         for name in _OBSERVED:
             moments = observed[name]
-            moments[...] = _fitting(tensors[f"observed.{name}"], moments.shape, name)
+            stored = tensors[f"observed.{name}"]
+            if name == "count" and stored.shape == (1,):  # older ones hold a single count
+                stored = np.broadcast_to(stored, moments.shape)
+            moments[...] = _fitting(stored, moments.shape, name)
         return _rows_of(tensors, like), _counts(tensors)
     except (SafetensorError, KeyError, ValueError, IndexError) as error:
         raise _not_a_checkpoint(error, "resuming a run") from error

@@ -21,7 +21,7 @@ from core.training.experience import Critics, weigh
 from core.training.members import Member, Places, scales_of, settings_of, started
 from core.training.minibatches import minibatches
 from core.training.networks import Shapes
-from core.training.normalise import ReturnScaler, RunningMoments
+from core.training.normalise import ReturnScaler, RunningMoments, prior_of
 from core.training.ppo import Experience, Losses, Stack, hyper_of, new_stack
 from core.training.rollout import Actors, Gaze, Rollout, collect, noise_of, seen_anew
 from core.training.settings import PPOSettings, check_rollout
@@ -227,7 +227,9 @@ def new_pack(
         designs=designs,
         space=space,
         stack=new_stack(shapes, len(members)),
-        observed=RunningMoments(len(members), inputs, prior=0.0),
+        observed=RunningMoments(
+            len(members), inputs, prior_of(batch.layout.observation_size, inputs)
+        ),
         returns=ReturnScaler(len(members), envs, scales_of(own).gamma),
         curves=CurveKeeper(len(members), envs, resumed=begun.steps > 0),
         state=state,

@@ -81,7 +81,7 @@ def export_checkpoint(
         width = inputs if prefix == "observed" else 1
         tensors[f"{prefix}.mean"] = moments.mean[member, :width].copy()
         tensors[f"{prefix}.variance"] = moments.variance[member, :width].copy()
-        tensors[f"{prefix}.count"] = moments.count[member].copy()
+        tensors[f"{prefix}.count"] = moments.count[member, :width].copy()
     tensors["updates"] = stack.updates[member].numpy().copy()
     tensors["progressed"] = np.array([progressed.steps, progressed.rollouts], np.int64)
     return save(tensors)
@@ -109,7 +109,9 @@ def import_checkpoint(
             width = inputs if prefix == "observed" else 1
             moments.mean[member, :width] = tensors[f"{prefix}.mean"]
             moments.variance[member, :width] = tensors[f"{prefix}.variance"]
-            moments.count[member] = tensors[f"{prefix}.count"]
+            moments.count[member, :width] = tensors[
+                f"{prefix}.count"
+            ]  # older ones hold a single one
         stack.updates[member] = float(tensors["updates"][0])
     except (SafetensorError, KeyError, ValueError, IndexError) as error:
         raise _not_a_checkpoint(error) from error

@@ -9,6 +9,7 @@ from core.records import Ask, History, JobSpec
 from core.steps import Toolbox, carry_out
 from core.training.held_out import held_out_seeds
 from core.training.laboratory import Laboratory
+from core.tuning import propose_params
 from tests.fakes import REPLY, MemoryLedger, ScriptedDesigner
 
 
@@ -20,7 +21,7 @@ def design(laboratory: Laboratory, spec: JobSpec, source: Callable[[Ask], str]) 
     def held_out(job: str, iteration: int, rung: int, count: int) -> tuple[int, ...]:
         return held_out_seeds(b"a secret of the tests", job, iteration, rung, count)
 
-    tools = Toolbox(lambda spec: designer, laboratory, held_out)
+    tools = Toolbox(lambda spec: designer, laboratory, held_out, propose_params)
     for _ in range(200):
         if not (steps := next_steps(ledger.facts)):
             return ledger

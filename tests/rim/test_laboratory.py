@@ -310,7 +310,8 @@ def test_the_terms_are_told_whatever_kind_of_fitness_is_measured(laboratory, car
 def test_a_report_without_terms_says_why(laboratory, cart_pole):
     # In training it is called with whole rollouts, in the examination with all recorded rows.
     uneven = program(
-        "def reward(obs, action, next_obs, params):\n    return {'a': obs.x / (len(obs.x) % 256 == 0)}\n"
+        "def reward(obs, action, next_obs, params):\n"
+        "    return {'a': obs.x / (len(obs.x) % 256 == 0)}\n"
     )
     done = laboratory.train(order_of(cart_pole, {"0.0": uneven}, held_out=(1, 2, 3)), ignore)
     report = done.reports["0.0"]
