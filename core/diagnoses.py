@@ -7,13 +7,14 @@ first word of a diagnosis is its name.  Source: the flags of reward-design syste
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from statistics import median
 
 from core.exploits import exploit_reason
 from core.exploits import fitness_curve as fitness_curve
 from core.loop import native_fitness, search_fitness
 from core.records import Candidate, History, Report, Smoothness, TermStatistics
+from core.statistics import standard_error
 from core.words import number, percent, signed
 
 FLAT = 0.05  # std below this share of |mean|
@@ -22,7 +23,7 @@ IDLE = 0.99
 SATURATED = 0.9
 AGAINST = -0.3
 GAIN = 0.02  # of the distance to the random policy's fitness
-RISING = 0.1
+RISING = 0.05  # of the way from the random policy
 ROUGH = 5.0  # standard deviations of the fitness signal per standard deviation of a feature
 ROUGHER = 2.0  # times what is usual of the observation's own dimensions
 DUPLICATE = 0.98
@@ -221,16 +222,27 @@ def _of_fitness(history: History, candidate: Candidate) -> Iterator[str]:
             "a different "
             "main idea is better than new numbers."
         )
-    yield from _of_curve(fitness_curve(candidate))
+    yield from _of_curve(candidate, floor)
     yield from _of_seeds(candidate, floor)
 
 
-def _of_curve(curve: Sequence[tuple[int, float]]) -> Iterator[str]:
-    if len(curve) < 3:
-        return
-    values = [value for _, value in curve]
-    spread = max(values) - min(values)
-    if spread > 0 and values[-1] == max(values) and values[-1] - values[-2] > RISING * spread:
+def still_rising(candidate: Candidate, floor: float | None) -> bool:
+    """Tell whether the fitness rose at the end by more than its error and a share of its whole way.
+
+    The way is that from the random policy or from the lowest point of the curve, if that is lower.
+    """
+    values = [value for _, value in fitness_curve(candidate)]
+    if len(values) < 2 or values[-1] < max(values):
+        return False
+    way = values[-1] - min(*values, *([] if floor is None else [floor]))
+    seeds = seed_fitness(candidate)
+    error = standard_error(seeds) if seeds else 0.0
+    return values[-1] - values[-2] > max(RISING * way, error)
+
+
+def _of_curve(candidate: Candidate, floor: float | None) -> Iterator[str]:
+    values = [value for _, value in fitness_curve(candidate)]
+    if len(values) > 2 and still_rising(candidate, floor):
         yield (
             f"STILL_RISING: the fitness was still rising when the budget ended "
             f"({number(values[-2])}, then "

@@ -6,6 +6,7 @@ The most important comes first, because the text is cut at a length that a promp
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 
@@ -25,8 +26,18 @@ from core.records import (
     Smoothness,
     TermStatistics,
 )
-from core.statistics import mean
-from core.words import cut, number, one_line, percent, signed, without_metric
+from core.rungs import reached
+from core.statistics import mean, standard_error
+from core.words import (
+    cut,
+    first_sentence,
+    number,
+    one_line,
+    percent,
+    signed,
+    spread,
+    without_metric,
+)
 
 MOST_CHARACTERS = 24_000  # about 6,000 tokens
 MOST_ROWS = 40
@@ -93,55 +104,74 @@ def _summary(history: History, iteration: Iteration, best: Candidate | None) -> 
     if best is None:
         return (
             f"Iteration {iteration.number}: nothing could be trained and measured so "
-            f"far.{against} The "
-            "reasons stand in the table."
+            f"far.{against} The reasons stand below."
         )
     return (
         f"Iteration {iteration.number}: the best fitness of the whole job so far is "
         f"{fitness_words(best)}, by candidate {best.key}.{against}"
+        f"{_solved(history, best)}{_alike(iteration, best)}"
     )
+
+
+def _solved(history: History, best: Candidate) -> str:
+    """Say so where the goal of the task is passed."""
+    goal, fitness = history.spec.task.fitness.goal, search_fitness(best)
+    if goal is None or fitness is None or fitness < goal:
+        return ""
+    return f" The task counts as solved at {number(goal)}, which is passed; more is better still."
+
+
+def _alike(iteration: Iteration, best: Candidate) -> str:
+    """Name the candidates whose fitness cannot be told from the best one's."""
+    alike = [c.key for c in iteration.candidates if c.key != best.key and _within_error(c, best)]
+    if not alike:
+        return ""
+    return f" Within the errors {', '.join(alike)} did as well; do not read much into the order."
+
+
+def _within_error(candidate: Candidate, best: Candidate) -> bool:
+    """Tell whether two fitnesses of several seeds differ by less than twice their error."""
+    ours, theirs = seed_fitness(candidate), seed_fitness(best)
+    same_rung = reached(candidate) == reached(best)
+    if search_fitness(candidate) is None or not same_rung or min(len(ours), len(theirs)) < 2:
+        return False
+    error = math.hypot(standard_error(ours), standard_error(theirs))
+    return abs(mean(ours) - mean(theirs)) <= 2.0 * error
 
 
 def fitness_words(candidate: Candidate) -> str:
     """Write a candidate's fitness as mean ± standard error over its seeds."""
-    values = seed_fitness(candidate)
-    if not values:
-        return "not measured"
-    if len(values) < 2:
-        return f"{number(values[0])} (1 seed)"
-    middle = mean(values)
-    variance = sum((v - middle) ** 2 for v in values) / (len(values) - 1)
-    error = math.sqrt(variance / len(values))
-    return f"{number(middle)} ± {number(error)} ({len(values)} seeds)"
+    return spread(seed_fitness(candidate))
 
 
 def _table(history: History, iteration: Iteration, best: Candidate | None) -> str:
     rows = [_row(history, c, best) for c in iteration.candidates[:MOST_ROWS]]
     left = len(iteration.candidates) - len(rows)
     more = [f"... and {left} more"] if left > 0 else []
-    title = (
-        f"All candidates of iteration {iteration.number} (status, how it was made, result, idea):"
-    )
+    head = "status, how made; result; idea; prediction"
+    title = f"All candidates of iteration {iteration.number} ({head}):"
     return "\n".join((title, *rows, *more)) if rows else ""
 
 
 def _row(history: History, candidate: Candidate, best: Candidate | None) -> str:
     parents = f" of {', '.join(candidate.parents)}" if candidate.parents else ""
-    words = one_line(candidate.analysis.split(". ")[0]) or "none given"
+    words = first_sentence(candidate.analysis) or "none given"
+    made = "first design" if candidate.operator == "seed" else candidate.operator
     parts = [
-        f"- {candidate.key} {candidate.status}, {candidate.operator}{parents}",
-        result_words(history, candidate, best),
+        f"- {candidate.key} {candidate.status}, {made}{parents}",
+        result_words(history, candidate, best).rstrip("."),
         f"idea: {words}",
     ]
-    parts += prediction_words(history, candidate)
+    # What a program that was not trained would have done, nobody knows.
+    parts += prediction_words(history, candidate) if candidate.runs else []
     return "; ".join(parts)
 
 
 def prediction_words(history: History, candidate: Candidate) -> list[str]:
-    """Say what became of each claim of a prediction; repeat the words where none could be read."""
+    """Say what became of each decided claim of a prediction; repeat words that are no claim."""
     claims = score(history, candidate)
     if claims:
-        return [claim.words for claim in claims]
+        return [claim.words for claim in claims if claim.hit is not None]
     return [f"predicted: {one_line(candidate.prediction)}"] if candidate.prediction else []
 
 
@@ -166,7 +196,7 @@ def result_words(history: History, candidate: Candidate, best: Candidate | None)
 def why_not(candidate: Candidate) -> str:
     """Return, on one line, why a candidate has no fitness."""
     if candidate.rejection:
-        return one_line(candidate.rejection, 400)
+        return one_line(f"{candidate.rejection}{_line_at_fault(candidate)}", 400)
     if candidate.status == "screened":
         against = [s for s in candidate.screens if s.verdict == "fail"]
         words = (f"screened as {s.name}, not trained: {s.message.splitlines()[0]}" for s in against)
@@ -176,6 +206,16 @@ def why_not(candidate: Candidate) -> str:
         return one_line(failures[0], 400)
     failed = [check.message for check in candidate.checks if not check.passed]
     return one_line(failed[0], 400) if failed else "it was not trained"
+
+
+def _line_at_fault(candidate: Candidate) -> str:
+    """Return the line of the program that its refusal names, as far as there is a program."""
+    named = re.search(r"\bline (\d+)", candidate.rejection or "")
+    if named is None or candidate.program is None:
+        return ""
+    lines = candidate.program.source.splitlines()
+    line = lines[int(named[1]) - 1].strip() if 0 < int(named[1]) <= len(lines) else ""
+    return f" The line: `{one_line(line, 120)}`" if line else ""
 
 
 def _screened(iteration: Iteration) -> str:

@@ -16,7 +16,7 @@ from typing import Literal, TypeAlias
 from core.diagnoses import seed_fitness
 from core.loop import native_fitness, search_fitness
 from core.records import Candidate, History, Json
-from core.statistics import mean
+from core.statistics import standard_error
 from core.words import number
 
 Kind: TypeAlias = Literal["fitness", "component", "feature"]
@@ -182,7 +182,9 @@ def _met(history: History, candidate: Candidate, claim: Claim) -> Claim:
         return replace(claim, words=f"{said}, not measured")
     if low == high:
         floor = history.preflight.random_fitness if history.preflight else 0.0
-        room = CLOSE * max(abs(low - floor), abs(fitness - floor)) + _error(candidate)
+        room = CLOSE * max(abs(low - floor), abs(fitness - floor)) + (
+            standard_error(seed_fitness(candidate))
+        )
         low, high = low - room, high + room
     return _told(claim, low <= fitness <= high, said, number(fitness))
 
@@ -193,14 +195,6 @@ def _range(low: float, high: float) -> str:
     if math.isinf(high):
         return f"at least {number(low)}"
     return f"at most {number(high)}" if math.isinf(low) else f"{number(low)} to {number(high)}"
-
-
-def _error(candidate: Candidate) -> float:
-    values = seed_fitness(candidate)
-    if len(values) < 2:
-        return 0.0
-    middle = mean(values)
-    return math.sqrt(sum((v - middle) ** 2 for v in values) / (len(values) - 1) / len(values))
 
 
 def _compared(history: History, candidate: Candidate, claim: Claim) -> Claim:
@@ -266,9 +260,10 @@ def record_words(history: History) -> str:
     words = f"Predictions so far: {hits} of {decided} hit."
     high, low = _leaning(history)
     if high + low >= 2 and max(high, low) > 2 * min(high, low):
-        side = "higher" if high > low else "lower"
+        side = "high" if high > low else "low"
+        words += f" Of the missed fitness values {max(high, low)} were too {side}"
         words += (
-            f" Of {high + low} missed fitness values {max(high, low)} were {side} than measured."
+            f", {min(high, low)} too {'low' if high > low else 'high'}." if min(high, low) else "."
         )
     return words
 

@@ -382,7 +382,9 @@ class Brief:
     `parents` come best first, with their statistics.  `history` is every candidate so far.
     `repair` is set when an earlier attempt in the same slot failed its check.  `training` and
     `weight` (of add mode) tell how a program will be used.  `kind` is `analysis` for a turn that yields
-    no program.  `remarks` are what people said, `given` the program that people handed in.
+    no program.  `remarks` are what people said, `given` the program that people handed in.  `native` is
+    the fitness of each baseline run, `slots` how many answers the iteration asks for, and `predictions`
+    what became of the claims of each candidate.
     """
 
     task: Task
@@ -408,6 +410,9 @@ class Brief:
     given: Given | None = None
     analyses: tuple[str, ...] = ()
     native_report: Report | None = None
+    native: tuple[float, ...] = ()
+    slots: int = 1
+    predictions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -498,6 +503,8 @@ class Preflight:
         learning_seconds:  that a core takes to learn from one step of one run, beside stepping; by the
                            learner's settings, 0 where unknown.
         recording:         artifact of whole episodes of the random policy with their fitness.
+        ended_early:       share of the random policy's whole episodes that the environment ended before
+                           the time limit; None where that was not counted.
     """
 
     fields: tuple[Field, ...]
@@ -521,6 +528,7 @@ class Preflight:
     stepping_seconds: float = 0.0
     learning_seconds: float = 0.0
     recording: str | None = None
+    ended_early: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

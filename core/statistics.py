@@ -68,10 +68,15 @@ def lower_bound(values: Sequence[float]) -> float:
 
     With a single value there is no spread to speak of, and the value itself is returned.
     """
+    return mean(values) - standard_error(values)
+
+
+def standard_error(values: Sequence[float]) -> float:
+    """Return the standard error of the mean; 0 for a single value, which shows no spread."""
     sample = _checked(values)
     if len(sample) < 2:
-        return float(sample[0])
-    return float(sample.mean() - sample.std(ddof=1) / math.sqrt(len(sample)))
+        return 0.0
+    return float(sample.std(ddof=1) / math.sqrt(len(sample)))
 
 
 def probability_of_improvement(x: Sequence[float], y: Sequence[float]) -> float:

@@ -576,10 +576,10 @@ def reflect(number: int, ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
     history = ledger.history()
     method = find_method(history.spec.method)
     feedback = method.digest(history, number)
-    if method.analyse is None:
+    brief = method.analyse(history, number) if method.analyse is not None else None
+    if brief is None:
         ledger.add_feedback(feedback)
         return
-    brief = method.analyse(history, number)
     paid = {(e.slot, e.attempt): e for e in ledger.exchanges(number)}
     words: list[str] = []
 

@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 
 from core.records import Field
+from core.statistics import mean, standard_error
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
 
@@ -49,9 +50,37 @@ def percent(share: float) -> str:
 
 
 def one_line(text: str, most: int = 160) -> str:
-    """Put text on one line of at most `most` characters, without control characters."""
+    """Put text on one line of at most `most` characters, without control characters.
+
+    It is cut behind a word, unless the last one is long.
+    """
     line = " ".join(_CONTROL.sub(" ", text).split())
-    return line if len(line) <= most else line[: most - 1].rstrip() + "…"
+    if len(line) <= most:
+        return line
+    kept = line[: most - 1]
+    end = kept.rfind(" ") if line[most - 1] != " " else len(kept)
+    return (kept[:end] if end > most // 2 else kept).rstrip(" ,;:") + "…"
+
+
+def first_sentence(text: str, most: int = 200) -> str:
+    """Return the first sentence of a text on one line.
+
+    >>> first_sentence("A bell pays for 0.5 m. It is wide.")
+    'A bell pays for 0.5 m'
+    """
+    first = re.split(r"(?<=[.!?])\s+(?=[A-Z`])", text.strip(), maxsplit=1)[0]
+    return one_line(first.rstrip("."), most)
+
+
+def spread(values: Sequence[float]) -> str:
+    """Write values of several seeds as mean ± standard error.
+
+    >>> spread([0.4, 0.6]), spread([0.4])
+    ('0.5 ± 0.1 (2 seeds)', '0.4 (1 seed)')
+    """
+    if len(values) < 2:
+        return f"{number(values[0])} (1 seed)" if values else "not measured"
+    return f"{number(mean(values))} ± {number(standard_error(values))} ({len(values)} seeds)"
 
 
 def cut(text: str, most: int) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from core.diagnoses import seed_fitness
+from core.feedback import prediction_words
 from core.loop import current_iteration, native_fitness, ranking, search_fitness, waiting_programs
 from core.preferences import preference_scores
 from core.records import (
@@ -20,6 +21,7 @@ from core.records import (
     Operator,
     Remark,
 )
+from core.rungs import scored_values
 from core.statistics import lower_bound
 
 
@@ -40,6 +42,9 @@ def brief_for(
         history=earlier(history),
         feedback=last_feedback(history),
         baseline=native_fitness(history),
+        native=tuple(scored_values(history.native) or ()),
+        slots=spec.candidates,
+        predictions=_fulfilled(history, earlier(history)),
         preflight=found,
         training=spec.training,
         weight=spec.weight if spec.mode == "add" else None,
@@ -52,6 +57,11 @@ def brief_for(
         analyses=tuple(i.feedback.analysis for i in history.iterations if i.feedback is not None),
         native_report=history.native_report,
     )
+
+
+def _fulfilled(history: History, candidates: Sequence[Candidate]) -> Mapping[str, tuple[str, ...]]:
+    """Return what became of the predictions of trained candidates, by key."""
+    return {c.key: tuple(prediction_words(history, c)) for c in candidates if c.runs}
 
 
 def briefs_for_given(history: History, planned: Sequence[Brief]) -> tuple[Brief, ...]:
@@ -184,5 +194,6 @@ def analysis_brief(history: History, feedback: Feedback) -> Brief:
         iteration=number,
         kind="analysis",
         feedback=feedback,
-        history=(*earlier(history), *measured.candidates),
+        history=(candidates := (*earlier(history), *measured.candidates)),
+        predictions=_fulfilled(history, candidates),
     )

@@ -51,10 +51,12 @@ from core.methods.prompting import (
     conversation,
     known_fields,
     measured_part,
+    one_of_many,
     remarks_part,
     reply_of,
     setting_parts,
     thumbs_part,
+    unusable_part,
 )
 from core.records import Brief, Candidate, Feedback, History, Operator, Prompt, Report
 from core.words import cut, number, percent, without_metric
@@ -65,9 +67,8 @@ WORK = """\
 # Your work
 
 Write a reward for this task. Think first: which trajectories are good and which are bad, and would
-your reward tell them apart? Before anything is trained, stored trajectories are ordered by the
-return that your
-reward gives them, and compared with the order of their fitness."""
+your reward tell them apart? Before anything is trained, stored trajectories are ordered by the return
+that your reward gives them, and compared with the order of their fitness."""
 FEATURE_WORK = """\
 # Your work
 
@@ -103,9 +104,8 @@ def render(brief: Brief) -> Prompt:
     question = [*setting_parts(brief), thumbs_part(brief), work]
     rounds = best_of_rounds(brief.history, brief.iteration)
     if not rounds:
-        text = brief.feedback.text if brief.feedback is not None else ""
-        failed = measured_part(text, "No module could be read so far. The reasons:")
-        return conversation(brief, [*question, failed, remarks_part(brief), CLOSING])
+        told = [unusable_part(brief), remarks_part(brief), one_of_many(brief), CLOSING]
+        return conversation(brief, [*question, *told])
     turns: list[Sequence[Piece]] = [question]
     for place, candidate in enumerate(rounds[:-1]):
         turns += _round(brief, candidate, len(rounds) - place)
@@ -118,6 +118,7 @@ def render(brief: Brief) -> Prompt:
             *_lost(brief, last),
             remarks_part(brief),
             _ask(last),
+            one_of_many(brief),
             CLOSING,
         ],
     ]
@@ -162,11 +163,11 @@ def _failed_order(candidate: Candidate) -> str:
 
 
 def _heading(candidate: Candidate) -> str:
-    key = candidate.key
+    above = f"The module above, candidate {candidate.key},"
     return {
-        "screened": f"Candidate {key} did not pass the comparison with stored trajectories:",
-        "trained": f"A policy was trained with candidate {key}. The process, and two trajectories:",
-        "broken": f"Candidate {key} could not be used. The reason:",
+        "screened": f"{above} did not pass the comparison with stored trajectories:",
+        "trained": f"{above} was used to train a policy. The process, and two trajectories:",
+        "broken": f"{above} could not be used. The reason:",
     }[_kind(candidate)]
 
 

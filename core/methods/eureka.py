@@ -24,7 +24,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from core.diagnoses import fitness_curve
-from core.feedback import MOST_CHARACTERS, thinned, write_feedback
+from core.feedback import MOST_CHARACTERS, prediction_words, thinned, why_not, write_feedback
 from core.loop import ranking, search_fitness
 from core.methods.breeding import brief_for, closed
 from core.methods.fitting import Part, Piece, Rank
@@ -33,13 +33,15 @@ from core.methods.prompting import (
     CLOSING,
     conversation,
     measured_part,
+    one_of_many,
     remarks_part,
     reply_of,
     setting_parts,
+    unusable_part,
 )
-from core.predictions import record_words, score
+from core.predictions import record_words
 from core.records import Brief, Candidate, Feedback, History, Iteration, Operator, Prompt
-from core.words import cut, number, one_line, without_metric
+from core.words import cut, number, without_metric
 
 TIPS = """\
 # Advice
@@ -55,9 +57,9 @@ FEATURE_TIPS = """\
 - Read only fields of the table that are marked for `features`; do not invent others."""
 
 REFLECTION = """\
-A policy was trained with your module. While it learnt, the fitness and each component were measured at
-evenly spaced checkpoints; lists run from the first checkpoint to the last, with their largest, mean and
-smallest value. Write a better module with their help:
+A policy was trained with the module above. While it learnt, the fitness and each component were
+measured at evenly spaced checkpoints; lists run from the first checkpoint to the last, with their
+largest, mean and smallest value. Write a better module with their help:
 
 - If the fitness stays near that of the random policy, rewrite the reward altogether.
 - If a component hardly changes, the policy cannot improve it as it is: change its scale, write it anew,
@@ -67,15 +69,11 @@ smallest value. Write a better module with their help:
 Look at each component in turn before you write."""
 
 FEATURE_REFLECTION = """\
-A policy was trained with your features. While it learnt, the fitness was measured at evenly spaced
-checkpoints; lists run from the first checkpoint to the last, with their largest, mean and smallest
-value. Write better features with their help: drop what never changes, replace what has nothing to
-do with the
-fitness, and add what the policy seems not to see. Look at each feature in turn before you write."""
-
-NOTHING_RAN = """\
-None of the modules so far could be trained and measured. The reasons follow. Write a module that avoids
-them."""
+A policy was trained with the features above. While it learnt, the fitness was measured at evenly
+spaced checkpoints; lists run from the first checkpoint to the last, with their largest, mean and
+smallest value. Write better features with their help: drop what never changes, replace what has
+nothing to do with the fitness, and add what the policy seems not to see. Look at each feature in
+turn before you write."""
 
 
 # --- what is asked ----------------------------------------------------------------------------
@@ -109,19 +107,18 @@ def briefs(history: History) -> tuple[Brief, ...]:
 def render(brief: Brief) -> Prompt:
     """Write the conversation: the question; then, if there is one, the parent and its feedback."""
     if not brief.parents:
-        return conversation(brief, [*_question(brief), *_nothing_ran(brief), remarks_part(brief)])
+        told = [unusable_part(brief), remarks_part(brief), one_of_many(brief), CLOSING]
+        return conversation(brief, [*_question(brief), *told])
     reply = (reply_of(brief.parents[0]),)
     return conversation(brief, _question(brief), reply, _reflection(brief))
 
 
 def _question(brief: Brief) -> list[Piece]:
-    what = {"joint": "a reward", "reward": "a reward", "features": "features"}[brief.design]
+    what = {"joint": "a reward, with features or without", "reward": "a reward"}.get(
+        brief.design, "features"
+    )
     tips = Part(TIPS if brief.design != "features" else FEATURE_TIPS, Rank.ADVICE)
-    return [*setting_parts(brief), tips, f"# Your work\n\nWrite {what} for this task. {CLOSING}"]
-
-
-def _nothing_ran(brief: Brief) -> list[Piece]:
-    return [measured_part(brief.feedback.text, NOTHING_RAN)] if brief.feedback is not None else []
+    return [*setting_parts(brief), tips, f"# Your work\n\nWrite {what} for this task."]
 
 
 def _reflection(brief: Brief) -> list[Piece]:
@@ -129,7 +126,13 @@ def _reflection(brief: Brief) -> list[Piece]:
     tips = TIPS if brief.design != "features" else FEATURE_TIPS
     again = Part(tips.replace("# Advice", "Advice again:"), Rank.ADVICE, order=1)
     reflection = REFLECTION if brief.design != "features" else FEATURE_REFLECTION
-    return [measured_part(text, reflection), remarks_part(brief), again, CLOSING]
+    return [
+        measured_part(text, reflection),
+        remarks_part(brief),
+        again,
+        one_of_many(brief),
+        CLOSING,
+    ]
 
 
 # --- what is learnt ---------------------------------------------------------------------------
@@ -156,13 +159,7 @@ def _iteration(history: History, wanted: int) -> Iteration:
 
 
 def _failures(iteration: Iteration) -> str:
-    reasons = [c.rejection or _run_failure(c) for c in iteration.candidates]
-    return "\n".join(dict.fromkeys(f"- {one_line(reason, 400)}" for reason in reasons))
-
-
-def _run_failure(candidate: Candidate) -> str:
-    failures = [run.failure for run in candidate.runs if run.failure]
-    return failures[0] if failures else "it was not trained"
+    return "\n".join(dict.fromkeys(f"- {why_not(candidate)}" for candidate in iteration.candidates))
 
 
 def _lists(best: Candidate, history: History) -> str:
@@ -184,7 +181,7 @@ def _lists(best: Candidate, history: History) -> str:
         (
             f"candidate {best.key}, final fitness {number(final)} (random policy {number(floor)})",
             *lines,
-            *(claim.words for claim in score(history, best)),
+            *prediction_words(history, best),
             *filter(None, [record_words(history)]),
         )
     )

@@ -34,12 +34,14 @@ from core.methods.prompting import (
     CLOSING,
     conversation,
     known_fields,
+    one_of_many,
     remarks_part,
     setting_parts,
+    unusable_part,
 )
 from core.program import current_source
-from core.records import Brief, Candidate, Feedback, History, Prompt, TermStatistics
-from core.words import number, quoted, without_metric
+from core.records import Brief, Candidate, Feedback, History, Prompt, Report, TermStatistics
+from core.words import number, percent, quoted, spread, without_metric
 
 MOST_DIMENSIONS = 16  # of the observation's own, told per candidate
 
@@ -47,44 +49,45 @@ WORK = {
     "joint": """\
 # Your work
 
-Write `features` and a `reward` that uses them.
+Write both `features` and a `reward` that uses them.
 
-- `features` adds what the policy needs in order to see how far the task is done. Every feature
-  should be computed from several entries, or in a way that a small network does not find by itself.
-- `reward` is an intrinsic reward: it must use `features(next_obs)["name"]` of at least one of your
-  features, and may use the fields. Keep the sum of its components within -100 to 100 in every step.
-- In tasks with a goal, pay first for coordinating the body, then for reaching the goal.""",
+- `features` adds what the policy needs in order to see how far the task is done. Every feature should
+  say what no single entry says and a small network does not find by itself.
+- `reward` is an intrinsic reward: it reads `features(next_obs)["name"]` of at least one of your
+  features, and may read the fields. Keep the sum of its components within -100 to 100 in every step.
+- In tasks with a goal, pay first for the motion that leads there, then for reaching it.""",
     "features": """\
 # Your work
 
 Write `features` that add what the policy needs in order to see how far the task is done. Every feature
-should be computed from several entries, or in a way that a small network does not find by itself.""",
+should say what no single entry says and a small network does not find by itself.""",
     "reward": """\
 # Your work
 
 Write an intrinsic `reward`. Keep the sum of its components within -100 to 100 in every step. In
-tasks with a goal, pay first for coordinating the body, then for reaching the goal.""",
+tasks with a goal, pay first for the motion that leads there, then for reaching it.""",
 }
 SMOOTHNESS = {
-    "windowed": "The smoothness of a dimension says how abruptly the task's own signal changes "
-    "when the dimension changes a little (both in standard deviations): lower is smoother, and a "
-    "smooth dimension makes the value easy to learn. `explains` says how much of the signal the "
-    "dimension accounts for, 0 to 1. Best are dimensions that are smooth and explain much; a "
-    "smooth one that explains nothing is of no use.",
-    "lesr": "The Lipschitz constant of a dimension says how abruptly the reward changes when the "
-    "dimension changes a little: lower is smoother, and smoother is better. It depends on the "
-    "unit of the dimension; scaling a feature does not improve it.",
+    "windowed": "The signal is the fitness of a step, or what is still to come of it where most steps "
+    "are alike, in recorded episodes of the candidate's own policy. The smoothness of a dimension says "
+    "how much the signal changes between neighbouring values of it (both in standard deviations): "
+    "lower is smoother, and easier to learn from. `explains` is the share of the signal that the "
+    "dimension accounts for by itself, 0 to 1; shares overlap. Best are dimensions that are smooth "
+    "and explain much. Episodes are few and differ between candidates: only large differences count.",
+    "lesr": "The Lipschitz constant of a dimension says how abruptly the environment's own reward "
+    "changes when the dimension changes a little: lower is smoother, and smoother is better. It "
+    "depends on the unit of the dimension; scaling a feature does not improve it.",
     "none": "",
 }
-LATER = "Find out from them which features help and which harm, then write better ones."
+LATER = "Find out which features and components help and which harm, then write better ones."
 ANALYSE = """\
 # Your work
 
-Explain why some of these candidates did better than others. Look at each feature and each component
-in turn: which help, which harm, which do nothing, and how can one tell? Then say what the next
-modules should do differently, in concrete terms. Answer in words alone; what you write will be
-shown to the author of
-the next modules."""
+Compare these candidates with each other and with the environment's own reward alone. Explain the
+differences that are larger than their errors; where there are none, say so. Look at each feature and
+each component in turn: which help, which harm, which do nothing, and how can one tell? Then say what
+the next modules should do differently, in concrete terms. The author of the next modules will read
+it."""
 
 
 # --- what is asked ----------------------------------------------------------------------------
@@ -95,8 +98,11 @@ def briefs(history: History) -> tuple[Brief, ...]:
     return tuple(brief_for(history, n, "seed") for n in range(history.spec.candidates))
 
 
-def analyse(history: History, iteration: int) -> Brief:
-    """Ask what the iteration just measured teaches."""
+def analyse(history: History, iteration: int) -> Brief | None:
+    """Ask what the iteration just measured teaches; nothing where nothing was."""
+    measured = next(i for i in history.iterations if i.number == iteration)
+    if all(search_fitness(candidate) is None for candidate in measured.candidates):
+        return None
     return analysis_brief(history, digest(history, iteration))
 
 
@@ -106,50 +112,73 @@ def analyse(history: History, iteration: int) -> Brief:
 def render(brief: Brief) -> Prompt:
     """Write one question with everything that was tried; an analysis asks for words alone."""
     work = ANALYSE if brief.kind == "analysis" else WORK[brief.design]
-    closing = [] if brief.kind == "analysis" else [CLOSING]
+    closing = [] if brief.kind == "analysis" else [one_of_many(brief), CLOSING]
     pieces = [*setting_parts(brief), *_tried(brief), remarks_part(brief), work, *closing]
     return conversation(brief, pieces)
 
 
 def _tried(brief: Brief) -> Iterator[Piece]:
     """Show every candidate of every iteration, the analysis after each; the worst gives way first."""
-    if not brief.history:
+    if all(search_fitness(candidate) is None for candidate in brief.history):
+        yield unusable_part(brief)
         return
-    smoothness = SMOOTHNESS[brief.smoothness]
-    yield " ".join(
-        filter(
-            None,
-            (
-                "# What was tried\n\nEvery module so far, with the fitness of its policy and what was "
-                "measured of each dimension of the state.",
-                smoothness,
-                "" if brief.kind == "analysis" else LATER,
-            ),
-        )
-    )
+    told = [
+        "# What was tried\n\nEvery module so far, with the fitness of its policy and what was measured "
+        "of its components and of each dimension of the state.",
+        SMOOTHNESS[brief.smoothness],
+        "" if brief.kind == "analysis" else LATER,
+    ]
+    yield " ".join(filter(None, told))
+    yield _of_native(brief)
     order = {c.key: place for place, c in enumerate(scored_first(brief.history))}
     for number_ in sorted({c.iteration for c in brief.history}):
         for candidate in (c for c in brief.history if c.iteration == number_):
-            yield _candidate(brief, candidate, order[candidate.key])
+            yield from _candidate(brief, candidate, order[candidate.key])
         if number_ < len(brief.analyses) and brief.analyses[number_]:
-            title = f"What the designer concluded after iteration {number_}:"
+            title = f"What an adviser concluded after iteration {number_}, rightly or not:"
             text = without_metric(brief.analyses[number_], known_fields(brief))
             yield Part(text, Rank.MEASURED, title, "analysis", least=600)
 
 
-def _candidate(brief: Brief, candidate: Candidate, order: int) -> Piece:
+def _of_native(brief: Brief) -> str:
+    """Tell what is known of the environment's own reward alone, which every module is held against."""
+    if brief.baseline is None:
+        return ""
+    lines = [f"fitness {spread(brief.native) if brief.native else number(brief.baseline)}"]
+    lines += _inputs(brief, brief.native_report)
+    body = without_metric("\n".join(lines), known_fields(brief))
+    return f"## The environment's own reward alone\n\n{quoted('measurements', body)}"
+
+
+def _candidate(brief: Brief, candidate: Candidate, order: int) -> Iterator[Piece]:
+    """Show what was measured of a candidate, then its code; of those that failed the reason alone."""
     title = f"## Candidate {candidate.key}"
     if search_fitness(candidate) is None:
-        text = f"no fitness: {why_not(candidate)}"
-    else:
-        text = f"fitness {fitness_words(candidate)}"
-    lines = [text, *dimensions(brief, candidate)]
-    if candidate.program is not None:
-        lines += ["", current_source(candidate.program).rstrip()]
+        text = without_metric(f"no fitness: {why_not(candidate)}", known_fields(brief))
+        yield Part(text, Rank.OTHERS, title, "measurements", order=order)
+        return
+    lines = [f"fitness {fitness_words(candidate)}", *brief.predictions.get(candidate.key, ())]
+    lines += [*_components(candidate), *dimensions(brief, candidate)]
     body = without_metric("\n".join(lines), known_fields(brief))
+    code = "" if candidate.program is None else current_source(candidate.program).rstrip()
     if order == 0:  # the best one is told whatever else has to go
-        return f"{title}\n\n{quoted('module', body)}"
-    return Part(body, Rank.OTHERS, title, "module", order=order)
+        yield f"{title}\n\n{quoted('measurements', body)}\n\n{quoted('module', code)}"
+        return
+    yield Part(body, Rank.OTHERS, title, "measurements", order=order)
+    yield Part(code, Rank.OTHERS, "", "module", order=order)
+
+
+def _components(candidate: Candidate) -> list[str]:
+    terms = {} if candidate.report is None else candidate.report.components
+    return [
+        f"component `{name}`: mean {number(s.mean)} per step, {percent(s.share)} of all that the "
+        f"components pay{_over_training(s)}"
+        for name, s in terms.items()
+    ]
+
+
+def _over_training(s: TermStatistics) -> str:
+    return f"; over training {', '.join(map(number, s.by_checkpoint))}" if s.by_checkpoint else ""
 
 
 def dimensions(brief: Brief, candidate: Candidate) -> list[str]:
@@ -158,10 +187,16 @@ def dimensions(brief: Brief, candidate: Candidate) -> list[str]:
     if report is None or brief.smoothness == "none":
         return []
     own = [f"feature `{name}`: {_smooth(brief, s)}" for name, s in report.features.items()]
-    given = [f"`{name}`: {_smooth(brief, s)}" for name, s in report.inputs.items()]
+    return [*own, *_inputs(brief, report)]
+
+
+def _inputs(brief: Brief, report: Report | None) -> list[str]:
+    if report is None or brief.smoothness == "none":
+        return []
+    given = [f"observed `{name}`: {_smooth(brief, s)}" for name, s in report.inputs.items()]
     left = len(given) - MOST_DIMENSIONS
     more = [f"... and {left} more dimensions of the observation"] if left > 0 else []
-    return [*own, *given[:MOST_DIMENSIONS], *more]
+    return [*given[:MOST_DIMENSIONS], *more]
 
 
 def _smooth(brief: Brief, s: TermStatistics) -> str:

@@ -28,7 +28,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
-from core.diagnoses import fitness_curve
+from core.diagnoses import fitness_curve, still_rising
 from core.feedback import fitness_words, why_not, write_feedback
 from core.loop import search_fitness
 from core.methods.breeding import (
@@ -46,9 +46,11 @@ from core.methods.prompting import (
     conversation,
     known_fields,
     measured_part,
+    one_of_many,
     program_part,
     remarks_part,
     setting_parts,
+    unusable_part,
 )
 from core.program import current_source
 from core.records import Brief, Candidate, Feedback, History, Operator, Program, Prompt
@@ -58,7 +60,6 @@ SIZES = (60, 120, 200, 320)  # nodes of the reward's syntax tree at which a cell
 FEATURES = (1, 3, 6, 11)  # features at which a cell begins
 TOP, DIVERSE, FAILURES = 3, 2, 2
 MOST_LINES = 15  # of a failure's message, from its end
-GAIN = 0.02  # of the distance to the random policy's fitness
 
 Cell: TypeAlias = tuple[int, int]
 
@@ -72,21 +73,21 @@ PHILOSOPHY = {
 - Help a small network learn: give it all that it needs, in a form that is easy to use and of a moderate
   size; relations and differences rather than raw numbers.
 - Make the reward dense where the task is silent, and aligned with the task where it speaks.
-- Write for every start that an episode may have. Never build in numbers that hold for one
-  start only.""",
+- Write for every start that an episode may have. Never build in numbers that hold for one start
+  only.""",
     "reward": """\
 # What a good reward does
 
 - It helps a small network learn: dense where the task is silent, aligned with the task where it speaks.
-- It holds for every start that an episode may have. Never build in numbers that hold for one
-  start only.""",
+- It holds for every start that an episode may have. Never build in numbers that hold for one start
+  only.""",
     "features": """\
 # What a good representation does
 
 - It helps a small network learn: it gives all that the action depends on, in a form that is easy to use
   and of a moderate size; relations and differences rather than raw numbers.
-- It holds for every start that an episode may have. Never build in numbers that hold for one
-  start only.""",
+- It holds for every start that an episode may have. Never build in numbers that hold for one start
+  only.""",
 }
 LENSES = {
     "observation": "Improve what the policy sees: which relation does it need and not get? Add or "
@@ -167,8 +168,9 @@ def render(brief: Brief) -> Prompt:
     first = [*setting_parts(brief), Part(PHILOSOPHY[brief.design], Rank.ADVICE)]
     if not brief.parents:
         what = {"joint": "`features` and `reward`", "reward": "`reward`", "features": "`features`"}
-        work = f"# Your work\n\nWrite a first design of {what[brief.design]} for this task."
-        return conversation(brief, [*first, *_failures(brief), remarks_part(brief), work, CLOSING])
+        work = f"# Your work\n\nWrite {what[brief.design]} for this task."
+        told = [unusable_part(brief), remarks_part(brief), work, one_of_many(brief), CLOSING]
+        return conversation(brief, [*first, *told])
     parent = brief.parents[0]
     evidence = [
         program_part(parent, f"The parent: candidate {parent.key}"),
@@ -178,7 +180,7 @@ def render(brief: Brief) -> Prompt:
         remarks_part(brief),
     ]
     work = f"# Your work\n\nWrite a child of the parent that does better. {LENSES[lens(brief)]}"
-    return conversation(brief, [*first, *evidence, work, CLOSING])
+    return conversation(brief, [*first, *evidence, work, one_of_many(brief), CLOSING])
 
 
 def lens(brief: Brief) -> str:
@@ -223,7 +225,7 @@ def sentences(candidate: Candidate, floor: float | None) -> Iterator[str]:
             f"The fitness declined from {number(peak)} to {number(last)}: the policy learnt something "
             "that is paid and is not the task."
         )
-    elif last - before > GAIN * reach:
+    elif still_rising(candidate, floor):
         yield (
             f"The fitness was still improving at the end ({number(before)}, then {number(last)}): a "
             "stronger signal early would get further in the same time."

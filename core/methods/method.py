@@ -26,7 +26,7 @@ class Method:
         defaults: what makes a job this method's own where the request says nothing: fields of
             `JobSpec`, those of `training`, `evaluation` and `context` as mappings.
         analyse:  history and iteration number -> a question about the iteration whose answer is words
-            and no program; None where the method has no such turn.
+            and no program; None where nothing was measured.  None where the method has no such turn.
     """
 
     name: str
@@ -37,4 +37,4 @@ class Method:
     digest: Callable[[History, int], Feedback]
     select: Callable[[History], list[Candidate]]
     defaults: Mapping[str, object] = field(default_factory=dict)
-    analyse: Callable[[History, int], Brief] | None = None
+    analyse: Callable[[History, int], Brief | None] | None = None

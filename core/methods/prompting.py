@@ -10,13 +10,23 @@ from collections.abc import Mapping, Sequence
 from typing import cast
 
 from core.context import observation_excerpt
+from core.feedback import why_not
 from core.fields import read_source
 from core.fitness import describe
 from core.methods.contract import adviser_text, system_text
 from core.methods.fitting import CHARACTERS, SMALL, Part, Piece, Rank, Turn, fit
 from core.program import current_source, visible_fields
 from core.records import Brief, Candidate, Field, Prompt, Remark
-from core.words import cut, number, one_line, quoted, without_metric
+from core.words import (
+    cut,
+    first_sentence,
+    number,
+    one_line,
+    percent,
+    quoted,
+    spread,
+    without_metric,
+)
 
 MOST_DESCRIPTION = 20_000
 MOST_ERROR = 4_000
@@ -66,17 +76,19 @@ def task_part(brief: Brief) -> str:
 
 def fields_part(brief: Brief) -> str:
     """Return the table of all fields that a program may read."""
-    fields = [f for f in known_fields(brief) if {"policy", "reward"} & set(f.visible)]
     quantiles = brief.preflight.quantiles if brief.preflight else {}
-    rows = [_field_row(field, known_fields(brief), quantiles) for field in fields]
+    places = {f.name: _readable(brief, f.name) for f in known_fields(brief)}
+    rows = [
+        _field_row(field, places[field.name], quantiles)
+        for field in known_fields(brief)
+        if places[field.name]
+    ]
     head = "field | shape | unit | range | 1 %, 50 %, 99 % under random actions | read as | meaning"
     return "\n".join(
         (
             "# Fields",
             "",
-            "The column *read as* says where a field exists: in `obs` and `next_obs` of `reward`, "
-            "and in `features` as `obs`. A good policy may leave the range that random actions "
-            "reach.",
+            f"{_PLACES[brief.design]} A good policy may leave the range that random actions reach.",
             "",
             quoted("fields", "\n".join((head, *rows))),
         )
@@ -85,7 +97,7 @@ def fields_part(brief: Brief) -> str:
 
 def _field_row(
     field: Field,
-    fields: Sequence[Field],
+    places: Sequence[str],
     quantiles: Mapping[str, tuple[float, float, float]],
 ) -> str:
     source = read_source(field)
@@ -97,7 +109,7 @@ def _field_row(
             one_line(field.unit, 30) or "1",
             range_words(field),
             ", ".join(number(q) for q in seen) if seen else "not measured",
-            _readable(field.name, fields),
+            ", ".join(places),
             one_line(field.meaning, 300) or "not described",
         )
     )
@@ -112,15 +124,26 @@ def range_words(field: Field) -> str:
     return f"{low} to {high}"
 
 
-def _readable(name: str, fields: Sequence[Field]) -> str:
-    places = [
-        f"`{argument}`"
+_PLACES = {
+    "joint": "The column *read as* says where a field exists: in `obs` and `next_obs` of `reward`, "
+    "and in `features` as `obs`.",
+    "reward": "The column *read as* says where a field exists: in `obs`, in `next_obs`, or in both.",
+    "features": "All of them are in `obs`.",
+}
+
+
+def _readable(brief: Brief, name: str) -> list[str]:
+    """Return where a program of the job may read a field; nowhere, if only the metric sees it."""
+    fields = known_fields(brief)
+    places = {
+        argument: name in visible_fields(fields, "reward", argument)
         for argument in ("obs", "next_obs")
-        if name in visible_fields(fields, "reward", argument)
-    ]
-    if name in visible_fields(fields, "features", "obs"):
-        places.append("`features`")
-    return ", ".join(places)
+    }
+    used = name in visible_fields(fields, "features", "obs")
+    if brief.design == "features":
+        return ["`obs`"] if used else []
+    found = [f"`{argument}`" for argument, holds in places.items() if holds]
+    return [*found, "`features`"] if used and brief.design == "joint" else found
 
 
 def action_part(brief: Brief) -> str:
@@ -167,13 +190,23 @@ def episode_part(brief: Brief) -> str:
             f"The random policy has a mean fitness of {number(brief.preflight.random_fitness)}."
         )
     if brief.baseline is not None:
-        facts.append(
-            "A policy trained on the environment's own reward, with the same budget, reaches a "
-            "mean "
-            f"fitness of {number(brief.baseline)}. Your design is to do better."
-        )
+        facts.append(_mark(brief, brief.baseline))
     facts += _training_facts(brief)
     return "\n".join(("# Episodes and training", "", *(f"- {fact}" for fact in facts)))
+
+
+def _mark(brief: Brief, baseline: float) -> str:
+    reached = spread(brief.native) if brief.native else number(baseline)
+    goal = brief.task.fitness.goal
+    solved = (
+        f" That counts as solved already ({number(goal)}): do not lose it."
+        if goal is not None and baseline >= goal
+        else ""
+    )
+    return (
+        "A policy trained on the environment's own reward alone, with the same budget, reaches a mean "
+        f"fitness of {reached}: the mark to beat.{solved}"
+    )
 
 
 def _ending(brief: Brief) -> str:
@@ -187,14 +220,20 @@ def _ending(brief: Brief) -> str:
             f"`next_obs.{shown[0]}` is 1 in "
             "the step that ends it so, and 0 otherwise, also at the time limit."
         )
-    return f"{limit}. The environment may also end it earlier, by success or by failure."
+    early = brief.preflight.ended_early if brief.preflight else None
+    if early is None:
+        return f"{limit}."
+    if early == 0:
+        return f"{limit}; no random one ended earlier."
+    return f"{limit}; {percent(early)} of the random ones ended earlier."
 
 
 def _training_facts(brief: Brief) -> list[str]:
     training = brief.training
+    seen = "the observation" if brief.design == "reward" else "the observation and the features"
     facts = [
-        "The policy is a small feed-forward network without memory. It sees the observation and "
-        "your features, all normalised; its fitness is measured with its most likely action."
+        f"The policy is a small feed-forward network without memory. It sees {seen}, all normalised; "
+        "its fitness is measured with its most likely action."
     ]
     if training is not None:
         facts.append(
@@ -204,10 +243,24 @@ def _training_facts(brief: Brief) -> list[str]:
     gamma = _setting(brief, "gamma", 0.99)
     facts.append(
         f"The discount factor is {gamma:g}. After an early end nothing more is earned; at the time "
-        "limit the policy learns as if the episode went on. The reward is divided by a running "
-        "estimate of its scale: the ratio between components matters, their common size does not."
+        f"limit the policy learns as if the episode went on. {_SCALE[_paid_by(brief)]}"
     )
     return facts
+
+
+_SCALE = {
+    "components": "The reward is divided by a running estimate of its scale: the ratio between "
+    "components matters, their common size does not.",
+    "both": "What is paid in sum is divided by a running estimate of its scale: what matters is how "
+    "large the weighted components are beside the environment's own reward.",
+    "environment": "The reward is divided by a running estimate of its scale.",
+}
+
+
+def _paid_by(brief: Brief) -> str:
+    if brief.design == "features":
+        return "environment"
+    return "components" if brief.mode == "replace" else "both"
 
 
 def _setting(brief: Brief, name: str, default: float) -> float:
@@ -235,11 +288,10 @@ def mode_part(brief: Brief) -> str:
         weight = "a small weight" if brief.weight is None else f"{number(brief.weight)}"
         words = (
             f"The policy is trained on the environment's own reward plus {weight} times the sum "
-            "of your components. Pay for what the environment's own reward does not tell early "
-            "enough; do not repeat it."
+            "of your components. You are not shown the environment's own reward; assume that it pays "
+            "for the success of the task. Pay for what it does not tell early enough, in a size that "
+            "is felt before success is found and does not outweigh it afterwards: the weight counts."
         )
-        if brief.design == "joint":
-            words += " (A module with `features` alone adds nothing to it.)"
     if brief.design == "reward":
         words += (
             " Only the reward is designed: define `reward` alone. A module that defines "
@@ -363,7 +415,7 @@ def remarks_part(brief: Brief) -> Piece:
     lines = [_remark(remark) for remark in reversed(brief.remarks)]
     title = (
         "# What people said\n\nRemarks on the job and on policies that people watched, newest first. "
-        "Heed them in the design as far as the rules and the fitness allow:"
+        "They say what is wished for; meet it as far as the rules and the fitness allow:"
     )
     text = without_metric("\n".join(lines[:MOST_REMARKS]), known_fields(brief))
     return Part(text, Rank.REMARKS, title, "remarks", 8_000, least=300)
@@ -387,6 +439,14 @@ def _preference(remark: Remark) -> str:
         return f"candidates {first} and {second} are equally good"
     better, worse = (first, second) if remark.value > 0 else (second, first)
     return f"candidate {better} is better than candidate {worse}"
+
+
+def unusable_part(brief: Brief) -> Piece:
+    """List why nothing came of the answers so far, each reason once, where none could be scored."""
+    reasons = dict.fromkeys(f"- {why_not(candidate)}" for candidate in brief.history)
+    title = "# Earlier answers\n\nNone could be trained and measured. Avoid what stood in the way:"
+    text = without_metric("\n".join(reasons), known_fields(brief))
+    return Part(text, Rank.MEASURED, title, "reasons", 12_000, least=300)
 
 
 def measured_part(text: str, title: str = "# What was measured") -> Piece:
@@ -415,11 +475,9 @@ def reply_of(candidate: Candidate) -> str:
     return f"{words}\n\n{told}\n\n```python\n{code}\n```"
 
 
-def idea(candidate: Candidate, most: int = 160) -> str:
+def idea(candidate: Candidate) -> str:
     """Return a candidate's idea on one line: the first sentence of its analysis."""
-    text = one_line(candidate.analysis, 1_000)
-    first = text.split(". ")[0]
-    return one_line(first, most) or "(no analysis)"
+    return first_sentence(candidate.analysis) or "(no analysis)"
 
 
 def repair_text(message: str) -> str:
@@ -445,6 +503,16 @@ CLOSING = (
 )
 
 
+def one_of_many(brief: Brief) -> str:
+    """Tell the answers to the same question apart, or a model without chance gives one many times."""
+    if brief.slots < 2:
+        return ""
+    return (
+        f"This is answer {brief.slot + 1} of {brief.slots} to this question; the others are written "
+        "apart from it. The higher its number, the further let it be from what comes to mind first."
+    )
+
+
 def setting_parts(brief: Brief) -> list[Piece]:
     """Return what every first question begins with: the task and its setting."""
     return [
@@ -467,7 +535,7 @@ def conversation(brief: Brief, *turns: Sequence[Piece]) -> Prompt:
     """
     tokens = brief.context.prompt_tokens
     short = tokens is not None and tokens <= SMALL
-    standing = system_text(brief.task.array, short=short)
+    standing = system_text(brief.task.array, design=brief.design, short=short)
     if brief.kind == "analysis":
         standing = adviser_text()
     roles = ("user", "assistant")

@@ -28,6 +28,7 @@ from core.feedback import (
     fields_of,
     fitness_words,
     hidden_names,
+    prediction_words,
     thinned,
     why_not,
     write_feedback,
@@ -39,11 +40,13 @@ from core.methods.prompting import (
     CLOSING,
     conversation,
     measured_part,
+    one_of_many,
     remarks_part,
     reply_of,
     setting_parts,
+    unusable_part,
 )
-from core.predictions import record_words, score
+from core.predictions import record_words
 from core.records import Brief, Candidate, Feedback, History, Json, Operator, Prompt, Report
 from core.statistics import mean
 from core.words import cut, number, percent, without_metric
@@ -68,8 +71,8 @@ Design in stages, and write the stages into the docstring of the module:
 3. Give the policy a feature for each that the observation does not show plainly.""",
 }
 EVALUATED = """\
-A policy was trained with your module and evaluated. The report follows: how training went, what the
-episodes of the trained policy did, how often it succeeded, and what each component paid."""
+A policy was trained with the module above and evaluated. The report follows: how training went, what
+the episodes of the trained policy did, how often it succeeded, and what each component paid."""
 REFINE = """\
 # Your work
 
@@ -98,10 +101,15 @@ def render(brief: Brief) -> Prompt:
     question = [*setting_parts(brief), stages]
     text = brief.feedback.text if brief.feedback is not None else ""
     if not brief.parents:
-        title = "# What happened so far\n\nNo module could be trained. The reasons:"
-        told = [measured_part(text, title), remarks_part(brief), CLOSING]
+        told = [unusable_part(brief), remarks_part(brief), one_of_many(brief), CLOSING]
         return conversation(brief, [*question, *told])
-    report = [measured_part(text, EVALUATED), remarks_part(brief), REFINE, CLOSING]
+    report = [
+        measured_part(text, EVALUATED),
+        remarks_part(brief),
+        REFINE,
+        one_of_many(brief),
+        CLOSING,
+    ]
     return conversation(brief, question, [reply_of(brief.parents[0])], report)
 
 
@@ -133,7 +141,7 @@ def _of_subject(history: History, subject: Candidate) -> Iterator[str]:
         f"Candidate {subject.key}: fitness {fitness_words(subject)}; random policy {number(floor)}, "
         f"native reward {number(native_fitness(history))}."
     )
-    claims = [f"- {claim.words}" for claim in score(history, subject)]
+    claims = [f"- {words}" for words in prediction_words(history, subject)]
     yield "\n".join(("Your prediction:", *claims)) if claims else ""
     yield record_words(history)
     curve = thinned(fitness_curve(subject))

@@ -36,10 +36,12 @@ from core.methods.prompting import (
     idea,
     known_fields,
     measured_part,
+    one_of_many,
     program_part,
     remarks_part,
     setting_parts,
     thumbs_part,
+    unusable_part,
 )
 from core.records import Brief, Candidate, Feedback, History, Operator, Prompt
 from core.words import without_metric
@@ -76,7 +78,7 @@ REFINE_LEANINGS = (
     "and denser.",
 )
 WORK: dict[Operator, str] = {
-    "seed": "Write a first design for this task.",
+    "seed": "Write a design for this task.",
     "refine": "Improve the best design so far. Its program and what was measured follow.",
     "different": "Write a design whose main mechanism differs from everything that was tried. "
     "What was tried follows, idea by idea; do not vary one of these, think of another way to lead "
@@ -217,9 +219,11 @@ def _no_better_than_random(past: History) -> bool:
 
 def render(brief: Brief) -> Prompt:
     """Write the messages: the standing part, one question, and a repair as a further turn."""
-    work = f"# Your work now\n\n{_work(brief)}{_leaning(brief)}"
+    leaning, again = _leaning(brief)
+    work = f"# Your work now\n\n{_work(brief)}{leaning}"
     question = [*setting_parts(brief), thumbs_part(brief), work, *_evidence(brief)]
-    return conversation(brief, [*question, remarks_part(brief), CLOSING])
+    apart = one_of_many(brief) if again else ""
+    return conversation(brief, [*question, remarks_part(brief), apart, CLOSING])
 
 
 def _work(brief: Brief) -> str:
@@ -228,14 +232,21 @@ def _work(brief: Brief) -> str:
     return WORK[brief.operator]
 
 
-def _leaning(brief: Brief) -> str:
+def _leaning(brief: Brief) -> tuple[str, bool]:
+    """Return where the slot leans, and whether another slot may be asked the very same."""
     if brief.design == "features" and brief.operator in ("seed", "refine"):
-        return f" {FEATURE_LEANINGS[brief.slot % len(FEATURE_LEANINGS)]}"
-    seeds: Sequence[str] = SEED_LEANINGS
-    if brief.design == "joint":
-        seeds = (*SEED_LEANINGS[:3], SEED_STATE_LEANING, *SEED_LEANINGS[3:])
-    leanings = {"seed": seeds, "refine": REFINE_LEANINGS}.get(brief.operator)
-    return "" if leanings is None else f" {leanings[brief.slot % len(leanings)]}"
+        return _leaning_of(brief, FEATURE_LEANINGS)
+    if brief.operator == "refine":
+        return _leaning_of(brief, REFINE_LEANINGS)
+    if brief.operator != "seed":
+        return "", True
+    if brief.design == "reward":
+        return _leaning_of(brief, SEED_LEANINGS)
+    return _leaning_of(brief, (*SEED_LEANINGS[:3], SEED_STATE_LEANING, *SEED_LEANINGS[3:]))
+
+
+def _leaning_of(brief: Brief, leanings: Sequence[str]) -> tuple[str, bool]:
+    return f" {leanings[brief.slot % len(leanings)]}", brief.slot >= len(leanings)
 
 
 def _evidence(brief: Brief) -> Iterator[Piece]:
@@ -250,6 +261,9 @@ def _evidence(brief: Brief) -> Iterator[Piece]:
             terms = terms_words(parent.report, brief.design, brief.smoothness)
             text = "\n\n".join((f"fitness {fitness_words(parent)}", *filter(None, terms)))
             yield measured_part(text, f"# What was measured of candidate {parent.key}")
+    if not brief.parents:
+        yield unusable_part(brief)
+        return
     if brief.feedback is not None:
         yield measured_part(brief.feedback.text)
     if brief.iteration > 1:

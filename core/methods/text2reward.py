@@ -45,12 +45,14 @@ from core.methods.prompting import (
     known_fields,
     measured_part,
     mode_part,
+    one_of_many,
     range_words,
     remarks_part,
     reply_of,
     safety_part,
     source_part,
     task_part,
+    unusable_part,
 )
 from core.program import visible_fields
 from core.records import Brief, Candidate, Feedback, Field, History, Operator, Prompt
@@ -73,9 +75,8 @@ FEATURE_KNOWLEDGE = """\
 - What the state will be in a moment if nothing is done."""
 
 REIMAGINE = """\
-Think again of the whole
-course of the task, step by step: which step does the module not lead to, or pay wrongly? Then write a
-better module."""
+Think again of the whole course of the task, step by step: which step does the module not lead to, or
+pay wrongly? Then write a better module."""
 
 
 # --- what is asked ----------------------------------------------------------------------------
@@ -96,15 +97,14 @@ def render(brief: Brief) -> Prompt:
     """Write the question, then every round: a module, and what people said of it."""
     question = _question(brief)
     if not brief.parents:
-        failed = brief.feedback.text if brief.feedback is not None else ""
-        title = "None of the modules so far could be trained. The reasons:"
-        return conversation(brief, [*question, measured_part(failed, title), remarks_part(brief)])
+        told = [unusable_part(brief), remarks_part(brief), one_of_many(brief), CLOSING]
+        return conversation(brief, [*question, *told])
     turns: list[Sequence[Piece]] = [question]
     earlier = best_of_rounds(brief.history, brief.parents[0].iteration)
     for order, candidate in enumerate(earlier):
         # The oldest round has the highest order, and gives way first.
         turns += _round(brief, candidate, len(earlier) - order)
-    turns += [[reply_of(brief.parents[0])], [*_reaction(brief), CLOSING]]
+    turns += [[reply_of(brief.parents[0])], [*_reaction(brief), one_of_many(brief), CLOSING]]
     return conversation(brief, *turns)
 
 
@@ -123,7 +123,7 @@ def _question(brief: Brief) -> list[Piece]:
         safety_part(brief),
         given_part(brief),
         f"# Your work\n\nThink first: how does an agent do this task, step by step? Then write {what} "
-        f"for it, with comments that say what each part is for. {CLOSING}",
+        f"for it, with comments that say what each part is for.",
     ]
 
 
@@ -139,9 +139,13 @@ def _round(brief: Brief, candidate: Candidate, order: int) -> list[Sequence[Piec
 
 def _reaction(brief: Brief) -> Iterator[Piece]:
     parent = brief.parents[0]
-    yield f"A policy was trained with candidate {parent.key} and watched. {REIMAGINE}"
-    yield remarks_part(brief)
     said = any(remark.iteration >= parent.iteration for remark in brief.remarks)
+    judged = " What people saw is all that is told of it." if said else ""
+    yield (
+        f"The module above is candidate {parent.key}. A policy was trained with it and "
+        f"{'watched' if said else 'measured'}.{judged} {REIMAGINE}"
+    )
+    yield remarks_part(brief)
     if not said and brief.feedback is not None:
         yield measured_part(brief.feedback.text)
 

@@ -179,12 +179,13 @@ def _unreadable(error: SyntaxError, source: str) -> ProgramRejected:
     lines = source.splitlines()
     number = error.lineno or 1
     text = lines[number - 1].strip()[:120] if 0 < number <= len(lines) else ""
+    # What Python guesses ("Perhaps you forgot a comma?") misleads more often than it helps.
+    message = error.msg.partition(" Perhaps ")[0].rstrip(".")
     return ProgramRejected(
-        f"{error.msg}: {text}" if text else error.msg,
+        f"{message}: {text}" if text else message,
         rule="syntax",
         expected="a Python module that parses",
         where=f"line {number}",
-        hint="Send the whole module again.",
     )
 
 

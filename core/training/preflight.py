@@ -92,6 +92,7 @@ def explore(task: Task, seed: int) -> tuple[dict[str, Any], Walk, Transitions]:
         "max_episode_steps": facts.max_episode_steps,
         "quantiles": quantiles(seen.next, layout),
         "random_fitness": walk.fitness,
+        "ended_early": walk.ended_early,
         "steps_per_second": walk.steps_per_second,
         "stepping_seconds": stepping_seconds(task, seed),
         "row_bytes": walk.row_bytes,
@@ -125,6 +126,7 @@ class Walk:
     transitions: Transitions
     recording: Recording
     fitness: float
+    ended_early: float | None
     steps_per_second: float
     row_bytes: int
     row_reserved_bytes: int
@@ -163,6 +165,7 @@ def random_walk(task: Task, facts: EnvFacts, seed: int) -> Walk:
             put_together([(e.transitions, e.fitness) for e in counted if e.transitions is not None])
         ),
         float(np.mean([episode.fitness for episode in counted])),
+        float(np.mean([episode.terminated for episode in counted])) if whole else None,
         _lived(episodes) / max(time.monotonic() - started, 1e-6),
         row_bytes,
         max(row_bytes, row_reserved),

@@ -73,6 +73,7 @@ def _read(frame: Frame, artifacts: Artifacts, level: int) -> Preflight:
                 n: (float(a), float(b), float(c)) for n, (a, b, c) in found["quantiles"].items()
             },
             random_fitness=float(found["random_fitness"]),
+            ended_early=None if found["ended_early"] is None else float(found["ended_early"]),
             steps_per_second=float(found["steps_per_second"]),
             stepping_seconds=max(0.0, float(found["stepping_seconds"])),
             adapter=str(found["adapter"]),

@@ -37,10 +37,16 @@ def term(mean=1.0, std=1.0, **facts):
 def test_every_candidate_has_its_row_failures_included():
     best = trained(0, 0, 0.55)
     text = feedback(best, trained(0, 1, 0.3), rejected(0, 2), broken(0, 3), best=best).text
-    assert "- 0.0 trained, seed; fitness 0.55 ± 0.02 (2 seeds), +0.15 against native" in text
-    assert "- 0.1 trained, seed; fitness 0.3 ± 0.02 (2 seeds), -0.25 against the best" in text
-    assert "- 0.2 rejected, seed; no fitness: line 3: expected shape (7,)" in text
-    assert "- 0.3 failed, seed; no fitness: the loss was not finite after 12,000 steps" in text
+    assert (
+        "- 0.0 trained, first design; fitness 0.55 ± 0.02 (2 seeds), +0.15 against native" in text
+    )
+    assert (
+        "- 0.1 trained, first design; fitness 0.3 ± 0.02 (2 seeds), -0.25 against the best" in text
+    )
+    assert "- 0.2 rejected, first design; no fitness: line 3: expected shape (7,)" in text
+    assert (
+        "- 0.3 failed, first design; no fitness: the loss was not finite after 12,000 steps" in text
+    )
 
 
 def test_a_prediction_stands_beside_its_result():
@@ -257,6 +263,37 @@ def test_a_curve_that_still_rises_is_seen():
     assert "STILL_RISING" in names(a_job(), trained(0, 0, 0.5))
 
 
+def test_a_rise_within_the_error_or_next_to_nothing_is_none():
+    flat = (0.208, 0.217, 0.214, 0.217)
+    runs = tuple(
+        Run(
+            *("search", "0.0", seed, 1, "scored", fitness),
+            checkpoints=tuple((15_000 * n, value) for n, value in enumerate(flat, 1)),
+        )
+        for seed, fitness in ((0, 0.214), (1, 0.22))
+    )
+    assert "STILL_RISING" not in names(a_job(), replace(trained(0, 0, 0.2), runs=runs))
+    noisy = trained(0, 0, 0.5)
+    spread = tuple(
+        replace(run, fitness=0.2 if run.seed else 0.8) if run.rung == 1 else run
+        for run in noisy.runs
+    )
+    assert "STILL_RISING" not in names(a_job(), replace(noisy, runs=spread))
+
+
+def test_a_passed_goal_and_equals_of_the_best_are_told():
+    best = trained(0, 0, 0.95)
+    text = feedback(best, trained(0, 1, 0.94), trained(0, 2, 0.4), best=best).text
+    assert "solved at 0.9, which is passed" in text
+    assert "Within the errors 0.1 did as well" in text
+    assert "counts as solved" not in feedback(trained(0, 0, 0.5), best=trained(0, 0, 0.5)).text
+
+
+def test_the_line_that_a_refusal_names_is_shown():
+    refused = replace(rejected(0, 0, "line 3: no."), program=trained(0, 0, 0.5).program)
+    assert 'The line: `PARAMS = {"hold": 1.0, "calm": 0.1}`' in feedback(refused).text
+
+
 def test_no_better_than_chance_is_seen():
     assert "NOT_ABOVE_RANDOM" in names(a_job(), trained(0, 0, 0.05))
     assert "NOT_ABOVE_RANDOM" not in names(a_job(), trained(0, 0, 0.5))
@@ -340,6 +377,7 @@ def test_a_quotation_cannot_be_ended_from_inside():
 
 def test_one_line_is_one_line():
     assert one_line("a\n\n b\t c" + "x" * 500, 10) == "a b cxxxx…"
+    assert one_line("from upright to horizontal", 20) == "from upright to…"
 
 
 def test_metric_fields_are_replaced_as_whole_words_only():

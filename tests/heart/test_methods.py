@@ -11,7 +11,7 @@ from core.designers.evolution import EvolutionDesigner
 from core.errors import UnknownMethod
 from core.methods import METHODS, find_method
 from core.methods.breeding import elites
-from core.methods.contract import system_text
+from core.methods.contract import EXAMPLE_FIELDS, system_text
 from core.methods.limen import archive, cell, lens, reward_size, sentences
 from core.methods.prompting import action_part
 from core.program import read_program, with_params
@@ -117,7 +117,50 @@ def test_the_conversation_begins_with_the_contract_and_ends_with_a_question(meth
         roles = [role for role, _ in method.render(brief).messages]
         assert roles[0] == "system"
         assert roles[1:] == ["user", "assistant"] * (len(roles) // 2 - 1) + ["user"]
-        assert method.render(brief).messages[0][1] == system_text()
+        assert method.render(brief).messages[0][1] == system_text(design=brief.design)
+
+
+@pytest.mark.parametrize("short", [False, True])
+@pytest.mark.parametrize(
+    ("design", "named", "not_named"),
+    [
+        ("joint", ["def reward", "def features", "component hold rises", "feature <name>"], []),
+        ("reward", ["def reward", "component hold rises", "PARAMS"], ["features", "feature <"]),
+        ("features", ["def features", "feature gap used"], ["reward(", "PARAMS", "component"]),
+    ],
+)
+def test_the_contract_speaks_of_what_is_designed_alone(design, named, not_named, short):
+    text = system_text(design=design, short=short)
+    assert [words for words in named if words not in text] == []
+    assert [words for words in not_named if words in text] == []
+
+
+@pytest.mark.parametrize("design", ["joint", "reward", "features"])
+def test_the_example_of_every_design_passes_the_rules(design):
+    code = re.findall(r"```python\n(.*?)```", system_text(design=design), re.S)[-1]
+    program = read_program(code, EXAMPLE_FIELDS, "replace", design=design)
+    assert (program.has_reward, program.has_features) == (
+        design != "features",
+        design != "reward",
+    )
+
+
+@EVERY
+def test_slots_with_the_same_question_are_told_apart(method):
+    for history in (a_job(spec=spec_of(method, candidates=9)), some_job(method, candidates=9)):
+        briefs = [b for b in method.briefs(history) if b.operator != "parameters"]
+        assert len({method.render(brief) for brief in briefs}) == len(briefs) > 1
+
+
+@EVERY
+def test_where_nothing_could_be_trained_the_reasons_are_to_be_avoided(method):
+    failed = replace(rejected(0, 0), program=read_program(GOOD, FIELDS, "replace"))
+    history = one_iteration(method, failed, broken(0, 1), spec=spec_of(method))
+    text = text_of(method.render(method.briefs(history)[0]))
+    assert "None could be trained and measured" in text or "could not be used" in text
+    assert "The line: `PARAMS =" in text
+    assert "the loss was not finite" in text
+    assert "against the best" not in text
 
 
 @EVERY
@@ -385,10 +428,12 @@ def test_the_numbers_in_force_are_the_ones_that_are_shown():
 
 
 @pytest.mark.parametrize("history", [a_job(), some_iteration(EUREKA)], ids=["first", "later"])
-def test_eureka_asks_the_same_in_every_slot(history):
-    briefs = EUREKA.briefs(history)
-    assert [brief.slot for brief in briefs] == [0, 1, 2, 3]
-    assert len({EUREKA.render(brief) for brief in briefs}) == 1
+def test_eureka_asks_the_same_in_every_slot_but_for_its_number(history):
+    texts = [text_of(EUREKA.render(brief)) for brief in EUREKA.briefs(history)]
+    for number, text in enumerate(texts, 1):
+        assert f"answer {number} of 4" in text
+    alike = {text.replace(f"answer {n} of", "answer of") for n, text in enumerate(texts, 1)}
+    assert len(alike) == 1
 
 
 def test_eureka_keeps_the_conversation_short():
@@ -480,6 +525,18 @@ def test_lesr_tells_the_smoothness_that_the_job_asks_for(smoothness, told, not_t
     text = text_of(LESR.render(LESR.briefs(some_job(LESR, smoothness=smoothness))[0]))
     assert told in text
     assert not_told not in text
+
+
+def test_nothing_is_analysed_where_nothing_was_measured():
+    history = one_iteration(LESR, rejected(0, 0), broken(0, 1), spec=spec_of(LESR))
+    assert LESR.analyse(reopened(history), 0) is None
+
+
+def test_lesr_tells_components_predictions_and_the_native_reward():
+    text = text_of(LESR.render(LESR.briefs(some_job(LESR))[0]))
+    assert "## The environment's own reward alone" in text
+    assert "component `hold`: mean 0.7 per step, 90 % of all" in text
+    assert "predicted fitness 0.8, measured 0.55: missed" in text
 
 
 def test_an_analysis_asks_for_words_about_the_iteration_just_measured():

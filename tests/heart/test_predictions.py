@@ -156,7 +156,7 @@ def test_the_record_counts_every_decided_claim_and_tells_a_leaning():
     )
     assert tally(history) == (2, 5)
     assert record_words(history) == (
-        "Predictions so far: 2 of 5 hit. Of 3 missed fitness values 3 were higher than measured."
+        "Predictions so far: 2 of 5 hit. Of the missed fitness values 3 were too high."
     )
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from core.methods import METHODS
-from core.methods.contract import SHORT_RULES, system_text
+from core.methods.contract import system_text
 from core.methods.fitting import Part, Rank, Turn, fit, tokens_of
 from core.program import read_program
 from core.records import Context, Example, Field, Remark
@@ -79,7 +79,7 @@ def test_every_second_prompt_fits_a_small_window(method, tokens):
         prompt = method.render(replace(brief, examples=EXAMPLES))
         assert tokens_of(prompt) <= tokens
         assert sum(len(text) for _, text in prompt.messages) / 4 <= tokens
-        assert prompt.messages[0][1] == system_text(short=True)
+        assert prompt.messages[0][1] == system_text(design=brief.design, short=True)
         for parent in brief.parents:
             assert parent.program.source.strip() in text_of(prompt)
 
@@ -92,7 +92,7 @@ def test_without_a_limit_everything_is_told(method):
     assert tokens_of(method.render(brief)) > 6_000
     assert "def _get_obs" in text
     assert "Hold a kite." in text
-    assert text.startswith(system_text())
+    assert text.startswith(system_text(design=brief.design))
 
 
 def test_the_highest_rank_gives_way_first_and_at_its_end():
@@ -155,5 +155,10 @@ def test_a_quotation_that_is_cut_stays_closed():
 
 def test_the_short_contract_is_shorter_and_its_form_passes_the_rules():
     assert len(system_text(short=True)) < 0.65 * len(system_text())
-    code = SHORT_RULES.split("```python\n")[1].split("```")[0]
+    code = (
+        system_text(short=True)
+        .split("The form, from another task:")[1]
+        .split("```python\n")[1]
+        .split("```")[0]
+    )
     assert read_program(code, [*FIELDS, Field("level", "obs[0]", "m")], "replace").has_features

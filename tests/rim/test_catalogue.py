@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import re
 import warnings
 from functools import cache
 
@@ -584,3 +585,84 @@ def test_velocities_of_the_gripper_are_its_way_of_a_step(name):
         told.append(field["gripper_velocity"][2])
     np.testing.assert_allclose(np.diff(heights)[3:], told[4:], atol=0.01)
     assert heights[-1] > heights[0]
+
+
+# --- what the texts say of the dynamics -------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_the_time_of_a_step_is_the_environments_own(name):
+    told = re.search(r"A step is ([\d.]+) s", catalogue()[name].actions)
+    env, _ = build(catalogue()[name])
+    bare = getattr(env.unwrapped, "point_env", env.unwrapped)
+    seconds = getattr(bare, "dt", None) or getattr(bare, "tau", None)
+    if seconds is None and name.startswith(("lunarlander", "bipedalwalker")):
+        seconds = 1.0 / importlib.import_module(type(bare).__module__).FPS
+    env.close()
+    assert (told and float(told[1])) == (seconds and pytest.approx(seconds))
+
+
+def test_the_pendulum_turns_as_it_is_told():
+    task = catalogue()["pendulum"]
+    assert "15 sideways + 3 torque" in task.actions
+    for _, obs, action, following, *_ in rollout(task, 50):
+        before, after = by_name(task, obs), by_name(task, following)
+        turn = 0.05 * (15.0 * before["sideways"] + 3.0 * action[0])
+        expected = np.clip(before["angular_velocity"] + turn, -8.0, 8.0)
+        assert after["angular_velocity"] == pytest.approx(expected, abs=1e-4)
+        if abs(before["sideways"]) < 0.5 < before["height"]:  # counter-clockwise raises the sine
+            assert np.sign(after["sideways"] - before["sideways"]) == np.sign(expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "force"),
+    [
+        ("mountaincar", lambda action: 0.001 * (action - 1)),
+        ("mountaincar-continuous", lambda action: 0.0015 * action[0]),
+    ],
+)
+def test_the_car_moves_as_it_is_told(name, force):
+    task = catalogue()[name]
+    for _, obs, action, following, *_ in rollout(task, 100):
+        before, after = by_name(task, obs), by_name(task, following)
+        velocity = before["velocity"] + force(action) - 0.0025 * np.cos(3.0 * before["position"])
+        assert after["velocity"] == pytest.approx(velocity, abs=1e-5)
+        assert after["position"] == pytest.approx(before["position"] + velocity, abs=1e-5)
+
+
+def test_cart_and_links_weigh_what_they_are_told_to():
+    cart = build(catalogue()["cartpole"])[0].unwrapped
+    assert (cart.masscart, cart.masspole, 2 * cart.length, cart.gravity) == (1.0, 0.1, 1.0, 9.8)
+    arm = build(catalogue()["acrobot"])[0].unwrapped
+    links = (arm.LINK_LENGTH_1, arm.LINK_LENGTH_2, arm.LINK_MASS_1, arm.LINK_MASS_2)
+    assert links == (1.0, 1.0, 1.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "legs"),
+    [
+        ("walker2d", ["", "_left"]),
+        ("hopper", [""]),
+    ],
+)
+def test_legs_turn_as_they_are_told(name, legs):
+    env = build(catalogue()[name])[0].unwrapped
+    env.reset(seed=0)
+    model, data = env.model, env.data
+
+    def placed(joint, angle, body):
+        data.qpos[:] = env.init_qpos
+        data.joint(joint).qpos[0] = angle
+        mujoco.mj_forward(model, data)
+        return data.body(body).xpos.copy()
+
+    for leg in legs:
+        foot, shin = f"foot{leg}", f"leg{leg}"
+        rest = placed(f"thigh{leg}_joint", 0.0, foot)
+        assert placed(f"thigh{leg}_joint", -0.5, shin)[0] < -0.1  # backwards
+        assert placed(f"leg{leg}_joint", -0.5, foot)[0] < rest[0] - 0.1  # bent backwards
+        assert placed(f"foot{leg}_joint", 0.5, foot)[2] > rest[2] + 0.05  # toes raised
+        for joint, stops in (("thigh", (-2.62, 0)), ("leg", (-2.62, 0)), ("foot", (-0.79, 0.79))):
+            assert model.joint(f"{joint}{leg}_joint").range == pytest.approx(stops, abs=0.01)
+        if name == "walker2d":
+            assert rest[0] == pytest.approx(0.2, abs=1e-6)
