@@ -196,7 +196,7 @@ def result_words(history: History, candidate: Candidate, best: Candidate | None)
 def why_not(candidate: Candidate) -> str:
     """Return, on one line, why a candidate has no fitness."""
     if candidate.rejection:
-        return one_line(f"{candidate.rejection}{_line_at_fault(candidate)}", 400)
+        return one_line(f"{candidate.rejection.rstrip('.')}{_line_at_fault(candidate)}", 400)
     if candidate.status == "screened":
         against = [s for s in candidate.screens if s.verdict == "fail"]
         words = (f"screened as {s.name}, not trained: {s.message.splitlines()[0]}" for s in against)
@@ -215,7 +215,7 @@ def _line_at_fault(candidate: Candidate) -> str:
         return ""
     lines = candidate.program.source.splitlines()
     line = lines[int(named[1]) - 1].strip() if 0 < int(named[1]) <= len(lines) else ""
-    return f" The line: `{one_line(line, 120)}`" if line else ""
+    return f" (the line: `{one_line(line, 120)}`)" if line else ""
 
 
 def _screened(iteration: Iteration) -> str:

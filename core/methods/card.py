@@ -210,12 +210,12 @@ def _returns(report: Report) -> str:
     """Write what each component pays in an episode, and how it grew per step over training."""
     length = report.episode_length
     lines = [
-        f"- `{name}`: {number(s.mean * length)} per episode, per step {number(s.mean)} "
-        f"± {number(s.std)}; over training {', '.join(map(number, s.by_checkpoint)) or 'not measured'}"
+        f"- `{name}`: {number(s.mean * length)} per episode, per step {number(s.mean)}, "
+        f"std {number(s.std)}; over training {', '.join(map(number, s.by_checkpoint)) or 'not measured'}"
         for name, s in report.components.items()
     ]
     lines += [
-        f"- feature `{name}`: {number(s.mean)} ± {number(s.std)}"
+        f"- feature `{name}`: mean {number(s.mean)}, std {number(s.std)}"
         for name, s in report.features.items()
     ]
     ends = f"Episodes last {number(length)} steps, {percent(report.terminated)} end early."

@@ -24,8 +24,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from core.diagnoses import fitness_curve
-from core.feedback import MOST_CHARACTERS, prediction_words, thinned, why_not, write_feedback
-from core.loop import ranking, search_fitness
+from core.feedback import (
+    MOST_CHARACTERS,
+    fitness_words,
+    prediction_words,
+    thinned,
+    why_not,
+    write_feedback,
+)
+from core.loop import native_fitness, ranking, search_fitness
 from core.methods.breeding import brief_for, closed
 from core.methods.fitting import Part, Piece, Rank
 from core.methods.method import Method
@@ -54,7 +61,7 @@ FEATURE_TIPS = """\
 # Advice
 
 - Bring features to a fixed range with a transformation such as np.tanh of a scaled value.
-- Read only fields of the table that are marked for `features`; do not invent others."""
+- Read only fields of the table; do not invent others."""
 
 REFLECTION = """\
 A policy was trained with the module above. While it learnt, the fitness and each component were
@@ -179,7 +186,8 @@ def _lists(best: Candidate, history: History) -> str:
     floor = history.preflight.random_fitness if history.preflight else None
     return "\n".join(
         (
-            f"candidate {best.key}, final fitness {number(final)} (random policy {number(floor)})",
+            f"candidate {best.key}, final fitness {fitness_words(best)}; "
+            f"random policy {number(floor)}, native reward {number(native_fitness(history))}",
             *lines,
             *prediction_words(history, best),
             *filter(None, [record_words(history)]),

@@ -240,9 +240,9 @@ def _terms(candidate: Candidate) -> Iterator[str]:
     if candidate.report is None:
         return
     for name, s in candidate.report.components.items():
-        yield f"component `{name}`: {number(s.mean)} ± {number(s.std)} per step"
+        yield f"component `{name}`: mean {number(s.mean)} per step, std {number(s.std)}"
     for name, s in candidate.report.features.items():
-        yield f"feature `{name}`: {number(s.mean)} ± {number(s.std)}"
+        yield f"feature `{name}`: mean {number(s.mean)}, std {number(s.std)}"
 
 
 def _others(brief: Brief, parent: Candidate) -> Iterator[Piece]:

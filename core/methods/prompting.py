@@ -213,6 +213,9 @@ def _ending(brief: Brief) -> str:
     steps = brief.preflight.max_episode_steps if brief.preflight else brief.task.max_episode_steps
     limit = f"An episode lasts at most {steps} steps" if steps else "An episode has no time limit"
     ends = [f.name for f in known_fields(brief) if f.source == "terminated"]
+    if ends and brief.design == "features":  # which sees no such field
+        meaning = next(f.meaning for f in known_fields(brief) if f.source == "terminated")
+        return f"{limit}. It can end earlier ({one_line(meaning, 300) or 'by failure or success'})."
     shown = [n for n in ends if n in visible_fields(known_fields(brief), "reward", "next_obs")]
     if shown:
         return (
@@ -230,15 +233,16 @@ def _ending(brief: Brief) -> str:
 
 def _training_facts(brief: Brief) -> list[str]:
     training = brief.training
-    seen = "the observation" if brief.design == "reward" else "the observation and the features"
+    features = "" if brief.design == "reward" else " and the features"
     facts = [
-        f"The policy is a small feed-forward network without memory. It sees {seen}, all normalised; "
+        f"The policy is a small feed-forward network without memory. It sees the "
+        f"observation{features}, normalised; "
         "its fitness is measured with its most likely action."
     ]
     if training is not None:
         facts.append(
             f"It is trained with {training.algorithm.upper()} for {training.steps:,} environment steps "
-            "only, so a reward that gives a signal early wins."
+            "only, so what helps early wins."
         )
     gamma = _setting(brief, "gamma", 0.99)
     facts.append(
@@ -449,7 +453,7 @@ def unusable_part(brief: Brief) -> Piece:
     return Part(text, Rank.MEASURED, title, "reasons", 12_000, least=300)
 
 
-def measured_part(text: str, title: str = "# What was measured") -> Piece:
+def measured_part(text: str, title: str = "# What was measured in the last iteration") -> Piece:
     """Quote measurements; they begin with the most important and are cut at their end."""
     return Part(text, Rank.MEASURED, title, "measurements", 26_000, least=1_000)
 
@@ -508,8 +512,8 @@ def one_of_many(brief: Brief) -> str:
     if brief.slots < 2:
         return ""
     return (
-        f"This is answer {brief.slot + 1} of {brief.slots} to this question; the others are written "
-        "apart from it. The higher its number, the further let it be from what comes to mind first."
+        f"This is answer {brief.slot + 1} of {brief.slots}; others are to the same question, and are "
+        "written apart. The higher its number, the further let it be from what comes to mind first."
     )
 
 

@@ -74,9 +74,10 @@ FEATURE_KNOWLEDGE = """\
 - In which stage of the task the state is.
 - What the state will be in a moment if nothing is done."""
 
-REIMAGINE = """\
-Think again of the whole course of the task, step by step: which step does the module not lead to, or
-pay wrongly? Then write a better module."""
+REIMAGINE = (
+    "Think again of the whole course of the task, step by step: which step does the module not lead "
+    "to, or pay wrongly? Then write a better module."
+)
 
 
 # --- what is asked ----------------------------------------------------------------------------

@@ -291,7 +291,7 @@ def test_a_passed_goal_and_equals_of_the_best_are_told():
 
 def test_the_line_that_a_refusal_names_is_shown():
     refused = replace(rejected(0, 0, "line 3: no."), program=trained(0, 0, 0.5).program)
-    assert 'The line: `PARAMS = {"hold": 1.0, "calm": 0.1}`' in feedback(refused).text
+    assert 'the line: `PARAMS = {"hold": 1.0, "calm": 0.1}`' in feedback(refused).text
 
 
 def test_no_better_than_chance_is_seen():

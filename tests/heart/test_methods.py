@@ -13,7 +13,7 @@ from core.methods import METHODS, find_method
 from core.methods.breeding import elites
 from core.methods.contract import EXAMPLE_FIELDS, system_text
 from core.methods.limen import archive, cell, lens, reward_size, sentences
-from core.methods.prompting import action_part
+from core.methods.prompting import action_part, episode_part
 from core.program import read_program, with_params
 from core.records import (
     ANALYSIS_SLOT,
@@ -42,6 +42,7 @@ from tests.prompt_situations import (
     a_job,
     broken,
     closed_iteration,
+    native_runs,
     one_iteration,
     rejected,
     reopened,
@@ -158,7 +159,7 @@ def test_where_nothing_could_be_trained_the_reasons_are_to_be_avoided(method):
     history = one_iteration(method, failed, broken(0, 1), spec=spec_of(method))
     text = text_of(method.render(method.briefs(history)[0]))
     assert "None could be trained and measured" in text or "could not be used" in text
-    assert "The line: `PARAMS =" in text
+    assert "the line: `PARAMS =" in text
     assert "the loss was not finite" in text
     assert "against the best" not in text
 
@@ -679,6 +680,33 @@ def test_text_of_the_user_is_fenced_as_data():
 def test_the_action_is_described(action, words):
     brief = SMITH.briefs(a_job(preflight=replace(PREFLIGHT, action=action)))[0]
     assert words in action_part(brief)
+
+
+@pytest.mark.parametrize(
+    ("early", "words"),
+    [
+        (None, "at most 200 steps.\n"),
+        (0.0, "at most 200 steps; no random one ended earlier."),
+        (0.25, "at most 200 steps; 25 % of the random ones ended earlier."),
+    ],
+)
+def test_an_early_end_is_claimed_only_where_something_tells_of_it(early, words):
+    fields = tuple(field for field in FIELDS if field.source != "terminated")
+    found = replace(PREFLIGHT, fields=fields, ended_early=early)
+    brief = SMITH.briefs(a_job(preflight=found))[0]
+    assert words in episode_part(brief)
+
+
+def test_add_mode_says_that_the_size_counts():
+    brief = SMITH.briefs(a_job(spec=replace(SPEC, mode="add", weight=0.02)))[0]
+    text = text_of(SMITH.render(brief))
+    assert "common size does not" not in text
+    assert "You are not shown the environment's own reward" in text
+
+
+def test_a_baseline_that_solves_the_task_says_so():
+    brief = SMITH.briefs(a_job(native=native_runs(0.95)))[0]
+    assert "0.95 ± 0 (2 seeds): the mark to beat. That counts as solved" in episode_part(brief)
 
 
 def test_add_mode_names_its_weight():

@@ -37,7 +37,7 @@ SECOND = {  # what the second prompt shows of the first iteration
     "smith": "# What was measured",
     "eureka": "lists run from the first checkpoint to the last",
     "text2reward": "It is too slow.",
-    "lesr": "What the designer concluded after iteration 0",
+    "lesr": "What an adviser concluded after iteration 0",
     "self_refine": "best episode, cart_position: mean",
     "card": "The process, and two trajectories",
     "limen": "# The parent: candidate 0.",
