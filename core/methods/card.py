@@ -211,7 +211,8 @@ def _returns(report: Report) -> str:
     length = report.episode_length
     lines = [
         f"- `{name}`: {number(s.mean * length)} per episode, per step {number(s.mean)}, "
-        f"std {number(s.std)}; over training {', '.join(map(number, s.by_checkpoint)) or 'not measured'}"
+        f"std {number(s.std)}; "
+        f"over training {', '.join(map(number, s.by_checkpoint)) or 'not measured'}"
         for name, s in report.components.items()
     ]
     lines += [

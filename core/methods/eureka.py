@@ -9,6 +9,7 @@ Where we deviate, and why:
 - The environment's source shows how the observation is made, native reward and metric removed,
   beside the table of its fields: programs read fields by name, not attributes of an environment
   object.
+- Each of the K answers is told its number, so that a model without chance does not give one K times.
 - A candidate that fails its check is repaired at most twice; Eureka drops it.  An iteration in which
   nothing ran is told why; Eureka repeats the same prompt.
 - Components are returned by name and summed by the service: the total cannot differ from the sum.

@@ -12,6 +12,9 @@ Where we deviate, and why:
 - The smoothness that is told is the windowed, unit-invariant one unless the job asks for `lesr`, the
   paper's form.  The released code never clears its window, so that every dimension's constant tends to
   the same value, and a feature that is multiplied by a thousand seems a thousand times smoother.
+- Each of the K answers is told its number, so that a model without chance does not give one K times.
+- Nothing is analysed where nothing was measured; beside the constants stand the components' statistics,
+  what became of predictions, and the native reward alone.
 - Programs that failed their check or training are listed with the reason; the paper samples again,
   silently.
 - A program that fails goes back at most twice; the released code repeats the call up to 50 times.

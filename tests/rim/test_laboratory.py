@@ -62,6 +62,7 @@ def test_preflight_says_what_the_environment_is_like(laboratory, cart_pole):
     assert cart_pole.action == {"kind": "discrete", "n": 2}
     assert cart_pole.max_episode_steps == 500
     assert 15 < cart_pole.random_fitness < 30
+    assert cart_pole.ended_early == 1.0
     assert cart_pole.steps_per_second > 100
     low, middle, high = cart_pole.quantiles["angle"]
     assert -0.5 < low < middle < high < 0.5
