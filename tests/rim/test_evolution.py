@@ -20,6 +20,7 @@ from core.designers.evolution.words import measures, stem, tokens
 from core.designers.evolution.writing import write_module
 from core.envs import make_batch
 from core.fields import lay_out
+from core.fitness import fields_of
 from core.program import read_program, refuse_changed_reward
 from core.records import (
     Ask,
@@ -161,7 +162,8 @@ def test_the_reply_has_the_form_that_a_model_is_asked_for():
     assert (reply.outcome, reply.model, reply.finish_reason) == ("answered", "evolution", "stop")
     proposal = read_reply(reply.text)
     assert "no language model" in proposal.analysis
-    assert "one metre to the right of the centre" in proposal.analysis
+    assert "The fitness asks for: cart_position near 1 m." in proposal.analysis
+    assert '"balance" is read as pole_angle near 0 rad' in proposal.analysis.lower()
     assert proposal.prediction == "fitness better than native; component near_cart_position rises"
     assert proposal.source.startswith("import numpy as np")
 
@@ -177,19 +179,11 @@ def test_every_component_has_a_comment_that_names_it():
 # --- honesty ----------------------------------------------------------------------------------
 
 
-def test_the_fitness_is_never_looked_at():
-    for fitness in (Fitness(), Fitness("success", where="cart_position < -2", goal=1.0)):
-        other = dataclasses.replace(PARK, fitness=fitness)
-        for slot in range(6):
-            assert answer(other, slot) == answer(PARK, slot)
-
-
 @pytest.mark.parametrize("field", [f.name for f in dataclasses.fields(Task)])
-def test_only_the_text_the_fields_and_the_actions_matter(field):
-    if field in ("description", "fields", "actions"):
+def test_only_what_a_prompt_tells_matters(field):
+    if field in ("description", "fields", "actions", "fitness"):
         return
     values = {
-        "fitness": Fitness("statistic", field="x", over="max"),
         "env_kwargs": {"a": 1},
         "training": {},
         "max_episode_steps": 9,
@@ -207,8 +201,12 @@ def test_what_only_the_metric_may_see_is_not_used():
         Field("secret", "info.secret", meaning="position of the cart", visible=("metric",)),
     )
     task = Task("t", "T-v0", "Move the cart to one metre.", fields=fields)
-    for slot in SLOTS:
-        assert "secret" not in read_reply(answer(task, slot)).source
+    fitness = Fitness("success", where="secret > 1 and abs(secret - x) < 2 and x < 3")
+    for measured in (Fitness(), fitness, Fitness("statistic", field="-abs(secret)", over="mean")):
+        for slot in SLOTS:
+            text = answer(dataclasses.replace(task, fitness=measured), slot)
+            assert "secret" not in text
+    assert asked(fitness, fields) == [("most", "x", 2.7)]
 
 
 @pytest.mark.parametrize(
@@ -261,6 +259,11 @@ def wishes(task, description=None):
     return read_task(text, task.fields, {}, actions=task.actions).wishes
 
 
+def asked(fitness, fields=(), description=""):
+    found = read_task(description, fields, {}, fitness=fitness).wishes
+    return [(w.aim, w.quantity.name, w.target) for w in found if w.asked]
+
+
 @pytest.mark.parametrize(
     ("name", "description", "expected"),
     [
@@ -290,6 +293,131 @@ def wishes(task, description=None):
 def test_the_text_is_read_as_a_wish_about_a_field(name, description, expected):
     clearest = wishes(catalogue()[name], description)[0]
     assert (clearest.aim, clearest.quantity.name, clearest.target) == expected
+
+
+FIELDS = (
+    Field("x", "obs[0]", unit="m"),
+    Field("y", "obs[1]", unit="m"),
+    Field("v", "obs[2]", unit="m/s"),
+    Field("high", "obs[3]", low=-1.0, high=1.0),
+    Field("joints", "obs[4:7]", unit="rad"),
+)
+
+
+@pytest.mark.parametrize(
+    ("where", "expected"),
+    [
+        pytest.param("0.5 < x < 1.5", [("near", "x", 1.0)], id="a band has a middle"),
+        pytest.param("x > 0.5 and 1.5 > x", [("near", "x", 1.0)], id="a band in two comparisons"),
+        pytest.param("x > 2", [("least", "x", 2.2)], id="past a lower bound"),
+        pytest.param("x < 2", [("most", "x", 1.8)], id="short of an upper bound"),
+        pytest.param("-x < 2", [("least", "x", -1.8)], id="the sign turns the comparison round"),
+        pytest.param("x > -2", [("least", "x", -1.8)], id="past a bound below zero"),
+        pytest.param("high > 0.9", [("least", "high", 0.95)], id="not past the end of the field"),
+        pytest.param("abs(x) < 2", [("near", "x", 0.0)], id="a size at most is a band"),
+        pytest.param("abs(x - 3) < 2", [("near", "x", 3.0)], id="a band around a number"),
+        pytest.param("abs(3 - x) < 2", [("near", "x", 3.0)], id="the same the other way round"),
+        pytest.param("abs(v) < 0.1", [("calm", "v", 0.0)], id="a velocity near zero is calm"),
+        pytest.param("abs(x) > 2", [("least", "size_x", 2.2)], id="a size at least"),
+        pytest.param("x - y > 1", [("least", "x_less_y", 1.1)], id="a difference"),
+        pytest.param("x > y", [("least", "x_less_y", 0.2)], id="one field beyond another"),
+        pytest.param(
+            "abs(x - y) < 1", [("near", "x_less_y", 0.0)], id="two fields near each other"
+        ),
+        pytest.param("joints[2] > 1", [("least", "joints_2", 1.1)], id="a component"),
+        pytest.param("z > 1", [], id="a field that is none"),
+    ],
+)
+def test_a_condition_is_read_as_a_wish(where, expected):
+    assert asked(Fitness("success", where=where), FIELDS) == expected
+    assert asked(Fitness("share", where=where, horizon=10), FIELDS) == expected
+
+
+@pytest.mark.parametrize(
+    ("field", "expected"),
+    [
+        ("v", [("more", "v", 0.0)]),
+        ("-v", [("less", "v", 0.0)]),
+        ("x - y", [("more", "x_less_y", 0.0)]),
+        ("-abs(x - 3)", [("near", "x", 3.0)]),
+        ("v - abs(x)", [("near", "x", 0.0), ("more", "v", 0.0)]),
+    ],
+)
+def test_a_statistic_is_read_as_a_wish(field, expected):
+    found = asked(Fitness("statistic", field=field, over="mean"), FIELDS)
+    assert sorted(found) == sorted(expected)
+
+
+def test_what_the_fitness_asks_for_comes_before_what_the_text_says():
+    far = Fitness("success", where="2 < x < 4")
+    assert asked(far, FIELDS, "Move x to one metre.")[0] == ("near", "x", 3.0)
+    names = [w.quantity.name for w in read_task("x at 1 m", FIELDS, {}, fitness=far).wishes]
+    assert names.count("x") == 1
+
+
+def test_a_step_that_is_not_lived_is_a_loss_where_steps_are_counted():
+    rest = catalogue()["mountaincar-rest"]
+    reading = read_task(rest.description, rest.fields, {}, fitness=rest.fitness)
+    assert reading.ends == "failure"
+    assert read_task(rest.description, rest.fields, {}).ends == "goal"
+
+
+def test_sides_that_exclude_each_other_are_visited_in_turn():
+    parts = tuple(
+        Fitness("share", where=where, horizon=10)
+        for where in ("x > 2 and y < 1", "x < -2 and y < 1")
+    )
+    reading = read_task("", FIELDS, {}, fitness=Fitness("least", parts=parts))
+    assert [[w.target for w in side] for side in reading.sides] == [[2.2, 0.9], [-2.2, 0.9]]
+    aims = {(w.aim, w.quantity.kind) for w in reading.wishes if w.asked}
+    assert {("near", "swing"), ("move", "change"), ("least", "far"), ("most", "position")} == aims
+
+
+def test_parts_that_hold_at_once_are_all_wished_for():
+    parts = (
+        Fitness("share", where="x > 2", horizon=10),
+        Fitness("statistic", field="v", over="mean"),
+    )
+    assert asked(Fitness("least", parts=parts), FIELDS) == [("least", "x", 2.2), ("more", "v", 0.0)]
+    assert not read_task("", FIELDS, {}, fitness=Fitness("least", parts=parts)).sides
+
+
+WISHES = [name for name in TASKS if catalogue()[name].fitness.kind != "return"]
+
+
+@pytest.mark.parametrize("name", WISHES)
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_first_slots_read_every_field_that_the_fitness_compares(name, seed):
+    task = catalogue()[name]
+    readable = {f.name for f in task.fields if "reward" in f.visible}
+    source = "\n".join(read_reply(answer(task, slot, seed=seed)).source for slot in range(4))
+    rewards = "\n".join(part.split("def features")[0] for part in source.split("def reward")[1:])
+    for field in fields_of(task.fitness) & readable:
+        assert f"next_obs.{field}" in rewards
+
+
+def test_a_swing_pays_more_than_resting_or_going_over():
+    """Of a pendulum's own motions, swinging to 90 degrees collects most, in one of four seeds."""
+    task = catalogue()["pendulum-swing"]
+    layout = lay_out(task.fields, 3)
+    best = []
+    for slot in range(4):
+        loaded = load_program(program_of(answer(task, slot, seed=0), task), layout)
+        totals = {e: collected(loaded, e) for e in (-15.0, -14.0, -8.0, 0.0, 14.0, 40.0)}
+        best.append(max(totals, key=totals.get))
+    assert 0.0 in best
+
+
+def collected(loaded, energy):
+    """Return the reward of 200 steps of a free pendulum; -15 hangs still, 0 turns at 90 degrees."""
+    angle, speed, rows = np.pi, np.sqrt(2 * (energy + 15.0)), []
+    for _ in range(200 * 50):
+        speed += 0.001 * 15.0 * np.sin(angle)
+        angle += 0.001 * speed
+        rows.append((np.cos(angle), np.sin(angle), speed))
+    states = np.array(rows[::50], np.float32)
+    action = np.zeros((len(states) - 1, 1), np.float32)
+    return float(sum(loaded.reward(states[:-1], action, states[1:]).values()).sum())
 
 
 def test_measured_quantiles_set_the_scale_where_no_bound_does():
@@ -328,7 +456,8 @@ def prefers_parking(loaded):
 
 @pytest.mark.parametrize("name", TASKS)
 def test_living_is_paid_only_where_an_end_is_a_failure(name):
-    reading = read_task(catalogue()[name].description, catalogue()[name].fields, {})
+    task = catalogue()[name]
+    reading = read_task(task.description, task.fields, {}, fitness=task.fitness)
     names = {n for p in seeded(name) for n in p.params}
     assert ("alive" in names) == (reading.ends in ("failure", "both"))
     assert ("arrive" in names) == (reading.ends == "goal")
@@ -392,7 +521,9 @@ def test_without_a_field_there_is_nothing_to_write():
 @pytest.mark.parametrize("name", TASKS)
 def test_its_own_programs_are_read_back_as_they_were_meant(name):
     task = catalogue()[name]
-    reading = read_task(task.description, task.fields, {}, actions=task.actions)
+    reading = read_task(
+        task.description, task.fields, {}, fitness=task.fitness, actions=task.actions
+    )
     for slot in SLOTS:
         design = seed_design(reading, slot, np.random.default_rng(slot))
         source = write_module(design)
@@ -458,6 +589,28 @@ def test_a_component_that_was_never_felt_is_widened():
     parent = a_parent(near_cart_position=flat)
     texts = [text for _, text in children(parent)]
     assert all("near_cart_position was never felt: widened" in text for text in texts)
+
+
+def test_a_component_that_stayed_silent_makes_way_for_another_shape():
+    silent = TermStatistics(mean=0.0, std=0.0, low=0.0, high=0.0, share=0.0, zero=1.0)
+    parent = a_parent(near_pole_angle=silent)
+    found = [text for _, text in children(parent)]
+    assert np.mean(["near_pole_angle takes another shape" in text for text in found]) > 0.3
+
+
+@pytest.mark.parametrize(
+    ("used", "redundant", "kept"), [(0.2, 0.5, True), (0.005, 0.5, False), (0.2, 0.99, False)]
+)
+def test_a_feature_that_is_of_no_use_is_dropped(used, redundant, kept):
+    parent = next(p for p in map(candidate, seeded("cartpole-park")) if p.program.has_features)
+    names = {f.name for f in read_design(parent.program).features}
+    statistics = TermStatistics(0.0, 1.0, -1.0, 1.0, used=used, redundant=redundant)
+    report = dataclasses.replace(
+        a_report(parent.program), features=dict.fromkeys(names, statistics)
+    )
+    for program, _ in children(dataclasses.replace(parent, report=report), slots=6):
+        left = {f.name for f in read_design(program).features}
+        assert left == (names if kept else set())
 
 
 def test_the_tuners_numbers_are_those_that_are_bred():

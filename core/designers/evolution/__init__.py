@@ -1,11 +1,14 @@
 """The designer that needs no model: a search over a typed grammar of reward terms and features.
 
 It answers in the form that a model is asked for, so that everything after it is the same.  It is pure
-and seeded: the same question has the same answer.  It never looks at the fitness.
+and seeded: the same question has the same answer.  Of the fitness it
+reads what a prompt tells: what is compared with what.
 
     words.py       words, numbers and units of a text
     quantities.py  what the fields offer: kinds, spans, landmarks
-    reading.py     the text as wishes about quantities
+    wishes.py      what is asked of one quantity
+    goals.py       the fitness as wishes
+    reading.py     fitness and text as wishes about quantities
     terms.py       every kind of term and feature, as code
     grammar.py     terms put together, plain readings first
     breeding.py    refine, cross, different, other features
@@ -45,7 +48,7 @@ class EvolutionDesigner:
     name = "evolution"
 
     def answer(self, ask: Ask) -> Reply:
-        """Write a program for the brief.  Reads its task's text and fields, never its fitness.
+        """Write a program for the brief.  Reads its task's text, fields and fitness.
 
         An analysis is answered with nothing: a search has no words for it.
         """
@@ -76,6 +79,7 @@ def _reading(brief: Brief) -> Reading:
         task.description,
         fields,
         preflight.quantiles if preflight is not None else {},
+        fitness=task.fitness,
         actions=task.actions,
         action=preflight.action if preflight is not None else None,
     )
@@ -172,7 +176,7 @@ def _joint(ask: Ask, parents: list[Candidate], reading: Reading, rng: Rng) -> tu
         return other_features(design, reading, rng)
     if brief.operator == "cross" and len(designs) > 1:
         return cross(design, designs[1][1], rng)
-    changed, notes = refine(design, report.components, reading, rng)
+    changed, notes = refine(design, report.components, reading, rng, report.features)
     for _ in range(ask.attempt):  # what came out before was broken, or too much like its parent
         changed, more = refine(changed, {}, reading, rng)
         notes = f"{notes}; {more}"

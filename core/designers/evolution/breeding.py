@@ -18,9 +18,10 @@ from core.designers.evolution.parsing import read_design
 from core.designers.evolution.reading import Reading
 from core.designers.evolution.terms import LIVING, Design, Term
 from core.designers.evolution.writing import main_term
+from core.diagnoses import DUPLICATE, UNUSED, component_flags
 from core.records import Candidate, TermStatistics
 
-_DOMINANT, _FAINT = 0.75, 0.05  # shares of the whole reward
+_DOMINANT, _FAINT, _SILENT = 0.75, 0.05, 0.005  # shares of the whole reward
 _FLAT = 1e-3  # standard deviation over weight below which a component says nothing
 _STUCK = 0.9  # share of steps at an extreme
 _TRIES = 24
@@ -28,17 +29,25 @@ MOST_FEATURES = 6
 
 
 def refine(
-    parent: Design, statistics: Mapping[str, TermStatistics], reading: Reading, rng: Rng
+    parent: Design,
+    statistics: Mapping[str, TermStatistics],
+    reading: Reading,
+    rng: Rng,
+    features: Mapping[str, TermStatistics] | None = None,
 ) -> tuple[Design, str]:
-    """Mend what the statistics show, then change one thing.
+    """Mend what the statistics of components and features show, then change one thing.
 
     Returns:
         The new design, and what was done in words.
     """
     mended, notes = _mend(parent, statistics, rng)
+    mended, dropped = _without_idle_features(mended, features or {})
+    notes += dropped
     moves = [_reweigh, _rescale, _add, _replace_term, _rescale]
     if len(_about(parent)) > 1:
         moves.append(_drop_weakest)
+    if _idle(parent, statistics):
+        moves += [_replace_term] * len(moves)  # every second time, what never spoke makes way
     move = moves[int(rng.integers(len(moves)))]
     changed, note = move(mended, statistics, reading, rng)
     return changed, "; ".join([*notes, note])
@@ -126,6 +135,37 @@ def _mend(
     return replace(design, terms=tuple(terms)), notes
 
 
+def _without_idle_features(
+    design: Design, seen: Mapping[str, TermStatistics]
+) -> tuple[Design, list[str]]:
+    """Leave out the features that the policy does not use, or that repeat what it sees anyway."""
+    notes = [
+        f"feature {feature.name} is dropped: {reason}"
+        for feature in design.features
+        if (reason := _useless(seen.get(feature.name)))
+    ]
+    kept = tuple(f for f in design.features if not _useless(seen.get(f.name)))
+    return replace(design, features=kept), notes
+
+
+def _useless(seen: TermStatistics | None) -> str:
+    if seen is not None and seen.used is not None and seen.used < UNUSED:
+        return "the policy does not use it"
+    if seen is not None and seen.redundant is not None and seen.redundant > DUPLICATE:
+        return "it repeats another input"
+    return ""
+
+
+def _idle(design: Design, seen: Mapping[str, TermStatistics]) -> list[Term]:
+    """Return the components that said next to nothing."""
+    return [
+        term
+        for term in _about(design)
+        if (known := seen.get(term.name)) is not None
+        and (known.share < _SILENT or "NEVER_ACTIVE" in component_flags(known))
+    ]
+
+
 def _mended(term: Term, seen: TermStatistics | None, rng: Rng) -> tuple[Term, str]:
     if seen is None or term.name in LIVING:
         return term, ""
@@ -183,6 +223,8 @@ def _replace_term(
     about = _about(design)
     if not about:
         return _add(design, seen, reading, rng)
+    idle = _idle(design, seen)
+    about = idle or about
     old = about[int(rng.integers(len(about)))]
     same = [w for w in reading.wishes if old.name.endswith(f"_{w.quantity.name}")]
     wishes = same or list(reading.wishes)

@@ -12,15 +12,19 @@ from typing import TypeAlias, TypeVar
 import numpy as np
 
 from core.designers.evolution import terms
-from core.designers.evolution.reading import Reading, Wish
+from core.designers.evolution.quantities import Kind
+from core.designers.evolution.reading import Reading
 from core.designers.evolution.terms import Design, Feature, Shape, Term
+from core.designers.evolution.wishes import TARGETED, Wish
 
 MOST_TERMS = 6
 MOST_NUMBERS = 16  # of PARAMS
+MOST_GATED = 4  # wishes of one product
 MOST_PAIRED = 8  # quantities of which products are drawn
 _PLAIN = 1.2  # clarity from which a wish belongs into the plainest reading
 _ASKED = 0.5  # clarity from which a wish was read from the text at all
 _SMOOTH: tuple[Shape, ...] = ("gauss", "bell", "hyper")
+_LEADING = ("far", "change", "swing")
 _STEPS = 25.0  # a good policy needs about so many steps from here to the target
 
 T = TypeVar("T")
@@ -31,8 +35,9 @@ Plan: TypeAlias = Callable[[Reading, Rng], list[Term]]
 def seed_design(reading: Reading, slot: int, rng: Rng) -> Design:
     """Draw a design for a slot: 0 is the plainest reading of the text, later ones are freer."""
     clear = [wish for wish in _one_per_quantity(reading.wishes) if wish.clarity >= _ASKED]
-    if clear and slot < len(_PLANS):
-        drawn = _PLANS[slot](reading, rng)
+    plans = _SIDED if reading.sides else _PLANS
+    if clear and slot < len(plans):
+        drawn = plans[slot](reading, rng)
     else:
         drawn = free_terms(reading, rng, heat=0.3 + 0.12 * slot)
     features = draw_features(reading, rng) if slot >= 2 and rng.random() < 0.35 else ()
@@ -62,10 +67,12 @@ def _plain(reading: Reading, rng: Rng) -> list[Term]:
 
 def _gated(reading: Reading, rng: Rng) -> list[Term]:
     """Pay only while the plain wishes hold together."""
-    near = [w for w in _plain_wishes(reading, 0.5) if w.aim in ("near", "calm")]
+    near = [w for w in _plain_wishes(reading, 0.5) if w.aim in TARGETED]
     if len(near) < 2 or reading.ends == "goal":
         return [*_plain(reading, rng), *_extra(reading, rng)]
     count = 3 if len(near) > 2 and rng.random() < 0.4 else 2
+    # What the fitness compares must hold at once; what the text tells beside it is a help at most.
+    count = max(count, min(MOST_GATED, sum(w.asked for w in near)))
     parts = tuple(
         (w, shape := _choose(rng, _SMOOTH), 1.3 * scale_for(w, shape, rng)) for w in near[:count]
     )
@@ -97,6 +104,50 @@ def _stepwise(reading: Reading, rng: Rng) -> list[Term]:
 
 
 _PLANS: tuple[Plan, ...] = (_plain, _gated, _careful, _stepwise)
+
+
+def _to_and_fro(reading: Reading, rng: Rng) -> list[Term]:
+    """Pay on any of the sides that must be visited in turn, and for swinging from one to the other."""
+    return [*_led(reading, rng, "swing", 2.0), _either(reading, rng, 1.0), *_kept(reading, rng)]
+
+
+def _by_motion(reading: Reading, rng: Rng) -> list[Term]:
+    """Pay on any of the sides, and for moving at all."""
+    drawn = _led(reading, rng, "change", 0.8)
+    return [_either(reading, rng, 2.0), *drawn, *_kept(reading, rng)]
+
+
+def _by_size(reading: Reading, rng: Rng) -> list[Term]:
+    """Pay for being far out, on whichever side, and for swinging there."""
+    return [
+        *_led(reading, rng, "far", 1.0),
+        *_led(reading, rng, "swing", 1.5),
+        _either(reading, rng, 1.0),
+        *_kept(reading, rng),
+    ]
+
+
+_SIDED: tuple[Plan, ...] = (_to_and_fro, _to_and_fro, _by_size, _by_motion)
+
+
+def _led(reading: Reading, rng: Rng, kind: Kind, weight: float) -> list[Term]:
+    """Draw one term for what leads from side to side; how fast a swing goes is left to chance."""
+    leading = [w for w in reading.wishes if w.quantity.kind == kind]
+    return [state_term(reading, _choose(rng, leading), rng, weight)] if leading else []
+
+
+def _kept(reading: Reading, rng: Rng) -> list[Term]:
+    """Draw what all sides share, as a small matter each, and what keeps the episode alive."""
+    kept = [w for w in reading.wishes if w.asked and w.quantity.kind not in _LEADING]
+    drawn = [state_term(reading, wish, rng, 0.4) for wish in kept if wish.clarity >= _PLAIN]
+    return [*drawn[:2], *living_terms(reading, rng)]
+
+
+def _either(reading: Reading, rng: Rng, weight: float) -> Term:
+    shape = _choose(rng, _SMOOTH)
+    asked = {w.quantity.name: w for side in reading.sides for w in side}
+    scales = {name: scale_for(wish, shape, rng) for name, wish in asked.items()}
+    return terms.either(reading.sides, shape, scales, _jitter(rng, weight))
 
 
 def free_terms(reading: Reading, rng: Rng, heat: float) -> list[Term]:
@@ -146,7 +197,7 @@ def any_term(reading: Reading, wish: Wish, rng: Rng, weight: float) -> Term:
     """Draw a term for a wish with less regard for custom."""
     if _can_progress(wish) and rng.random() < 0.35:
         return progress_term(wish, rng, 2.0 * weight)
-    if wish.aim == "near" and reading.ends != "goal" and rng.random() < 0.2:
+    if wish.aim in TARGETED - {"calm"} and reading.ends != "goal" and rng.random() < 0.2:
         shape = _choose(rng, terms.SHAPES)
         return terms.cost(wish, shape, scale_for(wish, shape, rng), weight)
     return state_term(reading, wish, rng, weight)
@@ -154,12 +205,12 @@ def any_term(reading: Reading, wish: Wish, rng: Rng, weight: float) -> Term:
 
 def progress_term(wish: Wish, rng: Rng, weight: float) -> Term:
     """Draw a term for the change of the distance; a scale is what a good step may gain."""
-    way = max(abs(wish.target - wish.quantity.middle), 0.3 * wish.quantity.span)
+    way = max(wish.way, 0.3 * wish.quantity.span)
     return terms.progress(wish, _jitter(rng, way / _STEPS), _jitter(rng, weight))
 
 
 def _can_progress(wish: Wish) -> bool:
-    return wish.aim in ("near", "calm") and wish.quantity.present
+    return wish.aim in TARGETED and wish.quantity.present
 
 
 def living_terms(reading: Reading, rng: Rng) -> list[Term]:
@@ -189,11 +240,15 @@ def effort_term(reading: Reading, rng: Rng) -> Term | None:
 
 
 def scale_for(wish: Wish, shape: Shape, rng: Rng) -> float:
-    """Draw how wide a closeness is: wide enough to be felt from where episodes usually begin."""
-    quantity = wish.quantity
-    way = abs(wish.target - quantity.middle)
+    """Draw how wide a closeness is: wide enough to be felt from where episodes usually begin.
+
+    Where that is far wider than what is wished for, it may be drawn sharper, half-way to that.
+    """
+    quantity, way = wish.quantity, wish.way
     share = 0.6 if wish.aim == "calm" else 0.25 if way else 0.5
     reach = max(share * quantity.span, 0.7 * way) * terms.REACH[shape]
+    if 0.0 < wish.room < 0.25 * reach and rng.random() < 0.5:
+        reach = float(np.sqrt(reach * wish.room))
     return reach * float(rng.choice([0.8, 1.0, 1.25]))
 
 
@@ -212,7 +267,9 @@ def _one_per_quantity(wishes: Sequence[Wish]) -> list[Wish]:
 
 def _share(wish: Wish, first: Wish) -> float:
     """Weigh a wish against the clearest: calm is a small matter, another target a larger one."""
-    return (0.1 if wish.aim == "calm" else 0.45) * wish.clarity / max(first.clarity, 1e-6) + 0.05
+    return (0.1 if wish.aim == "calm" and not wish.asked else 0.45) * wish.clarity / max(
+        first.clarity, 1e-6
+    ) + 0.05
 
 
 # --- features ---------------------------------------------------------------------------------
@@ -227,14 +284,14 @@ def draw_features(reading: Reading, rng: Rng, *, rich: bool = False) -> tuple[Fe
     pool: list[Feature] = []
     for wish in wishes:
         quantity = wish.quantity
-        if wish.aim == "near" and wish.target != 0.0:
+        if wish.aim in ("least", "most") or (wish.aim == "near" and wish.target != 0.0):
             pool += [terms.distance_feature(wish)] * 2
         if quantity.kind in ("velocity", "spin"):
             pool.append(terms.energy_feature(quantity))
         if quantity.kind == "angle":
             pool.append(terms.circle_feature(quantity, _choose(rng, ("sin", "cos"))))
     # Where nothing is plain, how far things are from the middle is still a way to see them.
-    pool = pool or [terms.distance_feature(wish) for wish in wishes if wish.aim in ("near", "calm")]
+    pool = pool or [terms.distance_feature(wish) for wish in wishes if wish.aim in TARGETED]
     if rich:
         seen = list({w.quantity.name: w.quantity for w in wishes}.values())[:MOST_PAIRED]
         pool += [terms.square_feature(quantity) for quantity in seen]

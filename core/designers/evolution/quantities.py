@@ -17,7 +17,17 @@ from core.fields import read_source
 from core.records import Field
 
 Kind: TypeAlias = Literal[
-    "position", "height", "velocity", "angle", "spin", "cosine", "contact", "other"
+    "position",
+    "height",
+    "velocity",
+    "angle",
+    "spin",
+    "cosine",
+    "contact",
+    "other",
+    "far",
+    "change",
+    "swing",
 ]
 Ends: TypeAlias = Literal["failure", "goal", "both", "unknown", "never"]
 Quantiles: TypeAlias = Mapping[str, tuple[float, float, float]]
@@ -44,7 +54,7 @@ class Quantity:
     Attributes:
         name:      for naming components.
         code:      an expression in which `{s}` stands for obs or next_obs.
-        kind:      what sort of number it is.
+        kind:      what sort of number it is; the last three are what leads from side to side.
         unit:      as the field states it; `unit_size` is the number that it begins with, or 1.
         span:      a typical distance from its middle.
         middle:    where it usually is.
@@ -53,6 +63,7 @@ class Quantity:
         policy:    readable by `features`.
         words:     stem -> how telling it is for this field.
         landmarks: (stem, value).
+        low, high: where the field says that it ends; None if it does not say.
     """
 
     name: str
@@ -67,6 +78,8 @@ class Quantity:
     policy: bool
     words: Mapping[str, float]
     landmarks: tuple[tuple[str, float], ...]
+    low: float | None = None
+    high: float | None = None
 
 
 def quantities(fields: Sequence[Field], quantiles: Quantiles) -> tuple[Quantity, ...]:
@@ -96,11 +109,20 @@ def _goal_or_unknown(touched: frozenset[str]) -> Ends:
 def _components(field: Field, quantile: tuple[float, float, float] | None) -> Iterator[Quantity]:
     source = read_source(field)
     if source.stop is None:
-        yield _quantity(field, field.name, f"{{s}}.{field.name}", quantile)
+        yield component(field, None, quantile)
         return
     for index in range(min(source.size, _MOST_COMPONENTS)):
-        code = f"{{s}}.{field.name}[:, {index}]"
-        yield _quantity(field, f"{field.name[: _LONGEST_NAME - 3]}_{index}", code, quantile)
+        yield component(field, index, quantile)
+
+
+def component(
+    field: Field, index: int | None, quantile: tuple[float, float, float] | None
+) -> Quantity:
+    """Return one component of a vector field, or a field that is one number (index None)."""
+    if index is None:
+        return _quantity(field, field.name, f"{{s}}.{field.name}", quantile)
+    code = f"{{s}}.{field.name}[:, {index}]"
+    return _quantity(field, f"{field.name[: _LONGEST_NAME - 3]}_{index}", code, quantile)
 
 
 def _quantity(
@@ -122,6 +144,8 @@ def _quantity(
         policy=source.kind == "obs" and "policy" in field.visible,
         words=_words(field),
         landmarks=tuple(dict(_landmarks(field.meaning)).items()),
+        low=field.low,
+        high=field.high,
     )
 
 

@@ -1,17 +1,20 @@
-"""Read a task's text as wishes: what should be near what, more, less, or calm.
+"""Read a task as wishes: what should be near what, more, less, or calm.
 
-Only numbers, number words and words near the fields' names and meanings are understood.  What is not
-understood is not guessed at here; the grammar's chance covers it.  The fitness is never looked at.
+The fitness comes first (`goals.py`): it says in comparisons what counts.  Of the text only numbers,
+number words and words near the fields' names and meanings are understood; it tells of what the
+fitness leaves open.  What is not understood is not guessed at here; the grammar's chance covers it.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from dataclasses import dataclass, replace
+from typing import TypeAlias
 
+from core.designers.evolution.goals import Goals, read_goals
 from core.designers.evolution.quantities import Ends, Quantiles, Quantity, ends, quantities
+from core.designers.evolution.wishes import Aim, Wish
 from core.designers.evolution.words import (
     CONCEPTS,
     Measure,
@@ -22,9 +25,7 @@ from core.designers.evolution.words import (
     stem,
     tokens,
 )
-from core.records import Field, Json
-
-Aim: TypeAlias = Literal["near", "more", "less", "calm", "move"]
+from core.records import Field, Fitness, Json
 
 _DIMENSIONS = {  # kinds that a measure of a dimension may be about
     "m": ("position", "height"),
@@ -32,33 +33,19 @@ _DIMENSIONS = {  # kinds that a measure of a dimension may be about
     "rad": ("angle",),
     "rad/s": ("spin",),
 }
+_MEASURED = 3.0  # clarity of a number in the text
+_LEFT_OPEN = 0.5  # so much less plain is what the text tells beside the fitness
 _AWAY = frozenset({"from", "out", "away", "off"})
-
-
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """One thing that the text asks of one quantity.
-
-    Attributes:
-        aim:     near a target, more or less of it, calm (near zero), or move (far from zero).
-        target:  in the quantity's own unit; for the aim `near`.
-        clarity: how plainly the text asks for it; 3 is a stated number, below 0.5 a mere possibility.
-        why:     the words that it was read from.
-    """
-
-    aim: Aim
-    quantity: Quantity
-    target: float
-    clarity: float
-    why: str
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
     """Everything that the search uses of a task.
 
-    `wishes` come clearest first.  `survive`, `hurry` and `thrift` are clarities between 0 and 1.
-    `idle` is the discrete action that does nothing, if the text on actions names one.
+    `wishes` come clearest first, those of the fitness before those of the text.  `sides` is what must
+    hold together, once for each of several sides that must be visited in turn; mostly there are none.
+    `survive`, `hurry` and `thrift` are clarities between 0 and 1.  `idle` is the discrete action that
+    does nothing, if the text on actions names one.
     """
 
     wishes: tuple[Wish, ...]
@@ -69,6 +56,7 @@ class Reading:
     thrift: float
     box: bool
     idle: int | None
+    sides: tuple[tuple[Wish, ...], ...] = ()
 
 
 def read_task(
@@ -76,19 +64,23 @@ def read_task(
     fields: Sequence[Field],
     quantiles: Quantiles,
     *,
+    fitness: Fitness = Fitness(),  # noqa: B008 - a frozen value
     actions: str = "",
     action: Json | None = None,
 ) -> Reading:
-    """Read a description against the fields of its task."""
+    """Read a fitness and a description against the fields of their task."""
     words = tokens(description)
     readable = quantities(fields, quantiles)
+    goals = read_goals(fitness, fields, quantiles)
     ended, meaning = ends(fields)
-    found: list[Wish] = []
+    if goals.lasting and ended is not None:
+        meaning = "failure"  # steps that are not lived count as false
+    told: list[Wish] = []
     for rule in _RULES:
-        found += rule(words, readable)
+        told += rule(words, readable)
     touched = concepts(words)
     return Reading(
-        wishes=_clearest(found),
+        wishes=_clearest([*goals.wishes, *_left_open(told, goals)]),
         ended=ended,
         ends=meaning,
         survive=_survival(meaning, touched),
@@ -96,7 +88,28 @@ def read_task(
         thrift=1.0 if "thrift" in touched else 0.3,
         box=_is_box(action, actions),
         idle=_idle_action(actions),
+        sides=goals.sides,
     )
+
+
+def _left_open(told: Sequence[Wish], goals: Goals) -> list[Wish]:
+    """Return what the text tells of that the fitness does not settle, and mostly less plainly.
+
+    A number that the fitness names too was meant there.  What keeps an episode alive is told by the
+    text alone, and stays as plain as it was.
+    """
+    if not goals.wishes:
+        return list(told)
+    asked = [wish.quantity for wish in (*goals.wishes, *(w for s in goals.sides for w in s))]
+    numbers = {abs(round(number, 4)) for number in goals.numbers}
+    kept: list[Wish] = []
+    for wish in told:
+        measured = wish.clarity >= _MEASURED
+        if wish.quantity in asked or (measured and abs(round(wish.target, 4)) in numbers):
+            continue
+        stays = wish.aim == "calm" or wish.quantity.limit is not None
+        kept.append(wish if stays else replace(wish, clarity=_LEFT_OPEN * wish.clarity))
+    return kept
 
 
 def _survival(meaning: Ends, touched: frozenset[str]) -> float:
@@ -121,7 +134,11 @@ def _clearest(wishes: Sequence[Wish]) -> tuple[Wish, ...]:
     kept: list[Wish] = []
     for wish in sorted(wishes, key=lambda w: -w.clarity):
         others = [w.aim for w in kept if w.quantity == wish.quantity]
-        against = {"calm": {"more", "less"}, "more": {"calm", "less"}, "less": {"calm", "more"}}
+        against = {
+            "calm": {"more", "less"},
+            "more": {"calm", "less", "most"},
+            "less": {"calm", "more", "least"},
+        }
         if wish.aim not in others and not against.get(wish.aim, set()) & set(others):
             kept.append(wish)
     return tuple(kept)
@@ -144,7 +161,7 @@ def _measured(words: Sequence[str], readable: Sequence[Quantity]) -> Iterator[Wi
         size = best.unit_size if measure.dimension else 1.0
         target = base + direction(words, measure) * measure.value / size
         why = " ".join([*words[measure.start : measure.stop], *nearby[-6:]])
-        yield Wish("near", best, round(target, 4), 3.0, why)
+        yield Wish("near", best, round(target, 4), _MEASURED, why)
 
 
 def _fits(measure: Measure, quantity: Quantity) -> bool:

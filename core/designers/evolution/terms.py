@@ -1,18 +1,19 @@
 """The grammar's terminals: every kind of reward term and feature, as an expression with its numbers.
 
 A term is one component: bounded, finite on any finite input, float32 [B].  Its weight and scale stand
-in PARAMS, so that they can be tuned; its target stands in the code, because the text set it.
+in PARAMS, so that they can be tuned; its target stands in the code, because the task set it.
 """
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Literal, TypeAlias
 
 from core.designers.evolution.quantities import Quantity
-from core.designers.evolution.reading import Aim, Wish
+from core.designers.evolution.wishes import Aim, Wish
 
 Shape: TypeAlias = Literal["gauss", "bell", "hyper", "linear", "tanh"]
 SHAPES: tuple[Shape, ...] = ("gauss", "bell", "hyper", "linear", "tanh")
@@ -50,6 +51,8 @@ _SHAPE_WORDS: Mapping[Shape, str] = {
 }
 _NAMES: Mapping[Aim, str] = {
     "near": "near",
+    "least": "least",
+    "most": "most",
     "more": "more",
     "less": "less",
     "calm": "calm",
@@ -147,6 +150,27 @@ def gate(parts: tuple[tuple[Wish, Shape, float], ...], weight: float) -> Term:
     return _weighted(name, " * ".join(factors), weight, comment, scales)
 
 
+def either(
+    sides: Sequence[Sequence[Wish]], shape: Shape, scales: Mapping[str, float], weight: float
+) -> Term:
+    """Pay for being on any side: the largest of the sides' products of closenesses.
+
+    `scales` are by quantity; a quantity has one, on whichever side it is asked for.
+    """
+    names = {name: f"either_scale_{i}" for i, name in enumerate(scales, start=1)}
+    products = [
+        " * ".join(
+            _CLOSE[shape].format(x=f"(({deviation(w)}) / params.{names[w.quantity.name]})")
+            for w in side
+        )
+        for side in sides
+    ]
+    code = reduce(lambda first, second: f"np.maximum({first}, {second})", products)
+    said = " or ".join(" with ".join(in_words(wish) for wish in side) for side in sides)
+    numbers = {names[name]: scale for name, scale in scales.items()}
+    return _weighted("either", code, weight, f"pays on any side: {said}", numbers)
+
+
 def alive(ended: str, weight: float) -> Term:
     """Pay a constant for every step that does not end the episode."""
     return _weighted("alive", f"(1.0 - next_obs.{ended})", weight, "pays for every step lived")
@@ -186,12 +210,14 @@ def _weighted(
 
 
 def deviation(wish: Wish, state: str = "next_obs") -> str:
-    """Write the difference from the target; the bare quantity if the target is zero."""
+    """Write the difference from the target; 0 on the wished side of a bound."""
     value = wish.quantity.code.format(s=state)
-    if wish.target == 0.0:
-        return value
-    sign = "-" if wish.target > 0 else "+"
-    return f"{value} {sign} {number(abs(wish.target))}"
+    if wish.target != 0.0:
+        sign = "-" if wish.target > 0 else "+"
+        value = f"{value} {sign} {number(abs(wish.target))}"
+    if wish.aim in ("least", "most"):
+        return f"np.{'minimum' if wish.aim == 'least' else 'maximum'}({value}, 0.0)"
+    return value
 
 
 def in_words(wish: Wish) -> str:
@@ -201,6 +227,8 @@ def in_words(wish: Wish) -> str:
     unit = f" x {unit.strip()}" if quantity.unit_size != 1.0 else unit
     return {
         "near": f"{quantity.name} near {wish.target:.4g}{unit}",
+        "least": f"{quantity.name} at least {wish.target:.4g}{unit}",
+        "most": f"{quantity.name} at most {wish.target:.4g}{unit}",
         "calm": f"{quantity.name} near 0{unit}",
         "more": f"more {quantity.name}",
         "less": f"less {quantity.name}",

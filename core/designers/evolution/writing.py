@@ -12,8 +12,9 @@ _WIDTH = 96
 _PLAIN = 0.5  # wishes below this clarity are not told as read from the text
 
 WHO = (
-    "This is no language model: it is a search over a typed grammar of reward terms. Of the task's "
-    "text it uses only numbers, number words, and words near the names and meanings of the fields."
+    "This is no language model: it is a search over a typed grammar of reward terms. It reads the "
+    "comparisons of the fitness; of the text it uses only numbers, number words, and words near the "
+    "names and meanings of the fields."
 )
 
 
@@ -69,11 +70,16 @@ def write_reply(module: str, prediction: str, idea: str, reading: Reading) -> st
 
 
 def _read(reading: Reading) -> str:
-    plain = [w for w in reading.wishes if w.clarity >= _PLAIN][:6]
+    plain = [w for w in reading.wishes if w.clarity >= _PLAIN]
     if not plain:
         return "No word of the text is near a field, so the terms are drawn by chance."
-    said = "; ".join(f'"{_quotable(w.why)}" is read as {in_words(w)}' for w in plain)
-    return f"From the text: {said}."
+    lines = []
+    if asked := "; ".join(in_words(w) for w in plain if w.asked):
+        lines.append(f"The fitness asks for: {asked}.")
+    told = [w for w in plain if not w.asked][:6]
+    if said := "; ".join(f'"{_quotable(w.why)}" is read as {in_words(w)}' for w in told):
+        lines.append(f"From the text: {said}.")
+    return "\n".join(lines)
 
 
 def _quotable(words: str) -> str:
