@@ -57,7 +57,7 @@ VARIANTS: tuple[Variant, ...] = (
 )
 
 NOT_READ = (
-    "The designer `evolution` reads no statistic of a feature, so the three forms of the smoothness "
+    "The designer `evolution` reads no smoothness of a feature, so the three forms of the smoothness "
     "statistic give it the same questions and the same programs, and nothing can be shown with it; "
     "`--ablations --designer openai` runs them, for a model reads them."
 )

@@ -417,7 +417,7 @@ def test_smoothness_is_compared_only_where_a_designer_reads_it():
     names = {variant.name for variant in variants_for(EVOLUTION)}
     more = {variant.name for variant in variants_for({"name": "openai"})}
     assert more - names == {"smoothness as in LESR", "no smoothness"}
-    assert "reads no statistic" in NOT_READ
+    assert "reads no smoothness" in NOT_READ
 
 
 @pytest.mark.parametrize("variant", variants_for({"name": "openai"}), ids=lambda v: v.name)

@@ -22,7 +22,7 @@ from math import inf
 
 from core.conditions import Absolute, Number, Sum, Term, Value, parse_term, parse_where
 from core.designers.evolution.quantities import Kind, Quantiles, Quantity, component
-from core.designers.evolution.wishes import Wish
+from core.designers.evolution.wishes import Aim, Wish
 from core.fields import read_source
 from core.records import Field, Fitness
 
@@ -244,7 +244,7 @@ def _wish(band: Band) -> Wish:
     if band.low > -inf and band.high < inf:
         target, room = (band.low + band.high) / 2, (band.high - band.low) / 2
         moving = quantity.kind in ("velocity", "spin")
-        aim = "calm" if moving and abs(target) < 1e-9 else "near"
+        aim: Aim = "calm" if moving and abs(target) < 1e-9 else "near"
         return Wish(aim, quantity, _neat(target), _CLEAR, band.why, room=room, asked=True)
     low = band.low > -inf
     bound = band.low if low else band.high
@@ -269,7 +269,7 @@ def _onward(text: str, known: Mapping[str, Field], quantiles: Quantiles) -> Iter
         first = next(iter(rest.values()))
         quantity = _quantity(_Linear(rest, 0.0).times(1 / first), known, quantiles)
         if quantity is not None:
-            aim = "more" if first > 0 else "less"
+            aim: Aim = "more" if first > 0 else "less"
             yield Wish(aim, quantity, 0.0, _CLEAR, text, asked=True)
 
 
