@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from core.ports import Laboratory, Progress, Screened, Screening, Watch
-from core.records import Candidate, History
-from core.screens import judge, known_candidates, known_duplicate, screen_order
+from core.records import Candidate, History, Screen
+from core.screens import Case, judge, known_candidates, known_duplicate, order, screen_order
 
 
 @dataclass(slots=True)
@@ -41,6 +41,18 @@ class ScreenBench:
         numbers = self._numbers(candidates, watch, shown=True)
         return judge(self.history, candidates, numbers)
 
+    def by_order(self, candidates: Sequence[Candidate]) -> list[Candidate]:
+        """Return candidates in the order in which they are worth a training, most of all first.
+
+        Those that the order screen passes, by Kendall's τ; then those of which it cannot tell; then
+        those that it fails.  As they came where the job has no such screen.
+        """
+        if "order" not in self.history.spec.screens:
+            return list(candidates)
+        found = self.laboratory.screen(screen_order(self.history, candidates), _nobody)
+        said = {c.key: order(Case(self.history, c, found, ())) for c in candidates}
+        return sorted(candidates, key=lambda c: _worth(said[c.key]))
+
     def _numbers(
         self, candidates: Sequence[Candidate], watch: Watch, *, shown: bool = False
     ) -> Screening:
@@ -55,6 +67,10 @@ class ScreenBench:
         if not known:
             return Screening((), {})
         return self.laboratory.screen(screen_order(self.history, known), watch)
+
+
+def _worth(screen: Screen) -> tuple[int, float]:
+    return ("pass", "abstain", "fail").index(screen.verdict), -(screen.score or 0.0)
 
 
 def _nobody(progress: Progress) -> None:

@@ -72,6 +72,10 @@ from core.screening import ScreenBench
 MAX_REPAIRS = 2  # attempts beyond the first, per slot
 CONCURRENT_ASKS = 16
 BEAT_SECONDS = 0.5
+TUNED_POINTS = (
+    8  # that the tuner proposes for a program at once; as many as there are slots are trained
+)
+DRAFT = 1_000
 MOST_ANALYSIS = 6_000  # characters kept of an analysis turn
 
 # Stand for an iteration where held-out seeds are drawn.
@@ -428,11 +432,10 @@ class Desk:
             and c.program.sha256 == parent.program.sha256
             and (fitness := loop.rung_fitness(c, last)) is not None
         ]
-        params = self.tuner_choice(brief, parent.program, trials)
         candidate = replace(
             _empty(brief),
             analysis=f"The code of candidate {parent.key} with other numbers, chosen by the tuner.",
-            program=with_params(parent.program, params),
+            program=self.tuner_choice(brief, parent.program, trials),
         )
         return self.checked(candidate)
 
@@ -446,8 +449,15 @@ class Desk:
             if other.operator == "parameters" and other.parents[0].key == brief.parents[0].key
         ]
         seed = self.history.spec.seed * 1_000 + brief.iteration
-        points = self.tools.tuner(trials, program.bounds, seed, len(same))
-        return points[same.index(brief.slot)]
+        points = self.tools.tuner(trials, program.bounds, seed, max(TUNED_POINTS, len(same)))
+        drafts = [
+            # Numbers that no candidate has: these are compared with each other and never stored.
+            replace(_empty(brief), number=DRAFT + place, program=with_params(program, params))
+            for place, params in enumerate(points)
+        ]
+        chosen = self.bench.by_order(drafts)[same.index(brief.slot)].program
+        assert chosen is not None  # every draft has one
+        return chosen
 
     def handed(self, brief: Brief) -> Candidate:
         """Take a program of people's as it is: nobody is asked, and nothing is repaired."""

@@ -1,21 +1,29 @@
 """`smith`: the house method.
 
 Where Eureka refines one parent K times, smith gives every slot of an iteration its own work.  With nine
-slots: four refine the most reliable candidate, each with another emphasis; two cross it with an elite
+slots: two refine the most reliable candidate, each with another emphasis; two cross it with an elite
 that is built otherwise; one changes the features alone, with the reward frozen; one looks for a main
-mechanism that nobody tried; one only moves numbers, without the designer.  Smaller iterations keep as
+mechanism that nobody tried; three only move numbers, without the designer.  Smaller iterations keep as
 much of this as they can hold, in turn.  The designer sees what became of everybody, failures included,
 and whether its own predictions came true.
 
 When nobody is better than chance, either half may be what is missing: two refinements become
 *different* and one changes the features alone, as long as one refinement is left.  Numbers are not
-tuned then; there is no direction to tune along.  Elites are the ten best by lower confidence bound,
-at most three of one line of descent.
+tuned then; there is no direction to tune along.
+
+Elites are the ten best by lower confidence bound, at most three of one line of descent.
+
+Numbers get one slot of four or five, two of six to eight, three of nine or more.  Each is a candidate
+like any other: it counts in the budget, is trained in the first rung with the rest, and goes on if it
+is good.  It costs no token; the tuner proposes eight points, and those are taken that pay stored
+episodes most nearly in the order of their fitness.  More than three slots would crowd out ideas, and
+points that are measured at the same time cannot teach the tuner about each other.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import chain, repeat
 
 from core.diagnoses import plateau
 from core.feedback import fitness_words, terms_words, why_not, write_feedback
@@ -176,24 +184,29 @@ def _table(count: int, number: int) -> list[Operator]:
         turns: tuple[Operator, ...] = ("cross", "different", "features")
         return [*_refine(count - 2), turns[(number - 1) % 3], "parameters"]
     if count <= 8:
-        return [*_refine(count - 3), "cross", "features" if odd else "different", "parameters"]
-    return [*_refine(count - 5), "cross", "cross", "features", "different", "parameters"]
+        turn: Operator = "features" if odd else "different"
+        return [*_refine(count - 4), "cross", turn, *_tuned(2)]
+    return [*_refine(count - 7), "cross", "cross", "features", "different", *_tuned(3)]
 
 
 def _refine(times: int) -> list[Operator]:
     return ["refine"] * times
 
 
+def _tuned(times: int) -> list[Operator]:
+    return ["parameters"] * times
+
+
 def _adapted(plan: Sequence[Operator]) -> list[Operator]:
-    """Turn refinements into other ideas and other features, all but one; tune no numbers."""
-    turned: list[Operator] = ["different", "features", "different"]
-    adapted: list[Operator] = []
-    for place, operator in enumerate(plan):
-        if operator == "refine" and turned and "refine" in plan[place + 1 :]:
-            adapted.append(turned.pop(0))
-        else:
-            adapted.append("different" if operator == "parameters" else operator)
-    return adapted
+    """Turn all refinements but one into other ideas and other features; tune no numbers."""
+    turned: Iterator[Operator] = chain(("different", "different", "features"), repeat("different"))
+    last = max((n for n, operator in enumerate(plan) if operator == "refine"), default=-1)
+    return [
+        next(turned)
+        if operator == "parameters" or (operator == "refine" and n != last)
+        else operator
+        for n, operator in enumerate(plan)
+    ]
 
 
 def _possible(operator: Operator, past: History, best: Sequence[Candidate]) -> Operator:

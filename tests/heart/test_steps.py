@@ -9,7 +9,7 @@ import pytest
 
 from core.errors import DesignerUnavailable, EnvironmentUnusable, StepInterrupted
 from core.loop import next_steps, read_step, step_key
-from core.ports import Screening, ScreenNumbers
+from core.ports import Screening, ScreenNumbers, Trajectory
 from core.records import (
     ANALYSIS_SLOT,
     FITNESS,
@@ -229,6 +229,59 @@ def test_numbers_are_tuned_without_asking_the_designer():
     assert tuned[0].program.source == parent.program.source
     assert tuned[0].program.params != parent.program.params
     assert (1, tuned[0].number) not in {(ask.iteration, ask.slot) for ask in designer.asked}
+
+
+def tau_by_near(order):
+    """Drafts pay stored episodes in the order of their fitness the better, the larger `near` is."""
+    told = tuple(Trajectory(f"s{n % 2}", 0.9 - n % 2 * 0.8 - n / 100, 100) for n in range(20))
+    fitness = np.array([one.fitness for one in told])
+
+    def paid(program):
+        near = program.params["near"]
+        return np.where(np.arange(20) < 4 * near, fitness, -fitness)
+
+    numbers = {
+        key: ScreenNumbers(None, None, np.zeros((0, 1)), paid(p), paid(p))
+        for key, p in order.programs.items()
+    }
+    return Screening(told, numbers)
+
+
+def tuned_of(spec, **lab):
+    ledger, _, _ = run_job(spec, **lab)
+    return [c for c in ledger.facts.iterations[1].candidates if c.operator == "parameters"]
+
+
+@pytest.mark.parametrize(("slots", "tuned"), [(4, 1), (6, 2), (9, 3)])
+def test_larger_iterations_train_several_points_at_once(slots, tuned):
+    found = tuned_of(a_spec(iterations=2, candidates=slots))
+    assert len(found) == len({tuple(c.program.params.values()) for c in found}) == tuned
+    assert {c.status for c in found} == {"trained"}
+    assert {len(c.runs) for c in found} == {2}
+
+
+def test_of_the_points_proposed_those_are_trained_that_order_stored_episodes_best():
+    proposed = []
+
+    def remember(trials, bounds, seed, count):
+        points = propose_params(trials, bounds, seed, count)
+        proposed.append([point["near"] for point in points])
+        return points
+
+    spec = a_spec(iterations=2, candidates=9, screens=("order",))
+    ledger = MemoryLedger(History(spec, status="running"))
+    laboratory = PretendLaboratory(
+        lambda arm, seed: 0.1 if arm == NATIVE else 0.9, numbers=tau_by_near
+    )
+    tools = replace(toolbox(ScriptedDesigner(good), laboratory), tuner=remember)
+    while not ledger.facts.iterations[1:] or not ledger.facts.iterations[1].proposed:
+        carry_out(next_steps(ledger.facts)[0], ledger, tools, watch=lambda progress: None)
+    assert len(proposed) == 3  # each slot for itself,
+    assert proposed[0] == proposed[1] == proposed[2]  # and all of them the same eight
+    assert len(proposed[0]) == 8
+    found = [c for c in ledger.facts.iterations[1].candidates if c.operator == "parameters"]
+    told = sorted(proposed[0], key=lambda near: -min(np.ceil(4 * near), 20))
+    assert [c.program.params["near"] for c in found] == told[:3]
 
 
 def test_a_watch_that_stops_leaves_no_result():
