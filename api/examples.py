@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from pydantic import BaseModel
 
 from api.dependencies import SAMPLE
 from api.designers import DESIGNERS
-from api.history_views import ExchangeList, IterationList, RunList
+from api.history_views import ArmList, ExchangeList, IterationList, RunList
 from api.kinds import KINDS
 from api.library import library_item_view
 from api.people import given_view, remark_view
@@ -17,6 +18,7 @@ from api.people_views import GivenList, LibraryList, RemarkList
 from api.problems import KindList, KindView
 from api.show import event_view, job_view
 from api.show_history import (
+    arm_view,
     candidate_view,
     exchange_view,
     iteration_view,
@@ -25,6 +27,7 @@ from api.show_history import (
 )
 from api.tasks import task_view
 from api.views import EventPage, HealthView, MethodList, NamedView, Page, PlanView, TaskList
+from core.bandit import posteriors
 from core.records import (
     Candidate,
     Check,
@@ -34,6 +37,7 @@ from core.records import (
     Field,
     Fitness,
     Given,
+    History,
     Interval,
     Iteration,
     JobSpec,
@@ -47,6 +51,7 @@ from core.records import (
     Spent,
     Task,
     Usage,
+    Variant,
 )
 from core.storage import Event, LibraryItem, StoredCandidate, StoredJob, StoredRun
 
@@ -88,6 +93,11 @@ _CANDIDATE = Candidate(
     shape=ProgramShape(("near", "upright"), (), 0.4),
     checks=(Check("imports", True),),
     runs=(_RUN,),
+)
+_ARMS = (Variant("small", model="gpt-5-mini"), Variant("large", model="gpt-5"))
+_ASKED = replace(_CANDIDATE, arm="large", tokens=4_800, money=0.019)
+_WITH_ARMS = History(
+    JobSpec(_TASK, arms=_ARMS), iterations=(Iteration(0, (_ASKED,), True, Feedback(0, "", "0.1")),)
 )
 _OUTCOME = Outcome(
     verdict="better",
@@ -187,6 +197,12 @@ _VIEWS: Mapping[str, BaseModel] = {
         data=[iteration_view(JOB, Iteration(0, (_CANDIDATE,), True, _FEEDBACK))]
     ),
     "read_iteration": iteration_view(JOB, Iteration(0, (_CANDIDATE,), True, _FEEDBACK)),
+    "list_arms": ArmList(
+        data=[
+            arm_view(arm, known, arm.model)
+            for arm, known in zip(_ARMS, posteriors(_WITH_ARMS), strict=True)
+        ]
+    ),
     "list_candidates": Page(data=[candidate_view(_STORED)], has_more=False, next=None),
     "read_candidate": candidate_view(_STORED),
     "list_runs": RunList(data=[run_view(_STORED_RUN)]),

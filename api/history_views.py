@@ -104,6 +104,9 @@ class CandidateView(BaseModel):
     )
     rejection: str | None
     given: int | None = Field(description="Number of the program that people handed in.")
+    arm: str | None = Field(description="The arm by which it was asked for, in a job with arms.")
+    tokens: int = Field(description="Of all questions and answers of its slot.")
+    money: float = Field(description="US dollars that these cost, as far as the price is known.")
     checks: list[CheckView]
     screens: list[ScreenView]
     saved_steps: int = Field(
@@ -198,8 +201,41 @@ class ExchangeView(BaseModel):
     model: str
     finish_reason: str | None
     usage: UsageView
+    temperature: float | None = Field(
+        description="That the model was asked to sample with; null for the endpoint's own."
+    )
     latency_seconds: float
     notes: list[str]
+
+
+class ArmView(BaseModel):
+    """What closed iterations taught of one way of asking."""
+
+    name: str
+    model: str | None = Field(description="That it asks; null for the server's usual one.")
+    temperature: float | None
+    leaning: str
+    feedback: records.FeedbackForm
+    asked: int = Field(description="Candidates that it was asked for.")
+    improved: int = Field(
+        description="How many of them beat the incumbent beyond their standard error."
+    )
+    alpha: float = Field(description="Of the Beta distribution of its chance of an improvement.")
+    beta: float
+    mean: float = Field(description="Of that distribution.")
+    deviation: float = Field(description="Its standard deviation.")
+    tokens: float = Field(description="Mean of a candidate's questions and answers.")
+    money: float = Field(description="US dollars, mean of a candidate's questions.")
+    cost: float = Field(
+        description="Of a candidate, its training included, in means over all arms of what a "
+        "candidate's questions cost."
+    )
+
+
+class ArmList(BaseModel):
+    """The arms in the job's order; empty for a job without any."""
+
+    data: list[ArmView]
 
 
 class RunList(BaseModel):

@@ -8,8 +8,9 @@ from fastapi import APIRouter, Path
 
 from api import openapi
 from api.dependencies import Here, JobId
-from api.history_views import IterationList, IterationView
-from api.show_history import iteration_view
+from api.history_views import ArmList, IterationList, IterationView
+from api.show_history import arm_view, iteration_view
+from core.bandit import posteriors
 from core.errors import NotFound
 
 router = APIRouter(tags=["history"])
@@ -41,3 +42,17 @@ def read_iteration(
         if iteration.number == number:
             return iteration_view(job_id, iteration)
     raise NotFound(f"job {job_id} has no iteration {number}")
+
+
+@router.get(
+    "/jobs/{job_id}/arms",
+    operation_id="list_arms",
+    summary="Read what each way of asking has brought",
+    responses=openapi.refusals(404),
+)
+def list_arms(job_id: JobId, here: Here) -> ArmList:
+    """Return the arms of the bandit with their posteriors, from closed iterations alone."""
+    history = here.store.history(job_id)
+    own = history.spec.designer.model
+    known = zip(history.spec.arms, posteriors(history), strict=True)
+    return ArmList(data=[arm_view(arm, p, arm.model or own) for arm, p in known])

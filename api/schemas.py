@@ -185,6 +185,36 @@ class DesignerBody(Piece):
     ) = None
 
 
+class VariantBody(Piece):
+    """One way to ask for programs: what differs from the job's own model and prompt."""
+
+    name: Name
+    model: Text | None = Field(
+        default=None, max_length=200, description="Of the server's endpoint; the job's if left out."
+    )
+    temperature: Real | None = Field(default=None, ge=0, le=2)
+    leaning: Text = Field(
+        default="",
+        max_length=limits.MAX_LEANING,
+        description="What the prompt asks for besides, in your words.",
+        examples=["Prefer potentials whose difference is paid."],
+    )
+    feedback: records.FeedbackForm = Field(
+        default="full", description="`short` tells the beginning of the feedback alone."
+    )
+
+
+Arms = Annotated[
+    tuple[VariantBody, ...],
+    Field(
+        max_length=limits.MAX_ARMS,
+        description="Ways to ask that compete for the slots by improvement per cost (Thompson "
+        "sampling), two or more; empty for the job's own alone. See `GET /v1/jobs/{job_id}/arms`.",
+        examples=[[{"name": "small", "model": "gpt-5-mini"}, {"name": "large", "model": "gpt-5"}]],
+    ),
+]
+
+
 class EvaluationBody(Piece):
     """How fitness is measured: episodes and fresh seeds."""
 
@@ -299,6 +329,7 @@ class SpecBody(Piece):
     context: ContextBody
     human_weight: Real
     await_feedback: bool
+    arms: tuple[VariantBody, ...]
 
 
 SMALL: JsonDict = {"task": "cartpole-park"}
@@ -388,6 +419,7 @@ class JobRequest(Piece):
         description="Whether the job waits after each iteration but the last until somebody left "
         "feedback on it.",
     )
+    arms: Arms = ()
     start: Starts = ()
     name: Label | None = None
     labels: dict[Label, Annotated[Text, Field(max_length=200)]] = Field(

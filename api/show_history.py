@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from api.history_views import (
+    ArmView,
     CandidateView,
     CheckView,
     CurveView,
@@ -24,6 +25,7 @@ from api.history_views import (
     UsageView,
 )
 from api.show import key_to_id, shown_interval
+from core.bandit import Posterior
 from core.records import (
     Candidate,
     Curve,
@@ -35,6 +37,7 @@ from core.records import (
     Run,
     Screen,
     TermStatistics,
+    Variant,
 )
 from core.statistics import bootstrap_interval
 from core.storage import StoredCandidate, StoredRun
@@ -63,6 +66,9 @@ def shown_candidate(job_id: str, candidate: Candidate) -> CandidateView:
         fitness=shown_interval(fitness_interval(candidate)),
         rejection=candidate.rejection,
         given=candidate.given,
+        arm=candidate.arm,
+        tokens=candidate.tokens,
+        money=candidate.money,
         checks=[CheckView(**asdict(check)) for check in candidate.checks],
         screens=[_screen(job_id, screen) for screen in candidate.screens],
         saved_steps=candidate.saved_steps,
@@ -183,6 +189,11 @@ def _run(stored: StoredRun) -> dict[str, Any]:  # Any: pydantic checks the field
     return {"id": stored.id, "job_id": stored.job_id, **named}
 
 
+def arm_view(variant: Variant, known: Posterior, model: str | None) -> ArmView:
+    """Show an arm with its posterior; `model` is that which it asks."""
+    return ArmView(**{**asdict(variant), **asdict(known), "model": model})
+
+
 def exchange_view(exchange: Exchange) -> ExchangeView:
     """Show a prompt and its reply."""
     reply = exchange.reply
@@ -199,6 +210,12 @@ def exchange_view(exchange: Exchange) -> ExchangeView:
         model=reply.model,
         finish_reason=reply.finish_reason,
         usage=UsageView(**asdict(reply.usage)),
+        temperature=_temperature(reply.request),
         latency_seconds=reply.latency_seconds,
         notes=list(reply.notes),
     )
+
+
+def _temperature(request: Mapping[str, object]) -> float | None:
+    sent = request.get("temperature")
+    return float(sent) if isinstance(sent, int | float) else None

@@ -18,7 +18,7 @@ from core.budgets import planned_cost
 from core.errors import InvalidInput, UnknownDesigner
 from core.learners import read_learner
 from core.methods import find_method
-from core.prices import Prices, asks_a_model
+from core.prices import Prices, asked_models, asks_a_model
 from core.profiles import PROFILES
 from core.records import (
     Budget,
@@ -28,6 +28,7 @@ from core.records import (
     JobSpec,
     Task,
     Training,
+    Variant,
 )
 from core.tasks import (
     catalogue,
@@ -68,8 +69,10 @@ def complete(request: JobRequest) -> JobSpec:
         context=Context(**request.context.model_dump()),
         human_weight=request.human_weight,
         await_feedback=request.await_feedback,
+        arms=tuple(Variant(**arm.model_dump()) for arm in request.arms),
     )
     _check_designer(spec.designer)
+    _check_arms(spec)
     _check_library(spec)
     _check_learner(spec)
     _check_budget(spec, len(request.start))
@@ -212,6 +215,35 @@ def _check_designer(designer: DesignerChoice) -> None:
         )
 
 
+def _check_arms(spec: JobSpec) -> None:
+    """Refuse arms that cannot compete: fewer than two, of one name, or where no model is asked."""
+    if not spec.arms:
+        return
+    if not asks_a_model(spec.designer.name):
+        raise InvalidField(
+            f"arms for the designer `{spec.designer.name}`, which asks no model",
+            pointer="/arms",
+            expected="a designer that asks a model, such as `openai`",
+            hint="Leave `arms` out, or name the designer `openai`.",
+        )
+    if len(spec.arms) < 2:
+        raise InvalidField(
+            "one arm",
+            pointer="/arms",
+            expected="two or more, or none",
+            hint="For one way of asking, set designer.model and designer.temperature.",
+        )
+    names = [arm.name for arm in spec.arms]
+    for place, name in enumerate(names):
+        if name in names[:place]:
+            raise InvalidField(
+                f"the name {name!r} a second time",
+                pointer=f"/arms/{place}/name",
+                expected="another name for every arm",
+                hint="Candidates and results name their arm by it.",
+            )
+
+
 def check_priced(spec: JobSpec, prices: Prices, usual_model: str) -> None:
     """Refuse a budget of money for a model whose price is not known.
 
@@ -220,8 +252,9 @@ def check_priced(spec: JobSpec, prices: Prices, usual_model: str) -> None:
     """
     if spec.budget.money is None or not asks_a_model(spec.designer.name):
         return
-    model = spec.designer.model or usual_model
-    if prices.find(model) is None:
+    for model in asked_models(spec, usual_model):
+        if prices.find(model) is not None:
+            continue
         raise InvalidField(
             f"a budget of money for the model {model!r}, whose price is not known",
             pointer="/budget/money",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from core.budgets import closing_cost, planned_cost
 from core.methods import find_method
 from core.packs import UNKNOWN_CORES
-from core.prices import Prices, asks_a_model
+from core.prices import Prices, asked_models, asks_a_model
 from core.purse import COMPLETION_TOKENS, prompt_tokens
 from core.records import History, JobSpec, Preflight, Usage
 
@@ -31,11 +31,14 @@ def before_start(spec: JobSpec, prices: Prices, model: str) -> dict[str, object]
         env_steps, asks, tokens, money (None where the price is not known), seconds (None: what a step
         takes is measured by the preflight), and `notes` on what was assumed.
     """
-    name = spec.designer.model or model
     usage = expected_usage(spec)
     tokens = (usage.prompt_tokens or 0) + (usage.completion_tokens or 0)
     asked = asks_a_model(spec.designer.name)
-    money = prices.money(name, usage) if asked else 0.0
+    models = asked_models(spec, model)
+    paid = {name: prices.money(name, usage) for name in models} if asked else {}
+    unknown = [name for name, dollars in paid.items() if dollars is None]
+    # Of several arms the dearest, as if it were asked alone: nobody knows which will win.
+    money = None if unknown else max((d for d in paid.values() if d is not None), default=0.0)
     notes = [
         "The time is known after the preflight, which measures the environment on your machine."
     ]
@@ -44,8 +47,11 @@ def before_start(spec: JobSpec, prices: Prices, model: str) -> dict[str, object]
             f"Tokens assume answers of {COMPLETION_TOKENS:,}, {FEEDBACK_TOKENS:,} of feedback in later "
             f"prompts, and a repair for {REPAIRED:.0%} of the answers."
         )
-    if money is None:
-        notes.append(f"The price of the model {name!r} is not known; see REWARDSMITH_PRICES.")
+    notes += [
+        f"The price of the model {name!r} is not known; see REWARDSMITH_PRICES." for name in unknown
+    ]
+    if len(paid) > 1:
+        notes.append("Money is that of the arm with the dearest model, if it were always asked.")
     return {
         "env_steps": planned_cost(spec),
         "asks": _asks(spec),

@@ -10,7 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from core.errors import InvalidInput
-from core.records import Usage
+from core.records import JobSpec, Usage
 
 _MILLION = 1e6
 _FREE = frozenset({"evolution", "replay"})  # designers that ask no model
@@ -48,6 +48,13 @@ class Prices:
             return None
         prompt, completion = usage.prompt_tokens or 0, usage.completion_tokens or 0
         return (price.input * prompt + price.output * completion) / _MILLION
+
+
+def asked_models(spec: JobSpec, usual: str) -> tuple[str, ...]:
+    """Return the models that a job may ask, each once; `usual` is asked where it names none."""
+    own = spec.designer.model or usual
+    named = [arm.model or own for arm in spec.arms] or [own]
+    return tuple(dict.fromkeys(named))
 
 
 def asks_a_model(designer: str) -> bool:

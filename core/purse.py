@@ -48,7 +48,7 @@ class Purse:
         budget: of the job.
         spent:  before the step began.
         prices: of models.
-        model:  that is asked.
+        model:  that is asked where a question names no other.
     """
 
     budget: Budget
@@ -57,12 +57,12 @@ class Purse:
     model: str
     _tokens: float = 0.0  # spent and set aside in this step
     _money: float = 0.0
-    _wondered: bool = False
+    _wondered: set[str] = field(default_factory=set)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def set_aside(self, prompt: Prompt) -> str | None:
+    def set_aside(self, prompt: Prompt, model: str | None = None) -> str | None:
         """Set aside what a question will cost; return the name of the cap that forbids it, or None."""
-        tokens, money = self._expected(prompt)
+        tokens, money = self._expected(prompt, model)
         with self._lock:
             used = self.spent.tokens + self._tokens + tokens
             if self.budget.tokens is not None and used > self.budget.tokens:
@@ -74,20 +74,21 @@ class Purse:
             self._money += money
         return None
 
-    def settle(self, prompt: Prompt, tokens: int, money: float) -> None:
+    def settle(self, prompt: Prompt, tokens: int, money: float, model: str | None = None) -> None:
         """Put what a question has cost in the place of what was set aside for it."""
-        expected, paid = self._expected(prompt)
+        expected, paid = self._expected(prompt, model)
         with self._lock:
             self._tokens += tokens - expected
             self._money += money - paid
 
-    def wonder(self) -> bool:
-        """Tell whether an unknown price is to be told of: the first time it comes up."""
+    def wonder(self, model: str) -> bool:
+        """Tell whether a model's unknown price is to be told of: the first time it comes up."""
         with self._lock:
-            first, self._wondered = not self._wondered, True
+            first = model not in self._wondered
+            self._wondered.add(model)
         return first
 
-    def _expected(self, prompt: Prompt) -> tuple[int, float]:
+    def _expected(self, prompt: Prompt, model: str | None) -> tuple[int, float]:
         usage = Usage(prompt_tokens(prompt), COMPLETION_TOKENS)
         total = (usage.prompt_tokens or 0) + (usage.completion_tokens or 0)
-        return total, self.prices.money(self.model, usage) or 0.0
+        return total, self.prices.money(model or self.model, usage) or 0.0

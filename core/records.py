@@ -34,6 +34,7 @@ ExchangeKind: TypeAlias = Literal["program", "analysis"]
 TermKind: TypeAlias = Literal["component", "feature"]
 RemarkKind: TypeAlias = Literal["text", "thumb", "preference"]
 Origin: TypeAlias = Literal["user", "edit", "library", "fork"]
+FeedbackForm: TypeAlias = Literal["full", "short"]
 ReplyOutcome: TypeAlias = Literal["answered", "truncated", "empty", "refused", "garbage", "failed"]
 
 NATIVE = "native"  # the arm that trains on the environment's own reward
@@ -180,6 +181,26 @@ class DesignerChoice:
 
 
 @dataclass(frozen=True, slots=True)
+class Variant:
+    """One way to ask for a program: an arm of the bandit over models, prompts and feedback.
+
+    Attributes:
+        name:        names the arm.
+        model:       that is asked; None for the job's own.
+        temperature: of its sampling; None for the job's own.
+        leaning:     what the prompt asks for besides, in the words of whoever submitted the job.
+        feedback:    `short` tells the beginning of the feedback alone: all candidates and the first
+            diagnoses.
+    """
+
+    name: str
+    model: str | None = None
+    temperature: float | None = None
+    leaning: str = ""
+    feedback: FeedbackForm = "full"
+
+
+@dataclass(frozen=True, slots=True)
 class Budget:
     """Hard limits of a job; None means no limit of that kind.  `money` is in US dollars."""
 
@@ -220,6 +241,8 @@ class JobSpec:
             where parents are chosen; 0 keeps people's preferences out of the ranking.
         await_feedback: whether the job waits after each iteration but the last until somebody said
             something of it.
+        arms:         ways to ask that share the slots by what they have brought (`core/bandit.py`);
+            empty for one way alone.
     """
 
     task: Task
@@ -239,6 +262,7 @@ class JobSpec:
     context: Context = Context()
     human_weight: float = 0.0
     await_feedback: bool = False
+    arms: tuple[Variant, ...] = ()
 
 
 # --- programs ---------------------------------------------------------------------------------
@@ -384,7 +408,8 @@ class Brief:
     `weight` (of add mode) tell how a program will be used.  `kind` is `analysis` for a turn that yields
     no program.  `remarks` are what people said, `given` the program that people handed in.  `native` is
     the fitness of each baseline run, `slots` how many answers the iteration asks for, and `predictions`
-    what became of the claims of each candidate.
+    what became of the claims of each candidate.  `variant` is the arm by which the slot is asked, None
+    in a job without arms.
     """
 
     task: Task
@@ -413,17 +438,22 @@ class Brief:
     native: tuple[float, ...] = ()
     slots: int = 1
     predictions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    variant: Variant | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """One question to a designer, under its natural key (iteration, slot, attempt)."""
+    """One question to a designer, under its natural key (iteration, slot, attempt).
+
+    `temperature` is what the method advises; what the brief's variant or the job names counts more.
+    """
 
     iteration: int
     slot: int
     attempt: int
     brief: Brief
     prompt: Prompt
+    temperature: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -659,6 +689,8 @@ class Candidate:
         saved_steps: environment steps that were not spent because a screen kept it from training.
         given:       number of the program that people handed in, None if the designer wrote it.
         arm:         arm of the bandit over prompts and models by which it was asked, None without one.
+        tokens:      of all questions and answers of its slot.
+        money:       that these cost, in US dollars; 0 where the price is not known.
     """
 
     iteration: int
@@ -678,6 +710,8 @@ class Candidate:
     saved_steps: int = 0
     given: int | None = None
     arm: str | None = None
+    tokens: int = 0
+    money: float = 0.0
 
     @property
     def key(self) -> str:

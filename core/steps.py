@@ -13,6 +13,7 @@ from functools import partial
 
 from core import loop
 from core.ablation import ablated_arms, without
+from core.bandit import with_posteriors
 from core.budgets import REFUSED, learner_steps
 from core.context import native_reward
 from core.errors import (
@@ -297,7 +298,8 @@ class Desk:
             if isinstance(exchange, str):
                 # A reply that only wanted mending keeps its own reason.
                 return candidate if attempt else _rejected(candidate, REFUSED, exchange)
-            candidate = self.read(brief, exchange)
+            tokens, money = candidate.tokens + _tokens(exchange), candidate.money + exchange.money
+            candidate = replace(self.read(brief, exchange), tokens=tokens, money=money)
             if attempt == MAX_REPAIRS or (problem := self.problem(candidate)) is None:
                 break
             self.ledger.event(
@@ -325,15 +327,21 @@ class Desk:
             return stored
         prompt = self.method.render(brief)
         self.audit(brief, prompt)
+        advice = self.method.temperatures.get(brief.operator)
+        question = Ask(brief.iteration, brief.slot, attempt, brief, prompt, advice)
         if not asks_a_model(self.designer.name):
-            return self.ask(Ask(brief.iteration, brief.slot, attempt, brief, prompt))
-        if (cap := self.purse.set_aside(prompt)) is not None:
+            return self.ask(question)
+        model = self.model(brief)
+        if (cap := self.purse.set_aside(prompt, model)) is not None:
             return f"The designer was not asked: the job's budget of {cap} does not allow it."
-        exchange = self.ask(Ask(brief.iteration, brief.slot, attempt, brief, prompt))
-        usage = exchange.reply.usage
-        tokens = (usage.prompt_tokens or 0) + (usage.completion_tokens or 0)
-        self.purse.settle(prompt, tokens, exchange.money)
+        exchange = self.ask(question)
+        self.purse.settle(prompt, _tokens(exchange), exchange.money, model)
         return exchange
+
+    def model(self, brief: Brief) -> str:
+        """Return the name of the model that a brief is for: that of its arm, or the job's."""
+        named = brief.variant.model if brief.variant else None
+        return named or self.purse.model
 
     def ask(self, ask: Ask) -> Exchange:
         """Ask the designer, and store what it answered and what that cost."""
@@ -374,10 +382,11 @@ class Desk:
         """Return the reply with its tokens counted, and what it cost, 0 where that is not known."""
         usage = counted(reply.usage, ask.prompt, reply.text)
         # An endpoint answers with a model's full name, or with a name of its own for what was asked.
-        prices, model = self.purse.prices, reply.model or self.purse.model
+        prices, asked = self.purse.prices, self.model(ask.brief)
+        model = reply.model or asked
         money = prices.money(model, usage)
-        money = prices.money(self.purse.model, usage) if money is None else money
-        if money is None and self.purse.wonder():
+        money = prices.money(asked, usage) if money is None else money
+        if money is None and self.purse.wonder(model):
             self.ledger.event(
                 "designer.unpriced",
                 f"The price of the model {model!r} is not known, and its cost counts as 0; add it to "
@@ -441,8 +450,13 @@ class Desk:
 
     def tuner_choice(
         self, brief: Brief, program: Program, trials: Sequence[tuple[Params, float]]
-    ) -> Params:
-        """Return the numbers of this slot: the tuner chooses for all slots of the program at once."""
+    ) -> Program:
+        """Return the program with the numbers of this slot.
+
+        The tuner proposes more points than there are slots for this program, once for all of them;
+        those are trained that pay stored episodes most nearly in the order of their fitness.  Every
+        slot, in whatever process, comes to the same points and takes its own.
+        """
         same = [
             other.slot
             for other in self.method.briefs(self.history)
@@ -492,7 +506,15 @@ def written_by_designers(brief: Brief, history: History) -> list[str]:
 def _empty(brief: Brief) -> Candidate:
     """Return the candidate of a slot before there is anything to it."""
     parents = tuple(parent.key for parent in brief.parents)
-    return Candidate(brief.iteration, brief.slot, brief.operator, "rejected", parents=parents)
+    arm = brief.variant.name if brief.variant else None
+    return Candidate(
+        brief.iteration, brief.slot, brief.operator, "rejected", parents=parents, arm=arm
+    )
+
+
+def _tokens(exchange: Exchange) -> int:
+    usage = exchange.reply.usage
+    return (usage.prompt_tokens or 0) + (usage.completion_tokens or 0)
 
 
 def written_by_people(brief: Brief) -> list[str]:
@@ -501,6 +523,8 @@ def written_by_people(brief: Brief) -> list[str]:
     A remark cannot be taken back: one that names what only the metric sees must not stop the job.
     """
     found = [remark.text for remark in brief.remarks]
+    if brief.variant is not None:
+        found.append(brief.variant.leaning)
     if brief.given is not None:
         found += [brief.given.source, brief.given.note]
     for example in brief.examples:
@@ -585,7 +609,7 @@ def reflect(number: int, ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
     """Turn what was measured into what the designer will be told; ask it what it makes of that."""
     history = ledger.history()
     method = find_method(history.spec.method)
-    feedback = method.digest(history, number)
+    feedback = with_posteriors(history, method.digest(history, number))
     brief = method.analyse(history, number) if method.analyse is not None else None
     if brief is None:
         ledger.add_feedback(feedback)

@@ -19,7 +19,7 @@ from core.designers import OPENAI_URL, Deadlines
 from core.designers.completion import cleaned, read_completion, read_json
 from core.designers.endpoint import Answer, attempt
 from core.errors import DesignerUnavailable
-from core.records import Ask, Prompt, Reply
+from core.records import Ask, Reply
 
 RETRIED = frozenset({408, 409, 425, 429, 529})
 NO_MONEY = frozenset(
@@ -33,6 +33,8 @@ NO_MONEY = frozenset(
     }
 )
 FILTERED = frozenset({"content_filter", "content_policy_violation", "responsibleaipolicyviolation"})
+OWN_TEMPERATURE = ("gpt-5", "o1", "o3", "o4")
+"""How the names of models begin that sample as they like and refuse any temperature."""
 LONGEST_REST = 86_400.0
 USUAL_REST = 60.0
 
@@ -84,30 +86,58 @@ class OpenAIDesigner:
         Raises:
             DesignerUnavailable: no answer came; `retry_after_seconds` says whether waiting helps.
         """
-        request = self._request(ask.prompt)
+        request = self._request(ask)
         started = self.clock()
         notes: list[str] = []
+        advised = self._named_temperature(ask) is None
         for number in range(1, self.deadlines.attempts + 1):
             begun = self.clock()
             answer = self._attempt(request, started)
+            if advised and self._refuses_temperature(request, answer):
+                # It was advice and nobody's wish, so that asking without it breaks no word.
+                notes.append(
+                    f"it takes no temperature of {request.pop('temperature')}: asked without"
+                )
+                answer = self._attempt(request, started)
             failure = _failure(answer, self.api_key or "")
             if failure is None:
                 return self._reply(request, answer, notes, self.clock() - begun)
             self._pause(failure, number, started, notes)
         raise AssertionError("the last attempt either answers or raises")
 
-    def _request(self, prompt: Prompt) -> dict[str, Any]:
+    def _request(self, ask: Ask) -> dict[str, Any]:
         request: dict[str, Any] = {
-            "model": self.model,
-            "messages": [{"role": role, "content": text} for role, text in prompt.messages],
+            "model": self._model(ask),
+            "messages": [{"role": role, "content": text} for role, text in ask.prompt.messages],
         }
-        if self.temperature is not None:
-            request["temperature"] = self.temperature
+        named = self._named_temperature(ask)
+        temperature = self._advised_temperature(ask) if named is None else named
+        if temperature is not None:
+            request["temperature"] = temperature
         if self.max_tokens is not None:
             # OpenAI's newer models know only the long name, most other endpoints only the short one.
             long_name = urlsplit(self.base_url).hostname == "api.openai.com"
             request["max_completion_tokens" if long_name else "max_tokens"] = self.max_tokens
         return request
+
+    def _model(self, ask: Ask) -> str:
+        variant = ask.brief.variant
+        return (variant.model if variant else None) or self.model
+
+    def _named_temperature(self, ask: Ask) -> float | None:
+        """Return the temperature that people named, for the arm or for the job."""
+        variant = ask.brief.variant
+        own = variant.temperature if variant else None
+        return self.temperature if own is None else own
+
+    def _advised_temperature(self, ask: Ask) -> float | None:
+        """Return the method's advice, unless the model is known to take none."""
+        name = self._model(ask).rpartition("/")[2]
+        return None if name.startswith(OWN_TEMPERATURE) else ask.temperature
+
+    def _refuses_temperature(self, request: Mapping[str, Any], answer: Answer) -> bool:
+        told = "temperature" in _told(answer, self.api_key or "").lower()
+        return "temperature" in request and answer.status in (400, 422) and told
 
     def _attempt(self, request: Mapping[str, Any], started: float) -> Answer:
         left = self.deadlines.call_seconds - (self.clock() - started)
@@ -152,7 +182,7 @@ class OpenAIDesigner:
                 "",
                 "refused",
                 detail,
-                model=self.model,
+                model=str(request["model"]),
                 latency_seconds=seconds,
                 request=record,
                 response={"status": answer.status, "error": detail},
@@ -163,7 +193,7 @@ class OpenAIDesigner:
             read.text,
             read.outcome,
             read.detail,
-            model=read.model or self.model,
+            model=read.model or str(request["model"]),
             request_id=cleaned(answer.headers.get("x-request-id"), secret),
             finish_reason=read.finish_reason,
             usage=read.usage,

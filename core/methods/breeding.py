@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from core.bandit import variant_for
 from core.diagnoses import seed_fitness
 from core.feedback import prediction_words
 from core.loop import current_iteration, native_fitness, ranking, search_fitness, waiting_programs
@@ -20,9 +21,13 @@ from core.records import (
     History,
     Operator,
     Remark,
+    Variant,
 )
 from core.rungs import scored_values
 from core.statistics import lower_bound
+from core.words import cut
+
+SHORT_FEEDBACK = 3_000  # characters: the table of a usual iteration, and the first diagnoses
 
 
 def brief_for(
@@ -31,6 +36,8 @@ def brief_for(
     """Write the brief of one slot of the open iteration."""
     number = current_iteration(history).number
     spec, found = history.spec, history.preflight
+    asked = operator not in ("parameters", "given") and slot != ANALYSIS_SLOT
+    variant = variant_for(history, number, slot) if asked else None
     return Brief(
         task=replace(spec.task, fields=found.fields) if found else spec.task,
         iteration=number,
@@ -40,7 +47,7 @@ def brief_for(
         seed=slot_seed(spec.seed, number, slot),
         parents=tuple(parents),
         history=earlier(history),
-        feedback=last_feedback(history),
+        feedback=told(last_feedback(history), variant),
         baseline=native_fitness(history),
         native=tuple(scored_values(history.native) or ()),
         slots=spec.candidates,
@@ -56,12 +63,20 @@ def brief_for(
         given=next(iter(new_starts(history)), None),
         analyses=tuple(i.feedback.analysis for i in history.iterations if i.feedback is not None),
         native_report=history.native_report,
+        variant=variant,
     )
 
 
 def _fulfilled(history: History, candidates: Sequence[Candidate]) -> Mapping[str, tuple[str, ...]]:
     """Return what became of the predictions of trained candidates, by key."""
     return {c.key: tuple(prediction_words(history, c)) for c in candidates if c.runs}
+
+
+def told(feedback: Feedback | None, variant: Variant | None) -> Feedback | None:
+    """Return the feedback as an arm tells it; it begins with the most important."""
+    if feedback is None or variant is None or variant.feedback == "full":
+        return feedback
+    return replace(feedback, text=cut(feedback.text, SHORT_FEEDBACK))
 
 
 def briefs_for_given(history: History, planned: Sequence[Brief]) -> tuple[Brief, ...]:

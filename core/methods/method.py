@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from core.records import Brief, Candidate, Feedback, History, Prompt
+from core.records import Brief, Candidate, Feedback, History, Operator, Prompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +25,8 @@ class Method:
         select:   history -> the scored candidates, best parent first.
         defaults: what makes a job this method's own where the request says nothing: fields of
             `JobSpec`, those of `training`, `evaluation` and `context` as mappings.
+        temperatures: of a model's sampling by operator, where neither the job nor an arm of it names
+            one; operators that are left out get the endpoint's own.
         analyse:  history and iteration number -> a question about the iteration whose answer is words
             and no program; None where nothing was measured.  None where the method has no such turn.
     """
@@ -37,4 +39,5 @@ class Method:
     digest: Callable[[History, int], Feedback]
     select: Callable[[History], list[Candidate]]
     defaults: Mapping[str, object] = field(default_factory=dict)
+    temperatures: Mapping[Operator, float] = field(default_factory=dict)
     analyse: Callable[[History, int], Brief | None] | None = None

@@ -33,6 +33,7 @@ MOST_ERROR = 4_000
 MOST_REPLY = 60_000
 MOST_SOURCE = 8_000
 MOST_EXAMPLE = 5_000
+MOST_LEANING = 2_000
 MOST_REMARKS = 12
 LISTED = 8  # so many action bounds are listed one by one
 
@@ -366,6 +367,16 @@ def safety_part(brief: Brief) -> str:
     return SAFETY if brief.context.safety else ""
 
 
+def leaning_part(brief: Brief) -> str:
+    """Pass on what the arm asks for besides; it is wished for, yet it changes no rule."""
+    leaning = brief.variant.leaning if brief.variant else ""
+    if not leaning:
+        return ""
+    words = without_metric(leaning, known_fields(brief))
+    title = "# A leaning\n\nWhoever wants this design asks you to lean this way, within the rules:"
+    return f"{title}\n\n{quoted('leaning', words, MOST_LEANING)}"
+
+
 def source_part(brief: Brief) -> Piece:
     """Show the code that builds the observation, if the job had preflight bring the source along."""
     hidden = [f.name for f in known_fields(brief) if not {"policy", "reward"} & set(f.visible)]
@@ -528,6 +539,7 @@ def setting_parts(brief: Brief) -> list[Piece]:
         source_part(brief),
         *examples_parts(brief),
         safety_part(brief),
+        leaning_part(brief),
         given_part(brief),
     ]
 

@@ -85,6 +85,14 @@ REFINE_LEANINGS = (
     "Work on the beginning of learning: make the signal that a nearly random policy gets stronger "
     "and denser.",
 )
+# Wide where another idea is wanted, narrow where one is to be improved.
+TEMPERATURES: dict[Operator, float] = {
+    "seed": 0.9,
+    "different": 0.9,
+    "refine": 0.6,
+    "cross": 0.6,
+    "features": 0.6,
+}
 WORK: dict[Operator, str] = {
     "seed": "Write a design for this task.",
     "refine": "Improve the best design so far. Its program and what was measured follow.",
@@ -328,4 +336,5 @@ SMITH = Method(
     render=render,
     digest=digest,
     select=by_lower_bound,
+    temperatures=TEMPERATURES,
 )

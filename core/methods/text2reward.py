@@ -43,6 +43,7 @@ from core.methods.prompting import (
     examples_parts,
     given_part,
     known_fields,
+    leaning_part,
     measured_part,
     mode_part,
     one_of_many,
@@ -122,6 +123,7 @@ def _question(brief: Brief) -> list[Piece]:
         Part(knowledge, Rank.ADVICE),
         *examples_parts(brief),
         safety_part(brief),
+        leaning_part(brief),
         given_part(brief),
         f"# Your work\n\nThink first: how does an agent do this task, step by step? Then write {what} "
         f"for it, with comments that say what each part is for.",

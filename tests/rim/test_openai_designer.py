@@ -15,7 +15,7 @@ import pytest
 from core.designers import Deadlines
 from core.designers.openai import OpenAIDesigner
 from core.errors import DesignerUnavailable
-from core.records import Ask, Brief, Prompt, Task, Usage
+from core.records import Ask, Brief, Prompt, Task, Usage, Variant
 
 pytestmark = pytest.mark.slow  # deadlines and retries of a real server are waited for
 
@@ -198,6 +198,44 @@ def test_settings_that_nobody_made_are_not_sent():
     with serving(send(200, completion())) as server:
         designer(server).answer(ASK)
     assert set(server.script.requests[0][2]) == {"model", "messages"}
+
+
+def test_an_arm_names_its_model_and_its_temperature():
+    arm = Variant("bold", model="large", temperature=1.2)
+    ask = replace(ASK, brief=replace(ASK.brief, variant=arm), temperature=0.6)
+    with serving(send(200, completion())) as server:
+        designer(server, temperature=0.5).answer(ask)
+        designer(server, temperature=0.5).answer(
+            replace(ask, brief=replace(ask.brief, variant=Variant("plain")))
+        )
+    sent = [(body["model"], body["temperature"]) for _, _, body in server.script.requests]
+    assert sent == [("large", 1.2), ("tiny", 0.5)]
+
+
+def test_the_methods_advice_is_followed_where_nobody_named_a_temperature():
+    with serving(send(200, completion())) as server:
+        reply = designer(server).answer(replace(ASK, temperature=0.6))
+        replace(designer(server), model="vendor/gpt-5-mini").answer(replace(ASK, temperature=0.6))
+    assert reply.request["temperature"] == 0.6
+    assert "temperature" not in server.script.requests[1][2]  # it would refuse any
+
+
+REFUSED = send(400, error("unsupported_value", "'temperature' does not support 0.6.", "invalid"))
+
+
+def test_a_model_that_takes_no_temperature_is_asked_without_the_advice():
+    sleeper = Sleeper()
+    with serving(REFUSED, send(200, completion())) as server:
+        reply = designer(server, sleeper).answer(replace(ASK, temperature=0.6))
+    assert ["temperature" in body for _, _, body in server.script.requests] == [True, False]
+    assert "temperature" not in reply.request
+    assert any("no temperature of 0.6" in note for note in reply.notes)
+
+
+def test_a_temperature_that_somebody_named_is_not_dropped_in_silence():
+    with serving(REFUSED) as server, pytest.raises(DesignerUnavailable, match="does not support"):
+        designer(server, temperature=0.6).answer(ASK)
+    assert len(server.script.requests) == 1
 
 
 def test_missing_usage_stays_unknown():

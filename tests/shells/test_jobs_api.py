@@ -324,6 +324,89 @@ def test_a_budget_of_money_for_a_model_without_a_price_is_refused(api, path):
     assert api.post(path, json=priced).status_code < 300
 
 
+# --- arms -------------------------------------------------------------------------------------
+
+OPENAI = {"name": "openai", "model": "gpt-5-mini"}
+ARMS = [{"name": "small"}, {"name": "large", "model": "gpt-5", "leaning": "Be brief."}]
+
+
+def test_arms_are_echoed_with_their_defaults_and_can_be_posted_again(api):
+    spec = create(api, {**CARTPOLE, "designer": OPENAI, "arms": ARMS}).json()["spec"]
+    assert spec["arms"] == [
+        {"name": "small", "model": None, "temperature": None, "leaning": "", "feedback": "full"},
+        {**ARMS[1], "temperature": None, "feedback": "full"},
+    ]
+    assert create(api, spec).json()["spec"] == spec
+    assert create(api).json()["spec"]["arms"] == []
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer", "words"),
+    [
+        pytest.param({"arms": ARMS[:1]}, "/arms", "one arm", id="one arm"),
+        pytest.param(
+            {"arms": [*ARMS, ARMS[0]]}, "/arms/2/name", "'small' a second time", id="twice"
+        ),
+        pytest.param(
+            {"arms": ARMS, "designer": {"name": "evolution"}},
+            "/arms",
+            "asks no model",
+            id="no model",
+        ),
+        pytest.param(
+            {"arms": ARMS, "designer": {"name": "replay", "recording": "r"}},
+            "/arms",
+            "asks no model",
+            id="a recording",
+        ),
+        pytest.param({"arms": [{"name": "A B"}, *ARMS]}, "/arms/0/name", "", id="no name"),
+        pytest.param(
+            {"arms": [{"name": "hot", "temperature": 3.0}, *ARMS]},
+            "/arms/0/temperature",
+            "",
+            id="too hot",
+        ),
+    ],
+)
+def test_arms_that_cannot_compete_are_refused(api, body, pointer, words):
+    answer = create(api, {**CARTPOLE, "designer": OPENAI, **body})
+    problem = answer.json()
+    assert answer.status_code == 422
+    assert problem["errors"][0]["pointer"] == pointer
+    assert words in problem["detail"]
+
+
+def test_the_price_of_every_arms_model_has_to_be_known_where_money_is_capped(api):
+    arms = [ARMS[0], {"name": "own", "model": "home-made"}]
+    body = {**CARTPOLE, "designer": OPENAI, "budget": {"money": 1.0}}
+    answer = create(api, {**body, "arms": arms})
+    assert answer.status_code == 422
+    assert "'home-made'" in answer.json()["detail"]
+    assert create(api, {**body, "arms": ARMS}).status_code == 202
+
+
+def test_an_estimate_of_arms_is_that_of_the_dearest(api):
+    alone = estimated(api, designer={**OPENAI, "model": "gpt-5"}).json()["money"]
+    plan = estimated(api, designer=OPENAI, arms=ARMS).json()
+    assert plan["money"] == pytest.approx(alone, rel=0.05)  # a leaning makes prompts longer
+    assert any("dearest" in note for note in plan["notes"])
+
+
+def test_a_job_without_arms_has_none_to_show(api):
+    job_id = create(api).json()["id"]
+    assert api.get(f"/v1/jobs/{job_id}/arms").json() == {"data": []}
+
+
+def test_arms_of_a_new_job_have_even_chances(api):
+    job_id = create(api, {**CARTPOLE, "designer": OPENAI, "arms": ARMS}).json()["id"]
+    found = api.get(f"/v1/jobs/{job_id}/arms").json()["data"]
+    assert [(arm["name"], arm["model"]) for arm in found] == [
+        ("small", "gpt-5-mini"),
+        ("large", "gpt-5"),
+    ]
+    assert {(arm["asked"], arm["mean"], arm["cost"]) for arm in found} == {(0, 0.5, 2.0)}
+
+
 def test_a_budget_of_money_means_nothing_to_a_designer_that_asks_nobody(api):
     assert create(api, {**CARTPOLE, "budget": {"money": 1.0}}).status_code == 202
 

@@ -57,7 +57,7 @@ class Endpoint(BaseHTTPRequestHandler):
         body = json.dumps(
             {
                 "id": "c1",
-                "model": "recorded",
+                "model": asked["model"],
                 "choices": [
                     {
                         "index": 0,
@@ -148,6 +148,39 @@ def test_a_job_ends_and_its_second_prompt_knows_the_first_results(server, endpoi
     assert shown == (method == "eureka")
     analyses = [e for e in exchanges if e["kind"] == "analysis"]
     assert len(analyses) == (2 if method == "lesr" else 0)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_two_models_share_the_slots_of_a_job(server, endpoint):
+    endpoint.asked.clear()
+    arms = [
+        {"name": "first", "model": "recorded-a", "temperature": 0.3},
+        {"name": "second", "model": "recorded-b", "leaning": "Prefer few components."},
+    ]
+    job_id = server.post("/v1/jobs", {**SMALL, "candidates": 4, "arms": arms})["id"]
+    assert server.finished(job_id)["status"] == "succeeded"
+    found = server.get(f"/v1/jobs/{job_id}/candidates")["data"]
+    arm_of = {(c["iteration"], c["number"]): c["arm"] for c in found}
+    models, temperatures = {"first": "recorded-a", "second": "recorded-b"}, set()
+    for exchange in server.get(f"/v1/jobs/{job_id}/exchanges")["data"]:
+        arm = arm_of[exchange["iteration"], exchange["slot"]]
+        assert exchange["model"] == models[arm]
+        leans = "Prefer few components." in "\n".join(m["text"] for m in exchange["prompt"])
+        assert leans == (arm == "second")
+        temperatures.add((arm, exchange["temperature"]))
+    assert {arm for arm, _ in temperatures} == {"first", "second"}
+    assert temperatures <= {("first", 0.3), ("second", 0.9), ("second", 0.6)}
+    told = {arm["name"]: arm for arm in server.get(f"/v1/jobs/{job_id}/arms")["data"]}
+    for name, arm in told.items():
+        own = [c for c in found if c["arm"] == name]
+        assert arm["asked"] == len(own)
+        assert arm["tokens"] == sum(c["tokens"] for c in own) / len(own)
+        assert arm["alpha"] + arm["beta"] == 2 + len(own)
+    last = server.get(f"/v1/jobs/{job_id}/iterations")["data"][-1]
+    assert [a["alpha"] for a in last["feedback"]["data"]["arms"]] == [
+        a["alpha"] for a in told.values()
+    ]
 
 
 def say(server: Stack, job_id: str, text: str) -> None:
