@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from core.ports import Laboratory, Progress, Screened, Screening, Watch
 from core.records import Candidate, History, Screen
-from core.screens import Case, judge, known_candidates, known_duplicate, order, screen_order
+from core.screens import SCREENS, Case, judge, known_candidates, known_duplicate, screen_order
 
 
 @dataclass(slots=True)
@@ -41,16 +41,19 @@ class ScreenBench:
         numbers = self._numbers(candidates, watch, shown=True)
         return judge(self.history, candidates, numbers)
 
-    def by_order(self, candidates: Sequence[Candidate]) -> list[Candidate]:
+    def by_worth(self, candidates: Sequence[Candidate]) -> list[Candidate]:
         """Return candidates in the order in which they are worth a training, most of all first.
 
         Those that the order screen passes, by Kendall's τ; then those of which it cannot tell; then
-        those that it fails.  As they came where the job has no such screen.
+        those that it fails; last of all, copies of what is known.  As they came where the job has
+        neither screen.
         """
-        if "order" not in self.history.spec.screens:
+        wanted = [name for name in ("duplicate", "order") if name in self.history.spec.screens]
+        if not wanted:
             return list(candidates)
-        found = self.laboratory.screen(screen_order(self.history, candidates), _nobody)
-        said = {c.key: order(Case(self.history, c, found, ())) for c in candidates}
+        found, known = self._numbers(candidates, _nobody), known_candidates(self.history)
+        cases = {c.key: Case(self.history, c, found, known) for c in candidates}
+        said = {key: [SCREENS[name](case) for name in wanted] for key, case in cases.items()}
         return sorted(candidates, key=lambda c: _worth(said[c.key]))
 
     def _numbers(
@@ -69,8 +72,13 @@ class ScreenBench:
         return self.laboratory.screen(screen_order(self.history, known), watch)
 
 
-def _worth(screen: Screen) -> tuple[int, float]:
-    return ("pass", "abstain", "fail").index(screen.verdict), -(screen.score or 0.0)
+def _worth(screens: Sequence[Screen]) -> tuple[bool, int, float]:
+    copied = any(s.name == "duplicate" and s.verdict == "fail" for s in screens)
+    place, score = 0, 0.0
+    for screen in screens:
+        if screen.name == "order":
+            place, score = ("pass", "abstain", "fail").index(screen.verdict), screen.score or 0.0
+    return copied, place, -score
 
 
 def _nobody(progress: Progress) -> None:

@@ -454,8 +454,9 @@ class Desk:
         """Return the program with the numbers of this slot.
 
         The tuner proposes more points than there are slots for this program, once for all of them;
-        those are trained that pay stored episodes most nearly in the order of their fitness.  Every
-        slot, in whatever process, comes to the same points and takes its own.
+        those are trained that pay stored episodes most nearly in the order of their fitness, and no
+        copy of what is known.  Every slot, in whatever process, comes to the same points and takes
+        its own.
         """
         same = [
             other.slot
@@ -469,7 +470,7 @@ class Desk:
             replace(_empty(brief), number=DRAFT + place, program=with_params(program, params))
             for place, params in enumerate(points)
         ]
-        chosen = self.bench.by_order(drafts)[same.index(brief.slot)].program
+        chosen = self.bench.by_worth(drafts)[same.index(brief.slot)].program
         assert chosen is not None  # every draft has one
         return chosen
 

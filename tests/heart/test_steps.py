@@ -260,7 +260,8 @@ def test_larger_iterations_train_several_points_at_once(slots, tuned):
     assert {len(c.runs) for c in found} == {2}
 
 
-def test_of_the_points_proposed_those_are_trained_that_order_stored_episodes_best():
+def tuned_of_nine(numbers, screens):
+    """Return `near` of the tuned candidates of an iteration of nine, and of every point proposed."""
     proposed = []
 
     def remember(trials, bounds, seed, count):
@@ -268,11 +269,9 @@ def test_of_the_points_proposed_those_are_trained_that_order_stored_episodes_bes
         proposed.append([point["near"] for point in points])
         return points
 
-    spec = a_spec(iterations=2, candidates=9, screens=("order",))
+    spec = a_spec(iterations=2, candidates=9, screens=screens)
     ledger = MemoryLedger(History(spec, status="running"))
-    laboratory = PretendLaboratory(
-        lambda arm, seed: 0.1 if arm == NATIVE else 0.9, numbers=tau_by_near
-    )
+    laboratory = PretendLaboratory(lambda arm, seed: 0.1 if arm == NATIVE else 0.9, numbers=numbers)
     tools = replace(toolbox(ScriptedDesigner(good), laboratory), tuner=remember)
     while not ledger.facts.iterations[1:] or not ledger.facts.iterations[1].proposed:
         carry_out(next_steps(ledger.facts)[0], ledger, tools, watch=lambda progress: None)
@@ -280,8 +279,33 @@ def test_of_the_points_proposed_those_are_trained_that_order_stored_episodes_bes
     assert proposed[0] == proposed[1] == proposed[2]  # and all of them the same eight
     assert len(proposed[0]) == 8
     found = [c for c in ledger.facts.iterations[1].candidates if c.operator == "parameters"]
-    told = sorted(proposed[0], key=lambda near: -min(np.ceil(4 * near), 20))
-    assert [c.program.params["near"] for c in found] == told[:3]
+    return [c.program.params["near"] for c in found], proposed[0]
+
+
+def test_of_the_points_proposed_those_are_trained_that_order_stored_episodes_best():
+    trained, proposed = tuned_of_nine(tau_by_near, ("order",))
+    assert trained == sorted(proposed, key=lambda near: -min(np.ceil(4 * near), 20))[:3]
+
+
+def test_no_slot_is_spent_on_numbers_that_pay_what_a_known_program_pays():
+    def numbers(order):
+        """Points below 1 pay like all known programs, the others each in its own way."""
+        rows = {
+            key: np.random.default_rng(int(1e4 * max(p.params["near"], 1.0))).normal(size=256)
+            for key, p in order.programs.items()
+        }
+        none = np.zeros(0)
+        said = {
+            key: ScreenNumbers(row, row, np.zeros((0, 256)), none, none)
+            for key, row in rows.items()
+        }
+        return Screening((), said)
+
+    trained, proposed = tuned_of_nine(numbers, ("duplicate",))
+    own = [near for near in proposed if near > 1.0]
+    assert 0 < len(own) < len(proposed)
+    copies = [near for near in proposed if near <= 1.0]
+    assert trained == (own + copies)[:3]
 
 
 def test_a_watch_that_stops_leaves_no_result():
