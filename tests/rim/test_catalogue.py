@@ -20,6 +20,8 @@ from core.fitness import episode_fitness
 from core.records import Task
 from core.tasks import catalogue
 
+pytestmark = pytest.mark.slow  # steps all environments of the catalogue
+
 with warnings.catch_warnings():  # Box2D's extension warns while it loads, and cannot bear an error
     warnings.simplefilter("ignore")
     importlib.import_module("Box2D")

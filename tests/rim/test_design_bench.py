@@ -67,6 +67,8 @@ from tests.builders import a_preflight, a_run
 from tests.fakes import MemoryLedger, PretendLaboratory
 from tests.rim.laboratory_parts import MemoryArtifacts
 
+pytestmark = pytest.mark.slow  # whole jobs with a pretend trainer, cut off and taken up again
+
 TINY = Scale(
     name="tiny",
     entries=(

@@ -33,6 +33,8 @@ from tests.rim.off_policy_parts import (
 )
 from tests.rim.training_parts import CART_POLE, PENDULUM, Code, Heard, measured_return
 
+pytestmark = pytest.mark.slow  # some forty trainings of a second each
+
 ALGORITHMS = ["sac", "dqn"]
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 CPU = torch.device("cpu")

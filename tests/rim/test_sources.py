@@ -18,6 +18,8 @@ from core.words import quoted
 from tests.prompt_situations import PREFLIGHT
 from tests.rim.test_catalogue import TASKS
 
+pytestmark = pytest.mark.slow  # every task, with every method's first prompt
+
 with warnings.catch_warnings():  # Box2D's extension warns while it loads, and cannot bear an error
     warnings.simplefilter("ignore")
     importlib.import_module("Box2D")
