@@ -134,7 +134,9 @@ def test_the_lean_maze_gives_gymnasium_s_numbers_over_a_hundred_episodes(options
             one, other = step(action), whole.step(action)
             obs, ended = other[0], other[2] or other[3]
             assert all(np.array_equal(one[0][key], obs[key]) for key in obs)
-            assert one[1:] == other[1:]
+            # Some processors take the distance of a dense reward in another order: the last bit.
+            np.testing.assert_allclose(one[1], other[1], rtol=1e-14)
+            assert one[2:] == other[2:]
             arrived += other[4]["success"]
     assert arrived >= 50
 
