@@ -8,6 +8,7 @@ very same question; an attempt that had to be repaired is a worse answer to it t
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -20,6 +21,7 @@ from core.statistics import bootstrap_interval, mean
 Format: TypeAlias = Literal["sft", "dpo", "grpo"]
 Row: TypeAlias = Mapping[str, object]
 
+_NUMBERED = re.compile(r"This is answer \d+ of \d+[^\n]*\n*")
 FEWEST_RUNS = 2  # one run has no interval
 TEST, VALIDATION = 10, 20  # per cent of the tasks, counted together
 
@@ -100,9 +102,15 @@ def groups_of(history: History, exchanges: Sequence[Exchange]) -> list[Group]:
         if candidate is None:
             continue  # still under way, so that nothing is known of the last answer
         # The turns of a repair are no part of the question.
-        question = (place[0], attempts[0].prompt)
+        question = (place[0], _unnumbered(attempts[0].prompt))
         gathered.setdefault(question, []).extend(_completions(attempts, candidate))
     return [Group(prompt, n, _distinct(found)) for (n, prompt), found in gathered.items()]
+
+
+def _unnumbered(prompt: Prompt) -> Prompt:
+    """Drop which answer of how many was asked for: apart from that, slots are asked the same."""
+    told = ((role, _NUMBERED.sub("", text)) for role, text in prompt.messages)
+    return Prompt(tuple(told))
 
 
 def _completions(attempts: Sequence[Exchange], candidate: Candidate) -> Iterator[Completion]:
