@@ -8,7 +8,6 @@ very same question; an attempt that had to be repaired is a worse answer to it t
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -17,11 +16,11 @@ from typing import Literal, TypeAlias
 from core.loop import native_fitness
 from core.records import Candidate, Exchange, History, Interval, Prompt
 from core.statistics import bootstrap_interval, mean
+from core.words import without_answer_number
 
 Format: TypeAlias = Literal["sft", "dpo", "grpo"]
 Row: TypeAlias = Mapping[str, object]
 
-_NUMBERED = re.compile(r"This is answer \d+ of \d+[^\n]*\n*")
 FEWEST_RUNS = 2  # one run has no interval
 TEST, VALIDATION = 10, 20  # per cent of the tasks, counted together
 
@@ -109,7 +108,7 @@ def groups_of(history: History, exchanges: Sequence[Exchange]) -> list[Group]:
 
 def _unnumbered(prompt: Prompt) -> Prompt:
     """Drop which answer of how many was asked for: apart from that, slots are asked the same."""
-    told = ((role, _NUMBERED.sub("", text)) for role, text in prompt.messages)
+    told = ((role, without_answer_number(text)) for role, text in prompt.messages)
     return Prompt(tuple(told))
 
 

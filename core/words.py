@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from core.records import Field
 from core.statistics import mean, standard_error
 
+_ANSWER_NUMBER = re.compile(r"^This is answer \d+ of \d+;.*\n*", re.MULTILINE)
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
 
 
@@ -100,6 +101,16 @@ def quoted(name: str, text: str, most: int = 20_000) -> str:
     body = cut(_CONTROL.sub(" ", text.replace("\r\n", "\n")), most).strip("\n")
     mark = hashlib.sha256(body.encode("utf-8", "replace")).hexdigest()[:8]
     return f"<<<DATA {name} {mark}\n{body}\n{mark} DATA>>>"
+
+
+def answer_number(number_: int, of: int) -> str:
+    """Say which of several answers to one question is asked for; see `without_answer_number`."""
+    return f"This is answer {number_} of {of};"
+
+
+def without_answer_number(text: str) -> str:
+    """Drop the paragraph that begins with `answer_number`: apart from it, slots are asked the same."""
+    return _ANSWER_NUMBER.sub("", text)
 
 
 def without_metric(text: str, fields: Sequence[Field]) -> str:

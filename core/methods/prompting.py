@@ -18,6 +18,7 @@ from core.methods.fitting import CHARACTERS, SMALL, Part, Piece, Rank, Turn, fit
 from core.program import current_source, visible_fields
 from core.records import Brief, Candidate, Field, Prompt, Remark
 from core.words import (
+    answer_number,
     cut,
     first_sentence,
     number,
@@ -523,7 +524,7 @@ def one_of_many(brief: Brief) -> str:
     if brief.slots < 2:
         return ""
     return (
-        f"This is answer {brief.slot + 1} of {brief.slots}; others are to the same question, and are "
+        f"{answer_number(brief.slot + 1, brief.slots)} others are to the same question, and are "
         "written apart. The higher its number, the further let it be from what comes to mind first."
     )
 

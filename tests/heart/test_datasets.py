@@ -9,6 +9,7 @@ import pytest
 
 from core.datasets import rewards, rows_of, split_of
 from core.records import Check, Exchange, Prompt, Reply
+from core.words import answer_number
 from tests.builders import a_history, a_run, an_iteration, rejected, trained
 
 QUESTION = Prompt((("system", "You design rewards."), ("user", "Park the point.")))
@@ -78,6 +79,16 @@ def test_answers_to_different_questions_are_never_compared():
     assert rows("dpo", asked, *both) == []
     assert rows("grpo", asked, *both) == []
     assert len(rows("sft", asked, trained(0, 0.9, 0.9), trained(1, 0.8, 0.8))) == 2
+
+
+def test_the_number_of_an_answer_is_no_part_of_the_question():
+    def numbered(slot):
+        told = f"Park the point.\n\n{answer_number(slot + 1, 4)} others are written apart.\n\nNow."
+        return Prompt((("system", "You design rewards."), ("user", told)))
+
+    (row,) = rows("grpo", [replace(e, prompt=numbered(e.slot)) for e in FOUR], *MEASURED)
+    assert len(row["completions"]) == 4
+    assert row["prompt"][-1]["content"] == "Park the point.\n\nNow."
 
 
 def test_an_attempt_that_had_to_be_repaired_loses_against_its_repair():
