@@ -12,8 +12,8 @@ from core.prices import read_prices
 from core.records import JobSpec
 from core.sandbox import Sandbox
 from core.settings import Settings
-from core.steps import Toolbox
 from core.storage import FolderArtifacts
+from core.toolbox import Toolbox
 from core.training.held_out import held_out_seeds
 from core.training.laboratory import PRELOAD, PRELOAD_DESIGN, Laboratory
 from core.training.supervising import Supervision

@@ -20,11 +20,11 @@ from typing import Any
 from api.schemas import JobRequest
 from api.submission import complete
 from core.loop import next_steps, step_key
+from core.orders import CONFIRMATION
 from core.packs import physics_threads
 from core.ports import Arm, PackOrder, Progress
 from core.records import FINISHED, History, JobSpec, Preflight, Run
 from core.settings import read_settings
-from core.steps import CONFIRMATION
 from core.storage import Store, StoredJob, open_store
 from core.training.held_out import held_out_seeds
 from migrations import upgrade

@@ -23,7 +23,8 @@ from core.records import (
     Usage,
     Variant,
 )
-from core.steps import Toolbox, carry_out
+from core.steps import carry_out
+from core.toolbox import Toolbox
 from core.tuning import propose_params
 from tests.builders import SOURCE, a_history, a_spec, an_iteration, rejected, trained
 from tests.fakes import REPLY, MemoryLedger, PretendLaboratory, ScriptedDesigner

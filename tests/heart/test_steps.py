@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from core.desk import MAX_REPAIRS
 from core.errors import DesignerUnavailable, EnvironmentUnusable, StepInterrupted
 from core.loop import next_steps, read_step, step_key
 from core.ports import Screening, ScreenNumbers, Trajectory
@@ -23,7 +24,8 @@ from core.records import (
     Saved,
     Training,
 )
-from core.steps import MAX_REPAIRS, Toolbox, carry_out
+from core.steps import carry_out
+from core.toolbox import Toolbox
 from core.tuning import propose_params
 from tests.builders import SOURCE, a_history, a_preflight, a_spec
 from tests.fakes import REPLY, MemoryLedger, PretendLaboratory, ScriptedDesigner

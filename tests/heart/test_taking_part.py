@@ -7,12 +7,13 @@ from dataclasses import replace
 import pytest
 
 from core import loop
+from core.desk import new_desk
 from core.errors import DesignerUnavailable, PromptLeak
 from core.methods.breeding import brief_for, briefs_for_given
 from core.outcome import decide
 from core.records import NATIVE, Budget, Context, Example, Given, History, Iteration, Prompt, Remark
 from core.screening import ScreenBench
-from core.steps import carry_out, new_desk
+from core.steps import carry_out
 from tests.builders import (
     SOURCE,
     a_history,

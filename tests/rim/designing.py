@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 from core.loop import next_steps
 from core.records import Ask, History, JobSpec
-from core.steps import Toolbox, carry_out
+from core.steps import carry_out
+from core.toolbox import Toolbox
 from core.training.held_out import held_out_seeds
 from core.training.laboratory import Laboratory
 from core.tuning import propose_params

@@ -57,8 +57,9 @@ from core.designers.evolution import EvolutionDesigner
 from core.errors import SandboxFailed
 from core.records import FITNESS, NATIVE, History
 from core.sandbox import Sandbox
-from core.steps import Toolbox, carry_out
+from core.steps import carry_out
 from core.tasks import catalogue
+from core.toolbox import Toolbox
 from core.training.checking import check_program
 from core.training.laboratory import PRELOAD
 from core.training.probing import probe_task

@@ -10,8 +10,8 @@ from sqlalchemy import text
 
 from core.errors import ConfigurationError, InvalidInput, SandboxFailed, StorageFailed
 from core.ports import Progress
-from core.steps import Toolbox
 from core.storage import Store
+from core.toolbox import Toolbox
 from core.tuning import propose_params
 from tests.builders import a_spec
 from tests.fakes import PretendLaboratory, ScriptedDesigner

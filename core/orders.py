@@ -1,0 +1,111 @@
+"""Orders to the laboratory: what a pack trains on, how long, and on which episodes it is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from core import loop
+from core.ablation import ablated_arms, without
+from core.loop import Member
+from core.ports import Arm, Ledger, PackOrder
+from core.records import FITNESS, NATIVE, Candidate, History, Stage, Task
+from core.rungs import rung_steps
+from core.toolbox import Toolbox
+
+# Stand for an iteration where held-out seeds are drawn.
+BASELINE, CONFIRMATION, ABLATION = -1, -2, -3
+
+
+def pack_order(
+    ledger: Ledger,
+    tools: Toolbox,
+    history: History,
+    members: Sequence[Member],
+    stage: Stage,
+    iteration: int,
+    rung: int,
+) -> PackOrder:
+    """Write the order for one pack."""
+    spec = history.spec
+    assert history.preflight is not None  # the loop trains nothing before preflight
+    long = stage in ("confirm", "transfer")
+    episodes = spec.evaluation.confirm_episodes if long else spec.evaluation.episodes
+    candidates = {c.key: c for i in history.iterations for c in i.candidates}
+    keys = dict.fromkeys(arm for arm, _ in members)
+    return PackOrder(
+        task=known_task(history),
+        preflight=history.preflight,
+        training=spec.training,
+        stage=stage,
+        rung=rung,
+        mode=spec.mode,
+        weight=spec.weight,
+        members=tuple(members),
+        arms={key: _arm(key, candidates, loop.winner(history)) for key in keys},
+        start_steps=rung_steps(spec.training, rung - 1),
+        stop_steps=rung_steps(spec.training, rung),
+        held_out=tools.held_out(ledger.job_id, _round(iteration, history), rung, episodes),
+        checkpoints=spec.training.checkpoints,
+        resume=_checkpoints(candidates, members, rung) if stage == "search" else {},
+        warm=_warm_start(history, candidates, members) if stage == "search" and rung == 0 else {},
+        record=stage in ("baseline", "search"),
+        saved=loop.resumable(ledger.saved(), stage, rung, members),
+    )
+
+
+def _arm(key: str, candidates: dict[str, Candidate], winner: Candidate | None) -> Arm:
+    """Return what an arm's runs train on."""
+    if key in (NATIVE, FITNESS):
+        return Arm(key)
+    if key in candidates:
+        return Arm(key, candidates[key].program)
+    assert winner is not None  # nobody else is ablated
+    assert winner.program is not None  # it was trained
+    return Arm(key, without(winner.program, *ablated_arms(winner)[key]))
+
+
+def _round(iteration: int, history: History) -> int:
+    """Return what stands for a stage where held-out seeds are drawn; each confirmation has its own."""
+    return iteration if iteration != CONFIRMATION else iteration - 1_000 * history.extensions
+
+
+def _checkpoints(
+    candidates: dict[str, Candidate], members: Sequence[Member], rung: int
+) -> dict[Member, str]:
+    wanted = set(members)
+    return {
+        (run.arm, run.seed): run.checkpoint
+        for candidate in candidates.values()
+        for run in candidate.runs
+        if run.rung == rung - 1 and (run.arm, run.seed) in wanted and run.checkpoint
+    }
+
+
+def _warm_start(
+    history: History, candidates: dict[str, Candidate], members: Sequence[Member]
+) -> dict[Member, tuple[str, ...]]:
+    """Say whose transitions a member starts with: runs of its own seed, so that seeds stay apart.
+
+    The baseline's come first and those of the best parent last; what does not fit is forgotten from
+    the front.  Confirmations start from nothing, or they would not be comparable.
+    """
+    if not history.spec.training.warm_start:
+        return {}
+    runs = [*history.native, *(run for c in candidates.values() for run in c.runs)]
+    lived = {(r.arm, r.seed): r.checkpoint for r in sorted(runs, key=lambda r: r.rung)}
+    return {
+        (arm, seed): tuple(
+            checkpoint
+            for source in (NATIVE, *reversed(candidates[arm].parents))
+            if (checkpoint := lived.get((source, seed))) is not None
+        )
+        for arm, seed in members
+        if arm in candidates
+    }
+
+
+def known_task(history: History) -> Task:
+    """Return the job's task with the fields that preflight confirmed or derived."""
+    task = history.spec.task
+    return task if history.preflight is None else replace(task, fields=history.preflight.fields)
