@@ -154,6 +154,14 @@ def newest(history: History) -> Candidate | None:
     return next(iter(newest_first(history)), None)
 
 
+def briefs_on_newest(history: History) -> tuple[Brief, ...]:
+    """Ask for a first design, then in every slot to better the newest one."""
+    before = newest(closed(history))
+    operator: Operator = "seed" if before is None else "refine"
+    parents = () if before is None else (before,)
+    return tuple(brief_for(history, n, operator, parents) for n in range(history.spec.candidates))
+
+
 def newest_first(history: History) -> list[Candidate]:
     """Return the scored candidates: the last iteration's first, its best in front."""
     scored = [c for i in history.iterations for c in i.candidates if search_fitness(c) is not None]

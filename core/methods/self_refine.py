@@ -34,7 +34,7 @@ from core.feedback import (
     write_feedback,
 )
 from core.loop import native_fitness, search_fitness
-from core.methods.breeding import brief_for, closed, newest, newest_first
+from core.methods.breeding import briefs_on_newest, newest, newest_first
 from core.methods.method import Method
 from core.methods.prompting import (
     CLOSING,
@@ -47,7 +47,7 @@ from core.methods.prompting import (
     unusable_part,
 )
 from core.predictions import record_words
-from core.records import Brief, Candidate, Feedback, History, Json, Operator, Prompt, Report
+from core.records import Brief, Candidate, Feedback, History, Json, Prompt, Report
 from core.statistics import mean
 from core.words import cut, number, percent, without_metric
 
@@ -79,17 +79,6 @@ REFINE = """\
 Refine your own design with this report. If the policy does not learn, find the stage that it never
 reaches and the component that should have led there. If it learns something else, find the component
 that pays for it. Change what the report speaks against, and keep the rest."""
-
-
-# --- what is asked ----------------------------------------------------------------------------
-
-
-def briefs(history: History) -> tuple[Brief, ...]:
-    """Ask for a first design, then to refine the newest one."""
-    before = newest(closed(history))
-    operator: Operator = "seed" if before is None else "refine"
-    parents = () if before is None else (before,)
-    return tuple(brief_for(history, n, operator, parents) for n in range(history.spec.candidates))
 
 
 # --- how it is asked --------------------------------------------------------------------------
@@ -222,7 +211,7 @@ SELF_REFINE = Method(
     name="self_refine",
     summary="One staged design, refined with a report of what its policy's trajectories did.",
     source="Song et al. 2023, arXiv 2309.06687",
-    briefs=briefs,
+    briefs=briefs_on_newest,
     render=render,
     digest=digest,
     select=newest_first,

@@ -28,8 +28,7 @@ from core.feedback import write_feedback
 from core.fields import read_source
 from core.methods.breeding import (
     best_of_rounds,
-    brief_for,
-    closed,
+    briefs_on_newest,
     newest,
     newest_first,
 )
@@ -56,7 +55,7 @@ from core.methods.prompting import (
     unusable_part,
 )
 from core.program import visible_fields
-from core.records import Brief, Candidate, Feedback, Field, History, Operator, Prompt
+from core.records import Brief, Candidate, Feedback, Field, History, Prompt
 from core.words import number, one_line, quoted
 
 KNOWLEDGE = """\
@@ -79,17 +78,6 @@ REIMAGINE = (
     "Think again of the whole course of the task, step by step: which step does the module not lead "
     "to, or pay wrongly? Then write a better module."
 )
-
-
-# --- what is asked ----------------------------------------------------------------------------
-
-
-def briefs(history: History) -> tuple[Brief, ...]:
-    """Ask for a first design, then to better the newest one by what people said."""
-    before = newest(closed(history))
-    operator: Operator = "seed" if before is None else "refine"
-    parents = () if before is None else (before,)
-    return tuple(brief_for(history, n, operator, parents) for n in range(history.spec.candidates))
 
 
 # --- how it is asked --------------------------------------------------------------------------
@@ -201,7 +189,7 @@ TEXT2REWARD = Method(
     name="text2reward",
     summary="One reward from a description of the environment as classes, bettered by what people say.",
     source="Xie et al. 2024, ICLR, arXiv 2309.11489",
-    briefs=briefs,
+    briefs=briefs_on_newest,
     render=render,
     digest=digest,
     select=newest_first,
