@@ -249,11 +249,13 @@ class Screening:
         trajectories: [T], the same for all programs.
         numbers:      key -> numbers; a program that broke has none.
         normalised:   whether the learner divides rewards by their running scale.
+        broken:       key -> why a program has none.
     """
 
     trajectories: tuple[Trajectory, ...]
     numbers: Mapping[str, ScreenNumbers]
     normalised: bool = True
+    broken: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

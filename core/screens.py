@@ -132,6 +132,11 @@ class Case:
         return self.screening.numbers.get(self.candidate.key)
 
     @property
+    def broken(self) -> str:
+        """Say why there are no numbers."""
+        return f"{BROKEN} {self.screening.broken.get(self.candidate.key, '')}".rstrip()
+
+    @property
     def fitness(self) -> Doubles:
         """Return the fitness of the stored trajectories [T]."""
         return np.array([one.fitness for one in self.screening.trajectories], np.float64)
@@ -158,7 +163,7 @@ def duplicate(case: Case) -> Screen:
     """
     mine = case.numbers
     if mine is None:
-        return _abstain("duplicate", BROKEN)
+        return _abstain("duplicate", case.broken)
     closest: tuple[float, str] | None = None
     for other in case.known:
         theirs = case.screening.numbers.get(other.key)
@@ -289,7 +294,7 @@ def order(case: Case) -> Screen:
     """
     mine, trajectories = case.numbers, case.screening.trajectories
     if mine is None:
-        return _abstain("order", BROKEN)
+        return _abstain("order", case.broken)
     if case.candidate.program is None or not case.candidate.program.has_reward:
         return _abstain("order", NATIVE_REWARD)
     if not tells_apart([t.fitness for t in trajectories], [t.source for t in trajectories]):
@@ -361,7 +366,7 @@ def exploit(case: Case) -> Screen:
     """
     mine, trajectories = case.numbers, case.screening.trajectories
     if mine is None:
-        return _abstain("exploit", BROKEN)
+        return _abstain("exploit", case.broken)
     if case.candidate.program is None or not case.candidate.program.has_reward:
         return _abstain("exploit", NATIVE_REWARD)
     bank = dict.fromkeys(t.source for t in trajectories if t.exploit)
@@ -426,7 +431,7 @@ def scale(case: Case) -> Screen:
     """
     mine = case.numbers
     if mine is None:
-        return _abstain("scale", BROKEN)
+        return _abstain("scale", case.broken)
     if mine.reward is None:
         return _abstain("scale", NATIVE_REWARD)
     size = _largest_return(case, mine)

@@ -28,7 +28,7 @@ from core.training.transitions import (
     load_recording,
     load_transitions,
 )
-from core.training.wire import layout_from_json, program_from_json
+from core.training.wire import layout_from_json, program_from_json, rejection_to_json
 
 SAMPLED_ROWS = 256  # on which programs are compared, half of them from the store
 COMPANIONS = 64  # sampled (action, next state) per state, over which the canonical form averages
@@ -48,8 +48,8 @@ def screen(channel: Channel, links: Sequence[Link]) -> None:
     for item in order["programs"]:
         try:
             header, values = bench.numbers(item)
-        except ProgramRejected:
-            channel.send({"kind": "broken", "key": item["key"]})
+        except ProgramRejected as error:
+            channel.send({**rejection_to_json(error), "kind": "broken", "key": item["key"]})
             continue
         sent = {name: np.ascontiguousarray(v, np.float64).tobytes() for name, v in values.items()}
         channel.send({"kind": "numbers", "key": item["key"], **header}, sent)

@@ -20,10 +20,11 @@ from core.ports import (
 )
 from core.sandbox import GIB, MIB, Child, ChildFailed, Frame, Limits, Sandbox
 from core.training.attending import next_frame
-from core.training.examining import read_rows
+from core.training.blame import clean
+from core.training.examining import MOST_REASON_LETTERS, read_rows
 from core.training.runtime import MOST_FEATURES
 from core.training.settings import PPOSettings, read_settings
-from core.training.wire import program_to_json, space_to_json
+from core.training.wire import program_to_json, rejection_from_json, space_to_json
 
 ENTRY = "core.training.screen_child:screen"
 LIMITS = Limits(wall_seconds=60.0, cpu_seconds=60, memory_bytes=2 * GIB, stderr_bytes=MIB)
@@ -33,7 +34,7 @@ ALONE = Limits(wall_seconds=15.0, cpu_seconds=15, memory_bytes=2 * GIB, stderr_b
 def screen_programs(
     sandbox: Sandbox, artifacts: Artifacts, order: ScreenOrder, watch: Watch
 ) -> Screening:
-    """Return the numbers of an order's programs; one that breaks has none.
+    """Return the numbers of an order's programs; one that breaks has a reason instead.
 
     Raises:
         SandboxFailed: the sandbox itself is broken.
@@ -45,7 +46,7 @@ def screen_programs(
         trajectories, numbers = desk.ask_each()
     settings = read_settings(order.training.settings, order.training.algorithm)
     normalised = isinstance(settings, PPOSettings) and settings.normalise_rewards
-    return Screening(trajectories, numbers, normalised)
+    return Screening(trajectories, numbers, normalised, desk.broken)
 
 
 def _blobs(artifacts: Artifacts, order: ScreenOrder) -> dict[str, bytes]:
@@ -66,6 +67,7 @@ class _Desk:
         self._order = order
         self._blobs = blobs
         self._watch = watch
+        self.broken: dict[str, str] = {}
 
     def ask(
         self, keys: Iterable[str], limits: Limits
@@ -86,6 +88,8 @@ class _Desk:
                 if frame.header.get("kind") == "numbers" and key in wanted:
                     read = _numbers(frame, rows, len(trajectories))
                     numbers |= {} if read is None else {key: read}
+                elif frame.header.get("kind") == "broken" and key in wanted:
+                    self._note(key, rejection_from_json(frame.header))
         return trajectories, numbers
 
     def ask_each(self) -> tuple[tuple[Trajectory, ...], dict[str, ScreenNumbers]]:
@@ -98,9 +102,12 @@ class _Desk:
         for key in self._order.programs:
             try:
                 numbers |= self.ask((key,), ALONE)[1]
-            except ChildFailed:
-                continue  # it broke on rows that policies met: the screens say nothing of it
+            except ChildFailed as error:
+                self._note(key, error)  # the screens can say nothing of it
         return trajectories, numbers
+
+    def _note(self, key: str, reason: Exception) -> None:
+        self.broken[key] = clean(str(reason), MOST_REASON_LETTERS)
 
     def _next(self, child: Child) -> Frame:
         return next_frame(child, self._watch, Progress("screening", 0, len(self._order.programs)))

@@ -159,10 +159,12 @@ def test_the_learner_says_whether_rewards_are_divided_by_their_scale(sandbox, ca
 # --- programs that break --------------------------------------------------------------------------
 
 
-def test_a_program_that_breaks_has_no_numbers_and_harms_no_other(sandbox, cart_pole):
+def test_a_program_that_breaks_has_a_reason_and_harms_no_other(sandbox, cart_pole):
     bad = rewarding("return {'a': np.log(obs.x)}")
     found = screened(sandbox, cart_pole, {"0.0": bad, "1.0": UPRIGHT})
     assert set(found.numbers) == {"1.0"}
+    assert set(found.broken) == {"0.0"}
+    assert "finite" in found.broken["0.0"]
 
 
 @pytest.mark.slow
@@ -170,6 +172,7 @@ def test_a_program_that_ends_the_process_is_left_out(sandbox, cart_pole):
     deadly = rewarding("os._exit(0)", before=ESCAPE)
     found = screened(sandbox, cart_pole, {"0.0": deadly, "1.0": UPRIGHT})
     assert set(found.numbers) == {"1.0"}
+    assert found.broken["0.0"]
     assert len(found.trajectories) >= 16
 
 
