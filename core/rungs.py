@@ -60,7 +60,7 @@ def promoted(
     The best by mean − standard error go on.  A rung at which nobody beats the random policy is blind,
     and all that could be scored go on.  Otherwise nobody goes on who does not beat it after most of
     the steps, and no suspected exploit, unless that would leave nobody.  Where the job has a threshold,
-    only those go on who beat the random policy by more than that, if anybody does.
+    only those go on who beat the random policy by more than that, and if nobody does, nobody.
     """
     scored = {c.number: values for c in alive if (values := rung_values(c, rung)) is not None}
     standing = [c for c in alive if c.number in scored]

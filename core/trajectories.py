@@ -29,12 +29,13 @@ def sources(history: History) -> tuple[Source, ...]:
     found = history.preflight
     if not closed or found is None:
         return ()
-    bank = exploits(history)[::-1][:MOST_EXPLOITS]
+    known_exploits = exploits(history)
+    bank = known_exploits[::-1][:MOST_EXPLOITS]
     named = [(RANDOM, found.recording, False)]
     if history.native_report is not None:
         named.append((NATIVE, history.native_report.recording, False))
     named += [(c.key, _recording(c), True) for c in bank]
-    hacks = {c.key for c in exploits(history)}
+    hacks = {c.key for c in known_exploits}
     for iteration in reversed(closed):
         named += [(c.key, _recording(c), False) for c in _telling(iteration) if c.key not in hacks]
     kept = [Source(key, sha256, hack) for key, sha256, hack in named if sha256 is not None]
