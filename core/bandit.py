@@ -26,7 +26,7 @@ from math import sqrt
 
 import numpy as np
 
-from core.budgets import REFUSED
+from core.budgets import unasked
 from core.records import Candidate, Feedback, History, Variant
 from core.rungs import ranked, reached, rung_values, scored_values
 from core.statistics import lower_bound, mean
@@ -131,14 +131,10 @@ def _judged(history: History) -> list[tuple[Candidate, bool]]:
         judged += [
             (candidate, _improves(history, candidate, incumbent))
             for candidate in iteration.candidates
-            if candidate.arm is not None and not _unasked(candidate)
+            if candidate.arm is not None and not unasked(candidate)
         ]
         before += iteration.candidates
     return judged
-
-
-def _unasked(candidate: Candidate) -> bool:
-    return any(check.rule == REFUSED for check in candidate.checks)
 
 
 def _improves(history: History, candidate: Candidate, incumbent: Candidate | None) -> bool:

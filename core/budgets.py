@@ -134,11 +134,12 @@ def _designer_exhausted(history: History) -> str | None:
         return "tokens"
     if budget.money is not None and spent.money >= budget.money:
         return "money"
-    unasked = [c for i in history.iterations for c in i.candidates if _unasked(c)]
-    return None if not unasked else _binding(history)
+    held_back = any(unasked(c) for i in history.iterations for c in i.candidates)
+    return _binding(history) if held_back else None
 
 
-def _unasked(candidate: Candidate) -> bool:
+def unasked(candidate: Candidate) -> bool:
+    """Tell whether a budget did not allow the question for a candidate."""
     return any(check.rule == REFUSED for check in candidate.checks)
 
 
