@@ -17,6 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from core.training.weight_slopes import room_for, write_slope
+
 Views: TypeAlias = Mapping[str, Tensor]
 
 
@@ -98,6 +100,7 @@ class Layer:
         turned:           the weight as [P, I, O].
         bias:             [P, 1, O]
         d_bias:           [P, O]
+        room:             where the product that gives d_weight is made.
     """
 
     weight: Tensor
@@ -105,6 +108,7 @@ class Layer:
     bias: Tensor
     d_weight: Tensor
     d_bias: Tensor
+    room: Tensor | None
 
 
 def layers(shapes: Shapes, network: str) -> list[str]:
@@ -121,6 +125,7 @@ def network(params: Views, gradient: Views, names: Sequence[str]) -> tuple[Layer
             bias=params[f"{name}.bias"][:, None],
             d_weight=gradient[f"{name}.weight"],
             d_bias=gradient[f"{name}.bias"],
+            room=room_for(params[f"{name}.weight"]),
         )
         for name in names
     )
@@ -139,7 +144,7 @@ def backward(layers: Sequence[Layer], outputs: Sequence[Tensor], d: Tensor) -> N
     """Write the gradient of a network's parameters, given d = ∂loss/∂(last output) [P, B, O]."""
     for i in range(len(layers) - 1, -1, -1):
         layer = layers[i]
-        torch.bmm(d.transpose(1, 2), outputs[i], out=layer.d_weight)
+        write_slope(layer.d_weight, d, outputs[i], layer.room)
         torch.sum(d, dim=1, out=layer.d_bias)
         if i:
             d = d * layer.weight if d.shape[2] == 1 else torch.bmm(d, layer.weight)

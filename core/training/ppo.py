@@ -198,7 +198,6 @@ def _several_steps(stack: Stack, experience: Experience, hyper: Hyper, rows: Row
     return Seen(*(torch.cat([getattr(one, n) for one in seen], 1) for n in Seen.__slots__))
 
 
-@torch.no_grad()
 def loss_gradient(stack: Stack, batch: Experience, hyper: Hyper) -> Seen:
     """Write ∂loss/∂parameters of every member into `stack.gradient`, given a minibatch.
 
@@ -239,13 +238,12 @@ def _standardised(advantages: Tensor) -> Tensor:
     return (advantages - mean).div_(advantages.std(-1, keepdim=True).add_(1e-8))
 
 
-@torch.no_grad()
 def descend(stack: Stack, hyper: Hyper, its: Pace | None = None) -> None:
     """Take one step of Adam with every member's gradient clipped to its own norm.
 
     The pace is that of the step's number; it can be given where it was computed before.
     """
-    norm = stack.gradient.norm(dim=1, keepdim=True)
+    norm = torch.linalg.vector_norm(stack.gradient, dim=1, keepdim=True)
     stack.gradient.mul_((hyper.max_grad_norm / norm.add_(1e-6)).clamp_(max=1.0))
     stack.updates += 1
     its = its or pace(stack.updates, hyper.learning_rate)
@@ -259,13 +257,11 @@ def _still(stack: Stack) -> Tensor | None:
     return ~stack.living[:, None]
 
 
-@torch.no_grad()
 def values_of(stack: Stack, inputs: Tensor) -> Tensor:
     """Return the value function [P, B] of inputs [P, B, I]."""
     return forward(stack.value, inputs)[-1][..., 0]
 
 
-@torch.no_grad()
 def policy_of(stack: Stack, inputs: Tensor) -> Tensor:
     """Return logits or means [P, B, A] of inputs [P, B, I]."""
     return forward(stack.policy, inputs)[-1]

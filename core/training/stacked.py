@@ -23,6 +23,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from core.fields import Floats
+from core.training.weight_slopes import room_for, write_slope
 
 _VECTOR = 64  # numbers; a multiple of what any processor takes at once
 _BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8
@@ -45,11 +46,13 @@ class Stack:
     _biases: list[Tensor] = field(init=False)
     _weight_slopes: list[Tensor] = field(init=False)
     _bias_slopes: list[Tensor] = field(init=False)
+    _rooms: list[Tensor | None] = field(init=False)
 
     def __post_init__(self) -> None:
         self.gradient = torch.zeros_like(self.flat)
         self._weights, self._biases = _views(self.flat, self.sizes)
         self._weight_slopes, self._bias_slopes = _views(self.gradient, self.sizes)
+        self._rooms = [room_for(weight) for weight in self._weights]
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Run the networks on x [S, B, in]; return every layer's output, the input first."""
@@ -63,7 +66,7 @@ class Stack:
     def backward(self, outputs: Sequence[Tensor], d: Tensor) -> None:
         """Write `gradient`, given d = ∂loss/∂(last output) [S, B, out]."""
         for i in range(len(self._weights) - 1, -1, -1):
-            self._weight_slopes[i].copy_(_product(d.transpose(1, 2), outputs[i]))
+            write_slope(self._weight_slopes[i], d, outputs[i], self._rooms[i])
             self._bias_slopes[i].copy_(d.sum(1))
             if i:
                 d = _through_relu(_product(d, self._weights[i]), outputs[i])
