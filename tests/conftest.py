@@ -10,7 +10,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 from sqlalchemy import Engine
@@ -20,7 +19,7 @@ from core.storage import Store, open_store
 from core.storage.engine import open_engine
 from tests.databases import (
     ENGINES,
-    empty,
+    emptied,
     fresh_database,
     postgres_server,
     quick_folder,
@@ -57,25 +56,34 @@ def migrated_sqlite() -> Iterator[Path]:
         yield sqlite_template(folder)
 
 
+@pytest.fixture(scope="session")
+def shared_sqlite(migrated_sqlite: Path) -> str:
+    """The URL of a migrated SQLite file that tests use one after another."""
+    path = shutil.copy(migrated_sqlite, migrated_sqlite.with_name("shared.db"))
+    return f"sqlite:///{path}"
+
+
 @pytest.fixture(params=ENGINES)
-def database_url(request: pytest.FixtureRequest) -> Iterator[str]:
+def database_url(request: pytest.FixtureRequest) -> str:
     """The URL of a migrated database without rows."""
-    if request.param == "postgresql":
-        url: str = request.getfixturevalue("migrated_postgres")
-        empty(url)
-        yield url
-        return
-    template: Path = request.getfixturevalue("migrated_sqlite")
-    with TemporaryDirectory(dir=template.parent) as folder:
-        path = shutil.copy(template, Path(folder) / "rewardsmith.db")
-        yield f"sqlite:///{path}"
+    shared = {"sqlite": "shared_sqlite", "postgresql": "migrated_postgres"}[request.param]
+    return emptied(request.getfixturevalue(shared))
+
+
+@pytest.fixture(scope="session")
+def opened_stores() -> Iterator[dict[str, Store]]:
+    """Stores by their URL: a new one compiles every statement anew, which was half of a test's time."""
+    opened: dict[str, Store] = {}
+    yield opened
+    for store in opened.values():
+        store.close()
 
 
 @pytest.fixture
-def store(database_url: str) -> Iterator[Store]:
-    store = open_store(database_url)
-    yield store
-    store.close()
+def store(database_url: str, opened_stores: dict[str, Store]) -> Store:
+    if database_url not in opened_stores:
+        opened_stores[database_url] = open_store(database_url)
+    return opened_stores[database_url]
 
 
 @pytest.fixture

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from itertools import count
 from pathlib import Path
 
@@ -89,7 +90,14 @@ def sqlite_template(folder: Path) -> Path:
     return path
 
 
-def empty(database_url: str) -> None:
-    """Delete every row of a migrated PostgreSQL database; faster than making a new one."""
+def emptied(database_url: str) -> str:
+    """Delete the rows of a migrated database, which is faster than a new one, and return its URL."""
+    everything = "DELETE FROM jobs"  # every other table refers to it
+    if database_url.startswith("sqlite"):
+        with closing(sqlite3.connect(database_url.removeprefix("sqlite:///"))) as file, file:
+            file.execute("PRAGMA foreign_keys = ON")
+            file.execute(everything)
+        return database_url
     with psycopg.connect(database_url, autocommit=True) as connection:
-        connection.execute("DELETE FROM jobs")  # every other table refers to it
+        connection.execute(everything)
+    return database_url

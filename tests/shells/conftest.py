@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,13 +17,6 @@ from client.server import Server, listen
 from core.prices import read_prices
 from core.settings import Settings
 from core.storage import Store
-
-
-@pytest.fixture
-def sqlite_url(tmp_path: Path, migrated_sqlite: Path) -> str:
-    path = tmp_path / "rewardsmith.db"
-    shutil.copy(migrated_sqlite, path)
-    return f"sqlite:///{path}"
 
 
 @pytest.fixture

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
+import sqlite3
 import subprocess
 import sys
 from contextlib import closing
@@ -12,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from client import transport
@@ -25,12 +27,22 @@ from core.designers.replay import ReplayDesigner
 from core.records import Ablated, Ask, Interval
 from core.settings import Settings
 from tests.builders import SOURCE
+from tests.databases import emptied
 from tests.shells import stories
 
 
 @pytest.fixture
-def database_url(sqlite_url):
-    return sqlite_url
+def database_url(shared_sqlite):
+    return emptied(shared_sqlite)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def built_once():
+    """The tree of commands takes three quarters of a command's time to build, and never differs."""
+    tree = get_command(command)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("typer.testing._get_command", lambda _: tree)
+        yield
 
 
 @pytest.fixture
@@ -449,11 +461,12 @@ def test_a_server_says_how_to_find_it_where_it_is_not_looked_for(monkeypatch, ca
     assert json.loads(told[-1])["listening"] == url
 
 
-def test_the_doctor_does_not_upgrade_a_database_of_a_newer_program(tmp_path, sqlite_url, store):
-    settings = Settings(home=tmp_path, database_url=sqlite_url)
+def test_the_doctor_does_not_upgrade_a_database_of_a_newer_program(tmp_path, migrated_sqlite):
+    file = shutil.copy(migrated_sqlite, tmp_path / "rewardsmith.db")
+    settings = Settings(home=tmp_path, database_url=f"sqlite:///{file}")
     assert database(settings).ok
-    with store._engine.begin() as connection:
-        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with closing(sqlite3.connect(file)) as connection, connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
     found = database(settings)
     assert not found.ok
     assert "newer version" in found.fix

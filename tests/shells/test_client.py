@@ -12,12 +12,13 @@ from client import transport
 from client.api import ApiProblem, Client, Unreachable
 from client.demo import DEMO, TASK
 from tests.builders import SOURCE
+from tests.databases import emptied
 from tests.shells import stories
 
 
 @pytest.fixture
-def database_url(sqlite_url):
-    return sqlite_url
+def database_url(shared_sqlite):
+    return emptied(shared_sqlite)
 
 
 @pytest.fixture

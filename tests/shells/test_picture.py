@@ -11,12 +11,13 @@ from client.api import Client
 from client.picture import draw
 from client.tally import Tally
 from client.transport import StreamedEvent
+from tests.databases import emptied
 from tests.shells import stories
 
 
 @pytest.fixture
-def database_url(sqlite_url):
-    return sqlite_url
+def database_url(shared_sqlite):
+    return emptied(shared_sqlite)
 
 
 @pytest.fixture

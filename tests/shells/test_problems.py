@@ -119,7 +119,7 @@ def test_a_fault_is_a_problem_without_any_detail_of_the_inside(api, app, monkeyp
     def broken(*_, **__):
         raise KeyError("secret detail")
 
-    app.state.house.store.jobs = broken
+    monkeypatch.setattr(app.state.house.store, "jobs", broken)
     answer = api.get("/v1/jobs")
     assert (answer.status_code, answer.json()["code"]) == (500, "internal")
     assert "secret detail" not in answer.text
