@@ -46,6 +46,7 @@ def test_lower_bound_is_one_standard_error_below_the_mean():
     assert lower_bound([5.0]) == 5.0
 
 
+@pytest.mark.slow  # thousands of intervals
 def test_the_interval_covers_the_truth_about_as_often_as_it_says():
     rng = np.random.default_rng(0)
     hits = 0

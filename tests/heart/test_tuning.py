@@ -49,6 +49,7 @@ def test_two_slots_with_different_seeds_try_different_points():
     assert propose_params(trials, BOUNDS, 9) != propose_params(trials, BOUNDS, 10)
 
 
+@pytest.mark.slow  # three hundred trials
 def test_a_quadratic_is_climbed():
     results = [max(value for _, value in tune(30, seed=100 * s)) for s in range(10)]
     assert sorted(results)[5] > 0.1 * fitness(START)  # nine tenths of the way, in the median
