@@ -233,7 +233,8 @@ class EvaluationBody(Piece):
     transfer: JsonObject | None = Field(
         default=None,
         description="Your own learner, with which native reward and winner are trained as well: "
-        "`library` (sb3), `algorithm`, and if wanted `settings`, `steps`, `envs`.",
+        "`library` (sb3, or script for a function of yours), `algorithm` (a class, or "
+        "module:function), and if wanted `settings`, `steps`, `envs`.",
         examples=[{"library": "sb3", "algorithm": "PPO", "settings": {"n_epochs": 5}}],
         max_length=20,
     )

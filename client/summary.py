@@ -126,10 +126,9 @@ def _tell_ablation(ablation: Sequence[Mapping[str, Any]], screen: Screen) -> Non
 def _tell_transfer(transfer: Mapping[str, Any] | None, screen: Screen) -> None:
     if transfer is None:
         return
-    screen.say(
-        f"With {transfer['algorithm']} of {transfer['library']}, {transfer['steps']:,} steps a run: "
-        f"{transfer['verdict']}"
-    )
+    library, name = transfer["library"], transfer["algorithm"]
+    learner = name if library == "script" else f"{name} of {library}"
+    screen.say(f"With {learner}, {transfer['steps']:,} steps a run: {transfer['verdict']}")
     screen.say(f"  native   {_interval(transfer['native'])}")
     screen.say(f"  designed {_interval(transfer['designed'])}")
 

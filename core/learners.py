@@ -1,14 +1,17 @@
 """The user's own learner, with which a design is trained once more to show that it transfers.
 
     {"library": "sb3", "algorithm": "PPO", "settings": {"n_epochs": 5}, "steps": 100000, "envs": 8}
+    {"library": "script", "algorithm": "my_learner:train", "settings": {"lr": 0.001}}
 
-Only Stable-Baselines3 for now.  Its policies leave the jail as plain numbers, like ours, and are
+A class of Stable-Baselines3, or a function of the user's own, whose form stands in
+`core/training/script_learner.py`.  Their policies leave the jail as plain numbers, like ours, and are
 measured by the same scorer; no pickle is read.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -16,9 +19,12 @@ from importlib.util import find_spec
 from core.errors import InvalidInput
 from core.records import Json
 
-LIBRARIES: Mapping[str, str] = {"sb3": "stable_baselines3"}
-ALGORITHMS = ("PPO", "A2C", "SAC", "TD3", "DDPG", "DQN")
+SB3, SCRIPT = "sb3", "script"
+WHERE = "evaluation.transfer"
+LIBRARIES = (SB3, SCRIPT)
+ALGORITHMS = ("PPO", "A2C", "SAC", "TD3", "DDPG", "DQN")  # of Stable-Baselines3
 ACTIVATIONS = ("tanh", "relu")
+_FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 _KEYS = ("library", "algorithm", "settings", "steps", "envs")
 _MOST_STEPS, _MOST_ENVS, _MOST_WIDTH, _MOST_LAYERS = 50_000_000, 1_024, 1_024, 6
 
@@ -29,9 +35,9 @@ class Learner:
 
     Attributes:
         library:   by its short name.
-        algorithm: a class of the library.
-        settings:  arguments of that class by name; `net_arch` (widths of hidden layers) and
-                   `activation` (tanh or relu) are those of its networks.
+        algorithm: a class of the library; of a script `module:function`.
+        settings:  arguments of that class or function by name; of a class, `net_arch` (widths of hidden
+                   layers) and `activation` (tanh or relu) are those of its networks.
         steps:     environment steps per run; None for those of the job.
         envs:      environments per run; None for those of the job.
     """
@@ -54,8 +60,10 @@ def read_learner(given: Json) -> Learner:
     library, algorithm = given.get("library"), given.get("algorithm")
     if library not in LIBRARIES:
         raise _wrong(f"library = {library!r}", f"one of {', '.join(LIBRARIES)}")
-    if algorithm not in ALGORITHMS:
-        raise _wrong(f"algorithm = {algorithm!r}", f"one of {', '.join(ALGORITHMS)}")
+    if library == SB3 and algorithm not in ALGORITHMS:
+        raise _wrong(f"algorithm = {algorithm!r}"[:200], f"one of {', '.join(ALGORITHMS)}")
+    if library == SCRIPT and not _FUNCTION.fullmatch(str(algorithm)):
+        raise _wrong(f"algorithm = {algorithm!r}"[:200], "module:function")
     settings = given.get("settings", {})
     if not isinstance(settings, Mapping):
         raise _wrong(f"settings = {settings!r}"[:200], "an object of settings by name")
@@ -72,13 +80,11 @@ def read_learner(given: Json) -> Learner:
 
 def why_not_installed(learner: Learner) -> str | None:
     """Return what to do where a learner's library is not installed; None where it is."""
-    package = LIBRARIES[learner.library]
-    if find_spec(package) is not None:
-        return None
-    name = package.replace("_", "-")
+    if learner.library != SB3 or find_spec("stable_baselines3") is not None:
+        return None  # a script is looked for where its folder is known, in the jail
     return (
-        f"The job wants to be confirmed with {learner.algorithm} of {name}, which is not installed "
-        f"where this worker runs. Install it there (pip install {name}), or leave "
+        f"The job wants to be confirmed with {learner.algorithm} of stable-baselines3, which is not "
+        "installed where this worker runs. Install it there (pip install stable-baselines3), or leave "
         "evaluation.transfer out."
     )
 
@@ -108,4 +114,4 @@ def _whole(name: str, value: object, most: int) -> int | None:
 
 
 def _wrong(found: str, expected: str) -> InvalidInput:
-    return InvalidInput(found, expected=expected, where="evaluation.transfer")
+    return InvalidInput(found, expected=expected, where=WHERE)

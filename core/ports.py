@@ -297,6 +297,14 @@ class Laboratory(Protocol):
         """
         ...
 
+    def require_learner(self, learner: Json, watch: Watch) -> None:
+        """Find the learner that a request brings along.
+
+        Raises:
+            InvalidInput: it is not there; says what to do.
+        """
+        ...
+
     def check(self, program: Program, task: Task, preflight: Preflight) -> ProgramShape:
         """Call the program on the probe set and hold it to the contract.
 

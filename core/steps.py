@@ -24,7 +24,6 @@ from core.errors import (
 )
 from core.estimates import after_preflight
 from core.fitness import describe
-from core.learners import read_learner, why_not_installed
 from core.loop import Step
 from core.methods import find_method
 from core.methods.breeding import briefs_for_given
@@ -87,11 +86,9 @@ def carry_out(step: Step, ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
 def preflight(ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
     """Build and probe the environment; a failure ends the job before a token is spent."""
     spec = ledger.history().spec
-    wished = spec.evaluation.transfer
-    if wished is not None and (missing := why_not_installed(read_learner(wished))) is not None:
-        ledger.fail("invalid_input", missing)
-        return
     try:
+        if spec.evaluation.transfer is not None:
+            tools.laboratory.require_learner(spec.evaluation.transfer, watch)
         found = tools.laboratory.preflight(
             spec.task, spec.training, spec.seed, watch, source=spec.context.source
         )

@@ -211,6 +211,9 @@ class PretendLaboratory:
     ) -> Preflight:
         return a_preflight(source=SLED if source else "")
 
+    def require_learner(self, learner: Json, watch: Watch) -> None:
+        """Everything is there."""
+
     def check(self, program: Program, task: Task, preflight: Preflight) -> ProgramShape:
         if message := self.refuse(program):
             raise ProgramRejected(message, rule="shape")

@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from core.errors import ScoringFailed
+from core.learners import read_learner
 from core.ports import (
     Arm,
     Artifacts,
@@ -28,7 +29,7 @@ from core.ports import (
     Watch,
     save_nothing,
 )
-from core.records import Preflight, Program, ProgramShape, Report, Run, Task, Training
+from core.records import Json, Preflight, Program, ProgramShape, Report, Run, Task, Training
 from core.sandbox import Sandbox
 from core.statistics import mean
 from core.training.action_space import read_action_space
@@ -36,6 +37,7 @@ from core.training.attending import Attended
 from core.training.checking import check_program
 from core.training.effort import usual_learning_seconds
 from core.training.examining import examine_arm, with_course
+from core.training.learner_search import find_learner
 from core.training.measuring import Measured, Score, measure
 from core.training.minutes import Member, Trained
 from core.training.probing import probe_task
@@ -54,6 +56,7 @@ PRELOAD = (
     "core.training.actor",
     "core.training.examine",
     "core.training.train_child",
+    "core.training.script_learner",
 )
 """What the sandbox must import before it closes, for everything a laboratory does."""
 
@@ -87,6 +90,10 @@ class Laboratory:
         check_algorithm(training.algorithm, discrete, training.warm_start)
         learning = usual_learning_seconds(found, training)
         return replace(found, at_once=self.at_once, learning_seconds=learning)
+
+    def require_learner(self, learner: Json, watch: Watch) -> None:
+        """Find the learner that a request brings along; see the port."""
+        find_learner(self.sandbox, read_learner(learner), watch)
 
     def check(self, program: Program, task: Task, preflight: Preflight) -> ProgramShape:
         """Call the program on the probe set and hold it to the contract; see the port."""

@@ -24,6 +24,7 @@ from core.training.designs import Code, Rewards
 from core.training.device_pack import DevicePack, new_device_pack
 from core.training.devices import HOST, make_tensor_batch, pick_device
 from core.training.fitness_rows import FitnessRows
+from core.training.learner_pack import LearnerPack
 from core.training.members import Member
 from core.training.off_policy_pack import OffPolicyPack, new_off_policy_pack
 from core.training.pack import Pack, new_pack
@@ -44,11 +45,10 @@ from core.training.protocol import (
     read_order,
 )
 from core.training.runtime import load_program
-from core.training.sb3_pack import Sb3Pack
 from core.training.settings import PPOSettings, read_settings
 from core.training.weights import Progressed
 
-AnyPack: TypeAlias = Pack | OffPolicyPack | DevicePack | Sb3Pack
+AnyPack: TypeAlias = Pack | OffPolicyPack | DevicePack | LearnerPack
 
 _SECONDS_BETWEEN_NEWS = 0.25
 _SAVE_SHARE = 0.1  # of what a rung has taken so far is what may be lost
@@ -122,7 +122,7 @@ def _carry_out_on(
 
 def _carry_out_with(
     learner: Learner, order: TrainOrder, teller: Teller, deadlines: Deadlines
-) -> Sb3Pack:
+) -> LearnerPack:
     batch = make_batch(order.task, learner.envs or order.envs, nthread=order.threads)
     try:
         rewards, members = load_rewards(order, batch.layout, deadlines), _members(order)
@@ -132,7 +132,7 @@ def _carry_out_with(
             {place: one.rejections[0] for place, one in enumerate(designs) if one.rejections},
             lambda member: None,
         )
-        pack = Sb3Pack(course, batch, designs, learner)
+        pack = LearnerPack(course, batch, designs, learner)
         teller.begin(pack)
         span = Span(order.stop_steps, order.total_steps, order.checkpoint_at, deadlines.judge)
         pack.train(span)

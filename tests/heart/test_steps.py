@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from core.desk import MAX_REPAIRS
-from core.errors import DesignerUnavailable, EnvironmentUnusable, StepInterrupted
+from core.errors import DesignerUnavailable, EnvironmentUnusable, InvalidInput, StepInterrupted
 from core.loop import next_steps, read_step, step_key
 from core.ports import Screening, ScreenNumbers, Trajectory
 from core.records import (
@@ -632,9 +632,14 @@ def test_what_is_asked_for_beside_the_design_is_ordered_from_the_laboratory():
     assert not any(order.learner for order in laboratory.orders if order.stage != "transfer")
 
 
-def test_a_learner_that_is_not_installed_ends_the_job_before_anything_is_asked(monkeypatch):
-    monkeypatch.setattr("core.learners.find_spec", lambda name: None)
+def test_a_learner_that_is_not_there_ends_the_job_before_anything_is_asked():
+    class Bare(PretendLaboratory):
+        def require_learner(self, learner, watch):
+            raise InvalidInput("no such learner", hint="pip install it")
+
     spec = a_spec(evaluation=replace(a_spec().evaluation, transfer=LEARNER))
-    ledger, designer, _ = run_job(spec)
-    assert "pip install stable-baselines3" in ledger.facts.failure
+    ledger, designer = MemoryLedger(History(spec)), ScriptedDesigner(good)
+    tools = toolbox(designer, Bare(lambda arm, seed: 0.5))
+    carry_out(read_step("preflight"), ledger, tools, watch=lambda progress: None)
+    assert "pip install it" in ledger.facts.failure
     assert not designer.asked
