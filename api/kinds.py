@@ -70,6 +70,9 @@ ERRORS: Mapping[type[errors.RewardsmithError], Kind] = {
         "Not possible in the present state",
         "Read the job to see which state it is in.",
     ),
+    errors.LimitReached: Kind(
+        "limit-reached", 429, "Too much at once", "Wait until something has ended."
+    ),
     errors.EnvironmentUnusable: Kind(
         "environment-unusable",
         422,

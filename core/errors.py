@@ -10,6 +10,7 @@ RewardsmithError
 ├── ProgramRejected         generated code breaks a rule; the message goes back to the designer
 ├── NotFound                no job, iteration, candidate, run or artifact with that id
 ├── Conflict                the request makes sense, but not now (cancel of a finished job)
+├── LimitReached            one owner has or does too much at once
 ├── EnvironmentUnusable     the environment cannot be built, or its spaces are not supported
 ├── TrainingFailed          the code was sound, the training was not (non-finite loss, out of memory)
 ├── ScoringFailed           the scorer or the actor broke while measuring
@@ -116,6 +117,10 @@ class NotFound(RewardsmithError):
 
 class Conflict(RewardsmithError):
     """The request makes sense, but not in the present state."""
+
+
+class LimitReached(RewardsmithError):
+    """One owner has or does too much at once; later the same request may be accepted."""
 
 
 class EnvironmentUnusable(RewardsmithError):

@@ -15,6 +15,7 @@ from alembic.util import CommandError
 
 from core.errors import StorageFailed
 from core.storage.engine import named_errors
+from migrations.roles import renew_roles
 
 
 def upgrade(database_url: str) -> None:
@@ -29,6 +30,7 @@ def upgrade(database_url: str) -> None:
     try:
         with named_errors():
             command.upgrade(configuration(database_url), "head")
+        renew_roles(database_url)
     except CommandError as error:
         raise StorageFailed(
             f"{error}",

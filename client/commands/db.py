@@ -24,3 +24,17 @@ def upgrade(json_output: JsonFlag = False) -> None:
     screen = Screen(json_output)
     screen.emit({"database": "up to date"})
     screen.say("The database is up to date.")
+
+
+@app.command("roles")
+def roles(json_output: JsonFlag = False) -> None:
+    """Make separate PostgreSQL roles for the web server and the workers; safe to repeat."""
+    from core.settings import read_settings
+    from migrations.roles import API, WORKER, make_roles
+
+    make_roles(read_settings().database_url)
+    screen = Screen(json_output)
+    screen.emit({"roles": [API, WORKER]})
+    screen.say(f"The roles {API} and {WORKER} are there; give each a user that logs in:")
+    for role, user in ((API, "rewardsmith_web"), (WORKER, "rewardsmith_work")):
+        screen.say(f"  CREATE ROLE {user} LOGIN PASSWORD '…' IN ROLE {role};")

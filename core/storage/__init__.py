@@ -5,7 +5,9 @@
 """
 
 from core.storage.artifacts import FolderArtifacts
+from core.storage.callers import Caller
 from core.storage.going_on import Extension
+from core.storage.keyring import AuditEntry, StoredKey
 from core.storage.ledger import ClaimedStep
 from core.storage.library import LibraryItem
 from core.storage.requests import Request
@@ -22,6 +24,8 @@ from core.storage.stored import (
 
 __all__ = [
     "Activity",
+    "AuditEntry",
+    "Caller",
     "ClaimedStep",
     "Event",
     "Extension",
@@ -33,6 +37,7 @@ __all__ = [
     "Store",
     "StoredCandidate",
     "StoredJob",
+    "StoredKey",
     "StoredRun",
     "open_store",
 ]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
-from core.errors import InvalidInput
-from core.records import Given, JobSpec
+from core.errors import InvalidInput, LimitReached
+from core.records import FINISHED, Given, JobSpec
 from core.storage.clean import clean_text
 from core.storage.codec import dump
 from core.storage.facts import insert_once
@@ -16,7 +16,7 @@ from core.storage.ids import new_job_id
 from core.storage.lifecycle import append_event
 from core.storage.people import insert_given
 from core.storage.requests import mismatch
-from core.storage.tables import jobs
+from core.storage.tables import LOCAL, jobs
 
 LONGEST_KEY = 255
 
@@ -27,6 +27,7 @@ def job_row(
     body_sha256: str,
     name: str | None,
     labels: Mapping[str, str],
+    owner: str = LOCAL,
 ) -> dict[str, object]:
     """Return the row of a new job.
 
@@ -36,6 +37,7 @@ def job_row(
     check_key(idempotency_key)
     return {
         "id": new_job_id(),
+        "owner": owner,
         "name": name,
         "labels": dict(labels),
         "spec": dump(spec),
@@ -54,16 +56,22 @@ def job_row(
 
 
 def insert_job(
-    connection: Connection, row: Mapping[str, Any], start: Sequence[Given] = ()
+    connection: Connection,
+    row: Mapping[str, Any],
+    start: Sequence[Given] = (),
+    most_open: int | None = None,
 ) -> tuple[str, bool]:
     """Insert a job and the programs that it starts from, all or nothing.
 
-    Returns the job's id, and whether it is an earlier one with the same key.
+    Returns the job's id, and whether it is an earlier one of the owner's with the same key.
 
     Raises:
         IdempotencyMismatch: the key was used with another body.
+        LimitReached: the owner has more unfinished jobs than allowed.
     """
     if insert_once(connection, jobs, row):
+        if most_open is not None:
+            _check_open(connection, row["owner"], most_open)
         details = {"task": row["task"], "method": row["method"]}
         append_event(connection, row["id"], "job.created", "The job was accepted.", details)
         for program in start:
@@ -71,10 +79,22 @@ def insert_job(
         return row["id"], False
     key = row["idempotency_key"]
     query = select(jobs.c.id, jobs.c.body_sha256).where(jobs.c.idempotency_key == key)
-    earlier = connection.execute(query).one()
+    earlier = connection.execute(query.where(jobs.c.owner == row["owner"])).one()
     if earlier.body_sha256 != row["body_sha256"]:
         raise mismatch(f"job {earlier.id}")
     return earlier.id, True
+
+
+def _check_open(connection: Connection, owner: str, most: int) -> None:
+    """Refuse the newest job of an owner who has too many; those of the same moment may all pass."""
+    unfinished = select(func.count()).where(jobs.c.owner == owner, jobs.c.status.not_in(FINISHED))
+    if connection.execute(unfinished).scalar_one() > most:
+        raise LimitReached(
+            f"{most} unfinished jobs",
+            expected=f"fewer than {most}",
+            where="jobs of one owner",
+            hint="Wait until one has ended, or cancel one.",
+        )
 
 
 def check_key(key: str | None) -> None:

@@ -52,9 +52,14 @@ class RunKey(NamedTuple):
 
 def new_job_id() -> str:
     """Draw a job id; later ids sort after earlier ones."""
+    return f"job_{new_body()}"
+
+
+def new_body() -> str:
+    """Draw what makes an id its own; later ones sort after earlier ones."""
     number = (time.time_ns() << _RANDOM_BITS) | secrets.randbits(_RANDOM_BITS)
     digits = [_ALPHABET[(number >> (5 * place)) & 31] for place in range(_LENGTH)]
-    return "job_" + "".join(reversed(digits))
+    return "".join(reversed(digits))
 
 
 def check_job_id(job_id: str) -> str:

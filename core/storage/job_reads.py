@@ -17,44 +17,56 @@ from core.storage.tables import candidates, jobs
 Row: TypeAlias = Mapping[str, Any]
 
 
-def check_job(connection: Connection, job_id: str) -> None:
-    """Make sure that a job exists.
+def check_job(connection: Connection, job_id: str, owner: str | None = None) -> None:
+    """Make sure that a job exists, and that it is the owner's, if one is named.
 
     Raises:
-        NotFound: no such job.
+        NotFound: no such job, or somebody else's: the answer is the same.
     """
-    if connection.execute(select(jobs.c.id).where(jobs.c.id == job_id)).first() is None:
+    query = select(jobs.c.id).where(jobs.c.id == job_id)
+    if owner is not None:
+        query = query.where(jobs.c.owner == owner)
+    if connection.execute(query).first() is None:
         raise no_such("job", job_id)
 
 
-def job_row(connection: Connection, job_id: str) -> Row:
+def job_row(connection: Connection, job_id: str, owner: str | None = None) -> Row:
     """Return a job's row and the present time as `now`.
 
     Raises:
-        NotFound: no such job.
+        NotFound: as `check_job`.
     """
     query = select(jobs, now().label("now")).where(jobs.c.id == job_id)
+    if owner is not None:
+        query = query.where(jobs.c.owner == owner)
     found = read_rows(connection, query)
     if not found:
         raise no_such("job", job_id)
     return found[0]
 
 
-def job(connection: Connection, job_id: str) -> StoredJob:
+def job(connection: Connection, job_id: str, owner: str | None = None) -> StoredJob:
     """Return a job as it stands.
 
     Raises:
-        NotFound: no such job.
+        NotFound: as `check_job`.
     """
-    row = job_row(connection, job_id)
+    row = job_row(connection, job_id, owner)
     return _job_from(row, _counts(connection, [job_id])[job_id])
 
 
 def jobs_page(
-    connection: Connection, after: str | None, limit: int, status: str | None, task: str | None
+    connection: Connection,
+    after: str | None,
+    limit: int,
+    status: str | None,
+    task: str | None,
+    owner: str | None = None,
 ) -> Page[StoredJob]:
-    """Return jobs, newest first, those older than `after`."""
+    """Return jobs, newest first, those older than `after`; of one owner, if one is named."""
     query = select(jobs, now().label("now")).order_by(jobs.c.id.desc()).limit(limit + 1)
+    if owner is not None:
+        query = query.where(jobs.c.owner == owner)
     if after is not None:
         query = query.where(jobs.c.id < after)
     if status is not None:

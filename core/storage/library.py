@@ -55,10 +55,14 @@ class LibraryItem:
 
 
 def search(
-    connection: Connection, query: str | None, task: str | None, limit: int
+    connection: Connection,
+    query: str | None,
+    task: str | None,
+    limit: int,
+    owner: str | None = None,
 ) -> tuple[LibraryItem, ...]:
     """Return finished designs, those that fit the query best first, without one the newest."""
-    rows = _finished(connection, task)
+    rows = _finished(connection, task, owner)
     if query is None:
         return tuple(_item(connection, row, None) for row in rows[:limit])
     ranked = rank(query, [_texts(row) for row in rows])
@@ -80,11 +84,12 @@ def item(connection: Connection, job_id: str) -> LibraryItem:
 def examples_for(connection: Connection, job_id: str) -> tuple[Example, ...]:
     """Return designs of other tasks that resemble the job's, at most one of each task, best fit first.
 
-    None of the same task unless the job allows it, none in another array library, and none that was
-    worse than the native reward.
+    Only designs of the job's own owner: none of the same task unless the job allows it, none in
+    another array library, and none that was worse than the native reward.
     """
-    spec = load(JobSpec, job_row(connection, job_id)["spec"])
-    rows = [row for row in _finished(connection, None) if _may_show(spec, row)]
+    job = job_row(connection, job_id)
+    spec = load(JobSpec, job["spec"])
+    rows = [row for row in _finished(connection, None, job["owner"]) if _may_show(spec, row)]
     task = spec.task
     fields = (field.name for field in task.fields)
     words = " ".join((task.name, task.description, task.environment, *fields))
@@ -131,11 +136,13 @@ def _words(text: str) -> Iterable[str]:
     return (word.lower() for word in re.findall(r"[^\W_]+", apart))
 
 
-def _finished(connection: Connection, task: str | None) -> list[Row]:
+def _finished(connection: Connection, task: str | None, owner: str | None) -> list[Row]:
     columns = (jobs.c.id, jobs.c.task, jobs.c.spec, jobs.c.preflight, jobs.c.outcome)
     query = select(*columns, jobs.c.finished_at).where(jobs.c.status == "succeeded")
     if task is not None:
         query = query.where(jobs.c.task == task)
+    if owner is not None:
+        query = query.where(jobs.c.owner == owner)
     rows = read_rows(connection, query.order_by(jobs.c.id.desc()).limit(MOST_READ))
     return [row for row in rows if row["outcome"] and row["outcome"]["best"] is not None]
 

@@ -55,13 +55,13 @@ Where: TypeAlias = ColumnElement[bool]
 # --- the history ------------------------------------------------------------------------------
 
 
-def history(connection: Connection, job_id: str) -> History:
+def history(connection: Connection, job_id: str, owner: str | None = None) -> History:
     """Return every stored fact of a job that decides what comes next; runs come without curves.
 
     Raises:
-        NotFound: no such job.
+        NotFound: as `check_job`.
     """
-    job = job_row(connection, job_id)
+    job = job_row(connection, job_id, owner)
     rounds = iterations_of(connection, job_id)
     others = [r.run for r in runs_where(connection, job_id, runs.c.stage != "search")]
     by_stage: dict[str, list[Run]] = defaultdict(list)

@@ -1,27 +1,32 @@
 """The store: what the web server and the workers ask of the database, one method per question.
 
-Every method is one transaction.  Raises StorageFailed where the database cannot be used.
+Every method is one transaction.  Raises StorageFailed where the database cannot be used.  A store that
+is bound to a caller (`of`) knows the jobs of that owner alone; all others do not exist for it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
 from typing import TypeVar
 
 from sqlalchemy import Connection, Engine, text
 
-from core.errors import InvalidInput, StorageFailed
+from core.errors import InvalidInput, NotFound, StorageFailed
 from core.records import Exchange, Given, History, Iteration, JobSpec, Remark
 from core.storage import accept, claims, going_on, job_reads, library, lifecycle, people, reads
+from core.storage.callers import Caller, introduce, note
 from core.storage.clean import clean_integer, clean_text
-from core.storage.engine import MIGRATE_HINT, open_engine, reading, writing
+from core.storage.engine import MIGRATE_HINT, Work, open_engine, reading, writing
 from core.storage.going_on import Extension
-from core.storage.ids import check_job_id, read_candidate_id, read_run_id
+from core.storage.ids import check_job_id, no_such, read_candidate_id, read_run_id
+from core.storage.keyring import Keyring
 from core.storage.ledger import ClaimedStep
 from core.storage.library import LibraryItem
 from core.storage.requests import UNMARKED, Request
 from core.storage.stored import Activity, Event, Page, StoredCandidate, StoredJob, StoredRun
-from core.storage.tables import HEAD
+from core.storage.tables import HEAD, LOCAL
 
 T = TypeVar("T")
 
@@ -42,8 +47,15 @@ def open_store(database_url: str) -> Store:
 class Store:
     """Jobs and everything that is known of them."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, caller: Caller | None = None) -> None:
         self._engine = engine
+        self._caller = caller
+        self._owner = None if caller is None else caller.owner
+        self.keys = Keyring(engine)
+
+    def of(self, caller: Caller) -> Store:
+        """Return the same store as one owner may see it; its connections are shared."""
+        return Store(self._engine, caller)
 
     def close(self) -> None:
         """Close all connections."""
@@ -76,17 +88,27 @@ class Store:
         name: str | None,
         labels: Mapping[str, str],
         start: Sequence[Given] = (),
+        most_open: int | None = None,
     ) -> tuple[StoredJob, bool]:
         """Accept a job; True when the same request was accepted before, and this is that job.
 
-        The programs of `start` become candidates of its first iteration.
+        The programs of `start` become candidates of its first iteration.  `most_open` is how many
+        unfinished jobs its owner may have, this one included.
 
         Raises:
             IdempotencyMismatch: the key was used with another body.
             InvalidInput: a number of the spec is not finite, or the key is not storable.
+            LimitReached: the owner has too many unfinished jobs.
         """
-        row = accept.job_row(spec, idempotency_key, body_sha256, name, labels)
-        job_id, replayed = writing(self._engine, lambda c: accept.insert_job(c, row, start))
+        owner = self._owner or LOCAL
+        row = accept.job_row(spec, idempotency_key, body_sha256, name, labels, owner)
+
+        def work(connection: Connection) -> tuple[str, bool]:
+            job_id, replayed = accept.insert_job(connection, row, start, most_open)
+            note(connection, self._caller, "jobs.create", job_id)
+            return job_id, replayed
+
+        job_id, replayed = self._write(work)
         return self.job(job_id), replayed
 
     def job(self, job_id: str) -> StoredJob:
@@ -96,7 +118,7 @@ class Store:
             NotFound: no such job.
         """
         check_job_id(job_id)
-        return self._read(lambda connection: job_reads.job(connection, job_id))
+        return self._read(lambda connection: job_reads.job(connection, job_id, self._owner))
 
     def jobs(
         self,
@@ -115,7 +137,9 @@ class Store:
         _check_limit(limit)
         after = after and check_job_id(after)
         status, task = status and clean_text(status), task and clean_text(task)
-        return self._read(lambda c: job_reads.jobs_page(c, after or None, limit, status, task))
+        return self._read(
+            lambda c: job_reads.jobs_page(c, after or None, limit, status, task, self._owner)
+        )
 
     def request_cancel(self, job_id: str) -> StoredJob:
         """Ask for a job's end; it is cancelled at once when nobody works on it.
@@ -124,7 +148,7 @@ class Store:
             NotFound: no such job.
             Conflict: it succeeded or failed already.
         """
-        return self._ask(lifecycle.request_cancel, job_id)
+        return self._ask("cancel", lifecycle.request_cancel, job_id)
 
     def request_pause(self, job_id: str) -> StoredJob:
         """Ask a job to rest; it is paused at once when nobody works on it.
@@ -133,7 +157,7 @@ class Store:
             NotFound: no such job.
             Conflict: it is finished or being cancelled.
         """
-        return self._ask(lifecycle.request_pause, job_id)
+        return self._ask("pause", lifecycle.request_pause, job_id)
 
     def resume(self, job_id: str) -> StoredJob:
         """Let a paused job go on.
@@ -142,7 +166,7 @@ class Store:
             NotFound: no such job.
             Conflict: it is finished or being cancelled.
         """
-        return self._ask(lifecycle.resume, job_id)
+        return self._ask("resume", lifecycle.resume, job_id)
 
     def extend(
         self, job_id: str, extension: Extension, most_iterations: int, request: Request = UNMARKED
@@ -155,10 +179,10 @@ class Store:
             InvalidInput: the extension asks for too much, or for nothing.
             IdempotencyMismatch: the key was used with another body.
         """
-        check_job_id(job_id)
         accept.check_key(request.key)
-        replayed = writing(
-            self._engine,
+        replayed = self._change(
+            "extend",
+            job_id,
             lambda c: going_on.extend(c, job_id, extension, most_iterations, request),
         )
         return self.job(job_id), replayed
@@ -171,9 +195,8 @@ class Store:
             Conflict: it did not fail, or it would at once fail again.
             IdempotencyMismatch: the key was used with another body.
         """
-        check_job_id(job_id)
         accept.check_key(request.key)
-        replayed = writing(self._engine, lambda c: going_on.retry(c, job_id, request))
+        replayed = self._change("retry", job_id, lambda c: going_on.retry(c, job_id, request))
         return self.job(job_id), replayed
 
     def settle(self, job_id: str) -> None:
@@ -182,12 +205,10 @@ class Store:
         Raises:
             NotFound: no such job.
         """
-        check_job_id(job_id)
-        writing(self._engine, lambda connection: lifecycle.settle(connection, job_id))
+        self._write_of(job_id, lambda connection: lifecycle.settle(connection, job_id))
 
-    def _ask(self, wish: Callable[[Connection, str], None], job_id: str) -> StoredJob:
-        check_job_id(job_id)
-        writing(self._engine, lambda connection: wish(connection, job_id))
+    def _ask(self, action: str, wish: Callable[[Connection, str], None], job_id: str) -> StoredJob:
+        self._change(action, job_id, lambda connection: wish(connection, job_id))
         return self.job(job_id)
 
     # --- what people hand in and say ----------------------------------------------------------
@@ -204,9 +225,9 @@ class Store:
             Conflict: the job is finished, its budget is used up, or it has too many programs.
             IdempotencyMismatch: the key was used with another body.
         """
-        check_job_id(job_id)
         accept.check_key(request.key)
-        return writing(self._engine, lambda c: people.add_given(c, job_id, program, request))
+        work = partial(people.add_given, job_id=job_id, program=program, request=request)
+        return self._change("give", job_id, work)
 
     def given(self, job_id: str) -> tuple[Given, ...]:
         """Return the programs that people handed in, in order.
@@ -229,9 +250,9 @@ class Store:
             Conflict: the job has too many remarks.
             IdempotencyMismatch: the key was used with another body.
         """
-        check_job_id(job_id)
         accept.check_key(request.key)
-        return writing(self._engine, lambda c: people.add_remark(c, job_id, remark, request))
+        work = partial(people.add_remark, job_id=job_id, remark=remark, request=request)
+        return self._change("feedback", job_id, work)
 
     def remarks(self, job_id: str) -> tuple[Remark, ...]:
         """Return what people said, in order.
@@ -253,7 +274,7 @@ class Store:
         """
         _check_limit(limit)
         query, task = query and clean_text(query), task and clean_text(task)
-        return self._read(lambda c: library.search(c, query, task, limit))
+        return self._read(lambda c: library.search(c, query, task, limit, self._owner))
 
     def library_item(self, job_id: str) -> LibraryItem:
         """Return the design that a job ended with.
@@ -261,8 +282,7 @@ class Store:
         Raises:
             NotFound: no such job, or it has not ended with one.
         """
-        check_job_id(job_id)
-        return self._read(lambda c: library.item(c, job_id))
+        return self._of_job(job_id, lambda c: library.item(c, job_id))
 
     # --- what is known of a job ---------------------------------------------------------------
 
@@ -273,7 +293,7 @@ class Store:
             NotFound: no such job.
         """
         check_job_id(job_id)
-        return self._read(lambda connection: reads.history(connection, job_id))
+        return self._read(lambda connection: reads.history(connection, job_id, self._owner))
 
     def iterations(self, job_id: str) -> tuple[Iteration, ...]:
         """Return the iterations of a job, with candidates and feedback.
@@ -306,7 +326,8 @@ class Store:
             NotFound: no such candidate.
         """
         key = read_candidate_id(candidate_id)
-        return self._read(lambda connection: reads.candidate(connection, key))
+        with _named("candidate", candidate_id):
+            return self._of_job(key.job_id, lambda connection: reads.candidate(connection, key))
 
     def runs(self, candidate_id: str) -> tuple[StoredRun, ...]:
         """Return all runs of a candidate, of every stage, without their curves.
@@ -315,7 +336,8 @@ class Store:
             NotFound: no such candidate.
         """
         key = read_candidate_id(candidate_id)
-        return self._read(lambda connection: reads.runs_of(connection, key))
+        with _named("candidate", candidate_id):
+            return self._of_job(key.job_id, lambda connection: reads.runs_of(connection, key))
 
     def native_runs(self, job_id: str) -> tuple[StoredRun, ...]:
         """Return the runs of the native reward, of every stage, without their curves.
@@ -332,7 +354,8 @@ class Store:
             NotFound: no such run.
         """
         key = read_run_id(run_id)
-        return self._read(lambda connection: reads.run(connection, key))
+        with _named("run", run_id):
+            return self._of_job(key.job_id, lambda connection: reads.run(connection, key))
 
     def exchanges(self, job_id: str, iteration: int | None = None) -> tuple[Exchange, ...]:
         """Return the questions to the designer and its answers.
@@ -375,8 +398,8 @@ class Store:
         Raises:
             NotFound: no such job.
         """
-        check_job_id(job_id)
-        return writing(self._engine, lambda c: claims.offer(c, job_id, step_key, seconds))
+        work = partial(claims.offer, job_id=job_id, step_key=step_key, seconds=seconds)
+        return self._write_of(job_id, work)
 
     def claim(
         self, job_id: str, step_key: str, owner: str, lease_seconds: float
@@ -386,24 +409,61 @@ class Store:
         Raises:
             NotFound: no such job.
         """
-        check_job_id(job_id)
-        taken = writing(
-            self._engine, lambda c: claims.take(c, job_id, step_key, owner, lease_seconds)
+        taken = self._write_of(
+            job_id, lambda c: claims.take(c, job_id, step_key, owner, lease_seconds)
         )
         return None if taken is None else ClaimedStep(self._engine, taken, lease_seconds)
 
-    def _read(self, work: Callable[[Connection], T]) -> T:
+    # --- transactions -------------------------------------------------------------------------
+
+    def _read(self, work: Work[T]) -> T:
         with reading(self._engine) as connection:
+            introduce(connection, self._caller)
             return work(connection)
 
-    def _of_job(self, job_id: str, work: Callable[[Connection], T]) -> T:
+    def _write(self, work: Work[T]) -> T:
+        def introduced(connection: Connection) -> T:
+            introduce(connection, self._caller)
+            return work(connection)
+
+        return writing(self._engine, introduced)
+
+    def _of_job(self, job_id: str, work: Work[T]) -> T:
+        return self._read(self._checked(job_id, work))
+
+    def _write_of(self, job_id: str, work: Work[T]) -> T:
+        checked = self._checked(job_id, work)
+        # Who writes locks the job's row first, and finds out by that whether there is one.
+        return self._write(work if self._caller is None else checked)
+
+    def _checked(self, job_id: str, work: Work[T]) -> Work[T]:
+        """Return the work on a job, held to the caller's jobs."""
         check_job_id(job_id)
 
         def checked(connection: Connection) -> T:
-            job_reads.check_job(connection, job_id)
+            job_reads.check_job(connection, job_id, self._owner)
             return work(connection)
 
-        return self._read(checked)
+        return checked
+
+    def _change(self, action: str, job_id: str, work: Work[T]) -> T:
+        """Carry out what people asked for, and write down who it was."""
+
+        def noted(connection: Connection) -> T:
+            result = work(connection)
+            note(connection, self._caller, f"jobs.{action}", job_id)
+            return result
+
+        return self._write_of(job_id, noted)
+
+
+@contextmanager
+def _named(kind: str, name: str) -> Iterator[None]:
+    """Let whoever asks for a part of a job that is not there hear of the part, not of the job."""
+    try:
+        yield
+    except NotFound as error:
+        raise no_such(kind, name) from error
 
 
 def _check_limit(limit: int) -> None:

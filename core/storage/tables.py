@@ -8,6 +8,11 @@ jobs ─┬─ iterations ─┬─ candidates ── checks
       ├─ evaluations, exchanges, artifacts
       ├─ events                  numbered per job, without gaps
       └─ claims                  who works on which step, until when
+keys                             who may ask, and for whom
+audit                            who asked for which change; outlives the job
+discarded                        files of deleted jobs, until a worker has removed them
+
+Every row but those of the last three belongs to a job, and through it to the job's owner.
 
 Structured values are plain `JSON` on both engines, not JSONB: JSONB forgets the order of keys, and
 the order of components and parameters is part of the record.  A `more` column takes the fields of a
@@ -33,12 +38,13 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    UniqueConstraint,
 )
 
 from core.records import JobStatus, RemarkKind, Stage
 from core.storage.clock import UtcTime
 
-HEAD = "0004"  # the revision of `migrations/` that makes these tables; a test compares them
+HEAD = "0005"  # the revision of `migrations/` that makes these tables; a test compares them
 
 NAMES = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -47,6 +53,7 @@ NAMES = {
     "fk": "fk_%(table_name)s_%(column_0_N_name)s",
     "pk": "pk_%(table_name)s",
 }
+LOCAL = "local"  # owner of what is asked without a key
 LARGEST_DOUBLE = "1.7976931348623157e308"
 
 JOB_STATUSES = get_args(JobStatus)
@@ -116,7 +123,7 @@ jobs = Table(
     *map(_json, ("labels", "spec")),
     _word("task"),
     _word("method"),
-    Column("idempotency_key", String, nullable=True, unique=True),
+    _word("idempotency_key", nullable=True),
     _word("body_sha256"),
     *map(_word, ("status", "phase")),
     *map(_flag, ("cancel_requested", "pause_requested")),
@@ -137,10 +144,14 @@ jobs = Table(
     _time("finished_at", nullable=True),
     _time("rested_at", nullable=True),  # since when nobody may work on it
     Column("idle_seconds", Double, nullable=False, server_default="0"),  # of the rests before
+    Column("owner", String, nullable=False, server_default=LOCAL),
     _one_of("status", *JOB_STATUSES),
     *map(_finite, ("best_fitness", "native_fitness", "money", "idle_seconds")),
+    UniqueConstraint("owner", "idempotency_key"),
     Index(None, "status", "id"),
     Index(None, "task", "id"),
+    Index(None, "owner", "id"),
+    Index(None, "owner", "status"),
 )
 
 iterations = Table(
@@ -343,4 +354,38 @@ claims = Table(
     _time("offered_until", nullable=True),
     _time("resting_until", nullable=True),
     _text("resting_reason", nullable=True),
+)
+
+keys = Table(
+    "keys",
+    metadata,
+    _word("id", key=True),
+    _word("owner"),
+    _text("name"),
+    _json("scopes"),
+    _word("sha256"),  # of the secret, which is stored nowhere
+    _time("created_at"),
+    _time("expires_at", nullable=True),
+    _time("revoked_at", nullable=True),
+    _time("last_used_at", nullable=True),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    _word("id", key=True),
+    _word("owner"),
+    _word("key_id", nullable=True),  # NULL: without a key, or on the server's own command line
+    _word("request_id", nullable=True),
+    _word("action"),
+    _word("subject", nullable=True),  # the job or key that it was about
+    _time("created_at"),
+    Index(None, "owner", "id"),
+)
+
+discarded = Table(
+    "discarded",
+    metadata,
+    _word("sha256", key=True),
+    _time("created_at"),
 )

@@ -9,16 +9,18 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from alembic import command
 from alembic.script import ScriptDirectory
-from sqlalchemy import inspect, text
+from sqlalchemy import MetaData, Table, insert, inspect, text
 
 import migrations
 from core.errors import ConfigurationError, StorageFailed
 from core.records import NATIVE, Saved
-from core.storage import open_store
-from core.storage.accept import insert_job, job_row
+from core.storage import Caller, open_store
+from core.storage.accept import job_row
+from core.storage.clock import now
 from core.storage.engine import open_engine, writing
-from core.storage.tables import HEAD, metadata
+from core.storage.tables import HEAD, jobs, metadata
 from tests.builders import a_spec
+from tests.rim.storing import a_job
 
 
 @pytest.fixture
@@ -54,17 +56,21 @@ def test_upgrading_again_changes_nothing(migrated_url):
     command.check(migrations.configuration(migrated_url))
 
 
-def test_rows_of_the_first_version_are_left_as_they_are(unmigrated_url):
-    command.upgrade(migrations.configuration(unmigrated_url), "0001")
+@pytest.mark.parametrize("released", ["0001", "0002", "0003", "0004"])
+def test_rows_of_every_older_version_are_left_as_they_are(unmigrated_url, released):
+    command.upgrade(migrations.configuration(unmigrated_url), released)
     engine = open_engine(unmigrated_url)
-    row = job_row(a_spec(), None, "0" * 64, None, {})
-    for later in ("money", "extensions", "idle_seconds"):
-        del row[later]
-    job_id, _ = writing(engine, lambda connection: insert_job(connection, row))
+    old = Table("jobs", MetaData(), autoload_with=engine)
+    row = job_row(a_spec(), "a key", "0" * 64, None, {})
+    known = {name: value for name, value in row.items() if name in old.c}
+    written = insert(jobs).values(created_at=now(), **known)
+    writing(engine, lambda connection: connection.execute(written))
     migrations.upgrade(unmigrated_url)
     store = open_store(unmigrated_url)
-    assert store.job(job_id).spec == a_spec()
-    with store.claim(job_id, "preflight", "worker", 60.0) as step:
+    local = store.of(Caller("local"))
+    assert local.job(row["id"]).spec == a_spec()
+    assert a_job(local, key="a key").id == row["id"], "its idempotency key still holds"
+    with store.claim(row["id"], "preflight", "worker", 60.0) as step:
         step.save([Saved("baseline", NATIVE, 0, 0, 400)])
         assert step.saved() == (Saved("baseline", NATIVE, 0, 0, 400),)
     store.close()

@@ -1,0 +1,173 @@
+"""Two owners in one store: neither sees, changes or even notices what the other one has."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import insert, select, text
+
+from core.errors import IdempotencyMismatch, LimitReached, NotFound
+from core.records import Context, Given, Remark
+from core.storage import Caller, Extension, Request, Store
+from core.storage.engine import writing
+from core.storage.tables import jobs
+from tests.builders import SOURCE, a_spec, a_task
+from tests.rim.storing import a_job
+from tests.shells.stories import a_finished_job
+
+ALICE, MALLORY = Caller("alice", "a" * 16, "req_1"), Caller("mallory", "b" * 16, "req_2")
+
+
+@pytest.fixture
+def alices(store):
+    return store.of(ALICE)
+
+
+@pytest.fixture
+def mallorys(store):
+    return store.of(MALLORY)
+
+
+def body(job_id: str) -> str:
+    return job_id.removeprefix("job_")
+
+
+# Every question about one job that a bound store answers.  The test below this table holds it complete.
+QUESTIONS = {
+    "job": lambda s, j: s.job(j),
+    "request_cancel": lambda s, j: s.request_cancel(j),
+    "request_pause": lambda s, j: s.request_pause(j),
+    "resume": lambda s, j: s.resume(j),
+    "extend": lambda s, j: s.extend(j, Extension(1), 50),
+    "retry": lambda s, j: s.retry(j),
+    "settle": lambda s, j: s.settle(j),
+    "add_given": lambda s, j: s.add_given(j, Given(0, SOURCE, "user")),
+    "given": lambda s, j: s.given(j),
+    "add_remark": lambda s, j: s.add_remark(j, Remark(0, "text", text="mine")),
+    "remarks": lambda s, j: s.remarks(j),
+    "library_item": lambda s, j: s.library_item(j),
+    "history": lambda s, j: s.history(j),
+    "iterations": lambda s, j: s.iterations(j),
+    "candidates": lambda s, j: s.candidates(j),
+    "candidate": lambda s, j: s.candidate(f"cand_{body(j)}_0_0"),
+    "runs": lambda s, j: s.runs(f"cand_{body(j)}_0_0"),
+    "native_runs": lambda s, j: s.native_runs(j),
+    "run": lambda s, j: s.run(f"run_{body(j)}_search_0-0_0_0"),
+    "exchanges": lambda s, j: s.exchanges(j),
+    "events": lambda s, j: s.events(j),
+    "activity": lambda s, j: s.activity(j),
+    "offer": lambda s, j: s.offer(j, "preflight", 1.0),
+    "claim": lambda s, j: s.claim(j, "preflight", "w", 1.0),
+}
+OF_NO_JOB = {"close", "check_schema", "of", "create_job", "jobs", "library", "unfinished_jobs"}
+
+
+def test_every_question_that_a_store_answers_is_asked_here():
+    asked = {name for name in vars(Store) if not name.startswith("_")}
+    assert asked == set(QUESTIONS) | OF_NO_JOB
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_somebody_elses_job_does_not_exist(store, alices, mallorys, question):
+    job_id = a_finished_job(alices)
+    before = (alices.job(job_id), alices.events(job_id, limit=1000))
+    with pytest.raises(NotFound) as found:
+        QUESTIONS[question](mallorys, job_id)
+    with pytest.raises(NotFound) as never:
+        QUESTIONS[question](mallorys, "job_" + "0" * 26)
+    said = str(found.value).replace(body(job_id), "0" * 26)
+    assert said == str(never.value), "the answer tells that there is something"
+    assert (alices.job(job_id), alices.events(job_id, limit=1000)) == before
+
+
+def test_lists_hold_what_is_ones_own(alices, mallorys):
+    mine, other = a_finished_job(alices), a_finished_job(mallorys)
+    assert [job.id for job in alices.jobs().items] == [mine]
+    assert [item.job for item in alices.library()] == [mine]
+    assert [item.job for item in alices.library("point")] == [mine]
+    assert [job.id for job in mallorys.jobs(task="point-park").items] == [other]
+
+
+def test_workers_see_the_jobs_of_all(store, alices, mallorys):
+    both = {a_job(alices).id, a_job(mallorys).id}
+    assert set(store.unfinished_jobs()) == both
+    assert {job.id for job in store.jobs().items} == both
+
+
+def test_prompts_show_designs_of_the_same_owner_only(store, alices, mallorys):
+    a_finished_job(mallorys)
+    other = a_spec(task=a_task(name="point-push"), context=Context(examples=2, same_task=True))
+    job = a_job(alices, other)
+    claim = store.claim(job.id, "preflight", "worker", 30.0)
+    assert claim.find_examples() == ()
+    own = a_finished_job(alices)
+    assert [example.job for example in claim.find_examples()] == [own]
+
+
+def test_an_idempotency_key_belongs_to_its_owner(alices, mallorys):
+    mine, other = a_job(alices, key="k"), a_job(mallorys, key="k")
+    assert mine.id != other.id
+    assert a_job(alices, key="k").id == mine.id
+    with pytest.raises(IdempotencyMismatch) as refused:
+        mallorys.create_job(
+            a_spec(), idempotency_key="k", body_sha256="1" * 64, name=None, labels={}
+        )
+    assert mine.id not in str(refused.value)
+
+
+def submit(store: Store, key: str | None = None):
+    return store.create_job(
+        a_spec(), idempotency_key=key, body_sha256="0" * 64, name=None, labels={}, most_open=2
+    )
+
+
+def test_an_owner_with_too_many_unfinished_jobs_is_told_to_wait(alices, mallorys):
+    first, _ = submit(alices, "first")
+    submit(alices)
+    with pytest.raises(LimitReached, match="cancel one"):
+        submit(alices)
+    submit(mallorys)
+    assert submit(alices, "first") == (first, True), "a repeated request is no further job"
+    alices.request_cancel(first.id)
+    submit(alices)
+    assert len(alices.jobs().items) == 3
+
+
+def test_who_asked_for_a_change_is_written_down_with_the_change(store, alices):
+    job = a_job(alices)
+    alices.add_remark(job.id, Remark(0, "text", text="hm"), Request("once"))
+    alices.request_cancel(job.id)
+    told = store.keys.audit(subject=job.id)
+    assert [entry.action for entry in told] == ["jobs.cancel", "jobs.feedback", "jobs.create"]
+    assert {(e.owner, e.key_id, e.request_id) for e in told} == {("alice", "a" * 16, "req_1")}
+
+
+def test_a_change_that_is_refused_is_not_written_down(store, alices):
+    job_id = a_finished_job(alices)
+    with pytest.raises(NotFound):
+        alices.add_remark(job_id, Remark(0, "thumb", candidate="7.7", value=1))
+    assert [entry.action for entry in store.keys.audit(subject=job_id)] == ["jobs.create"]
+
+
+def test_a_worker_is_nobody_who_asks(store):
+    a_finished_job(store)
+    assert store.keys.audit() == ()
+
+
+def test_a_job_is_local_if_nobody_in_particular_submits_it(store, engine):
+    job = a_job(store)
+    owner = writing(engine, lambda c: c.execute(select(jobs.c.owner)).scalar_one())
+    assert owner == "local"
+    assert store.of(Caller()).job(job.id).id == job.id
+
+
+def test_an_older_server_that_names_no_owner_still_submits(store, engine, alices):
+    """During a rolling upgrade both versions write."""
+    a_job(alices)
+
+    def copy(connection):
+        row = dict(connection.execute(select(jobs)).mappings().one())
+        del row["owner"]
+        connection.execute(insert(jobs).values({**row, "id": "job_" + "0" * 26}))
+        return connection.execute(text("SELECT owner FROM jobs ORDER BY id")).scalars().all()
+
+    assert writing(engine, copy) == ["local", "alice"]
