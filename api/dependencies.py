@@ -1,24 +1,40 @@
-"""What routes are handed: the store, and a way to wake the workers."""
+"""What routes are handed: the rows of whoever asks, and a way to wake the workers."""
 
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, TypeAlias
 
-from fastapi import Depends, Path, Request
+from fastapi import Depends, Path, Request, Security
+from fastapi.concurrency import run_in_threadpool
+from fastapi.security import HTTPAuthorizationCredentials
 
+from api.callers import (
+    BEARER,
+    WRONG_KEYS_PER_MINUTE,
+    Lock,
+    check_local,
+    missing_scope,
+    too_many,
+    usual_scope,
+)
+from api.headers import request_id
+from api.rates import Rates
 from core.designers import OPENAI_MODEL
 from core.prices import Prices
 from core.settings import Settings
-from core.storage import Store
+from core.storage import Caller, Store
+from core.storage.keyring import SCOPES
 
 log = logging.getLogger(__name__)
 
+STREAM_WAIT_SECONDS = 5.0
 SAMPLE = "01jd7v8a3bqk2m5c6x9z0w4e1r"
 
-Notify: TypeAlias = Callable[[str], object]
+Notify: TypeAlias = Callable[[Store, str], object]
 
 
 @dataclass(slots=True)
@@ -26,7 +42,11 @@ class House:
     """What one running server holds.
 
     Attributes:
+        store:    bound to nobody; routes are handed one that is bound to whoever asks.
+        notify:   tells the workers that a job has moved, by a store that sees it and its id.
         prices:   of models, for estimates and budgets of money.
+        keyless:  whoever reaches the server is its owner; only behind the loopback.
+        streams:  open event streams by owner.
         migrated: the schema was found up to date once, and need not be looked at again.
         stopping: the server is about to end; open streams should end before it.
     """
@@ -35,18 +55,70 @@ class House:
     store: Store
     notify: Notify
     prices: Prices
+    keyless: bool = False
     migrated: bool = False
     stopping: bool = False
+    streams: Counter[str] = field(default_factory=Counter)
+    lock: Lock = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Hang the lock into the door."""
+        uses = Rates(self.settings.requests_per_minute)
+        self.lock = Lock(self.store.keys, uses, Rates(WRONG_KEYS_PER_MINUTE))
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """The house as one caller may use it.
+
+    Attributes:
+        store:  knows the caller's jobs alone.
+        scopes: what the caller may ask for.
+    """
+
+    house: House
+    caller: Caller
+    store: Store
+    scopes: frozenset[str]
+
+    @property
+    def settings(self) -> Settings:
+        """Return the server's settings."""
+        return self.house.settings
+
+    @property
+    def prices(self) -> Prices:
+        """Return what models cost."""
+        return self.house.prices
 
     @property
     def model(self) -> str:
         """Return the model that is asked where a job names none."""
         return self.settings.openai_model or OPENAI_MODEL
 
+    def need(self, scope: str) -> None:
+        """Make sure that the caller may ask for something.
+
+        Raises:
+            ApiError: the key was not made for it.
+        """
+        if scope not in self.scopes:
+            raise missing_scope(scope)
+
+    def need_a_stream(self) -> None:
+        """Make sure that the caller may open one more event stream.
+
+        Raises:
+            ApiError: there are too many of the same owner.
+        """
+        most = self.settings.streams_per_owner
+        if self.house.streams[self.caller.owner] >= most:
+            raise too_many(f"{most} event streams are open already", STREAM_WAIT_SECONDS)
+
     def wake(self, job_id: str) -> None:
         """Tell the workers that the job has moved; if that fails, their sweep finds the job."""
         try:
-            self.notify(job_id)
+            self.house.notify(self.store, job_id)
         # The broker's client may raise anything; the request is already committed and must stand.
         except Exception as error:  # noqa: BLE001
             log.warning("could not wake a worker for %s: %s", job_id, error)
@@ -56,6 +128,31 @@ async def house(request: Request) -> House:
     """Return what the server holds.  Async, because a thread for this would cost more than it does."""
     held: House = request.app.state.house
     return held
+
+
+async def visit(
+    request: Request,
+    held: Annotated[House, Depends(house)],
+    shown: Annotated[HTTPAuthorizationCredentials | None, Security(BEARER)],
+) -> Visit:
+    """Find out who asks.
+
+    Raises:
+        ApiError: nobody who may.
+        StorageFailed: the database cannot be asked.
+    """
+    name = request_id(request)
+    if held.keyless:
+        check_local(request)
+        caller, scopes = Caller(request_id=name), frozenset[str](SCOPES)
+    else:
+        address = request.client.host if request.client else ""
+        text = None if shown is None else shown.credentials
+        key = await run_in_threadpool(held.lock.open, text, address)
+        caller, scopes = Caller(key.owner, key.id, name), frozenset(key.scopes)
+    visitor = Visit(held, caller, held.store.of(caller), scopes)
+    visitor.need(usual_scope(request.method))
+    return visitor
 
 
 def migrated(here: Annotated[House, Depends(house)]) -> None:
@@ -69,7 +166,8 @@ def migrated(here: Annotated[House, Depends(house)]) -> None:
         here.migrated = True
 
 
-Here = Annotated[House, Depends(house)]
+Building = Annotated[House, Depends(house)]
+Here = Annotated[Visit, Depends(visit)]
 JobId = Annotated[str, Path(max_length=200, examples=[f"job_{SAMPLE}"])]
 CandidateId = Annotated[str, Path(max_length=200, examples=[f"cand_{SAMPLE}_0_3"])]
 RunId = Annotated[str, Path(max_length=200, examples=[f"run_{SAMPLE}_search_0-3_0_0"])]

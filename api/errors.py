@@ -64,9 +64,16 @@ class ApiError(Exception):
     """A refusal that only the API knows, such as a download before there is anything to download."""
 
     def __init__(
-        self, kind: Kind, detail: str, *, at: Sequence[FieldProblem] = (), hint: str | None = None
+        self,
+        kind: Kind,
+        detail: str,
+        *,
+        at: Sequence[FieldProblem] = (),
+        hint: str | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         self.kind, self.detail, self.at, self.hint = kind, detail, tuple(at), hint
+        self.headers = dict(headers or {})
         super().__init__(detail)
 
 

@@ -14,12 +14,12 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.sse import KEEPALIVE_COMMENT, EventSourceResponse, format_sse_event
 
 from api import openapi
-from api.dependencies import Here, House, JobId
+from api.dependencies import Here, JobId, Visit
 from api.errors import InvalidField, printable
 from api.limits import MAX_EVENT
 from api.show import activity_view, event_view
 from api.views import EventPage
-from core.errors import StorageFailed
+from core.errors import NotFound, StorageFailed
 from core.records import FINISHED
 from core.storage import Activity, Event, Store
 
@@ -28,6 +28,7 @@ router = APIRouter(tags=["events"])
 POLL_SECONDS = 0.5
 KEEP_ALIVE_SECONDS = 10.0
 PATIENCE_SECONDS = 3.0  # after which a queued job is said to wait for a worker
+LONGEST_SECONDS = 900.0
 BATCH = 200
 
 
@@ -59,6 +60,7 @@ def list_events(
     here.store.job(job_id)
     start = max(after, _number(last_event_id))
     if "text/event-stream" in request.headers.get("accept", ""):
+        here.need_a_stream()
         headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
         return EventSourceResponse(follow(here, job_id, start), headers=headers)
     found = [event_view(event) for event in here.store.events(job_id, after=start, limit=limit)]
@@ -106,14 +108,30 @@ def look(store: Store, job_id: str, after: int) -> Look:
     return Look(events, activity, status)
 
 
-async def follow(here: House, job_id: str, after: int) -> AsyncIterator[bytes]:
-    """Yield a job's events after a number, as they happen, until it ends or the server does."""
+async def follow(here: Visit, job_id: str, after: int) -> AsyncIterator[bytes]:
+    """Count the stream as one of its owner's for as long as it is open; see `_follow`."""
+    open_now, owner = here.house.streams, here.caller.owner
+    open_now[owner] += 1
+    try:
+        async for part in _follow(here, job_id, after):
+            yield part
+    finally:
+        open_now[owner] -= 1
+        if not open_now[owner]:
+            del open_now[owner]
+
+
+async def _follow(here: Visit, job_id: str, after: int) -> AsyncIterator[bytes]:
+    """Yield a job's events after a number, as they happen, until it or the server ends.
+
+    A stream that has grown old is cut as well: whoever comes back for the rest shows the key again.
+    """
     said = ""
     began = spoken_at = time.monotonic()
-    while not here.stopping:
+    while not here.house.stopping and time.monotonic() - began < LONGEST_SECONDS:
         try:
             seen = await run_in_threadpool(look, here.store, job_id, after)
-        except StorageFailed:
+        except (StorageFailed, NotFound):
             return  # the client comes back with its last number, and is told why by the first answer
         for event in seen.events:
             after = event.seq

@@ -49,6 +49,8 @@ def extend_job(
     difference: the verdict's threshold is divided by the number of confirmations. The former outcome
     stands in the event `job.extended`.
     """
+    if any(start.source is not None for start in body.start):
+        here.need("code:submit")
     known = here.store.job(job_id)
     task = task_of(known.spec, known.preflight)
     extension = Extension(
@@ -118,6 +120,7 @@ def fork_job(
         name=request.name,
         labels=request.labels,
         start=(Given(0, source, "fork", note=note),),
+        most_open=here.settings.jobs_per_owner,
     )
     response.headers["Location"] = f"/v1/jobs/{job.id}"
     mark(response, replayed)

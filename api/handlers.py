@@ -22,6 +22,7 @@ from core.errors import InvalidInput, RewardsmithError
 log = logging.getLogger(__name__)
 MAX_PLACES = 20
 RETRY_AFTER = "5"
+_LATER = (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS)
 
 _BY_STATUS = {
     400: kinds.MALFORMED,
@@ -49,8 +50,8 @@ def answer(request: Request, said: Problem, headers: dict[str, str] | None = Non
         headers=headers,
     )
     # A fault is answered outside the envelope, so every problem is sealed here as well.
-    seal(response.headers, "", request_id(request))
-    if said.status == HTTPStatus.SERVICE_UNAVAILABLE:
+    seal(response.headers, request_id(request))
+    if said.status in _LATER:
         response.headers.setdefault("Retry-After", RETRY_AFTER)
     return response
 
@@ -65,7 +66,8 @@ def _house_error(request: Request, error: Exception) -> JSONResponse:
 
 def _api_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, ApiError)
-    return answer(request, _said(request, error.kind, error.detail, at=error.at, hint=error.hint))
+    said = _said(request, error.kind, error.detail, at=error.at, hint=error.hint)
+    return answer(request, said, error.headers)
 
 
 def _http_error(request: Request, error: Exception) -> JSONResponse:

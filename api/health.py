@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from api.dependencies import Here
+from api.dependencies import Building
 from api.views import HealthView
 
 router = APIRouter(tags=["health"])
@@ -17,7 +17,7 @@ async def read_health() -> HealthView:
 
 
 @router.get("/readyz", operation_id="read_readiness", summary="Can the server do its work?")
-def read_readiness(here: Here) -> HealthView:
+def read_readiness(here: Building) -> HealthView:
     """Return 200 if the database is reachable and up to date, and a 503 problem otherwise."""
     here.store.check_schema()
     return HealthView(status="ready", checks={"database": "reachable and migrated"})

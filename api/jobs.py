@@ -56,6 +56,8 @@ def create_job(
     default is echoed in `spec`. The environment itself is built by the first step of the job: where
     that fails, the job fails with the same kind of problem that a refusal here would have had.
     """
+    if any(start.source is not None for start in request.start):
+        here.need("code:submit")
     spec = complete(request)
     check_priced(spec, here.prices, here.model)
     job, replayed = here.store.create_job(
@@ -65,6 +67,7 @@ def create_job(
         name=request.name,
         labels=request.labels,
         start=read_starts(here.store, request.start, spec.task, spec.mode),
+        most_open=here.settings.jobs_per_owner,
     )
     response.headers["Location"] = f"/v1/jobs/{job.id}"
     if replayed:

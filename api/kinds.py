@@ -150,6 +150,28 @@ METHOD_NOT_ALLOWED = Kind(
 BODY_TOO_LARGE = Kind(
     "body-too-large", 413, "The body is too large", "A request may have 1 MiB; shorten the task."
 )
+NO_KEY = Kind(
+    "no-valid-key",
+    401,
+    "The server wants to know who asks",
+    "Send Authorization: Bearer <key>, or set REWARDSMITH_API_KEY; the operator makes keys with "
+    "`rewardsmith keys create OWNER`.",
+)
+SCOPE_MISSING = Kind(
+    "scope-missing",
+    403,
+    "The key is not good for that",
+    "Ask the operator for a key with that scope.",
+)
+NOT_LOCAL = Kind(
+    "not-local",
+    403,
+    "Without keys only this machine may ask",
+    "Use http://127.0.0.1:8700, or let the server ask for keys: REWARDSMITH_KEYS=always.",
+)
+TOO_MANY_REQUESTS = Kind(
+    "too-many-requests", 429, "Too many requests", "Wait as long as Retry-After says."
+)
 NO_CANDIDATE_YET = Kind(
     "no-valid-candidate-yet",
     404,
@@ -195,6 +217,10 @@ KINDS: Mapping[str, Kind] = {
         WRONG_VERSION,
         METHOD_NOT_ALLOWED,
         BODY_TOO_LARGE,
+        NO_KEY,
+        SCOPE_MISSING,
+        NOT_LOCAL,
+        TOO_MANY_REQUESTS,
         NO_CANDIDATE_YET,
         NO_CODE,
         BAD_REQUEST,

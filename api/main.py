@@ -17,9 +17,10 @@ from api import (
     openapi,
     people,
     problems,
+    reference,
     tasks,
 )
-from api.dependencies import House, Notify, migrated
+from api.dependencies import House, Notify, migrated, visit
 from api.headers import Envelope
 from api.limits import BodyLimit
 from core.prices import read_prices
@@ -35,31 +36,38 @@ is an `application/problem+json` document with a hint, and every list is paged b
 """
 
 
-def create_app(settings: Settings, notify: Notify, store: Store | None = None) -> FastAPI:
+def create_app(
+    settings: Settings, notify: Notify, store: Store | None = None, *, keyless: bool = False
+) -> FastAPI:
     """Return the application.
 
     Args:
         settings: of the server; nothing is read from the environment here.
         notify:   tells the workers that a job has moved, by its id.
         store:    the database, opened from the settings if left out.
+        keyless:  whether no key is asked for; only for a server that nobody else can reach.
     """
     app = FastAPI(
         title="Rewardsmith",
         version="1",
         description=DESCRIPTION,
+        docs_url=None,
         redoc_url=None,
         responses=openapi.EVERYWHERE,
     )
     store = store or open_store(settings.database_url)
-    app.state.house = House(settings, store, notify, read_prices(settings.prices))
+    prices = read_prices(settings.prices)
+    app.state.house = House(settings, store, notify, prices, keyless=keyless)
     app.add_middleware(BodyLimit)
     app.add_middleware(Envelope)
     handlers.install(app)
-    ready = [Depends(migrated)]
+    known, ready = [Depends(visit)], [Depends(migrated), Depends(visit)]
+    door = openapi.AT_THE_DOOR
     for part in (jobs, going_on, people, iterations, candidates, events, library, datasets):
-        app.include_router(part.router, prefix="/v1", dependencies=ready)
-    app.include_router(tasks.router, prefix="/v1")
+        app.include_router(part.router, prefix="/v1", dependencies=ready, responses=door)
+    app.include_router(tasks.router, prefix="/v1", dependencies=known, responses=door)
     app.include_router(health.router)
+    app.include_router(reference.router)
     app.include_router(problems.router)
     openapi.install(app)
     return app

@@ -18,10 +18,13 @@ Responses = dict[int | str, dict[str, Any]]  # Any: fragments of an OpenAPI docu
 PROBLEM_SCHEMA = {"$ref": "#/components/schemas/Problem"}
 
 _DETAILS: Mapping[int, tuple[Kind, str]] = {
+    401: (kinds.NO_KEY, "expected the header Authorization: Bearer …"),
+    403: (kinds.SCOPE_MISSING, "expected a key with the scope jobs:write"),
     404: (kinds.KINDS["not-found"], "There is no job `job_01jd7v8a3bqk2m5c6x9z0w4e1r`."),
     409: (kinds.KINDS["conflict"], "Job job_01jd7v8a3bqk2m5c6x9z0w4e1r is succeeded."),
     413: (kinds.BODY_TOO_LARGE, "expected at most 1048576 bytes, but the body is larger"),
     422: (kinds.KINDS["invalid-input"], "/iterations: Input should be less than or equal to 50"),
+    429: (kinds.TOO_MANY_REQUESTS, "too many requests in the last minute"),
     500: (kinds.KINDS["internal"], "an unexpected error, which has been logged"),
     503: (kinds.KINDS["storage-failed"], "The database is not migrated."),
 }
@@ -41,6 +44,13 @@ def _refusal(kind: Kind, detail: str) -> dict[str, Any]:
 
 
 EVERYWHERE: Responses = refusals(500, 503)
+
+_LATER = {"description": "Seconds to wait.", "schema": {"type": "string"}}
+_HOW = {"description": "How to say who asks.", "schema": {"type": "string"}}
+
+AT_THE_DOOR: Responses = refusals(401, 403, 429)
+AT_THE_DOOR[401]["headers"] = {"WWW-Authenticate": _HOW}
+AT_THE_DOOR[429]["headers"] = {"Retry-After": _LATER}
 
 ACCEPTED: Responses = {
     202: {

@@ -86,6 +86,7 @@ def give_program(
     Static rules are checked now, the others in the sandbox before it is trained. If the job has no
     further iteration, it gets one for this program alone. A finished job takes programs with `extend`.
     """
+    here.need("code:submit")
     job = here.store.job(job_id)
     check_source(body.source, "/source", task_of(job.spec, job.preflight), job.spec.mode)
     parent = candidate_key(job_id, body.parent)

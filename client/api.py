@@ -33,11 +33,14 @@ class Client:
     Args:
         base_url: where the server is; by default REWARDSMITH_API_URL, else the host and
             port of REWARDSMITH_API_HOST and REWARDSMITH_API_PORT, else http://127.0.0.1:8700.
+        key:      who asks, for a server that wants to know; by default REWARDSMITH_API_KEY.
         timeout:  seconds that a single answer may take.
     """
 
-    def __init__(self, base_url: str | None = None, *, timeout: float = 30.0) -> None:
-        self._transport = Transport(base_url, timeout=timeout)
+    def __init__(
+        self, base_url: str | None = None, *, key: str | None = None, timeout: float = 30.0
+    ) -> None:
+        self._transport = Transport(base_url, key=key, timeout=timeout)
         self.jobs = Jobs(self._transport)
 
     @property

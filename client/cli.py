@@ -7,14 +7,27 @@ how to look again.
 
 from __future__ import annotations
 
+import os
 from typing import Annotated
 
 import typer
 from typer.core import TyperGroup
 
 from client import console
-from client.commands import best, catalogue, db, demo, design, doctor, jobs, people, serve, worker
-from client.transport import ApiProblem, Unreachable
+from client.commands import (
+    best,
+    catalogue,
+    db,
+    demo,
+    design,
+    doctor,
+    jobs,
+    keys,
+    people,
+    serve,
+    worker,
+)
+from client.transport import KEY_VARIABLE, ApiProblem, Unreachable
 from core.errors import RewardsmithError
 
 
@@ -72,8 +85,19 @@ def rewardsmith(
         bool,
         typer.Option("--version", help="Tell the version.", callback=_show_version, is_eager=True),
     ] = False,
+    key: Annotated[
+        str | None,
+        typer.Option(
+            "--key",
+            envvar=KEY_VARIABLE,
+            show_envvar=True,
+            help="Who asks, where a server wants it.",
+        ),
+    ] = None,
 ) -> None:
     """Design reward functions for reinforcement learning, and measure that they are better."""
+    if key is not None:
+        os.environ[KEY_VARIABLE] = key  # where every client of this process looks for it
 
 
 app.command("demo")(demo.demo)
@@ -95,6 +119,8 @@ app.command("tasks")(catalogue.tasks)
 app.command("methods")(catalogue.methods)
 app.command("doctor")(doctor.doctor)
 app.add_typer(db.app, name="db")
+app.add_typer(keys.app, name="keys")
+app.command("audit")(keys.audit)
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import socket
 from collections.abc import Callable
 from types import FrameType
@@ -12,10 +13,11 @@ from fastapi import FastAPI
 from api.main import create_app
 from core.errors import ConfigurationError
 from core.settings import Settings, read_settings
-from core.storage import open_store
+from core.storage import Store, open_store
 from workers.messages import dispatch, make_celery
 
 LINGER_SECONDS = 3
+MOST_CONNECTIONS = 1_000
 
 
 class Server(uvicorn.Server):
@@ -28,6 +30,7 @@ class Server(uvicorn.Server):
             access_log=False,
             server_header=False,
             timeout_graceful_shutdown=LINGER_SECONDS,
+            limit_concurrency=MOST_CONNECTIONS,
         )
         super().__init__(config)
         self._app, self._ready = app, ready
@@ -44,21 +47,59 @@ class Server(uvicorn.Server):
         super().handle_exit(sig, frame)
 
 
-def make_app(settings: Settings) -> FastAPI:
+def make_app(settings: Settings, *, keyless: bool = False) -> FastAPI:
     """Return the API, wired to the database and the broker of the settings."""
     store, celery = open_store(settings.database_url), make_celery(settings)
-    return create_app(settings, lambda job_id: dispatch(store, celery, job_id), store)
+
+    def notify(seen: Store, job_id: str) -> None:
+        dispatch(seen, celery, job_id)
+
+    return create_app(settings, notify, store, keyless=keyless)
 
 
 def app_from_environment() -> FastAPI:
-    """Return the API of the environment's settings, for `uvicorn --factory client.server:…`."""
+    """Return the API of the environment's settings, for `uvicorn --factory client.server:…`.
+
+    It asks for keys: where it listens is not known here.
+    """
     return make_app(read_settings())
 
 
+def is_keyless(settings: Settings, bound: socket.socket) -> bool:
+    """Tell whether a server on this socket can do without keys: it hears this machine alone."""
+    host = str(bound.getsockname()[0])
+    return settings.keys == "unless-loopback" and ipaddress.ip_address(host).is_loopback
+
+
+def check_keys(store: Store, bound: socket.socket) -> None:
+    """Make sure that somebody can open a server that asks for keys.
+
+    Raises:
+        ConfigurationError: nobody can; says how to make the first key.
+        StorageFailed: the database cannot be asked.
+    """
+    if store.keys.any_valid():
+        return
+    host, port = bound.getsockname()[:2]
+    raise ConfigurationError(
+        "none",
+        expected="at least one valid key, because others can reach the server or keys are demanded",
+        where=f"keys of the server on {host}:{port}",
+        hint="Make one with `rewardsmith keys create OWNER`, or listen on 127.0.0.1.",
+    )
+
+
 def run_server(settings: Settings, bound: socket.socket, ready: Callable[[], None]) -> None:
-    """Serve until SIGINT or SIGTERM."""
-    app = make_app(settings)
+    """Serve until SIGINT or SIGTERM.
+
+    Raises:
+        ConfigurationError: others could reach the server, and nobody has a key.
+    """
+    keyless = is_keyless(settings, bound)
+    app = make_app(settings, keyless=keyless)
     try:
+        if not keyless:
+            check_keys(app.state.house.store, bound)
         Server(app, ready).run(sockets=[bound])
     finally:
         app.state.house.store.close()

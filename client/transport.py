@@ -15,11 +15,15 @@ from typing import Any
 
 import httpx2
 
+from core.errors import ConfigurationError
+
 DEFAULT_HOST, DEFAULT_PORT = "127.0.0.1", "8700"
 ANY_HOST = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # a server listens there; nobody can go there
+KEY_VARIABLE = "REWARDSMITH_API_KEY"
 ATTEMPTS = 4
 PAUSE_SECONDS = 0.25
 RETRIED = frozenset({502, 503, 504})
+TOO_MANY = 429  # a stream comes back later; other requests are the caller's to space out
 STREAM_SILENCE_SECONDS = 45.0
 STREAM_PATIENCE_SECONDS = 120.0
 
@@ -39,6 +43,20 @@ def usual_url() -> str:
     if port == "0":  # any free one, which only the server knows
         port = DEFAULT_PORT
     return (os.environ.get("REWARDSMITH_API_URL") or address(host, port)).rstrip("/")
+
+
+def usual_key() -> str | None:
+    """Return the key of the environment, if there is one.
+
+    Raises:
+        ConfigurationError: it is no text that a header could hold.
+    """
+    key = os.environ.get(KEY_VARIABLE, "").strip()
+    if not key.isascii() or not key.isprintable():
+        raise ConfigurationError(
+            "something else", expected="a key of `rewardsmith keys create`", where=KEY_VARIABLE
+        )
+    return key or None
 
 
 class Unreachable(Exception):
@@ -87,10 +105,15 @@ class StreamedEvent:
 class Transport:
     """Speaks HTTP with one server."""
 
-    def __init__(self, base_url: str | None = None, *, timeout: float = 30.0) -> None:
+    def __init__(
+        self, base_url: str | None = None, *, key: str | None = None, timeout: float = 30.0
+    ) -> None:
         self.base_url = base_url.rstrip("/") if base_url else usual_url()
+        key = key or usual_key()
+        headers = {} if key is None else {"Authorization": f"Bearer {key}"}
         try:
-            self._http = httpx2.Client(base_url=self.base_url, timeout=timeout)
+            # Redirects are not followed, so the key does not travel to another host.
+            self._http = httpx2.Client(base_url=self.base_url, timeout=timeout, headers=headers)
         except httpx2.InvalidURL as error:
             raise Unreachable(self.base_url, _reason(error)) from error
 
@@ -148,7 +171,7 @@ class Transport:
                 if time.monotonic() - silent_since > STREAM_PATIENCE_SECONDS:
                     raise Unreachable(self.base_url, _reason(error)) from error
             except ApiProblem as error:
-                if error.status not in RETRIED:
+                if error.status not in RETRIED and error.status != TOO_MANY:
                     raise
                 if time.monotonic() - silent_since > STREAM_PATIENCE_SECONDS:
                     raise

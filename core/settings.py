@@ -100,6 +100,20 @@ class Settings(BaseSettings):
 
     api_host: str = Field("127.0.0.1", description="Address on which the server listens.")
     api_port: int = Field(8700, ge=0, le=65_535, description="Its port; 0 picks a free one.")
+    keys: Literal["unless-loopback", "always"] = Field(
+        "unless-loopback",
+        description="When the server asks for keys (`rewardsmith keys create`): `always`, or always "
+        "except where it listens on the loopback alone. Choose `always` behind a reverse proxy.",
+    )
+    jobs_per_owner: int = Field(
+        1_000, ge=1, le=1_000_000, description="Unfinished jobs that one owner may have."
+    )
+    requests_per_minute: int = Field(
+        1_200, ge=1, le=10_000_000, description="Requests a minute with one key."
+    )
+    streams_per_owner: int = Field(
+        50, ge=1, le=10_000, description="Event streams that one owner may have open."
+    )
     lease_seconds: float = Field(
         15.0,
         ge=1.0,

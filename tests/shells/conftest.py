@@ -34,18 +34,22 @@ def woken() -> list[str]:
 def built(tmp_path_factory: pytest.TempPathFactory) -> FastAPI:
     """One application for all tests; each of them moves another house in."""
     settings = Settings(home=tmp_path_factory.mktemp("home"))
-    return create_app(settings, lambda _: None)
+    return create_app(settings, lambda *_: None, keyless=True)
 
 
 @pytest.fixture
 def app(built: FastAPI, settings: Settings, store: Store, woken: list[str]) -> FastAPI:
-    built.state.house = House(settings, store, woken.append, read_prices())
+    def wake(seen: Store, job_id: str) -> None:
+        seen.job(job_id)  # the workers' dispatcher reads the job through the same eyes
+        woken.append(job_id)
+
+    built.state.house = House(settings, store, wake, read_prices(), keyless=True)
     return built
 
 
 @pytest.fixture
 def api(app: FastAPI) -> Iterator[TestClient]:
-    with TestClient(app, raise_server_exceptions=False) as client:
+    with TestClient(app, base_url=LOCAL_URL, raise_server_exceptions=False) as client:
         yield client
 
 
@@ -78,6 +82,8 @@ def serving(app: FastAPI) -> Iterator[str]:
         thread.join(10)
         bound.close()
 
+
+LOCAL_URL = "http://127.0.0.1:8700"
 
 ON_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 """For what has nothing to do with the kind of database."""

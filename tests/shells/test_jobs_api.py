@@ -109,7 +109,7 @@ def test_an_unknown_environment_is_accepted_because_only_preflight_can_tell(api)
 
 
 def test_a_broker_that_is_down_does_not_lose_the_job(api, app):
-    def down(job_id):
+    def down(seen, job_id):
         raise ConnectionError("no broker")
 
     app.state.house.notify = down

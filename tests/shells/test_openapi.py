@@ -18,7 +18,7 @@ PROBLEM = "application/problem+json"
 
 @pytest.fixture(scope="module")
 def app(tmp_path_factory):
-    return create_app(Settings(home=tmp_path_factory.mktemp("home")), lambda _: None)
+    return create_app(Settings(home=tmp_path_factory.mktemp("home")), lambda *_: None)
 
 
 @pytest.fixture(scope="module")

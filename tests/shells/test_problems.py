@@ -15,9 +15,9 @@ from api.kinds import ERRORS, KINDS
 from api.main import create_app
 from core import designers, errors, steps
 from core.settings import Settings
-from core.storage import open_store
+from core.storage import Store, open_store
 from tests.shells import stories
-from tests.shells.conftest import ON_SQLITE
+from tests.shells.conftest import LOCAL_URL, ON_SQLITE
 from workers import carrying
 
 
@@ -103,8 +103,24 @@ def test_no_answer_lets_a_browser_run_or_share_anything(api, path):
 
 
 @ON_SQLITE
-def test_only_the_documentation_page_may_load_its_script(api):
-    assert "script-src" in api.get("/docs").headers["content-security-policy"]
+def test_the_documentation_page_has_its_style_and_nothing_from_elsewhere(api):
+    answer = api.get("/docs")
+    policy = answer.headers["content-security-policy"]
+    assert answer.headers["content-type"].startswith("text/html")
+    assert re.search(r"style-src 'sha256-[^']+';", policy)
+    assert "script" not in policy + answer.text.lower().split("<body>")[0]
+    assert not re.search(r"(?:src|href)=[\"']?(?:https?:)?//", answer.text)
+
+
+@ON_SQLITE
+def test_the_documentation_page_tells_of_every_operation_and_every_field(api):
+    page, document = api.get("/docs").text, api.get("/openapi.json").json()
+    for path, verbs in document["paths"].items():
+        for operation in verbs.values():
+            assert path in page
+            assert f'id="{operation["operationId"]}"' in page
+    for name in set(re.findall(r'href="#([^"]+)"', page)):
+        assert f'id="{name}"' in page
 
 
 @ON_SQLITE
@@ -119,7 +135,7 @@ def test_a_fault_is_a_problem_without_any_detail_of_the_inside(api, app, monkeyp
     def broken(*_, **__):
         raise KeyError("secret detail")
 
-    monkeypatch.setattr(app.state.house.store, "jobs", broken)
+    monkeypatch.setattr(Store, "jobs", broken)
     answer = api.get("/v1/jobs")
     assert (answer.status_code, answer.json()["code"]) == (500, "internal")
     assert "secret detail" not in answer.text
@@ -131,8 +147,10 @@ def test_a_database_without_tables_makes_everything_unready_and_says_what_to_do(
     tmp_path, unmigrated_url
 ):
     store = open_store(unmigrated_url)
-    app = create_app(Settings(home=tmp_path, database_url=unmigrated_url), lambda _: None, store)
-    api = TestClient(app, raise_server_exceptions=False)
+    app = create_app(
+        Settings(home=tmp_path, database_url=unmigrated_url), lambda *_: None, store, keyless=True
+    )
+    api = TestClient(app, base_url=LOCAL_URL, raise_server_exceptions=False)
     try:
         for path in ("/readyz", "/v1/jobs"):
             answer = api.get(path)
@@ -152,8 +170,10 @@ def test_a_migrated_database_makes_the_server_ready(api):
 def test_a_database_that_cannot_be_reached_is_a_problem_too(tmp_path):
     url = "postgresql://nobody@127.0.0.1:1/none"
     store = open_store(url)
-    app = create_app(Settings(home=tmp_path, database_url=url), lambda _: None, store)
-    answer = TestClient(app, raise_server_exceptions=False).get("/v1/jobs")
+    app = create_app(
+        Settings(home=tmp_path, database_url=url), lambda *_: None, store, keyless=True
+    )
+    answer = TestClient(app, base_url=LOCAL_URL, raise_server_exceptions=False).get("/v1/jobs")
     assert (answer.status_code, answer.json()["code"]) == (503, "storage-failed")
     assert "nobody" not in answer.text
     store.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -104,3 +105,34 @@ def test_an_interrupted_demo_leaves_no_process_and_says_how_to_go_on(here: Stack
     assert process.wait(20) == 130
     assert "rewardsmith jobs watch job_" in log.read_text()
     eventually(lambda: gone(below), 20, "nothing is left")
+
+
+def test_a_server_that_others_can_reach_does_not_start_before_somebody_has_a_key(here: Stack):
+    process = here.start("serve", "--host", "0.0.0.0", "--port", "0", "--workers", "0")
+    assert process.wait(30) == 2
+    assert "rewardsmith keys create OWNER" in (here.home / "serve-0.log").read_text()
+
+
+def test_with_a_key_the_same_command_works_from_elsewhere(here: Stack):
+    assert here.run("db", "upgrade").returncode == 0
+    made = json.loads(here.run("keys", "create", "alice", "--name", "ci", "--json").stdout)
+    here.serve("--host", "0.0.0.0", "--workers", "0")
+    here.url = here.url.replace("0.0.0.0", "127.0.0.1")
+    refused = here.run("jobs", "ls")
+    assert (refused.returncode, "REWARDSMITH_API_KEY" in refused.stderr) == (2, True)
+    assert here.run("--key", made["key"], "design", "cartpole-park").returncode == 0
+    here.settings = {**here.settings, "REWARDSMITH_API_KEY": made["key"]}
+    listed = json.loads(here.run("jobs", "ls", "--json").stdout)
+    told = json.loads(here.run("audit", "--owner", "alice", "--json").stdout)["data"]
+    assert [entry["subject"] for entry in told] == [listed["data"][0]["id"]]
+    assert made["id"] in here.run("keys", "list").stdout
+    assert here.run("keys", "revoke", made["id"]).returncode == 0
+    assert here.run("jobs", "ls").returncode == 2
+
+
+def test_on_the_loopback_keys_can_be_demanded_too(tmp_path):
+    """Behind a reverse proxy everybody comes from the loopback."""
+    with stack(tmp_path / "home", keys="always") as here:
+        process = here.start("serve", "--port", "0", "--workers", "0")
+        assert process.wait(30) == 2
+        assert "keys are demanded" in (here.home / "serve-0.log").read_text()

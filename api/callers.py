@@ -1,0 +1,127 @@
+"""Who asks: the key that a request shows, whose jobs it opens, and what may be asked with it.
+
+Without keys the server answers whoever can reach the loopback.  A browser can be made to: by a page
+whose name was pointed at 127.0.0.1, or by a form that another page sends here.  So Host must name
+this machine, and Origin, where there is one, must be Host's own.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from fastapi.security import HTTPBearer
+from starlette.requests import Request
+
+from api import kinds
+from api.errors import ApiError, printable
+from api.rates import Rates
+from core.storage import StoredKey
+from core.storage.keyring import Keyring
+
+BEARER = HTTPBearer(
+    scheme_name="key",
+    description="A key of `rewardsmith keys create`.  A server that listens on the loopback alone asks "
+    "for none.",
+    auto_error=False,
+)
+WRONG_KEYS_PER_MINUTE = 60  # from one address
+ASK_FOR_A_KEY = {"WWW-Authenticate": "Bearer"}
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """What opens the door: keys, each so many times a minute."""
+
+    keyring: Keyring
+    uses: Rates
+    wrong: Rates
+
+    def open(self, shown: str | None, address: str) -> StoredKey:
+        """Return the key that was shown.
+
+        Raises:
+            ApiError: none was, it opens nothing (any more), or it was used too often.
+            StorageFailed: the database cannot be asked.
+        """
+        if shown is None:
+            raise ApiError(
+                kinds.NO_KEY, "expected the header Authorization: Bearer …", headers=ASK_FOR_A_KEY
+            )
+        _hold_back(self.wrong.empty(address), "wrong keys")
+        key = self.keyring.find(shown)
+        if key is None:
+            self.wrong.take(address)
+            found = "the key is unknown, has expired or was revoked"
+            raise ApiError(kinds.NO_KEY, found, headers=ASK_FOR_A_KEY)
+        _hold_back(self.uses.take(key.id), "requests")
+        return key
+
+
+def _hold_back(seconds: float, what: str) -> None:
+    if seconds > 0.0:
+        raise too_many(f"too many {what} in the last minute", seconds)
+
+
+def too_many(detail: str, seconds: float) -> ApiError:
+    """Return the refusal of what will be possible again in so many seconds."""
+    return ApiError(
+        kinds.TOO_MANY_REQUESTS, detail, headers={"Retry-After": str(math.ceil(seconds))}
+    )
+
+
+def check_local(request: Request) -> None:
+    """Make sure that a request without a key was meant for this machine by somebody at it.
+
+    Raises:
+        ApiError: a browser was made to send it.
+    """
+    host = request.headers.get("host", "")
+    if not _is_loopback(_hostname(f"//{host}")):
+        raise _strange("Host", host)
+    origin = request.headers.get("origin")
+    if origin is not None and origin != f"{request.url.scheme}://{host}":
+        raise _strange("Origin", origin)
+
+
+def _strange(header: str, found: str) -> ApiError:
+    expected = "this server's own address on the loopback"
+    return ApiError(
+        kinds.NOT_LOCAL, f"expected {expected}, but found {header}: {printable(found, 200)}"
+    )
+
+
+def _hostname(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
+
+
+def _is_loopback(name: str) -> bool:
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def missing_scope(scope: str) -> ApiError:
+    """Return the refusal of what a key was not made for."""
+    return ApiError(
+        kinds.SCOPE_MISSING,
+        f"expected a key with the scope {scope}",
+        hint=f"Ask the operator for one: rewardsmith keys create OWNER --scope {scope}.",
+    )
+
+
+def usual_scope(method: str) -> str:
+    """Return what a key must be good for, by the verb of the request."""
+    return _SCOPES.get(method, "jobs:write")
+
+
+_SCOPES: Mapping[str, str] = {"GET": "jobs:read", "HEAD": "jobs:read"}
