@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Query
@@ -12,7 +12,8 @@ from fastapi.responses import StreamingResponse
 from api import openapi
 from api.dependencies import Here
 from api.limits import Text
-from core.datasets import Format, rows_of
+from core.datasets import Format, Row, rows_of
+from core.errors import NotFound
 from core.storage import Store
 
 router = APIRouter(tags=["datasets"])
@@ -51,9 +52,15 @@ def _lines(store: Store, form: Format, task: str | None) -> Iterator[str]:
     while True:
         page = store.jobs(after=after, limit=JOBS_AT_ONCE, task=task)
         for job in page.items:
-            exchanges = store.exchanges(job.id, None)
-            for row in rows_of(job.id, store.history(job.id), exchanges, form):
+            for row in _rows(store, form, job.id):
                 yield json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n"
         if not page.has_more:
             return
         after = page.items[-1].id
+
+
+def _rows(store: Store, form: Format, job_id: str) -> Sequence[Row]:
+    try:
+        return tuple(rows_of(job_id, store.history(job_id), store.exchanges(job_id, None), form))
+    except NotFound:
+        return ()  # deleted since the list was read

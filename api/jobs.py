@@ -164,6 +164,22 @@ def resume_job(job_id: JobId, here: Here, background: BackgroundTasks) -> JobVie
     return job_view(job)
 
 
+@router.delete(
+    "/jobs/{job_id}",
+    operation_id="delete_job",
+    summary="Delete a job with all it owns",
+    status_code=status.HTTP_204_NO_CONTENT,
+    responses=openapi.refusals(404, 409),
+)
+def delete_job(job_id: JobId, here: Here) -> None:
+    """Delete a job that has ended: its rows at once, its files within about an hour.
+
+    A job that runs is cancelled first. What other jobs took over from it, such as a program that they
+    started from, is theirs and stays; that somebody deleted it stays in the audit.
+    """
+    here.store.delete(job_id)
+
+
 @router.get(
     "/jobs/{job_id}/exchanges",
     operation_id="list_exchanges",

@@ -202,6 +202,10 @@ class Jobs:
         """Let a paused job go on."""
         return self._act(job_id, "resume")
 
+    def delete(self, job_id: str) -> None:
+        """Delete a job that has ended, with all it owns."""
+        self.transport.answer("DELETE", f"/v1/jobs/{job_id}")
+
     def extend(self, job_id: str, **more: Any) -> Job:
         """Let a job go on for longer: `iterations` more, a higher `budget`, programs in `start`."""
         return Job(self.transport, _post(self.transport, f"/v1/jobs/{job_id}/extend", more))
@@ -306,6 +310,10 @@ class Job:
     def resume(self) -> Job:
         """Let the paused job go on."""
         return Jobs(self._transport).resume(self.id)
+
+    def delete(self) -> None:
+        """Delete the job, which has ended, with all it owns."""
+        Jobs(self._transport).delete(self.id)
 
     def say(self, text: str, candidate: str | None = None) -> Document:
         """Leave words, of a candidate or of the whole job; the next prompts quote them."""

@@ -25,6 +25,7 @@ from client.commands import (
     keys,
     people,
     serve,
+    tidy,
     worker,
 )
 from client.transport import KEY_VARIABLE, ApiProblem, Unreachable
@@ -119,6 +120,7 @@ app.command("tasks")(catalogue.tasks)
 app.command("methods")(catalogue.methods)
 app.command("doctor")(doctor.doctor)
 app.add_typer(db.app, name="db")
+app.command("tidy")(tidy.tidy)
 app.add_typer(keys.app, name="keys")
 app.command("audit")(keys.audit)
 

@@ -100,6 +100,12 @@ class Settings(BaseSettings):
 
     api_host: str = Field("127.0.0.1", description="Address on which the server listens.")
     api_port: int = Field(8700, ge=0, le=65_535, description="Its port; 0 picks a free one.")
+    retention_days: float | None = Field(
+        None,
+        gt=0,
+        allow_inf_nan=False,
+        description="Days after its end at which a job is deleted with all it owns; kept unless given.",
+    )
     keys: Literal["unless-loopback", "always"] = Field(
         "unless-loopback",
         description="When the server asks for keys (`rewardsmith keys create`): `always`, or always "

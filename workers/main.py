@@ -23,6 +23,7 @@ from workers.carrying import Carrier
 from workers.logs import configure_logs
 from workers.messages import CARRY_OUT, QUEUES, dispatch, make_celery
 from workers.sweep import sweep_until
+from workers.tidying import tidy_until
 from workers.toolbox import Bench, open_bench
 
 log = structlog.get_logger("rewardsmith.worker")
@@ -56,6 +57,7 @@ def run(
     celery = make_celery(settings)
     _register(celery, carrier)
     _sweep_while_running(celery, store, carrier.stopping, bench, alive_file)
+    _tidy_while_running(settings, store, carrier.stopping)
     log.info("worker starts", owner=carrier.owner, queues=list(queues), slots=slots)
     celery.worker_main(
         [
@@ -90,6 +92,12 @@ def _register(celery: Celery, carrier: Carrier) -> None:
     def carry_out(job_id: str, key: str) -> None:
         if carrier.carry_out(job_id, key):
             dispatch(carrier.store, celery, job_id)
+
+
+def _tidy_while_running(settings: Settings, store: Store, stopping: threading.Event) -> None:
+    threading.Thread(
+        target=tidy_until, args=(stopping, store, settings), name="tidy", daemon=True
+    ).start()
 
 
 def _sweep_while_running(

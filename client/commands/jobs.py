@@ -91,6 +91,16 @@ def resume(job_id: JobId, json_output: JsonFlag = False) -> None:
         show_job(client.jobs.resume(job_id), Screen(json_output))
 
 
+@app.command("rm")
+def remove(job_id: JobId, json_output: JsonFlag = False) -> None:
+    """Delete a job that has ended, with all it owns."""
+    screen = Screen(json_output)
+    with Client() as client:
+        client.jobs.delete(job_id)
+    screen.emit({"deleted": job_id})
+    screen.say(f"Job {job_id} and all it owned is deleted.")
+
+
 def show_job(job: Job, screen: Screen) -> None:
     """Tell where a job stands."""
     document = job.document

@@ -21,6 +21,7 @@ from core.storage.stored import (
     StoredJob,
     StoredRun,
 )
+from core.storage.tidying import Tidied, remove_orphans, tidy
 
 __all__ = [
     "Activity",
@@ -39,5 +40,8 @@ __all__ = [
     "StoredJob",
     "StoredKey",
     "StoredRun",
+    "Tidied",
     "open_store",
+    "remove_orphans",
+    "tidy",
 ]

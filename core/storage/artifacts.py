@@ -7,10 +7,13 @@ A file appears under its name only when it is complete and on disk; what is read
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import tempfile
-from contextlib import suppress
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from hashlib import sha256 as hash_of
 from pathlib import Path
 
@@ -35,9 +38,13 @@ class FolderArtifacts:
         sha256 = hash_of(content).hexdigest()
         path = self._path(sha256)
         try:
-            if not _holds(path, content):
-                _make_folders(path.parent)
-                _write(path, content)
+            _make_folders(self._folder)
+            with self._locked(fcntl.LOCK_SH):
+                if _holds(path, content):
+                    os.utime(path)  # it is wanted again: `remove` spares it
+                else:
+                    _make_folders(path.parent)
+                    _write(path, content)
         except OSError as error:
             raise StorageFailed(
                 f"{error.strerror or error}, while storing {len(content)} bytes",
@@ -68,6 +75,40 @@ class FolderArtifacts:
                 hint="The disk or somebody changed the file; restore it from a backup.",
             )
         return content
+
+    def remove(self, sha256: str, spared_seconds: float) -> bool:
+        """Remove a file unless it was stored, or stored again, so recently; tell whether it is gone.
+
+        Raises:
+            StorageFailed: the folder cannot be used.
+        """
+        path = self._path(sha256)
+        try:
+            with self._locked(fcntl.LOCK_EX):
+                if time.time() - path.stat().st_mtime < spared_seconds:
+                    return False
+                path.unlink()
+        except FileNotFoundError:
+            return True
+        except OSError as error:
+            raise StorageFailed(f"{error.strerror or error}", where=f"artifact {sha256}") from error
+        return True
+
+    def names(self) -> Iterator[str]:
+        """Yield the hashes of all files, in no order; those that come or go meanwhile may be missed."""
+        for path in self._folder.glob("??/??/*"):
+            if _NAME.fullmatch(path.name):
+                yield path.name
+
+    @contextmanager
+    def _locked(self, how: int) -> Iterator[None]:
+        """Hold the folder's lock: many may store at once, and nobody removes meanwhile."""
+        handle = os.open(self._folder, os.O_RDONLY)
+        try:
+            fcntl.flock(handle, how)
+            yield
+        finally:
+            os.close(handle)
 
     def _path(self, sha256: str) -> Path:
         return self._folder / sha256[:2] / sha256[2:4] / sha256

@@ -41,7 +41,7 @@ from core.storage.tables import (
     remarks,
 )
 
-_INSERT: dict[str, Callable[[Table], Any]] = {
+INSERT: dict[str, Callable[[Table], Any]] = {
     "postgresql": postgresql.insert,
     "sqlite": sqlite.insert,
 }
@@ -58,7 +58,7 @@ def insert_once(connection: Connection, table: Table, *rows: Mapping[str, object
     written = [clean_row(table.name, row) for row in rows]
     if "created_at" in table.c:
         written = [{**row, "created_at": now()} for row in written]
-    statement = _INSERT[connection.dialect.name](table).values(written).on_conflict_do_nothing()
+    statement = INSERT[connection.dialect.name](table).values(written).on_conflict_do_nothing()
     fresh = connection.execute(statement.returning(*table.primary_key)).all()
     return len(fresh) > 0
 

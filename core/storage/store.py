@@ -6,7 +6,7 @@ is bound to a caller (`of`) knows the jobs of that owner alone; all others do no
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import TypeVar
@@ -15,7 +15,17 @@ from sqlalchemy import Connection, Engine, text
 
 from core.errors import InvalidInput, NotFound, StorageFailed
 from core.records import Exchange, Given, History, Iteration, JobSpec, Remark
-from core.storage import accept, claims, going_on, job_reads, library, lifecycle, people, reads
+from core.storage import (
+    accept,
+    claims,
+    going_on,
+    job_reads,
+    library,
+    lifecycle,
+    people,
+    reads,
+    removal,
+)
 from core.storage.callers import Caller, introduce, note
 from core.storage.clean import clean_integer, clean_text
 from core.storage.engine import MIGRATE_HINT, Work, open_engine, reading, writing
@@ -199,6 +209,15 @@ class Store:
         replayed = self._change("retry", job_id, lambda c: going_on.retry(c, job_id, request))
         return self.job(job_id), replayed
 
+    def delete(self, job_id: str) -> None:
+        """Delete a job that has ended, with all it owns; a worker removes its files soon after.
+
+        Raises:
+            NotFound: no such job.
+            Conflict: it has not ended.
+        """
+        self._change("delete", job_id, lambda c: removal.delete_job(c, job_id))
+
     def settle(self, job_id: str) -> None:
         """Cancel or pause a job as it was asked for, if nobody works on it any more.
 
@@ -378,6 +397,24 @@ class Store:
         clean_integer(after, "after")
         return self._of_job(job_id, lambda c: reads.events_of(c, job_id, after, limit))
 
+    # --- what is left of deleted jobs; for workers --------------------------------------------
+
+    def ended_before(self, days: float) -> tuple[str, ...]:
+        """Return ids of jobs that ended more than that many days ago, a few hundred at most."""
+        return self._of_all()._read(lambda c: removal.ended_before(c, days))
+
+    def discarded(self, after: str = "") -> tuple[str, ...]:
+        """Return hashes of files that wait for their removal, in order, a few hundred at most."""
+        return self._of_all()._read(lambda c: removal.waiting(c, after))
+
+    def in_use(self, hashes: Collection[str]) -> frozenset[str]:
+        """Return those of the hashes that a row of some job refers to."""
+        return self._of_all()._read(lambda c: removal.in_use(c, hashes))
+
+    def forget_discarded(self, hashes: Collection[str]) -> None:
+        """Note that files wait no longer."""
+        self._of_all()._write(lambda c: removal.forget(c, hashes))
+
     # --- who does what ------------------------------------------------------------------------
 
     def activity(self, job_id: str) -> tuple[Activity, ...]:
@@ -390,7 +427,7 @@ class Store:
 
     def unfinished_jobs(self) -> tuple[str, ...]:
         """Return the ids of queued and running jobs, oldest first."""
-        return self._read(claims.unfinished)
+        return self._of_all()._read(claims.unfinished)
 
     def offer(self, job_id: str, step_key: str, seconds: float) -> bool:
         """Tell whether the caller may publish the step; nobody else may for that many seconds.
@@ -413,6 +450,11 @@ class Store:
             job_id, lambda c: claims.take(c, job_id, step_key, owner, lease_seconds)
         )
         return None if taken is None else ClaimedStep(self._engine, taken, lease_seconds)
+
+    def _of_all(self) -> Store:
+        if self._caller is not None:
+            raise RuntimeError("a question about all owners' rows needs a store bound to nobody")
+        return self
 
     # --- transactions -------------------------------------------------------------------------
 

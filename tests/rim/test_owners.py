@@ -37,6 +37,7 @@ QUESTIONS = {
     "request_cancel": lambda s, j: s.request_cancel(j),
     "request_pause": lambda s, j: s.request_pause(j),
     "resume": lambda s, j: s.resume(j),
+    "delete": lambda s, j: s.delete(j),
     "extend": lambda s, j: s.extend(j, Extension(1), 50),
     "retry": lambda s, j: s.retry(j),
     "settle": lambda s, j: s.settle(j),
@@ -58,12 +59,28 @@ QUESTIONS = {
     "offer": lambda s, j: s.offer(j, "preflight", 1.0),
     "claim": lambda s, j: s.claim(j, "preflight", "w", 1.0),
 }
-OF_NO_JOB = {"close", "check_schema", "of", "create_job", "jobs", "library", "unfinished_jobs"}
+OF_NO_JOB = {"close", "check_schema", "of", "create_job", "jobs", "library"}
+FOR_WORKERS = {"unfinished_jobs", "ended_before", "discarded", "in_use", "forget_discarded"}
 
 
 def test_every_question_that_a_store_answers_is_asked_here():
     asked = {name for name in vars(Store) if not name.startswith("_")}
-    assert asked == set(QUESTIONS) | OF_NO_JOB
+    assert asked == set(QUESTIONS) | OF_NO_JOB | FOR_WORKERS
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        pytest.param(lambda s: s.unfinished_jobs(), id="unfinished_jobs"),
+        pytest.param(lambda s: s.ended_before(1.0), id="ended_before"),
+        pytest.param(lambda s: s.discarded(), id="discarded"),
+        pytest.param(lambda s: s.in_use(["0" * 64]), id="in_use"),
+        pytest.param(lambda s: s.forget_discarded(["0" * 64]), id="forget_discarded"),
+    ],
+)
+def test_what_workers_ask_is_not_for_a_store_that_is_bound(alices, question):
+    with pytest.raises(RuntimeError, match="bound to nobody"):
+        question(alices)
 
 
 @pytest.mark.parametrize("question", QUESTIONS)

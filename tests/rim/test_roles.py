@@ -12,7 +12,7 @@ from sqlalchemy import make_url, select
 
 import migrations
 from core.errors import ConfigurationError, NotFound
-from core.records import NATIVE, Given, Remark
+from core.records import NATIVE, Given, Remark, Saved
 from core.storage import Caller, open_store
 from core.storage.engine import open_engine, reading
 from core.storage.tables import metadata
@@ -193,11 +193,33 @@ def test_the_web_server_can_do_all_that_it_must(web, owned):
     store.request_cancel(job.id)
     store.retry(job.id)
     assert store.history(job.id).status == "queued"
+    store.request_cancel(job.id)
+    store.delete(job.id)
     told = [entry.action for entry in reversed(owned.keys.audit(owner="carol"))]
     wishes = ["create", "create", "feedback", "give", "pause", "resume", "cancel", "retry"]
+    wishes += ["cancel", "delete"]
     assert told == [f"jobs.{wish}" for wish in wishes]
     with pytest.raises(NotFound):
-        web.of(MALLORY).job(job.id)
+        store.job(job.id)
+
+
+def test_the_files_of_a_deleted_job_wait_for_a_worker(web, worker):
+    store = web.of(CAROL)
+    job_id = a_cancelled_job(store, worker)
+    store.delete(job_id)
+    waiting = worker.discarded()
+    assert waiting
+    assert worker.in_use(waiting) == frozenset()
+    worker.forget_discarded(waiting)
+    assert worker.discarded() == ()
+
+
+def a_cancelled_job(store, worker):
+    job_id = a_job(store).id
+    with worker.claim(job_id, "preflight", "w", 60.0) as step:
+        step.save([Saved("baseline", NATIVE, 0, 0, 1, checkpoint="f" * 64)])
+    store.request_cancel(job_id)
+    return job_id
 
 
 def test_a_retry_forgets_broken_baselines_under_the_role(web, worker):

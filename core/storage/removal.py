@@ -1,0 +1,72 @@
+"""Deleting a job with all it owns: its rows at once, its files a little later.
+
+The transaction that deletes the rows notes which files were theirs.  Workers remove those that no
+other job refers to: the web server may not see other owners' rows, so it cannot tell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+from sqlalchemy import Connection, delete, select
+
+from core.errors import Conflict
+from core.records import FINISHED
+from core.storage.clock import now
+from core.storage.facts import INSERT
+from core.storage.lifecycle import lock_job
+from core.storage.tables import artifacts, discarded, jobs, saved
+
+AT_ONCE = 500
+
+
+def delete_job(connection: Connection, job_id: str) -> None:
+    """Delete a job and every row that belongs to it, and note its files for removal.
+
+    Raises:
+        NotFound: no such job.
+        Conflict: it has not ended.
+    """
+    job = lock_job(connection, job_id)
+    if job.status not in FINISHED:
+        raise Conflict(
+            f"Job {job_id} is {job.status}; only a job that has ended can be deleted.",
+            hint="It is being cancelled; wait for its end."
+            if job.cancel_requested
+            else "Cancel it, wait for its end, and delete it then.",
+        )
+    noted = select(artifacts.c.sha256, now()).where(artifacts.c.job_id == job_id)
+    kept = select(saved.c.checkpoint, now()).where(
+        saved.c.job_id == job_id, saved.c.checkpoint.is_not(None)
+    )
+    columns = [discarded.c.sha256.name, discarded.c.created_at.name]
+    insert = INSERT[connection.dialect.name](discarded)
+    for theirs in (noted, kept):
+        connection.execute(insert.from_select(columns, theirs).on_conflict_do_nothing())
+    connection.execute(delete(jobs).where(jobs.c.id == job_id))
+
+
+def ended_before(connection: Connection, days: float) -> tuple[str, ...]:
+    """Return ids of jobs that ended more than that many days ago, oldest first."""
+    query = select(jobs.c.id).where(
+        jobs.c.status.in_(FINISHED), jobs.c.finished_at < now(-days * 86_400.0)
+    )
+    return tuple(connection.execute(query.order_by(jobs.c.id).limit(AT_ONCE)).scalars())
+
+
+def waiting(connection: Connection, after: str = "") -> tuple[str, ...]:
+    """Return hashes of files that wait for their removal, in order, those after one."""
+    query = select(discarded.c.sha256).where(discarded.c.sha256 > after)
+    return tuple(connection.execute(query.order_by(discarded.c.sha256).limit(AT_ONCE)).scalars())
+
+
+def in_use(connection: Connection, hashes: Collection[str]) -> frozenset[str]:
+    """Return those of the hashes that a row of some job refers to."""
+    noted = select(artifacts.c.sha256).where(artifacts.c.sha256.in_(hashes))
+    kept = select(saved.c.checkpoint).where(saved.c.checkpoint.in_(hashes))
+    return frozenset(row[0] for query in (noted, kept) for row in connection.execute(query))
+
+
+def forget(connection: Connection, hashes: Iterable[str]) -> None:
+    """Note that files wait no longer: they are gone, or in use again."""
+    connection.execute(delete(discarded).where(discarded.c.sha256.in_(list(hashes))))

@@ -1,0 +1,92 @@
+"""Removing what nobody needs any more: jobs past their time, files of deleted jobs, files of nobody."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+from core.errors import Conflict, NotFound
+from core.storage.artifacts import FolderArtifacts
+from core.storage.store import Store
+
+# Bytes are stored before the row that refers to them; within this time nothing is taken for unused.
+SPARED_SECONDS = 3_600.0
+ORPHAN_SECONDS = 86_400.0
+AT_ONCE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Tidied:
+    """How many jobs and files are gone."""
+
+    jobs: int = 0
+    files: int = 0
+
+
+def tidy(
+    store: Store,
+    artifacts: FolderArtifacts,
+    retention_days: float | None = None,
+    spared_seconds: float = SPARED_SECONDS,
+) -> Tidied:
+    """Delete jobs that ended long ago, and remove the files of deleted ones that no other refers to.
+
+    Safe to run in several processes at once, and to be cut off anywhere.
+
+    Args:
+        store:          bound to nobody.
+        artifacts:      where the files are.
+        retention_days: how long a job is kept after its end; None for ever.
+        spared_seconds: a file that was stored or used so recently waits.
+
+    Raises:
+        StorageFailed: the database or the folder cannot be used.
+    """
+    jobs = 0 if retention_days is None else _expire(store, retention_days)
+    files = sum(_remove(store, artifacts, batch, spared_seconds) for batch in _waiting(store))
+    return Tidied(jobs, files)
+
+
+def _expire(store: Store, days: float) -> int:
+    gone = 0
+    for job_id in store.ended_before(days):
+        try:
+            store.delete(job_id)
+        except (Conflict, NotFound):
+            continue  # it goes on, or somebody was faster
+        gone += 1
+    return gone
+
+
+def _waiting(store: Store) -> Iterator[tuple[str, ...]]:
+    last = ""
+    while batch := store.discarded(last):
+        yield batch
+        last = batch[-1]
+
+
+def _remove(
+    store: Store, artifacts: FolderArtifacts, hashes: tuple[str, ...], spared_seconds: float
+) -> int:
+    used = store.in_use(hashes)
+    gone = [h for h in hashes if h not in used and artifacts.remove(h, spared_seconds)]
+    store.forget_discarded([*used, *gone])
+    return len(gone)
+
+
+def remove_orphans(
+    store: Store, artifacts: FolderArtifacts, spared_seconds: float = ORPHAN_SECONDS
+) -> int:
+    """Remove files that no row refers to, say of steps that were cut off; return how many.
+
+    Reads the whole folder.
+
+    Raises:
+        StorageFailed: as `tidy`.
+    """
+    found, gone = artifacts.names(), 0
+    while batch := tuple(islice(found, AT_ONCE)):
+        used = store.in_use(batch)
+        gone += sum(artifacts.remove(h, spared_seconds) for h in batch if h not in used)
+    return gone
