@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated
+
 import typer
 
 from client.console import JsonFlag, Screen
@@ -38,3 +41,20 @@ def roles(json_output: JsonFlag = False) -> None:
     screen.say(f"The roles {API} and {WORKER} are there; give each a user that logs in:")
     for role, user in ((API, "rewardsmith_web"), (WORKER, "rewardsmith_work")):
         screen.say(f"  CREATE ROLE {user} LOGIN PASSWORD '…' IN ROLE {role};")
+
+
+@app.command("backup")
+def backup(
+    file: Annotated[Path, typer.Argument(help="Where the copy goes; it must not be there yet.")],
+    json_output: JsonFlag = False,
+) -> None:
+    """Copy a SQLite database while it is in use; for PostgreSQL there is pg_dump."""
+    from core.settings import read_settings
+    from core.storage import copy_sqlite
+
+    copy_sqlite(read_settings().database_url, file)
+    screen = Screen(json_output)
+    screen.emit({"backup": str(file)})
+    screen.say(
+        f"Copied to {file}. Artifacts and the file `secret` belong to it; see docs/operations.md."
+    )

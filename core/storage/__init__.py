@@ -6,6 +6,7 @@
 
 from core.storage.artifacts import FolderArtifacts
 from core.storage.callers import Caller
+from core.storage.copying import copy_sqlite
 from core.storage.going_on import Extension
 from core.storage.keyring import AuditEntry, StoredKey
 from core.storage.ledger import ClaimedStep
@@ -41,6 +42,7 @@ __all__ = [
     "StoredKey",
     "StoredRun",
     "Tidied",
+    "copy_sqlite",
     "open_store",
     "remove_orphans",
     "tidy",
