@@ -41,6 +41,9 @@ check: $(STAMP)  ## format, lint, types, import contracts, fast tests: under a m
 test: $(STAMP)   ## everything: SQLite and PostgreSQL, filesystem and Valkey, sandbox, training, workers
 	@$(BIN)/python -m pytest -q -n 2 --dist loadscope -m 'not gpu'
 
+fuzz: $(STAMP)   ## generated requests to the whole API, spoilt inputs to every parser; LONG=1 takes hours
+	@$(if $(LONG),REWARDSMITH_FUZZ=long) $(BIN)/python -m pytest -q -n 0 tests/fuzz
+
 gpu: $(STAMP)    ## the tests that need a CUDA device
 	@$(BIN)/python -m pytest -q -m gpu
 
@@ -56,4 +59,4 @@ golden: $(STAMP) ## write the golden prompts and the OpenAPI snapshot again
 format: $(STAMP) ## format and mend what ruff can mend
 	@$(BIN)/ruff format --quiet . && $(BIN)/ruff check --fix --quiet .
 
-.PHONY: help setup kernel demo serve check test gpu bench-trainer bench-design golden format
+.PHONY: help setup kernel demo serve check test fuzz gpu bench-trainer bench-design golden format

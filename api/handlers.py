@@ -84,10 +84,14 @@ def _http_error(request: Request, error: Exception) -> JSONResponse:
 
 
 def _verbs(request: Request) -> list[str]:
-    """Return the verbs that the documented operations at the request's path take."""
+    """Return the verbs that the documented operations at the request's path take.
+
+    A path that is spelt out stands before one that a parameter would fit.
+    """
     paths = request.app.openapi()["paths"]
     here = [path for path in paths if compile_path(path)[0].match(request.url.path)]
-    return sorted({verb.upper() for path in here for verb in paths[path]})
+    least = min((path.count("{") for path in here), default=0)
+    return sorted({v.upper() for path in here if path.count("{") == least for v in paths[path]})
 
 
 def _not_found(path: str) -> tuple[Kind, str]:

@@ -84,6 +84,20 @@ def fresh_database(server_url: str) -> Iterator[str]:
             connection.execute(drop)
 
 
+@contextmanager
+def user_of(database_url: str, role: str) -> Iterator[str]:
+    """Yield the URL of a database as a new user sees it who is a member of a role."""
+    name = f"{role}_{os.getpid()}_{next(_numbers)}"
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        made = sql.SQL("CREATE ROLE {} LOGIN IN ROLE {}")
+        connection.execute(made.format(sql.Identifier(name), sql.Identifier(role)))
+        try:
+            url = make_url(database_url).set(username=name)
+            yield url.render_as_string(hide_password=False)
+        finally:
+            connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(name)))
+
+
 def sqlite_template(folder: Path) -> Path:
     """Return a migrated SQLite file in the folder, to be copied."""
     path = folder / "template.db"

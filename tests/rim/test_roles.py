@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import psycopg
 import pytest
-from psycopg import errors, sql
-from sqlalchemy import make_url, select
+from psycopg import errors
+from sqlalchemy import select
 
 import migrations
 from core.errors import ConfigurationError, NotFound
@@ -18,7 +18,7 @@ from core.storage.engine import open_engine, reading
 from core.storage.tables import metadata
 from migrations.roles import APART, API, OF_JOBS, WORKER, make_roles
 from tests.builders import SOURCE, a_run
-from tests.databases import fresh_database
+from tests.databases import fresh_database, user_of
 from tests.rim.storing import a_job
 from tests.shells.stories import a_failed_job, a_finished_job
 
@@ -38,17 +38,8 @@ def url(postgres):
 @pytest.fixture(scope="module")
 def login(url):
     """The URLs of two users of the database, one of each role."""
-    names = {role: f"{role}_user" for role in (API, WORKER)}
-    with psycopg.connect(url, autocommit=True) as connection:
-        for role, name in names.items():
-            made = sql.SQL("CREATE ROLE {} LOGIN IN ROLE {}")
-            connection.execute(made.format(sql.Identifier(name), sql.Identifier(role)))
-        yield {
-            role: make_url(url).set(username=name).render_as_string(hide_password=False)
-            for role, name in names.items()
-        }
-        for name in names.values():
-            connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(name)))
+    with user_of(url, API) as web, user_of(url, WORKER) as worker:
+        yield {API: web, WORKER: worker}
 
 
 @pytest.fixture(scope="module")
