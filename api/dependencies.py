@@ -150,6 +150,7 @@ async def visit(
         text = None if shown is None else shown.credentials
         key = await run_in_threadpool(held.lock.open, text, address)
         caller, scopes = Caller(key.owner, key.id, name), frozenset(key.scopes)
+    request.state.caller = caller
     visitor = Visit(held, caller, held.store.of(caller), scopes)
     visitor.need(usual_scope(request.method))
     return visitor

@@ -1,15 +1,22 @@
-"""What every answer carries: a request id, and headers that keep a browser from running anything."""
+"""What every answer carries: a request id, and headers that keep a browser from running anything.
+
+Each is told to the log, with who asked for what, and never with what was said.
+"""
 
 from __future__ import annotations
 
+import logging
 import re
 import secrets
+import time
+from http import HTTPStatus
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 STRICT = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+log = logging.getLogger("rewardsmith.api")
 _REQUEST_ID = re.compile(r"^[A-Za-z0-9._-]{1,64}$")
 
 
@@ -28,12 +35,46 @@ class Envelope:
         request_id = asked if _REQUEST_ID.match(asked) else f"req_{secrets.token_hex(8)}"
         scope.setdefault("state", {})["request_id"] = request_id
 
+        began, status = time.perf_counter(), int(HTTPStatus.INTERNAL_SERVER_ERROR)
+
         async def sealed(message: Message) -> None:
+            nonlocal status
             if message["type"] == "http.response.start":
+                status = message["status"]
                 seal(MutableHeaders(scope=message), request_id)
             await send(message)
 
-        await self.app(scope, receive, sealed)
+        try:
+            await self.app(scope, receive, sealed)
+        finally:
+            _tell(scope, status, time.perf_counter() - began)
+
+
+def _tell(scope: Scope, status: int, seconds: float) -> None:
+    """Log a request: changes and refusals as news, what was merely read as details."""
+    news = scope["method"] not in ("GET", "HEAD") or status >= HTTPStatus.BAD_REQUEST
+    level = logging.INFO if news else logging.DEBUG
+    if not log.isEnabledFor(level):
+        return
+    state, route = scope["state"], scope.get("route")
+    caller = state.get("caller")
+    told = {
+        "method": scope["method"],
+        "route": getattr(route, "path", None),
+        "status": status,
+        "seconds": round(seconds, 4),
+        "request_id": state["request_id"],
+        "owner": caller.owner if caller else None,
+        "key_id": caller.key_id if caller else None,
+        **{
+            name: value[:80] for name, value in scope.get("path_params", {}).items() if _is_id(name)
+        },
+    }
+    log.log(level, "request", extra={k: v for k, v in told.items() if v is not None})
+
+
+def _is_id(name: str) -> bool:
+    return name in ("job_id", "candidate_id", "run_id")
 
 
 def seal(headers: MutableHeaders, request_id: str | None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import ipaddress
 import platform
 import shutil
 import socket
@@ -45,6 +46,7 @@ def examine() -> list[Finding]:
         data_folder,
         artifact_folder,
         database,
+        keys,
         broker,
         sandbox,
         designer,
@@ -144,6 +146,28 @@ def _database_fix(error: RewardsmithError) -> str:
     if error.found.startswith("revision ") and not knows(revision):
         return "It was made by a newer version of the program; use that one."
     return error.hint or "Run `rewardsmith db upgrade`."
+
+
+def keys(settings: Settings) -> Finding:
+    """Look whether somebody could open a server that asks for keys."""
+    from core.storage import open_store
+
+    if settings.keys == "unless-loopback" and _is_loopback(settings.api_host):
+        return Finding("keys", True, f"none needed: the server listens on {settings.api_host}")
+    try:
+        with contextlib.closing(open_store(settings.database_url)) as store:
+            found = store.keys.any_valid()
+    except RewardsmithError as error:
+        return Finding("keys", False, error.found, error.hint or "Mend the database first.")
+    fix = "" if found else "Make one with `rewardsmith keys create OWNER`."
+    return Finding("keys", found, "at least one is valid" if found else "none is valid", fix)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def broker(settings: Settings) -> Finding:

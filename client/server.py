@@ -14,6 +14,7 @@ from api.main import create_app
 from core.errors import ConfigurationError
 from core.settings import Settings, read_settings
 from core.storage import Store, open_store
+from workers.logs import configure_server_logs
 from workers.messages import dispatch, make_celery
 
 LINGER_SECONDS = 3
@@ -95,6 +96,7 @@ def run_server(settings: Settings, bound: socket.socket, ready: Callable[[], Non
     Raises:
         ConfigurationError: others could reach the server, and nobody has a key.
     """
+    configure_server_logs(settings.log_level)
     keyless = is_keyless(settings, bound)
     app = make_app(settings, keyless=keyless)
     try:

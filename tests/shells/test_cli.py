@@ -18,7 +18,7 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from client import transport
-from client.checkup import artifact_folder, database
+from client.checkup import artifact_folder, database, keys
 from client.cli import app as command
 from client.commands import design
 from client.commands.serve import announce
@@ -471,6 +471,20 @@ def test_the_doctor_does_not_upgrade_a_database_of_a_newer_program(tmp_path, mig
     assert not found.ok
     assert "newer version" in found.fix
     assert "upgrade" not in found.fix
+
+
+def test_the_doctor_says_whether_somebody_could_open_the_door(tmp_path, sqlite_url, store):
+    def found(**given):
+        return keys(Settings(home=tmp_path, database_url=sqlite_url, **given))
+
+    assert "none needed" in found().found
+    for given in ({"keys": "always"}, {"api_host": "0.0.0.0"}):
+        assert (found(**given).ok, found(**given).fix) == (
+            False,
+            "Make one with `rewardsmith keys create OWNER`.",
+        )
+    store.keys.create("alice")
+    assert found(api_host="0.0.0.0").ok
 
 
 def test_the_doctor_looks_at_the_artifact_folder_and_the_room_in_it(tmp_path, monkeypatch):
