@@ -473,9 +473,9 @@ def test_the_doctor_does_not_upgrade_a_database_of_a_newer_program(tmp_path, mig
     assert "upgrade" not in found.fix
 
 
-def test_the_doctor_says_whether_somebody_could_open_the_door(tmp_path, sqlite_url, store):
+def test_the_doctor_says_whether_somebody_could_open_the_door(tmp_path, database_url, store):
     def found(**given):
-        return keys(Settings(home=tmp_path, database_url=sqlite_url, **given))
+        return keys(Settings(home=tmp_path, database_url=database_url, **given))
 
     assert "none needed" in found().found
     for given in ({"keys": "always"}, {"api_host": "0.0.0.0"}):
