@@ -7,12 +7,15 @@ import re
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from core.errors import ProgramRejected
 from core.records import Proposal
 
 MOST_ANALYSIS = 4_000  # characters kept
 MOST_PREDICTION = 600
+MOST_FENCES = 1_000  # lines that open or close a block; a reply has a handful
+MOST_CLOSINGS = 20  # fences at which a block is tried to end
 
 _FENCE = re.compile(r"^\s*(?P<mark>`{3,}|~{3,})(?P<info>[^`]*)$")
 _DEFINES = re.compile(r"^\s*def\s+(reward|features)\s*\(", re.MULTILINE)
@@ -79,39 +82,35 @@ def _programs(blocks: Sequence[_Block]) -> list[_Block]:
 
 
 def _blocks(lines: Sequence[str]) -> list[_Block]:
-    blocks, index = [], 0
-    while index < len(lines):
-        opening = _FENCE.match(lines[index])
-        if opening is None:
-            index += 1
-            continue
-        block = _block(lines, index, opening["mark"])
-        blocks.append(block)
-        index = block.stop + 1
+    found_ones = ((i, found) for i, line in enumerate(lines) if (found := _FENCE.match(line)))
+    fences = list(islice(found_ones, MOST_FENCES))
+    blocks: list[_Block] = []
+    for place, (index, opening) in enumerate(fences):
+        if not blocks or index > blocks[-1].stop:
+            later = (i for i, found in fences[place + 1 :] if _closes(found, opening))
+            blocks.append(_block(lines, index, list(islice(later, MOST_CLOSINGS))))
     return blocks
 
 
-def _block(lines: Sequence[str], start: int, mark: str) -> _Block:
+def _block(lines: Sequence[str], start: int, closings: Sequence[int]) -> _Block:
     """Find where a block ends: at the first closing fence after which its text is sound Python.
 
     A fence inside a docstring would otherwise cut the module in two.  A text that is sound at no
     fence ends at the first.
     """
-    closings = [i for i in range(start + 1, len(lines)) if _closes(lines[i], mark)]
     if not closings:
         return _Block(start, len(lines), "\n".join(lines[start + 1 :]), closed=False)
-    for stop in closings[:20]:
+    for stop in closings:
         text = "\n".join(lines[start + 1 : stop])
         if _DEFINES.search(text) and _parses(text):
             return _Block(start, stop, text, closed=True)
     return _Block(start, closings[0], "\n".join(lines[start + 1 : closings[0]]), closed=True)
 
 
-def _closes(line: str, mark: str) -> bool:
-    found = _FENCE.match(line)
+def _closes(found: re.Match[str], opening: re.Match[str]) -> bool:
+    mark = opening["mark"]
     return (
-        found is not None
-        and not found["info"].strip()
+        not found["info"].strip()
         and found["mark"][0] == mark[0]
         and len(found["mark"]) >= len(mark)
     )

@@ -1,5 +1,7 @@
 """How a designer's reply is taken apart."""
 
+import time
+
 import pytest
 
 from core.errors import ProgramRejected
@@ -114,3 +116,10 @@ def test_a_reply_without_a_whole_program_is_rejected(text, rule):
 
 def test_a_block_that_is_open_at_the_end_does_not_hide_a_whole_program():
     assert read_reply(fenced(GOOD) + "Run:\n```bash\nmake").source == GOOD
+
+
+def test_a_reply_of_ten_thousand_fences_is_read_in_no_time():
+    began = time.process_time()
+    with pytest.raises(ProgramRejected, match="without a program"):
+        read_reply("```\n" * 10_000)
+    assert time.process_time() - began < 2.0
