@@ -66,17 +66,17 @@ def _header(task: Task, program: Program, provenance: Provenance) -> str:
     rows = {
         "task": task.name,
         "environment": task.environment,
-        "wanted": _plain(task.description),
+        "wanted": task.description,
         "job": provenance.job_id,
         "candidate": provenance.candidate,
         "method": provenance.method,
-        "designer": _plain(written),
+        "designer": written,
         "fitness": _interval(provenance.designed, confirmed=provenance.confirmed),
         "native reward": _interval(provenance.native, confirmed=provenance.confirmed),
         "versions": ", ".join(f"{name} {v}" for name, v in provenance.versions.items()),
         "sha256": f"{program.sha256} (of the program below, as it was written)",
     }
-    lines = [f"{name + ':':<15} {value}" for name, value in rows.items()]
+    lines = [f"{name + ':':<15} {_plain(value)}" for name, value in rows.items()]
     if provenance.designer == "evolution":
         lines.append("")
         lines.append(

@@ -217,7 +217,9 @@ def _ending(brief: Brief) -> str:
     ends = [f.name for f in known_fields(brief) if f.source == "terminated"]
     if ends and brief.design == "features":  # which sees no such field
         meaning = next(f.meaning for f in known_fields(brief) if f.source == "terminated")
-        return f"{limit}. It can end earlier ({one_line(meaning, 300) or 'by failure or success'})."
+        if not meaning.strip():
+            return f"{limit}. It can end earlier, by failure or success."
+        return f"{limit}. It can end earlier:\n{quoted('ending', one_line(meaning, 300))}"
     shown = [n for n in ends if n in visible_fields(known_fields(brief), "reward", "next_obs")]
     if shown:
         return (
