@@ -57,6 +57,7 @@ PRELOAD = (
     "core.training.examine",
     "core.training.train_child",
     "core.training.script_learner",
+    "core.training.torch_runtime",
 )
 """What the sandbox must import before it closes, for everything a laboratory does."""
 

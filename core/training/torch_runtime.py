@@ -64,7 +64,7 @@ class TorchProgram(LoadedProgram):
         self.feature_names = self._same_names("features", self.feature_names, tuple(terms))
         if not terms:  # all were left out
             return state_block.new_zeros(rows, 0)
-        return torch.stack([values.float() for values in terms.values()], 1)
+        return torch.stack([*self._plain("features", terms, state_block).values()], 1)
 
     def tensor_reward(
         self, state_block: Tensor, action: Tensor, next_block: Tensor
@@ -85,7 +85,19 @@ class TorchProgram(LoadedProgram):
         self._hold_as_they_were("reward", *zip(own, given, strict=True))
         terms: Mapping[str, Any] = self._terms("reward", result, len(state_block), MOST_COMPONENTS)
         self.component_names = self._same_names("reward", self.component_names, tuple(terms))
-        return {name: values.float() for name, values in terms.items()}
+        return self._plain("reward", terms, state_block)
+
+    def _plain(self, function: str, terms: Mapping[str, Any], given: Tensor) -> dict[str, Tensor]:
+        """Return the terms as float32 without a history, held to the device of what was given."""
+        for name, values in terms.items():
+            if values.device != given.device:
+                raise _rejected(
+                    f"{function}, entry {name!r}{line_naming(self.program.source, name)}",
+                    f"a tensor on the device {values.device}",
+                    f"a tensor on {given.device}, where the fields are",
+                    "Make new tensors from the fields, for instance with torch.zeros_like.",
+                )
+        return {name: values.detach().float() for name, values in terms.items()}
 
     def _call(self, function: str, *arguments: Any) -> Any:
         try:
