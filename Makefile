@@ -44,6 +44,9 @@ test: $(STAMP)   ## everything: SQLite and PostgreSQL, filesystem and Valkey, sa
 fuzz: $(STAMP)   ## generated requests to the whole API, spoilt inputs to every parser; LONG=1 takes hours
 	@$(if $(LONG),REWARDSMITH_FUZZ=long) $(BIN)/python -m pytest -q -n 0 tests/fuzz
 
+attacks: $(STAMP) ## the 91 attacks as every kind of worker, about a minute: one line of JSON
+	@$(BIN)/python -m tests.attacks
+
 gpu: $(STAMP)    ## the tests that need a CUDA device
 	@$(BIN)/python -m pytest -q -m gpu
 
@@ -59,4 +62,4 @@ golden: $(STAMP) ## write the golden prompts and the OpenAPI snapshot again
 format: $(STAMP) ## format and mend what ruff can mend
 	@$(BIN)/ruff format --quiet . && $(BIN)/ruff check --fix --quiet .
 
-.PHONY: help setup kernel demo serve check test fuzz gpu bench-trainer bench-design golden format
+.PHONY: help setup kernel demo serve check test fuzz attacks gpu bench-trainer bench-design golden format

@@ -42,7 +42,7 @@ def run_walled() -> dict[str, str]:
 def _carry_out(sandbox: Sandbox, case: Case, target: Target, readable: Path) -> str:
     if case.ends == "orphaned":
         return _orphan(case, target, readable)
-    limits = SHORT if case.ends == "stopped" else LIMITS
+    limits = SHORT if "ChildTimedOut" in case.must else LIMITS
     with sandbox.spawn("tests.attacks.jailed:attack_once", limits) as child:
         return _talk(child, case, target)
 
@@ -78,7 +78,8 @@ def _orphan(case: Case, target: Target, readable: Path) -> str:
 
 def live_out(sandbox: Sandbox, number: int, life: str) -> str:
     """Spawn a child that lives so; return its answer, or how it was ended and its last words."""
-    with sandbox.spawn("tests.attacks.jailed:live", SHORT) as child:
+    limits = SHORT if LIVES[number].must[life] == "ChildTimedOut" else LIMITS
+    with sandbox.spawn("tests.attacks.jailed:live", limits) as child:
         try:
             child.send({"number": number, "life": life})
             answer = f"answered {json.dumps(child.receive().header)}"
