@@ -47,6 +47,9 @@ fuzz: $(STAMP)   ## generated requests to the whole API, spoilt inputs to every 
 attacks: $(STAMP) ## the 91 attacks as every kind of worker, about a minute: one line of JSON
 	@$(BIN)/python -m tests.attacks
 
+mutations: $(STAMP) ## protections removed one by one: each must turn its suite red; one line of JSON
+	@$(BIN)/python -m tests.mutations
+
 gpu: $(STAMP)    ## the tests that need a CUDA device
 	@$(BIN)/python -m pytest -q -m gpu
 
@@ -62,4 +65,4 @@ golden: $(STAMP) ## write the golden prompts and the OpenAPI snapshot again
 format: $(STAMP) ## format and mend what ruff can mend
 	@$(BIN)/ruff format --quiet . && $(BIN)/ruff check --fix --quiet .
 
-.PHONY: help setup kernel demo serve check test fuzz attacks gpu bench-trainer bench-design golden format
+.PHONY: help setup kernel demo serve check test fuzz attacks mutations gpu bench-trainer bench-design golden format

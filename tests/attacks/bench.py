@@ -14,6 +14,7 @@ from core.errors import ProgramRejected, ScoringFailed
 from core.ports import Arm, PackOrder, PackResult, Progress
 from core.records import Preflight, Program, Run, Training
 from core.sandbox import Sandbox
+from core.statistics import mean
 from core.training.checking import check_program
 from core.training.laboratory import PRELOAD, Laboratory
 from core.training.measuring import measure
@@ -47,9 +48,10 @@ class Outcome:
         """Return "true score", "failed: WHY", or what was believed instead of the truth."""
         if self.run.status == "failed":
             return f"failed: {self.run.failure}"
-        if self.run.episodes == self.truth:
+        believed = (self.run.fitness, self.run.episodes)
+        if believed == (mean(self.truth), self.truth):
             return "true score"
-        return f"scored {self.run.episodes} where the truth is {self.truth}"
+        return f"scored {believed} where the truth is {self.truth}"
 
 
 class Bench:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import socket
 
-from core.sandbox.attacks.case import Case, Target, any_of
+from core.sandbox.attacks.case import Case, Target, any_of, use
 
 
 def _attack(target: Target) -> None:
     def connect() -> None:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
             if target.unix:
-                client.connect(target.unix)
+                use(lambda: client.connect(target.unix))
 
     def pair() -> None:
         for end in socket.socketpair():
