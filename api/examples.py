@@ -52,6 +52,7 @@ from core.records import (
     Task,
     Usage,
     Variant,
+    Walls,
 )
 from core.storage import Event, LibraryItem, StoredCandidate, StoredJob, StoredRun
 
@@ -81,6 +82,7 @@ _RUN = Run(
     isolation_level=3,
     adapter="numpy",
     backend="kernel",
+    canaries="passed",
 )
 _CANDIDATE = Candidate(
     iteration=0,
@@ -93,6 +95,7 @@ _CANDIDATE = Candidate(
     shape=ProgramShape(("near", "upright"), (), 0.4),
     checks=(Check("imports", True),),
     runs=(_RUN,),
+    walls=Walls(3),
 )
 _ARMS = (Variant("small", model="gpt-5-mini"), Variant("large", model="gpt-5"))
 _ASKED = replace(_CANDIDATE, arm="large", tokens=4_800, money=0.019)

@@ -86,6 +86,13 @@ class ReportView(BaseModel):
     unexamined: str = Field(description="Why there are no terms; empty if there are.")
 
 
+class WallsView(BaseModel):
+    """What stood around generated code when it was run."""
+
+    level: int = Field(description="Isolation level; 3 is the default requirement.")
+    waived: bool = Field(description="Whether the operator let weaker walls do than are required.")
+
+
 class CandidateView(BaseModel):
     """One reply of the designer and everything that became of it."""
 
@@ -107,6 +114,9 @@ class CandidateView(BaseModel):
     arm: str | None = Field(description="The arm by which it was asked for, in a job with arms.")
     tokens: int = Field(description="Of all questions and answers of its slot.")
     money: float = Field(description="US dollars that these cost, as far as the price is known.")
+    walls: WallsView | None = Field(
+        description="Around its check; null if none of it was ever run."
+    )
     checks: list[CheckView]
     screens: list[ScreenView]
     saved_steps: int = Field(
@@ -161,7 +171,18 @@ class RunView(BaseModel):
     env_steps: int
     seconds: float
     failure: str | None
-    isolation_level: int
+    isolation_level: int = Field(
+        description="Of the walls around it; 3 is the default requirement."
+    )
+    isolation_waived: bool = Field(
+        description="Whether the operator let it run behind weaker walls than are required."
+    )
+    nondeterministic: bool = Field(
+        description="Whether its policy lived other steps when it was measured again on the same seeds."
+    )
+    canaries: records.Canaries = Field(
+        description="What came of the policies of known fitness that were measured with it."
+    )
     adapter: str = Field(description="The environment layer, such as numpy or mujoco-batch.")
     backend: str = Field(description="What computed the networks, such as kernel or torch.")
 

@@ -23,6 +23,7 @@ from api.history_views import (
     ScreenView,
     TermView,
     UsageView,
+    WallsView,
 )
 from api.show import key_to_id, shown_interval
 from core.bandit import Posterior
@@ -69,6 +70,7 @@ def shown_candidate(job_id: str, candidate: Candidate) -> CandidateView:
         arm=candidate.arm,
         tokens=candidate.tokens,
         money=candidate.money,
+        walls=None if candidate.walls is None else WallsView(**asdict(candidate.walls)),
         checks=[CheckView(**asdict(check)) for check in candidate.checks],
         screens=[_screen(job_id, screen) for screen in candidate.screens],
         saved_steps=candidate.saved_steps,

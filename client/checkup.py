@@ -188,10 +188,11 @@ def sandbox(settings: Settings) -> Finding:
     """Attack from inside a jailed child, and see what gets through."""
     from core.sandbox import Sandbox
 
+    allowed = settings.allow_weaker_isolation == "i-understand"
     jail = Sandbox(["core.sandbox.selftest"], import_paths=settings.environment_paths)
     try:
         isolation = jail.isolation
-        if settings.allow_weaker_isolation != "i-understand":
+        if not allowed:
             jail.require(settings.required_isolation)
     except (RewardsmithError, OSError) as error:
         found = error.found if isinstance(error, RewardsmithError) else str(error)
@@ -201,7 +202,11 @@ def sandbox(settings: Settings) -> Finding:
         )
     finally:
         jail.close()
-    return Finding("sandbox", True, f"isolation level {isolation.level}")
+    found = f"isolation level {isolation.level}"
+    if allowed and isolation.level < settings.required_isolation:
+        fix = "REWARDSMITH_ALLOW_WEAKER_ISOLATION lets generated code run all the same."
+        return Finding("sandbox", True, f"{found}; got through: {', '.join(isolation.failed)}", fix)
+    return Finding("sandbox", True, found)
 
 
 def designer(settings: Settings) -> Finding:

@@ -194,6 +194,7 @@ class Desk:
         rules = (Check("rules", True),)
         try:
             refuse_duplicate(program, self.history)
+            candidate = replace(candidate, walls=self.tools.laboratory.walls())
             shape = self.tools.laboratory.check(program, self.task, preflight)
         except ProgramRejected as error:
             return replace(_rejected(candidate, error.rule, str(error)), program=program)

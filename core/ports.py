@@ -34,6 +34,7 @@ from core.records import (
     Stage,
     Task,
     Training,
+    Walls,
 )
 
 Doubles: TypeAlias = npt.NDArray[np.float64]
@@ -282,6 +283,10 @@ class PackResult:
 
 class Laboratory(Protocol):
     """Everything that happens behind the walls of the sandbox."""
+
+    def walls(self) -> Walls:
+        """Return how strong these are, and whether the operator lets weaker ones do."""
+        ...
 
     def preflight(
         self, task: Task, training: Training, seed: int, watch: Watch, *, source: bool = False

@@ -28,6 +28,7 @@ JobStatus: TypeAlias = Literal[
 ]
 CandidateStatus: TypeAlias = Literal["proposed", "rejected", "screened", "trained", "failed"]
 RunStatus: TypeAlias = Literal["scored", "failed"]
+Canaries: TypeAlias = Literal["", "passed", "unsteady", "unanswered"]
 Verdict: TypeAlias = Literal["better", "equal", "worse"]
 ScreenVerdict: TypeAlias = Literal["pass", "fail", "abstain"]
 ExchangeKind: TypeAlias = Literal["program", "analysis"]
@@ -570,6 +571,17 @@ class Curve:
 
 
 @dataclass(frozen=True, slots=True)
+class Walls:
+    """What stood around generated code when it was run: the isolation level, and on whose word.
+
+    `waived` says that the level is below the required one, and that the operator allowed that by name.
+    """
+
+    level: int = 0
+    waived: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
     """One training of one arm with one seed up to one rung, and its measured fitness.
 
@@ -578,7 +590,10 @@ class Run:
     (environment steps, fitness) measured on the way by the same scorer.  `weights` and `checkpoint`
     are artifacts: the policy alone, and everything that the next rung needs to go on.  `adapter` is the
     environment layer that stepped it ("numpy", "mujoco-batch", …), `backend` what computed its networks
-    ("kernel", "torch", …); both are empty where the training did not begin.
+    ("kernel", "torch", …); both are empty where the training did not begin.  `isolation_level` and
+    `isolation_waived` are its `Walls`.  `nondeterministic`: the policy did not live the same steps when
+    it was measured again on the same seeds.  `canaries`: what came of the policies of known
+    fitness that were measured with it ("": none were).
     """
 
     stage: Stage
@@ -598,6 +613,9 @@ class Run:
     isolation_level: int = 0
     adapter: str = ""
     backend: str = ""
+    isolation_waived: bool = False
+    nondeterministic: bool = False
+    canaries: Canaries = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -691,6 +709,7 @@ class Candidate:
         arm:         arm of the bandit over prompts and models by which it was asked, None without one.
         tokens:      of all questions and answers of its slot.
         money:       that these cost, in US dollars; 0 where the price is not known.
+        walls:       behind which its check ran it; None if nothing of it was ever run there.
     """
 
     iteration: int
@@ -712,6 +731,7 @@ class Candidate:
     arm: str | None = None
     tokens: int = 0
     money: float = 0.0
+    walls: Walls | None = None
 
     @property
     def key(self) -> str:

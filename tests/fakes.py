@@ -39,6 +39,7 @@ from core.records import (
     Saved,
     Task,
     Training,
+    Walls,
 )
 from tests.builders import a_preflight, a_run
 
@@ -213,6 +214,9 @@ class PretendLaboratory:
 
     def require_learner(self, learner: Json, watch: Watch) -> None:
         """Everything is there."""
+
+    def walls(self) -> Walls:
+        return Walls(3)
 
     def check(self, program: Program, task: Task, preflight: Preflight) -> ProgramShape:
         if message := self.refuse(program):

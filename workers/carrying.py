@@ -68,7 +68,7 @@ class Carrier:
             claim.fail("crash_loop", f"Step {key} was left by {claim.lapses} workers that died.")
             return False
         try:
-            self.bench.permit(history.spec)
+            self.bench.permit(history)
             watch = Patient(claim, self.stopping, self.lease_seconds)
             carry_out(read_step(key), claim, self.bench.tools, watch)
         except StepInterrupted as stop:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
+import structlog
+
 from core.designers import OPENAI_MODEL, Deadlines, DesignerSettings, make_designer
 from core.prices import read_prices
-from core.records import JobSpec
+from core.records import History
 from core.sandbox import Sandbox
 from core.settings import Settings
 from core.storage import FolderArtifacts
@@ -18,6 +20,8 @@ from core.training.held_out import held_out_seeds
 from core.training.laboratory import PRELOAD, PRELOAD_DESIGN, Laboratory
 from core.training.supervising import Supervision
 from core.tuning import propose_params
+
+log = structlog.get_logger("rewardsmith.worker")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,16 +36,16 @@ class Bench:
     sandbox: Sandbox
     required_isolation: int
 
-    def permit(self, spec: JobSpec) -> None:
+    def permit(self, history: History) -> None:
         """Make sure that this machine's walls are good enough for a job.
 
         Programs of our own grammar contain nothing but arithmetic on fields, so they may run at a
-        lower level, which is stored with every run.
+        lower level, which is stored with every run; what people handed in is not of it.
 
         Raises:
             IsolationTooWeak: says what is missing and how to get it.
         """
-        if spec.designer.name != "evolution":
+        if history.spec.designer.name != "evolution" or history.given:
             self.sandbox.require(self.required_isolation)
 
 
@@ -61,6 +65,10 @@ def open_bench(settings: Settings, *, trains: bool, slots: int = 1) -> Bench:
     folders = [Path(folder) for folder in settings.environment_paths]
     sandbox = Sandbox(preload, import_paths=folders)
     sandbox.ensure_started()
+    allowed = settings.allow_weaker_isolation == "i-understand"
+    waived = allowed and sandbox.isolation.level < settings.required_isolation
+    if waived:
+        log.warning("generated code runs behind weaker walls", **asdict(sandbox.isolation))
     artifacts = FolderArtifacts(settings.artifacts_path)
     tools = Toolbox(
         designer=lambda spec: make_designer(spec.designer, designer_settings(settings)),
@@ -69,14 +77,14 @@ def open_bench(settings: Settings, *, trains: bool, slots: int = 1) -> Bench:
             artifacts,
             Supervision(device=settings.device),
             at_once=slots,
+            waived=waived,
         ),
         held_out=partial(held_out_seeds, settings.secret_key()),
         tuner=propose_params,
         prices=read_prices(settings.prices),
         model=settings.openai_model or OPENAI_MODEL,
     )
-    waived = settings.allow_weaker_isolation == "i-understand"
-    return Bench(tools, sandbox, 0 if waived else settings.required_isolation)
+    return Bench(tools, sandbox, 0 if allowed else settings.required_isolation)
 
 
 def designer_settings(settings: Settings) -> DesignerSettings:

@@ -16,7 +16,7 @@ import re
 import signal
 from dataclasses import dataclass
 
-from core.errors import SandboxFailed
+from core.errors import ConfigurationError, SandboxFailed
 
 TAIL_BYTES = 8 * 1024
 
@@ -112,8 +112,8 @@ class ZygoteFailed(SandboxFailed):
     """The zygote cannot be started, does not answer, or was lost together with its children."""
 
 
-class IsolationTooWeak(SandboxFailed):
-    """This machine offers less isolation than the caller requires."""
+class IsolationTooWeak(SandboxFailed, ConfigurationError):
+    """This machine offers less isolation than the caller requires: its operator can mend that."""
 
 
 def _signal_name(number: int) -> str:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
 
 from core.errors import ScoringFailed
 from core.learners import read_learner
@@ -29,11 +30,23 @@ from core.ports import (
     Watch,
     save_nothing,
 )
-from core.records import Json, Preflight, Program, ProgramShape, Report, Run, Task, Training
+from core.records import (
+    Canaries,
+    Json,
+    Preflight,
+    Program,
+    ProgramShape,
+    Report,
+    Run,
+    Task,
+    Training,
+    Walls,
+)
 from core.sandbox import Sandbox
 from core.statistics import mean
 from core.training.action_space import read_action_space
 from core.training.attending import Attended
+from core.training.canaries import try_scorer
 from core.training.checking import check_program
 from core.training.effort import usual_learning_seconds
 from core.training.examining import examine_arm, with_course
@@ -71,12 +84,18 @@ class Laboratory:
         artifacts:   where probe sets, weights, checkpoints and evidence are kept.
         supervision: deadlines and memory of training.
         at_once:     trainings that run at once on this machine: as many as its worker has slots.
+        waived:      whether the operator lets weaker walls do than are required, and these are weaker.
     """
 
     sandbox: Sandbox
     artifacts: Artifacts
     supervision: Supervision = field(default_factory=Supervision)
     at_once: int = 1
+    waived: bool = False
+
+    def walls(self) -> Walls:
+        """Return what the sandbox's self-test found, and whether that was waived."""
+        return Walls(self.sandbox.isolation.level, self.waived)
 
     def preflight(
         self, task: Task, training: Training, seed: int, watch: Watch, *, source: bool = False
@@ -107,18 +126,34 @@ class Laboratory:
     def train(self, order: PackOrder, watch: Watch, save: Save = save_nothing) -> PackResult:
         """Train the members of a pack, measure them, and examine their programs; see the port."""
         trained = train_pack(self.sandbox, self.artifacts, order, self.supervision, watch, save)
+        checked = self._try_scorer(order, trained, watch)
         runs: dict[Member, Run] = {}
         reports: dict[str, Report] = {}
         for number, arm in enumerate(order.arms.values()):
             own = {member: trained[member] for member in order.members if member[0] == arm.key}
             progress = Progress("measuring", number, len(order.arms), arm.key)
             attended = Attended(self.artifacts, watch, progress)
-            bench = Bench(self.sandbox, attended, order, arm, own, watch, progress)
+            bench = Bench(self.sandbox, attended, order, arm, own, watch, progress, checked)
             measured, report = bench.work()
             runs |= measured
             if report is not None:
                 reports[arm.key] = report
-        return PackResult(tuple(runs[member] for member in order.members), reports)
+        walls = self.walls()
+        return PackResult(
+            tuple(
+                replace(runs[member], isolation_level=walls.level, isolation_waived=walls.waived)
+                for member in order.members
+            ),
+            reports,
+        )
+
+    def _try_scorer(
+        self, order: PackOrder, trained: Mapping[Member, Trained], watch: Watch
+    ) -> Canaries:
+        """Measure the canaries, unless there is nothing else to measure."""
+        if all(one.failure is not None or not one.snapshots for one in trained.values()):
+            return ""
+        return try_scorer(self.sandbox, order, watch, Progress("measuring", 0, len(order.arms)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +167,7 @@ class Bench:
     trained: Mapping[Member, Trained]
     watch: Watch
     progress: Progress
+    canaries: Canaries
 
     def work(self) -> tuple[dict[Member, Run], Report | None]:
         """Return the arm's runs, scored or failed, and its report if it was measured."""
@@ -144,7 +180,15 @@ class Bench:
         except ScoringFailed as error:
             return failed | {m: self._failed(m, str(error)) for m in sound}, None
         scores = self._scores_by_member(sound, measured)
-        scored = {member: self._scored(member, scores[member]) for member in sound}
+        unsteady = self._unsteady(sound, measured)
+        scored = {
+            member: replace(
+                self._scored(member, scores[member]),
+                nondeterministic=member in unsteady,
+                canaries=self.canaries,
+            )
+            for member in sound
+        }
         report = self._report(sound, measured, scores) if self.order.record else None
         return failed | scored, report
 
@@ -169,6 +213,12 @@ class Bench:
     ) -> dict[Member, Sequence[Score]]:
         scores = iter(measured.scores)
         return {m: [next(scores) for _ in self.trained[m].snapshots] for m in members}
+
+    def _unsteady(self, members: Sequence[Member], measured: Measured) -> set[Member]:
+        """Return the members whose last policy was not the same twice on the same seeds."""
+        counts = [len(self.trained[member].snapshots) for member in members]
+        last = [end - 1 for end in accumulate(counts)]
+        return {m for m, place in zip(members, last, strict=True) if place in measured.unsteady}
 
     def _scored(self, member: Member, scores: Sequence[Score]) -> Run:
         one = self.trained[member]
@@ -201,7 +251,6 @@ class Bench:
             curve=one.curve,
             env_steps=one.env_steps,
             seconds=one.seconds,
-            isolation_level=self.sandbox.isolation.level,
             adapter=one.adapter,
             backend=one.backend,
         )

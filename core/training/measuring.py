@@ -43,12 +43,16 @@ class Score:
 class Measured:
     """The scores of an arm's policies in their order, and the scorer's recording.
 
-    `kept` is the part of the recording that the screens of later iterations look at.
+    `kept` is the part of the recording that the screens of later iterations look at.  `unsteady` are
+    the policies, by index, that did not live the same steps again on the same seeds.  `known` is what
+    the scorer found without an actor, where it was asked to.
     """
 
     scores: tuple[Score, ...]
     recording: bytes | None
     kept: bytes | None = None
+    unsteady: frozenset[int] = frozenset()
+    known: tuple[Score, ...] = ()
 
 
 def measure(
@@ -59,6 +63,8 @@ def measure(
     recorded: Sequence[int],
     watch: Watch,
     progress: Progress,
+    *,
+    known: bool = False,
 ) -> Measured:
     """Measure policies of one arm on the order's held-out seeds.
 
@@ -70,6 +76,7 @@ def measure(
         recorded: indices of the policies whose transitions are recorded.
         watch:    called about twice a second.
         progress: what `watch` is told.
+        known:    whether the scorer also lives the episodes by itself, features as zeros.
 
     Raises:
         ScoringFailed: weights or actor broke, which is the arm's own fault; says which and how.
@@ -83,7 +90,8 @@ def measure(
         stack.enter_context(theirs)
         scorer = stack.enter_context(sandbox.spawn(SCORER, limits, links=[ours]))
         try:
-            scorer.send(_scorer_order(order, len(policies), recorded), weights)
+            asked = _scorer_order(order, len(policies), recorded) | {"known": known}
+            scorer.send(asked, weights)
             _expect_ready(next_frame(scorer, watch, progress))
             actor = stack.enter_context(sandbox.spawn(ACTOR, limits, links=[theirs]))
             return _converse(scorer, Companion(actor, order, program, weights), watch, progress)
@@ -180,13 +188,18 @@ def _actor_reason(frame: Frame) -> str:
 
 def _read_scores(frame: Frame) -> Measured:
     try:
-        scores = tuple(
-            Score(**{name: tuple(map(float, one[name])) for name in Score.__slots__})
-            for one in frame.header["policies"]
+        scores, known = (
+            tuple(
+                Score(**{name: tuple(map(float, one[name])) for name in Score.__slots__})
+                for one in frame.header[kind]
+            )
+            for kind in ("policies", "known")
         )
+        unsteady = frozenset(map(int, frame.header["unsteady"]))
     except (KeyError, TypeError, ValueError) as error:
         raise ScoringFailed(f"{error}", expected="scores of every policy") from error
-    return Measured(scores, frame.blobs.get("recording"), frame.blobs.get("kept"))
+    recording, kept = frame.blobs.get("recording"), frame.blobs.get("kept")
+    return Measured(scores, recording, kept, unsteady, known)
 
 
 def _limits(order: PackOrder, policies: int) -> Limits:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,8 @@ from core.sandbox.frames import Channel, FloatLink, Link
 from core.training.action_space import ActionSpace, read_action_space
 from core.training.episodes import Episode, run_episodes
 from core.training.keeping import kept_episodes, put_together
-from core.training.numpy_policy import read_weights
+from core.training.numpy_policy import Policies, read_weights, stack_policies
+from core.training.repeating import REPEATED_STEPS, Tape, rows_that_differ
 from core.training.transitions import Recording, Transitions, save_recording
 from core.training.waves import FRAME_SECONDS, waves
 from core.training.wire import task_from_json
@@ -44,6 +46,7 @@ def score(channel: Channel, links: Sequence[Link]) -> None:
         results = measurement.run(
             lambda done, total: channel.send({"kind": "progress", "done": done, "total": total})
         )
+        known = _known(measurement, results) if frame.header["known"] else []
     except (ScoringFailed, EnvironmentUnusable, SandboxFailed) as error:
         channel.send({"kind": "failed", "error": type(error).__name__, "reason": str(error)})
         return
@@ -52,7 +55,12 @@ def score(channel: Channel, links: Sequence[Link]) -> None:
     if recording is not None:
         kept = save_recording(kept_episodes(recording))
         blobs = {"recording": save_recording(recording), "kept": kept}
-    channel.send({"kind": "scores", "policies": [_numbers(one) for one in results]}, blobs)
+    said = {
+        "policies": [_numbers(one) for one in results],
+        "known": [_numbers(one) for one in known],
+        "unsteady": sorted(measurement.unsteady),
+    }
+    channel.send({"kind": "scores", **said}, blobs)
 
 
 def _prepare(
@@ -61,19 +69,36 @@ def _prepare(
     task = task_from_json(order["task"])
     count, seeds = int(order["policies"]), [int(seed) for seed in order["seeds"]]
     plan = waves(count, len(seeds), int(order["most_rows"]))
-    batch = make_batch(task, len(plan[0]) * len(seeds), autoreset=False)
+    fresh = partial(make_batch, task, len(plan[0]) * len(seeds), autoreset=False)
+    batch = fresh()
     space = read_action_space(batch.action)
-    for policy in range(count):
-        read_weights(weights[f"weights.{policy}"], batch.layout.observation_size, space)
+    size = batch.layout.observation_size
+    read = [read_weights(weights[f"weights.{policy}"], size, space) for policy in range(count)]
     recorded, limit = set(order["record"]), order["max_episode_steps"]
-    return Measurement(batch, space, link, task.fitness, plan, seeds, recorded, limit)
+    return Measurement(batch, fresh, space, link, task.fitness, plan, seeds, recorded, limit, read)
+
+
+def _known(
+    measurement: Measurement, results: Sequence[Sequence[Episode]]
+) -> Sequence[Sequence[Episode]]:
+    """Find out what the policies are worth without an actor; note if that is not the same twice."""
+    known = measurement.known()
+    told = [_numbers(one) for one in known]
+    differs = told != [_numbers(one) for one in results]
+    if differs and told != [_numbers(one) for one in measurement.known()]:
+        measurement.unsteady.update(range(len(known)))
+    return known
 
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """P policies times E held-out seeds, measured wave after wave on the same environments."""
+    """P policies times E held-out seeds, measured wave after wave on the same environments.
+
+    `unsteady` are the policies that did not live the same first steps again on the same seeds.
+    """
 
     batch: EnvBatch
+    fresh: Callable[[], EnvBatch]
     space: ActionSpace
     link: FloatLink
     fitness: Fitness
@@ -81,6 +106,8 @@ class Measurement:
     seeds: Sequence[int]
     record: set[int]
     limit: int | None
+    weights: Sequence[Mapping[str, Floats]]
+    unsteady: set[int] = field(default_factory=set)
 
     def run(self, report: Callable[[int, int], None]) -> list[list[Episode]]:
         """Return the episodes of every policy.
@@ -89,16 +116,64 @@ class Measurement:
             ScoringFailed: the actor broke, or a fitness is not finite.
         """
         results: dict[int, list[Episode]] = {}
+        tapes = []
         for number, wave in enumerate(self.plan):
             report(number, len(self.plan))
-            episodes = self._wave(number, wave)
+            tape = Tape()
+            episodes = self._wave(number, wave, tape)
+            tapes.append((tape, [episode.length for episode in episodes]))
             for place, policy in enumerate(wave):
                 own = episodes[place * len(self.seeds) : (place + 1) * len(self.seeds)]
                 results.setdefault(policy, own)
+        for number, (tape, lengths) in enumerate(tapes):  # last, for it may break the actor
+            self.unsteady.update(self._repeat(number, tape, lengths))
         self.link.close()
         return [results[policy] for policy in sorted(results)]
 
-    def _wave(self, number: int, wave: tuple[int, ...]) -> list[Episode]:
+    def known(self) -> list[list[Episode]]:
+        """Live the same episodes without an actor; inputs beyond the observation count as zero.
+
+        In environments of their own, for some remember what was lived in them before a reset.
+        """
+        results: dict[int, list[Episode]] = {}
+        batch = self.fresh()
+        for wave in self.plan:
+            policies = stack_policies([self.weights[policy] for policy in wave], self.space)
+            episodes = run_episodes(
+                batch,
+                partial(self._act, policies),
+                list(self.seeds) * len(wave),
+                self.fitness,
+                limit=self.limit,
+            )
+            for place, policy in enumerate(wave):
+                own = episodes[place * len(self.seeds) : (place + 1) * len(self.seeds)]
+                results.setdefault(policy, own)
+        return [results[policy] for policy in sorted(results)]
+
+    def _act(self, policies: Policies, state: Floats) -> Actions:
+        observed = np.asarray(state[:, : self.batch.layout.observation_size], np.float32)
+        more = policies.mean.shape[-1] - observed.shape[1]
+        inputs = np.pad(observed, ((0, 0), (0, more))).reshape(policies.count, len(self.seeds), -1)
+        return read_actions(policies.act(inputs).reshape(len(state), -1), self.space)
+
+    def _repeat(self, number: int, tape: Tape, lengths: Sequence[int]) -> set[int]:
+        """Live the first steps of a wave again; return the policies for which they differ."""
+        again, wave, each = Tape(), self.plan[number], len(self.seeds)
+        try:
+            run_episodes(
+                self.batch,
+                again.of(lambda state: self._ask(number, state)),
+                list(self.seeds) * len(wave),
+                self.fitness,
+                limit=min(REPEATED_STEPS, self.limit or REPEATED_STEPS),
+            )
+        except ScoringFailed:
+            return set(wave)
+        differ = rows_that_differ(tape, again, lengths).reshape(len(wave), each)
+        return {policy for policy, rows in zip(wave, differ, strict=True) if rows.any()}
+
+    def _wave(self, number: int, wave: tuple[int, ...], tape: Tape) -> list[Episode]:
         each = len(self.seeds)
         keep = [
             place * each + index
@@ -109,7 +184,7 @@ class Measurement:
         ]
         episodes = run_episodes(
             self.batch,
-            lambda state: self._ask(number, state),
+            tape.of(lambda state: self._ask(number, state)),
             list(self.seeds) * len(wave),
             self.fitness,
             keep=keep,

@@ -10,6 +10,7 @@ from sqlalchemy import text
 
 from core.errors import ConfigurationError, InvalidInput, SandboxFailed, StorageFailed
 from core.ports import Progress
+from core.sandbox import IsolationTooWeak
 from core.storage import Store
 from core.toolbox import Toolbox
 from core.tuning import propose_params
@@ -37,7 +38,7 @@ class PretendBench:
             propose_params,
         )
 
-    def permit(self, spec):
+    def permit(self, history):
         if self.refusal:
             raise self.refusal
 
@@ -195,6 +196,16 @@ def test_a_machine_whose_walls_are_too_thin_runs_nothing(store, job_id):
     carrier = a_carrier(store, laboratory, refusal=SandboxFailed("isolation level 1"))
     assert not carrier.carry_out(job_id, "preflight")
     assert store.history(job_id).preflight is None
+
+
+def test_a_job_waits_where_walls_are_too_thin_and_says_what_is_missing(store, job_id):
+    laboratory = PretendLaboratory(lambda arm, seed: 0.5)
+    refusal = IsolationTooWeak("level 1", hint="Use a kernel with Landlock.")
+    for _ in range(5):
+        a_carrier(store, laboratory, refusal=refusal).carry_out(job_id, "preflight")
+    job = store.job(job_id)
+    assert job.status == "paused"
+    assert any("Use a kernel with Landlock." in e.message for e in store.events(job_id, 0, 100))
 
 
 def test_a_worker_that_is_being_stopped_gives_its_step_back(store, job_id):

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from core.records import DesignerChoice, Given, History, Walls
+from core.sandbox import Isolation, IsolationTooWeak, Sandbox
 from core.settings import Settings
-from workers.toolbox import open_bench
+from tests.builders import a_spec
+from workers.toolbox import Bench, open_bench
 
 
 @pytest.mark.parametrize("slots", [1, 2])
@@ -13,5 +18,50 @@ def test_as_many_trainings_run_at_once_as_the_worker_has_slots(tmp_path, slots):
     bench = open_bench(Settings(home=tmp_path), trains=False, slots=slots)
     try:
         assert bench.tools.laboratory.at_once == slots
+    finally:
+        bench.sandbox.close()
+
+
+WEAK = Isolation(1, ("read a world-readable file",))
+OURS = History(replace(a_spec(), designer=DesignerChoice("evolution")))
+MODELS = History(replace(a_spec(), designer=DesignerChoice("openai")))
+HANDED_IN = replace(OURS, given=(Given(0, "def reward(): ...", "user"),))
+
+
+@pytest.fixture
+def weak_walls(monkeypatch):
+    """The self-test of this machine lets an attack through."""
+    monkeypatch.setattr(Sandbox, "isolation", WEAK)
+
+
+def opened(tmp_path, **settings) -> Bench:
+    return open_bench(Settings(home=tmp_path, **settings), trains=False)
+
+
+@pytest.mark.parametrize("history", [MODELS, HANDED_IN], ids=["a model's", "people's"])
+def test_behind_weak_walls_nothing_runs_that_others_wrote(tmp_path, weak_walls, history):
+    bench = opened(tmp_path)
+    try:
+        with pytest.raises(IsolationTooWeak, match=r"level 3.*world-readable.*Landlock"):
+            bench.permit(history)
+        bench.permit(OURS)
+        assert bench.tools.laboratory.walls() == Walls(1, waived=False)
+    finally:
+        bench.sandbox.close()
+
+
+def test_the_operator_s_word_lets_it_run_and_is_stamped(tmp_path, weak_walls):
+    bench = opened(tmp_path, allow_weaker_isolation="i-understand")
+    try:
+        bench.permit(MODELS)
+        assert bench.tools.laboratory.walls() == Walls(1, waived=True)
+    finally:
+        bench.sandbox.close()
+
+
+def test_the_operator_s_word_waives_nothing_where_the_walls_hold(tmp_path):
+    bench = opened(tmp_path, allow_weaker_isolation="i-understand")
+    try:
+        assert bench.tools.laboratory.walls() == Walls(3, waived=False)
     finally:
         bench.sandbox.close()
