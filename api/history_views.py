@@ -90,7 +90,7 @@ class WallsView(BaseModel):
     """What stood around generated code when it was run."""
 
     level: int = Field(description="Isolation level; 3 is the default requirement.")
-    waived: bool = Field(description="Whether the operator let weaker walls do than are required.")
+    waived: bool = Field(description="Whether the operator let walls weaker than level 3 do.")
 
 
 class CandidateView(BaseModel):
@@ -175,7 +175,7 @@ class RunView(BaseModel):
         description="Of the walls around it; 3 is the default requirement."
     )
     isolation_waived: bool = Field(
-        description="Whether the operator let it run behind weaker walls than are required."
+        description="Whether the operator let it run behind weaker walls than level 3."
     )
     nondeterministic: bool = Field(
         description="Whether its policy lived other steps when it was measured again on the same seeds."

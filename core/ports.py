@@ -285,7 +285,7 @@ class Laboratory(Protocol):
     """Everything that happens behind the walls of the sandbox."""
 
     def walls(self) -> Walls:
-        """Return how strong these are, and whether the operator lets weaker ones do."""
+        """Return how strong these are, and whether the operator lets them do although weak."""
         ...
 
     def preflight(

@@ -574,7 +574,7 @@ class Curve:
 class Walls:
     """What stood around generated code when it was run: the isolation level, and on whose word.
 
-    `waived` says that the level is below the required one, and that the operator allowed that by name.
+    `waived` says that the level is below the full one (3), and that the operator allowed that by name.
     """
 
     level: int = 0

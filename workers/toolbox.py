@@ -13,6 +13,7 @@ from core.designers import OPENAI_MODEL, Deadlines, DesignerSettings, make_desig
 from core.prices import read_prices
 from core.records import History
 from core.sandbox import Sandbox
+from core.sandbox.selftest import FULL
 from core.settings import Settings
 from core.storage import FolderArtifacts
 from core.toolbox import Toolbox
@@ -66,7 +67,9 @@ def open_bench(settings: Settings, *, trains: bool, slots: int = 1) -> Bench:
     sandbox = Sandbox(preload, import_paths=folders)
     sandbox.ensure_started()
     allowed = settings.allow_weaker_isolation == "i-understand"
-    waived = allowed and sandbox.isolation.level < settings.required_isolation
+    required = 0 if allowed else settings.required_isolation
+    # A lower requirement is the same word of the operator's, given in another setting.
+    waived = required <= sandbox.isolation.level < FULL
     if waived:
         log.warning("generated code runs behind weaker walls", **asdict(sandbox.isolation))
     artifacts = FolderArtifacts(settings.artifacts_path)
@@ -84,7 +87,7 @@ def open_bench(settings: Settings, *, trains: bool, slots: int = 1) -> Bench:
         prices=read_prices(settings.prices),
         model=settings.openai_model or OPENAI_MODEL,
     )
-    return Bench(tools, sandbox, 0 if allowed else settings.required_isolation)
+    return Bench(tools, sandbox, required)
 
 
 def designer_settings(settings: Settings) -> DesignerSettings:

@@ -84,7 +84,7 @@ class Laboratory:
         artifacts:   where probe sets, weights, checkpoints and evidence are kept.
         supervision: deadlines and memory of training.
         at_once:     trainings that run at once on this machine: as many as its worker has slots.
-        waived:      whether the operator lets weaker walls do than are required, and these are weaker.
+        waived:      whether these walls are weaker than the full ones, and the operator lets them do.
     """
 
     sandbox: Sandbox

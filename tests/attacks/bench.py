@@ -20,7 +20,8 @@ from core.training.laboratory import PRELOAD, Laboratory
 from core.training.measuring import measure
 from tests.rim.laboratory_parts import CART_POLE, ESCAPE, MemoryArtifacts, an_order, program
 
-HELD_OUT = (1_987_654_321, 1_234_567_891, 1_876_543_219, 1_765_432_198)
+HELD_OUT = tuple(0xBEEF + (half << 16) for half in (30_011, 21_013, 28_027, 25_031))
+"""Seeds that share their lower half, so that case 85 can look for all of them at once."""
 STEPS = 1_500
 HONEST = "def features(obs):\n    return {'lean': 3 * obs.angle}\n"
 REWARD = (

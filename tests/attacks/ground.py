@@ -32,7 +32,11 @@ def laid_out() -> Iterator[tuple[Target, Path]]:
         os.environ.pop(KEY_NAME, None)
         if before is not None:
             os.environ[KEY_NAME] = before
-        Path("/dev/shm", f"{token}-spoil").unlink(missing_ok=True)
+        for left in (
+            Path("/dev/shm", f"{token}-spoil"),
+            Path(os.__file__).with_name(f"{token}.py"),
+        ):
+            left.unlink(missing_ok=True)
         shutil.rmtree(folder)
 
 

@@ -4,18 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import sys
-import tempfile
-from pathlib import Path
 
 from tests.mutations.listing import every_mutation
-from tests.mutations.mutation import run_tests, try_out
-
-ROOT = Path(__file__).resolve().parent.parent.parent
-_LEFT_OUT = shutil.ignore_patterns(
-    ".git", ".venv", ".rewardsmith", "__pycache__", ".*_cache", "*.egg-info", "build"
-)
+from tests.mutations.mutation import copied_tree, run_tests, try_out
 
 
 def main() -> None:
@@ -28,10 +20,7 @@ def main() -> None:
     if options.list:
         print(json.dumps({"mutations": [{"name": m.name, "file": m.file} for m in chosen]}))
         return
-    with tempfile.TemporaryDirectory(prefix="mutated-") as folder:
-        Path(folder).chmod(0o755)  # an ordinary user must read it too
-        tree = Path(folder, "tree")
-        shutil.copytree(ROOT, tree, ignore=_LEFT_OUT)
+    with copied_tree() as tree:
         code, said = run_tests(sorted({test for m in chosen for test in m.red}), tree)
         if code != 0:
             sys.exit(f"a test is red without any mutation:\n{said[-4000:]}")

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+ROOT = Path(__file__).resolve().parent.parent.parent
+_LEFT_OUT = shutil.ignore_patterns(
+    ".git", ".venv", ".rewardsmith", "__pycache__", ".*_cache", "*.egg-info", "build"
+)
 _FAILED, _PASSED = 1, 0
 _RED_TEST = re.compile(r"^FAILED (?P<test>\S.*?)(?: - .*)?$", re.MULTILINE)
 
@@ -46,6 +53,16 @@ class Mutation:
                 "bring the mutation up to date"
             )
         return text.replace(self.before, self.after)
+
+
+@contextmanager
+def copied_tree() -> Iterator[Path]:
+    """Yield a copy of the tree, to be changed; an ordinary user can read it too."""
+    with tempfile.TemporaryDirectory(prefix="mutated-") as folder:
+        Path(folder).chmod(0o755)
+        tree = Path(folder, "tree")
+        shutil.copytree(ROOT, tree, ignore=_LEFT_OUT)
+        yield tree
 
 
 def try_out(mutation: Mutation, tree: Path) -> dict[str, object]:

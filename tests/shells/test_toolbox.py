@@ -50,8 +50,11 @@ def test_behind_weak_walls_nothing_runs_that_others_wrote(tmp_path, weak_walls, 
         bench.sandbox.close()
 
 
-def test_the_operator_s_word_lets_it_run_and_is_stamped(tmp_path, weak_walls):
-    bench = opened(tmp_path, allow_weaker_isolation="i-understand")
+@pytest.mark.parametrize(
+    "word", [{"allow_weaker_isolation": "i-understand"}, {"required_isolation": 1}], ids=str
+)
+def test_the_operator_s_word_lets_it_run_and_is_stamped(tmp_path, weak_walls, word):
+    bench = opened(tmp_path, **word)
     try:
         bench.permit(MODELS)
         assert bench.tools.laboratory.walls() == Walls(1, waived=True)

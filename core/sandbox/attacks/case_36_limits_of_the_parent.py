@@ -12,7 +12,7 @@ def _attack(target: Target) -> None:
     parent = os.getppid()
 
     def limit() -> None:
-        now = resource.getrlimit(resource.RLIMIT_NOFILE)
+        now = resource.prlimit(parent, resource.RLIMIT_NOFILE)  # which anybody may ask
         resource.prlimit(parent, resource.RLIMIT_NOFILE, now)
 
     any_of(limit, lambda: os.setpriority(os.PRIO_PROCESS, parent, 0))
