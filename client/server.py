@@ -12,6 +12,7 @@ from fastapi import FastAPI
 
 from api.main import create_app
 from core.errors import ConfigurationError
+from core.failpoints import refuse_failpoints
 from core.settings import Settings, read_settings
 from core.storage import Store, open_store
 from workers.logs import configure_server_logs
@@ -63,6 +64,7 @@ def app_from_environment() -> FastAPI:
 
     It asks for keys: where it listens is not known here.
     """
+    refuse_failpoints()
     return make_app(read_settings())
 
 

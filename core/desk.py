@@ -9,6 +9,7 @@ from core import loop
 from core.budgets import REFUSED
 from core.context import native_reward
 from core.errors import ProgramRejected
+from core.failpoints import failpoint
 from core.leaks import audit_prompt, refuse_leaks
 from core.methods import Method, find_method
 from core.orders import known_task
@@ -117,7 +118,9 @@ class Desk:
 
     def ask(self, ask: Ask) -> Exchange:
         """Ask the designer, and store what it answered and what that cost."""
+        failpoint("ask.reserved")
         reply, money = self.designer.answer(ask), 0.0
+        failpoint("ask.answered")
         if asks_a_model(self.designer.name):
             reply, money = self.priced(ask, reply)
         exchange = Exchange(
@@ -126,6 +129,7 @@ class Desk:
             money=money,
         )
         self.ledger.add_exchange(exchange)
+        failpoint("ask.stored")
         for note in reply.notes:
             self.ledger.event("designer.note", note, level="warning")
         return exchange

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 import structlog
@@ -19,58 +19,90 @@ from core.errors import (
     StepInterrupted,
     StorageFailed,
 )
+from core.failpoints import failpoint
 from core.loop import read_step, step_key, wanted
-from core.ports import Progress
+from core.sandbox import ChildFailed
 from core.steps import carry_out
 from core.storage import ClaimedStep, Store
+from workers.heartbeat import Heartbeat
 from workers.toolbox import Bench
 
 log = structlog.get_logger("rewardsmith.worker")
 
 MAX_FAILURES = 4  # of the same step by a broken system, not by a candidate
-MAX_LAPSES = 10  # workers that vanished with the same step in hand
 REST_SECONDS = 5.0
+STORAGE_REST_SECONDS = 20.0
+_ASK_SECONDS = 0.5
+_LAST_WORDS = 2_000  # characters of a child's standard error that a failed job keeps
 
 
 @dataclass(frozen=True, slots=True)
 class Carrier:
-    """One worker process: its name, what it works with, and whether it is being stopped."""
+    """One worker process: its name, what it works with, and whether it is being stopped.
+
+    Attributes:
+        slots: at most so many steps at a time, wherever the news of them came from.
+    """
 
     store: Store
     bench: Bench
     owner: str
     lease_seconds: float
     stopping: threading.Event = field(default_factory=threading.Event)
+    slots: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(1))
 
     def carry_out(self, job_id: str, key: str) -> bool:
-        """Do the step if it is free and still wanted; return whether it was done here."""
+        """Do the step as soon as there is a slot; return whether it was done here."""
+        while not self.slots.acquire(timeout=_ASK_SECONDS):
+            if self.stopping.is_set():
+                return False
+        try:
+            return self.carry_out_now(job_id, key)
+        finally:
+            self.slots.release()
+
+    def carry_out_now(self, job_id: str, key: str) -> bool:
+        """Do the step if it is free and still wanted, in a slot that the caller holds."""
         if self.stopping.is_set():
             return False
         try:
             claim = self.store.claim(job_id, key, self.owner, self.lease_seconds)
         except (NotFound, Conflict):
             return False  # the job was deleted or ended since the message was sent
+        except StorageFailed as error:
+            log.warning("step not claimed", reason=str(error))
+            return False
         if claim is None:
             return False
-        with structlog.contextvars.bound_contextvars(job_id=job_id, step=key):
+        with (
+            structlog.contextvars.bound_contextvars(job_id=job_id, step=key, fence=claim.fence),
+            self._given_back(claim),
+        ):
+            return self._do(claim, key)
+
+    @contextmanager
+    def _given_back(self, claim: ClaimedStep) -> Iterator[None]:
+        """Let go of a claim in the end; where the database is away, its lease lapses instead."""
+        failpoint("step.claimed")
+        try:
+            yield
+        finally:
+            failpoint("step.done")
             try:
-                return self._do(claim, key)
-            finally:
                 claim.release()
-                self.store.settle(job_id)
+                self.store.settle(claim.job_id)
+            except (StorageFailed, NotFound) as error:
+                log.warning("step not given back", reason=str(error))
+            failpoint("step.released")
 
     def _do(self, claim: ClaimedStep, key: str) -> bool:
-        history = claim.history()
-        if key not in {step_key(step) for step in wanted(history)}:
-            return False
-
-        if claim.lapses >= MAX_LAPSES:
-            claim.fail("crash_loop", f"Step {key} was left by {claim.lapses} workers that died.")
-            return False
         try:
+            history = claim.history()
+            if key not in {step_key(step) for step in wanted(history)}:
+                return False
             self.bench.permit(history)
-            watch = Patient(claim, self.stopping, self.lease_seconds)
-            carry_out(read_step(key), claim, self.bench.tools, watch)
+            with Heartbeat(claim, self.stopping, self.lease_seconds, key) as watch:
+                carry_out(read_step(key), claim, self.bench.tools, watch)
         except StepInterrupted as stop:
             log.info("step interrupted", reason=str(stop))
             return False
@@ -81,7 +113,7 @@ class Carrier:
             # The one place where whatever a step raises becomes a stored fact: what is not noted here
             # would be tried again for ever.
             log.exception("step failed")
-            with suppress(StorageFailed, ClaimLost):  # then the lease lapses, and that is counted
+            with suppress(StorageFailed, ClaimLost, StepInterrupted):  # then the lease lapses
                 self._note_failure(claim, key, error)
             return False
         log.info("step done")
@@ -89,50 +121,31 @@ class Carrier:
 
     def _note_failure(self, claim: ClaimedStep, key: str, error: Exception) -> None:
         """Let a step that broke rest, and end the job when it breaks again and again."""
-        failures = 1 + claim.failures()
         words = str(error) if isinstance(error, RewardsmithError) else repr(error)[:1000]
+        if isinstance(error, StorageFailed):
+            claim.wait(STORAGE_REST_SECONDS, words)  # a disk is made room on, and the job goes on
+            return
         if isinstance(error, ConfigurationError):
             claim.pause(words)  # trying again would not help; once it is mended, the job goes on
             return
         if isinstance(error, InvalidInput):
             claim.fail("invalid_input", words)  # what was submitted cannot be mended by waiting
             return
+        failures = 1 + claim.failures()
         message = f"Step {key} failed ({failures} of {MAX_FAILURES}): {words}"
-        claim.event("step.failed", message, {"step": key}, level="error")
+        told = {"step": key, **last_words(error)}
+        claim.event("step.failed", message, told, level="error")
         if failures >= MAX_FAILURES:
-            claim.fail("crash_loop", message)
+            claim.fail("crash_loop", message, told)
         else:
             claim.wait(REST_SECONDS * 4.0 ** (failures - 1), message)
 
 
-class Patient:
-    """The watch of a step: renews its claim, and bears a database that is away for a moment.
-
-    As long as the lease stands nobody else can own the step, so a training need not die of a restart
-    of the database.
-    """
-
-    def __init__(self, claim: ClaimedStep, stopping: threading.Event, lease_seconds: float) -> None:
-        """Begin now: the claim has just been taken."""
-        self._claim = claim
-        self._stopping = stopping
-        self._patience = lease_seconds / 2
-        self._renewed = time.monotonic()
-
-    def __call__(self, progress: Progress) -> None:
-        """Renew the claim.
-
-        Raises:
-            StepInterrupted: the job was cancelled or paused, or this worker is being stopped.
-            ClaimLost: somebody else owns the step.
-            StorageFailed: the database has been away for half a lease.
-        """
-        if self._stopping.is_set():
-            raise StepInterrupted("the worker is being stopped; the step goes on elsewhere")
-        try:
-            self._claim.beat(progress)
-        except StorageFailed:
-            if time.monotonic() - self._renewed > self._patience:
-                raise
-        else:
-            self._renewed = time.monotonic()
+def last_words(error: BaseException) -> dict[str, str]:
+    """Return what the child behind an error last wrote to its standard error, if one is behind it."""
+    found: BaseException | None = error
+    while found is not None:
+        if isinstance(found, ChildFailed) and found.exit is not None:
+            return {"stderr": found.exit.stderr_tail[-_LAST_WORDS:]}
+        found = found.__cause__ or found.__context__
+    return {}

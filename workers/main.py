@@ -8,25 +8,31 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 import threading
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
 import structlog
-from celery import Celery, signals
+from celery import signals
 
 from core.errors import ConfigurationError
 from core.settings import Settings
 from core.storage import Store, open_store
 from workers.carrying import Carrier
+from workers.crew import Crew
 from workers.logs import configure_logs
-from workers.messages import CARRY_OUT, QUEUES, dispatch, make_celery
+from workers.messages import CARRY_OUT, QUEUES, make_celery
 from workers.sweep import sweep_until
 from workers.tidying import tidy_until
 from workers.toolbox import Bench, open_bench
 
 log = structlog.get_logger("rewardsmith.worker")
+
+STOP_SECONDS = 25.0
+"""After which a worker that was told to stop ends, whatever it waits for."""
+LEAVE_SECONDS = 10.0
 
 
 def run(
@@ -34,6 +40,8 @@ def run(
     queues: Sequence[str] = QUEUES,
     slots: int = 1,
     alive_file: Path | None = None,
+    *,
+    bench: Bench | None = None,
 ) -> None:
     """Serve the queues until the process is told to stop.
 
@@ -42,6 +50,7 @@ def run(
         queues:     which kinds of step to take: "design", "train".
         slots:      how many steps at a time.
         alive_file: touched every second while all is well, for a health check.
+        bench:      what it works with; opened from the settings unless given.
 
     Raises:
         ConfigurationError: an unknown queue, or no slot.
@@ -52,26 +61,66 @@ def run(
     configure_logs(settings.log_level)
     store = open_store(settings.database_url)
     store.check_schema()
-    bench = open_bench(settings, trains="train" in queues, slots=slots)
-    carrier = Carrier(store, bench, owner_name(), settings.lease_seconds)
-    celery = make_celery(settings)
-    _register(celery, carrier)
-    _sweep_while_running(celery, store, carrier.stopping, bench, alive_file)
-    _tidy_while_running(settings, store, carrier.stopping)
-    log.info("worker starts", owner=carrier.owner, queues=list(queues), slots=slots)
-    celery.worker_main(
-        [
-            "worker",
-            "--pool=threads",
-            f"--concurrency={slots}",
-            f"--queues={','.join(queues)}",
-            f"--hostname={carrier.owner}",
-            "--without-gossip",
-            "--without-mingle",
-            "--without-heartbeat",
-            "--loglevel=WARNING",
-        ]
-    )
+    bench = bench or open_bench(settings, trains="train" in queues, slots=slots)
+    crew = _gather(settings, store, bench, queues, slots)
+    stopping = crew.carrier.stopping
+    _stop_in_time(stopping)
+    # Before the broker is reached: as long as it is away, the database is worked from.
+    sweep = (stopping, store, crew.celery, alive_file, crew.take)
+    threading.Thread(target=sweep_until, args=sweep, name="sweep", daemon=True).start()
+    tidy = (stopping, store, settings)
+    threading.Thread(target=tidy_until, args=tidy, name="tidy", daemon=True).start()
+    log.info("worker starts", owner=crew.carrier.owner, queues=list(queues), slots=slots)
+    crew.celery.worker_main(_arguments(crew.carrier.owner, queues, slots))
+    stopping.set()
+    crew.wait(LEAVE_SECONDS)
+    bench.close()
+    _end_unless_alone()
+
+
+def _gather(
+    settings: Settings, store: Store, bench: Bench, queues: Sequence[str], slots: int
+) -> Crew:
+    free = threading.Semaphore(slots)
+    carrier = Carrier(store, bench, owner_name(), settings.lease_seconds, slots=free)
+    crew = Crew(carrier, make_celery(settings), queues)
+    crew.celery.task(name=CARRY_OUT)(crew.carry_out)
+    return crew
+
+
+def _arguments(owner: str, queues: Sequence[str], slots: int) -> list[str]:
+    return [
+        "worker",
+        "--pool=threads",
+        f"--concurrency={slots}",
+        f"--queues={','.join(queues)}",
+        f"--hostname={owner}",
+        "--without-gossip",
+        "--without-mingle",
+        "--without-heartbeat",
+        "--loglevel=WARNING",
+    ]
+
+
+def _stop_in_time(stopping: threading.Event) -> None:
+    """Pass the wish to stop on, and end the process if it is not followed."""
+
+    @signals.worker_shutting_down.connect(weak=False)
+    def stop(**_: object) -> None:
+        # Running steps notice within a second, give their claims back, and kill their children.
+        stopping.set()
+        last = threading.Timer(STOP_SECONDS, os._exit, (1,))  # its claims lapse then
+        last.daemon = True
+        last.start()
+
+
+def _end_unless_alone() -> None:
+    """End now if a thread still waits for an answer that nobody can store any more."""
+    waiting = [one.name for one in threading.enumerate() if one.name.startswith("propose")]
+    if waiting:
+        log.warning("answers left behind", threads=len(waiting))
+        sys.stderr.flush()
+        os._exit(0)
 
 
 def _check(queues: Sequence[str], slots: int) -> None:
@@ -85,41 +134,3 @@ def _check(queues: Sequence[str], slots: int) -> None:
 def owner_name() -> str:
     """Name this process so that no other, on any machine, has the same name."""
     return f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
-
-
-def _register(celery: Celery, carrier: Carrier) -> None:
-    @celery.task(name=CARRY_OUT)
-    def carry_out(job_id: str, key: str) -> None:
-        if carrier.carry_out(job_id, key):
-            dispatch(carrier.store, celery, job_id)
-
-
-def _tidy_while_running(settings: Settings, store: Store, stopping: threading.Event) -> None:
-    threading.Thread(
-        target=tidy_until, args=(stopping, store, settings), name="tidy", daemon=True
-    ).start()
-
-
-def _sweep_while_running(
-    celery: Celery,
-    store: Store,
-    stopping: threading.Event,
-    bench: Bench,
-    alive_file: Path | None,
-) -> None:
-    sweeper = threading.Thread(
-        target=sweep_until, args=(stopping, store, celery, alive_file), name="sweep", daemon=True
-    )
-
-    @signals.worker_ready.connect(weak=False)
-    def start(**_: object) -> None:
-        sweeper.start()
-
-    @signals.worker_shutting_down.connect(weak=False)
-    def stop(**_: object) -> None:
-        # Running steps notice within a second, give their claims back, and kill their children.
-        stopping.set()
-
-    @signals.worker_shutdown.connect(weak=False)
-    def close(**_: object) -> None:
-        bench.sandbox.close()

@@ -6,11 +6,13 @@ when they are received, so that no broker ever redelivers a training that outliv
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from celery import Celery
 
+from core.failpoints import failpoint
 from core.loop import Finish, Propose, Reflect, Step, next_steps, step_key
 from core.settings import Settings
 from core.storage import Store
@@ -41,6 +43,7 @@ def make_celery(settings: Settings) -> Celery:
         task_queues={name: {"exchange": name, "routing_key": name} for name in QUEUES},
         task_create_missing_queues=False,
         broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,  # the database is worked from meanwhile
         broker_transport_options=transport_options(settings),
         worker_hijack_root_logger=False,
         worker_redirect_stdouts=False,
@@ -78,19 +81,59 @@ def transport_options(settings: Settings) -> dict[str, Any]:
     }
 
 
-def dispatch(store: Store, celery: Celery, job_id: str) -> int:
-    """Announce every step of a job that can be started; return how many were announced.
+Take: TypeAlias = Callable[[str, str, str], bool]
+"""(queue, job, step key) -> whether the step is being carried out here at once."""
+
+
+class BrokerAway(Exception):
+    """A step could not be announced; it is still wanted, and the next sweep sees to it."""
+
+
+def dispatch(store: Store, celery: Celery | None, job_id: str, take: Take | None = None) -> int:
+    """Announce every step of a job that can be started; return how many were.
 
     `offer` is a compare-and-set in the database: whoever calls this, and however often, a step is
-    announced at most once in OFFER_SECONDS.
+    announced at most once in OFFER_SECONDS.  One that was announced in vain, or cannot be, is carried
+    out here if there is a slot: the broker makes workers quick, and they do without it.
+
+    Args:
+        store:  that knows the job.
+        celery: that is told; None while its broker is known to be away.
+        job_id: of the job.
+        take:   carries a step out in this process; None in one that carries out nothing.
+
+    Raises:
+        BrokerAway: a step could be neither announced nor carried out.
+        NotFound: no such job.
     """
     steps = next_steps(store.history(job_id))
     announced = 0
     for step in steps:
-        if store.offer(job_id, step_key(step), OFFER_SECONDS):
-            send(celery, queue_of(step), job_id, step_key(step))
-            announced += 1
+        key, queue = step_key(step), queue_of(step)
+        offer = store.offer(job_id, key, OFFER_SECONDS)
+        if offer is None:
+            continue
+        failpoint("offer.made")
+        if offer == "first" or take is None or not take(queue, job_id, key):
+            _announce(store, celery, queue, job_id, key, take)
+        failpoint("offer.published")
+        announced += 1
     return announced
+
+
+def _announce(
+    store: Store, celery: Celery | None, queue: str, job_id: str, key: str, take: Take | None
+) -> None:
+    try:
+        if celery is None:
+            raise BrokerAway(key)
+        send(celery, queue, job_id, key)
+    # The broker's client may raise anything, and all of it means that nobody was told.
+    except Exception as error:
+        if take is not None and take(queue, job_id, key):
+            return
+        store.withdraw(job_id, key)
+        raise BrokerAway(f"{type(error).__name__}: {error}") from error
 
 
 def send(celery: Celery, queue: str, job_id: str, key: str) -> None:

@@ -49,6 +49,10 @@ class Bench:
         if history.spec.designer.name != "evolution" or history.given:
             self.sandbox.require(self.required_isolation)
 
+    def close(self) -> None:
+        """End the sandbox, and all children with it."""
+        self.sandbox.close()
+
 
 def open_bench(settings: Settings, *, trains: bool, slots: int = 1) -> Bench:
     """Start the sandbox and put the tools together.

@@ -41,11 +41,13 @@ def serve(
     if exit_with_parent:
         end_with_parent()
     from client.server import listen, run_server
+    from core.failpoints import refuse_failpoints
     from core.settings import read_settings
 
     exit_on_sigterm()
     screen = Screen(json_output)
     names = known_queues(queues)
+    refuse_failpoints()
     settings = read_settings()
     prepare_database(settings, migrate)
     bound = listen(host or settings.api_host, settings.api_port if port is None else port)

@@ -31,9 +31,11 @@ def worker(
     """Carry out the steps of jobs until stopped."""
     if exit_with_parent:
         end_with_parent()
+    from core.failpoints import refuse_failpoints
     from core.settings import read_settings
     from workers.main import run  # brings torch along: only here
 
+    refuse_failpoints()
     settings = read_settings()
     names = [name.strip() for name in queues.split(",") if name.strip()]
     run(settings, names, slots or settings.worker_slots, alive_file)

@@ -18,6 +18,7 @@ from hashlib import sha256 as hash_of
 from pathlib import Path
 
 from core.errors import NotFound, StorageFailed
+from core.failpoints import failpoint
 
 _NAME = re.compile(r"[0-9a-f]{64}")
 UNFINISHED = ".unfinished-"  # prefix of files that are being written
@@ -51,6 +52,7 @@ class FolderArtifacts:
                 where=f"artifacts in {self._folder}",
                 hint="Make room on the disk, or choose another REWARDSMITH_HOME.",
             ) from error
+        failpoint("artifact.stored")
         return sha256
 
     def get(self, sha256: str) -> bytes:
@@ -128,6 +130,7 @@ def _write(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
+        failpoint("artifact.half")
         os.replace(name, path)
     except BaseException:
         with suppress(FileNotFoundError):

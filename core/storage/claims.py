@@ -9,9 +9,9 @@ nothing.  A lease of NULL counts as lapsed.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
-from sqlalchemy import Connection, Row, and_, or_, select, update
+from sqlalchemy import Connection, Row, and_, exists, or_, select, update
 
 from core.errors import ClaimLost, StepInterrupted
 from core.ports import Progress
@@ -19,13 +19,28 @@ from core.storage.clean import clean_row, clean_text
 from core.storage.clock import now
 from core.storage.codec import dump, load
 from core.storage.facts import insert_once
-from core.storage.lifecycle import append_event, lock_job, set_job, settle, transition
+from core.storage.lifecycle import (
+    NOBODY,
+    append_event,
+    lock_job,
+    set_job,
+    settle,
+    transition,
+)
 from core.storage.stored import Activity
 from core.storage.tables import claims, jobs
+
+TOLERATED_LAPSES = 5
+"""Owners of a step that may vanish in a row before it is left to rest."""
+REST_SECONDS = 5.0
+LONGEST_REST_SECONDS = 300.0
 
 _lapsed = or_(claims.c.expires_at.is_(None), claims.c.expires_at <= now())
 _awake = or_(claims.c.resting_until.is_(None), claims.c.resting_until <= now())
 _not_offered = or_(claims.c.offered_until.is_(None), claims.c.offered_until <= now())
+
+
+Offer: TypeAlias = Literal["first", "again"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +59,9 @@ def take(
 ) -> Claim | None:
     """Claim a step; None when somebody living owns it, it rests, or the job is not open.
 
+    A step whose owners vanish one after the other is left to rest, longer and longer: it may be what
+    ends them.  Its job does not fail for that, because workers also die for no fault of a step's.
+
     Raises:
         NotFound: no such job.
     """
@@ -52,21 +70,36 @@ def take(
         return None
     _make_row(connection, job_id, step_key)
     free = and_(_is(job_id, step_key), _lapsed, _awake)
-    before = connection.execute(select(claims.c.owner, claims.c.lapses).where(free)).first()
+    columns = (claims.c.owner, claims.c.fence, claims.c.lapses)
+    before = connection.execute(select(*columns).where(free)).first()
     if before is None:
         return None
     lapses = before.lapses + (before.owner is not None)
+    if before.owner is not None and lapses > TOLERATED_LAPSES:
+        _let_lapsed_rest(connection, job_id, step_key, lapses)
+        return None
     claim = Claim(job_id, step_key, clean_text(owner), job.fence_count + 1, lapses)
     set_job(connection, job_id, fence_count=claim.fence)
     _write_owner(connection, claim, lease_seconds)
     if before.owner is not None:
         message = f"The worker on step {step_key} vanished; another one took it over."
-        details = {"step": step_key, "lapses": lapses}
+        details = {"step": step_key, "lapses": lapses, "fence": claim.fence, "after": before.fence}
         append_event(connection, job_id, "log", message, details, "warning")
     if job.status == "queued":
         transition(connection, job, "running", "job.started", "A worker took up the job.")
     _note_phase(connection, job, step_key)
     return claim
+
+
+def _let_lapsed_rest(connection: Connection, job_id: str, step_key: str, lapses: int) -> None:
+    seconds = min(LONGEST_REST_SECONDS, REST_SECONDS * 2.0 ** (lapses - TOLERATED_LAPSES - 1))
+    reason = (
+        f"{lapses} workers vanished with step {step_key} in hand; it rests for {seconds:.0f} s."
+    )
+    changed = update(claims).where(_is(job_id, step_key)).values(**NOBODY, lapses=lapses)
+    connection.execute(changed.values(resting_until=now(seconds), resting_reason=reason))
+    details = {"step": step_key, "lapses": lapses, "seconds": seconds}
+    append_event(connection, job_id, "log", reason, details, "warning")
 
 
 def _write_owner(connection: Connection, claim: Claim, lease_seconds: float) -> None:
@@ -92,18 +125,34 @@ def _note_phase(connection: Connection, job: Row[Any], step_key: str) -> None:
     )
 
 
-def offer(connection: Connection, job_id: str, step_key: str, seconds: float) -> bool:
+def offer(connection: Connection, job_id: str, step_key: str, seconds: float) -> Offer | None:
     """Tell whether the caller may publish the step now; nobody else may for that many seconds.
+
+    "again" is a step that was published before, and that nobody who heard of it has taken.
 
     Raises:
         NotFound: no such job.
     """
     if not _open(lock_job(connection, job_id)):
-        return False
+        return None
     _make_row(connection, job_id, step_key)
     free = and_(_is(job_id, step_key), _lapsed, _awake, _not_offered)
-    taken = update(claims).where(free).values(offered_until=now(seconds))
-    return connection.execute(taken).rowcount == 1
+    before = connection.execute(select(claims.c.offered_until).where(free)).first()
+    if before is None:
+        return None
+    connection.execute(update(claims).where(free).values(offered_until=now(seconds)))
+    return "first" if before.offered_until is None else "again"
+
+
+def withdraw(connection: Connection, job_id: str, step_key: str) -> None:
+    """Note that an offer could not be published: the next one is another attempt, and may come at once.
+
+    Raises:
+        NotFound: no such job.
+    """
+    lock_job(connection, job_id)
+    offered = and_(_is(job_id, step_key), claims.c.offered_until.is_not(None))
+    connection.execute(update(claims).where(offered).values(offered_until=now()))
 
 
 def hold(connection: Connection, claim: Claim) -> Row[Any]:
@@ -158,12 +207,7 @@ def check_wishes(job: Row[Any]) -> None:
 
 
 def rest(connection: Connection, claim: Claim, seconds: float, reason: str) -> None:
-    """Keep everybody from the step for a while, the owner included once it has let go.
-
-    Raises:
-        ClaimLost: as `hold`.
-    """
-    hold(connection, claim)
+    """Keep everybody from a held step for a while, the owner included once it has let go."""
     words = clean_row("claims", {"resting_reason": reason})
     resting = update(claims).where(_borne(claim)).values(resting_until=now(seconds), **words)
     connection.execute(resting)
@@ -178,8 +222,7 @@ def release(connection: Connection, claim: Claim) -> None:
     Letting go of what was lost already is no error.
     """
     lock_job(connection, claim.job_id)
-    nobody = {"owner": None, "fence": None, "expires_at": None, "offered_until": None}
-    connection.execute(update(claims).where(_borne(claim)).values(**nobody))
+    connection.execute(update(claims).where(_borne(claim)).values(**NOBODY))
     settle(connection, claim.job_id)
 
 
@@ -218,6 +261,26 @@ def unfinished(connection: Connection) -> tuple[str, ...]:
     """Return the ids of the jobs for which there may be something to do, oldest first."""
     query = select(jobs.c.id).where(jobs.c.status.in_(("queued", "running"))).order_by(jobs.c.id)
     return tuple(connection.execute(query).scalars())
+
+
+def due(connection: Connection) -> tuple[str, ...]:
+    """Return the ids of the unfinished jobs that nobody seems to see to, oldest first.
+
+    Those of which a wish waits, an owner vanished, an offer was not taken, or nothing is under way.  A
+    job of which one step is long while another one's successor was never announced is not found here.
+    """
+    own = claims.c.job_id == jobs.c.id
+    vanished = exists().where(own, claims.c.owner.is_not(None), _lapsed)
+    unheard = exists().where(own, claims.c.owner.is_(None), claims.c.offered_until <= now(), _awake)
+    busy = or_(
+        claims.c.expires_at > now(),
+        claims.c.offered_until > now(),
+        claims.c.resting_until > now(),
+    )
+    asked = or_(jobs.c.cancel_requested, jobs.c.pause_requested)
+    query = select(jobs.c.id).where(jobs.c.status.in_(("queued", "running")))
+    query = query.where(or_(asked, vanished, unheard, ~exists().where(own, busy)))
+    return tuple(connection.execute(query.order_by(jobs.c.id)).scalars())
 
 
 def _is(job_id: str, step_key: str) -> Any:

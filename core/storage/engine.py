@@ -27,6 +27,7 @@ from sqlalchemy.exc import (
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from core.errors import ConfigurationError, StorageFailed
+from core.storage import postgres
 
 T = TypeVar("T")
 Work = Callable[[Connection], T]
@@ -38,17 +39,6 @@ POOL_SIZE = 10
 POOL_SECONDS = 10.0
 POOL_OVERFLOW = 40  # the web server's threads and a Propose step's slots come on top of each other
 
-POSTGRES_ARGUMENTS = {
-    "application_name": "rewardsmith",
-    "connect_timeout": 5,
-    "keepalives": 1,
-    "keepalives_idle": 10,
-    "keepalives_interval": 5,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 20_000,
-    "options": "-c statement_timeout=30000 -c lock_timeout=20000"
-    " -c idle_in_transaction_session_timeout=30000",
-}
 _RETRIED_STATES = frozenset({"40001", "40P01", "55P03"})  # serialization, deadlock, lock timeout
 _CHECK_HINT = "Check that it can be reached, and that REWARDSMITH_DATABASE_URL names it."
 MIGRATE_HINT = "Run `rewardsmith db upgrade`."
@@ -68,15 +58,17 @@ def open_engine(database_url: str, *, busy_seconds: float = BUSY_SECONDS) -> Eng
     to_json = partial(dumps, allow_nan=False, ensure_ascii=False)
     if url.get_backend_name() == "sqlite":
         return _open_sqlite(url, to_json, busy_seconds)
-    return create_engine(
+    engine = create_engine(
         url,
-        connect_args=POSTGRES_ARGUMENTS,
+        connect_args=postgres.ARGUMENTS,
         pool_pre_ping=True,
         pool_size=POOL_SIZE,
         max_overflow=POOL_OVERFLOW,
         pool_timeout=POOL_SECONDS,
         json_serializer=to_json,
     )
+    event.listen(engine, "do_connect", postgres.connect)
+    return engine
 
 
 def _read_url(database_url: str) -> URL:

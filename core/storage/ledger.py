@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, Row
 
+from core.failpoints import failpoint
 from core.ports import Progress, Screened
 from core.records import (
     Candidate,
@@ -33,6 +34,8 @@ T = TypeVar("T")
 class ClaimedStep:
     """Implements `core.ports.Ledger`, whose words say what each method does.
 
+    Of a job that is being cancelled only answers that were paid for are still stored; every other
+    write raises StepInterrupted.
     Used as a context manager it lets go of the step at the end.  Safe to use from several threads.
     """
 
@@ -103,9 +106,13 @@ class ClaimedStep:
 
     def beat(self, progress: Progress) -> None:
         """Renew the claim and note the progress; raise StepInterrupted when the job shall stop."""
-        lease = self._lease_seconds
-        job = writing(self._engine, lambda c: claims.beat(c, self._claim, lease, progress))
-        claims.check_wishes(job)
+
+        def renew(connection: Connection) -> Row[Any]:
+            job = claims.beat(connection, self._claim, self._lease_seconds, progress)
+            failpoint("beat.writing")
+            return job
+
+        claims.check_wishes(writing(self._engine, renew))
 
     def event(self, kind: str, message: str, data: Json | None = None, level: str = "info") -> None:
         """Append an event."""
@@ -125,7 +132,7 @@ class ClaimedStep:
 
     def add_exchange(self, exchange: Exchange) -> None:
         """Store a question and its answer."""
-        self._write(facts.add_exchange, exchange)
+        self._write(facts.add_exchange, exchange, after_cancel=True)  # it is paid for
 
     def add_candidate(self, candidate: Candidate) -> None:
         """Store a candidate with its checks."""
@@ -169,11 +176,15 @@ class ClaimedStep:
 
     def wait(self, seconds: float, reason: str) -> None:
         """Let the step rest for that many seconds."""
-        writing(self._engine, lambda c: claims.rest(c, self._claim, seconds, reason))
+        self._write(lambda c, _: claims.rest(c, self._claim, seconds, reason))
 
-    def _write(self, work: Callable[..., None], *given: Any) -> None:
+    def _write(self, work: Callable[..., None], *given: Any, after_cancel: bool = False) -> None:
         def fenced(connection: Connection) -> None:
-            claims.hold(connection, self._claim)
+            job = claims.hold(connection, self._claim)
+            if job.cancel_requested and not after_cancel:
+                claims.check_wishes(job)
             work(connection, self.job_id, *given)
+            failpoint("fact.writing")
 
         writing(self._engine, fenced)
+        failpoint("fact.written")

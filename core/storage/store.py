@@ -14,6 +14,7 @@ from typing import TypeVar
 from sqlalchemy import Connection, Engine, text
 
 from core.errors import InvalidInput, NotFound, StorageFailed
+from core.failpoints import failpoint
 from core.records import Exchange, Given, History, Iteration, JobSpec, Remark
 from core.storage import (
     accept,
@@ -27,6 +28,7 @@ from core.storage import (
     removal,
 )
 from core.storage.callers import Caller, introduce, note
+from core.storage.claims import Claim, Offer
 from core.storage.clean import clean_integer, clean_text
 from core.storage.engine import MIGRATE_HINT, Work, open_engine, reading, writing
 from core.storage.going_on import Extension
@@ -116,9 +118,11 @@ class Store:
         def work(connection: Connection) -> tuple[str, bool]:
             job_id, replayed = accept.insert_job(connection, row, start, most_open)
             note(connection, self._caller, "jobs.create", job_id)
+            failpoint("job.accepting")
             return job_id, replayed
 
         job_id, replayed = self._write(work)
+        failpoint("job.accepted")
         return self.job(job_id), replayed
 
     def job(self, job_id: str) -> StoredJob:
@@ -429,14 +433,28 @@ class Store:
         """Return the ids of queued and running jobs, oldest first."""
         return self._of_all()._read(claims.unfinished)
 
-    def offer(self, job_id: str, step_key: str, seconds: float) -> bool:
+    def due_jobs(self) -> tuple[str, ...]:
+        """Return the ids of the unfinished jobs that nobody seems to see to, oldest first."""
+        return self._of_all()._read(claims.due)
+
+    def offer(self, job_id: str, step_key: str, seconds: float) -> Offer | None:
         """Tell whether the caller may publish the step; nobody else may for that many seconds.
+
+        "again" is a step that was published before, and that nobody who heard of it has taken.
 
         Raises:
             NotFound: no such job.
         """
         work = partial(claims.offer, job_id=job_id, step_key=step_key, seconds=seconds)
         return self._write_of(job_id, work)
+
+    def withdraw(self, job_id: str, step_key: str) -> None:
+        """Note that an offer could not be published, so that the next sweep sees to the step.
+
+        Raises:
+            NotFound: no such job.
+        """
+        self._write_of(job_id, lambda c: claims.withdraw(c, job_id, step_key))
 
     def claim(
         self, job_id: str, step_key: str, owner: str, lease_seconds: float
@@ -446,9 +464,13 @@ class Store:
         Raises:
             NotFound: no such job.
         """
-        taken = self._write_of(
-            job_id, lambda c: claims.take(c, job_id, step_key, owner, lease_seconds)
-        )
+
+        def take(connection: Connection) -> Claim | None:
+            taken = claims.take(connection, job_id, step_key, owner, lease_seconds)
+            failpoint("claim.taking")
+            return taken
+
+        taken = self._write_of(job_id, take)
         return None if taken is None else ClaimedStep(self._engine, taken, lease_seconds)
 
     def _of_all(self) -> Store:

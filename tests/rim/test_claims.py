@@ -246,6 +246,19 @@ def test_an_owner_that_merely_overslept_may_go_on(store):
     assert len(store.exchanges(job.id)) == 1
 
 
+def test_of_a_job_that_is_being_cancelled_only_paid_answers_are_stored(store):
+    job = a_job(store)
+    claim = a_claim(store, job.id)
+    propose(claim, proposed(0))
+    store.request_cancel(job.id)
+    claim.add_exchange(an_exchange())
+    before = _standing(store, job.id)
+    for name in WRITES.keys() - {"history", "exchanges", "add_exchange", "beat"}:
+        with pytest.raises(StepInterrupted):
+            WRITES[name](claim)
+    assert _standing(store, job.id) == before
+
+
 def test_a_claim_ends_with_its_block(store):
     job = a_job(store)
     with a_claim(store, job.id) as claim:
@@ -302,20 +315,27 @@ def test_a_step_that_has_rested_is_claimed_again(store):
 
 def test_a_step_is_offered_once(store):
     job = a_job(store)
-    assert store.offer(job.id, STEP, LONG)
+    assert store.offer(job.id, STEP, LONG) == "first"
     assert not store.offer(job.id, STEP, LONG)
-    assert store.offer(job.id, "baseline", LONG)
+    assert store.offer(job.id, "baseline", LONG) == "first"
 
 
 def test_a_step_that_nobody_took_is_offered_again_after_a_while(store):
     job = a_job(store)
     assert store.offer(job.id, STEP, SHORT)
-    until(lambda: store.offer(job.id, STEP, SHORT))
+    assert until(lambda: store.offer(job.id, STEP, SHORT)) == "again"
+
+
+def test_an_offer_that_could_not_be_published_is_made_again_at_once(store):
+    job = a_job(store)
+    assert store.offer(job.id, STEP, LONG)
+    store.withdraw(job.id, STEP)
+    assert until(lambda: store.offer(job.id, STEP, LONG)) == "again"
 
 
 def test_of_many_sweeps_exactly_one_offers_a_step(store):
     job = a_job(store)
-    assert sum(at_once([lambda: store.offer(job.id, STEP, LONG)] * 8)) == 1
+    assert sum(map(bool, at_once([lambda: store.offer(job.id, STEP, LONG)] * 8))) == 1
 
 
 def test_a_step_that_somebody_works_on_is_not_offered(store):
@@ -330,7 +350,32 @@ def test_letting_go_of_a_step_makes_it_worth_offering_again(store):
     job = a_job(store)
     assert store.offer(job.id, STEP, LONG)
     a_claim(store, job.id).release()
-    assert store.offer(job.id, STEP, LONG)
+    assert store.offer(job.id, STEP, LONG) == "first"
+
+
+def test_a_sweep_is_told_of_the_jobs_that_nobody_sees_to(store):
+    fresh, owned, offered, asked = (a_job(store) for _ in range(4))
+    claim = a_claim(store, owned.id)
+    store.offer(offered.id, STEP, LONG)
+    working = a_claim(store, asked.id)
+    assert store.due_jobs() == (fresh.id,)
+    store.request_cancel(asked.id)
+    assert store.due_jobs() == (fresh.id, asked.id)
+    working.release()
+    claim.release()
+    assert store.due_jobs() == (fresh.id, owned.id)
+
+
+def test_a_sweep_is_told_of_what_was_offered_in_vain_and_of_owners_that_vanished(store):
+    unheard, left, rested = (a_job(store) for _ in range(3))
+    for job in (unheard, left, rested):
+        a_claim(store, job.id, "baseline")  # somebody is at work beside it
+    store.offer(unheard.id, STEP, SHORT)
+    a_claim(store, left.id, lease=SHORT)
+    with a_claim(store, rested.id) as claim:
+        claim.wait(LONG, "tired")
+    assert until(lambda: len(store.due_jobs()) == 2)
+    assert store.due_jobs() == (unheard.id, left.id)
 
 
 def test_open_jobs_are_listed_for_the_sweep(store):

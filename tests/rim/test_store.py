@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -46,6 +47,7 @@ from core.storage import Store, open_store
 from core.storage.clock import now
 from core.storage.engine import open_engine, reading, writing
 from core.storage.ids import candidate_id
+from core.storage.postgres import BoundedConnection
 from core.storage.tables import evaluations, runs
 from tests.builders import a_preflight, a_run, a_spec, a_task, proposed, rejected
 from tests.rim.storing import (
@@ -687,6 +689,19 @@ def test_a_lost_connection_is_replaced(store, engine):
         with reading(engine) as connection:
             connection.execute(text(kill))
     assert store.job(job.id) == job
+
+
+@pytest.mark.slow  # it waits for an answer that does not come
+def test_a_database_whose_answers_do_not_arrive_is_given_up(migrated_postgres, monkeypatch):
+    """Between us and the server something acknowledges whatever we send, and passes nothing on."""
+    monkeypatch.setattr(BoundedConnection, "answer_seconds", 0.5)
+    engine = open_engine(migrated_postgres)
+    begun = time.monotonic()
+    with pytest.raises(StorageFailed, match=r"no answer within 0\.5 s"):
+        writing(engine, lambda c: c.execute(text("SELECT pg_sleep(20)")))
+    assert time.monotonic() - begun < 10
+    assert writing(engine, lambda c: c.execute(text("SELECT 1")).scalar_one()) == 1
+    engine.dispose()
 
 
 def test_a_server_that_does_not_answer_is_named_so():

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass, replace
 
 import pytest
 from sqlalchemy import text
 
-from core.errors import ConfigurationError, InvalidInput, SandboxFailed, StorageFailed
-from core.ports import Progress
-from core.sandbox import IsolationTooWeak
+from core.errors import (
+    ConfigurationError,
+    InvalidInput,
+    SandboxFailed,
+    StorageFailed,
+    TrainingFailed,
+)
+from core.sandbox import ChildDied, ChildExit, IsolationTooWeak
 from core.storage import Store
+from core.storage.claims import TOLERATED_LAPSES
 from core.toolbox import Toolbox
 from core.tuning import propose_params
 from tests.builders import a_spec
 from tests.fakes import PretendLaboratory, ScriptedDesigner
-from workers.carrying import MAX_FAILURES, MAX_LAPSES, Carrier, Patient
+from workers.carrying import MAX_FAILURES, Carrier
 
 
 @dataclass
@@ -106,22 +111,49 @@ def test_a_step_that_breaks_again_and_again_ends_the_job_with_its_last_words(sto
     assert "no memory for a child" in job.failure.message
 
 
-@pytest.mark.parametrize(
-    "error",
-    [TypeError("a bug of ours"), StorageFailed("no space left on the artifacts' disk")],
-    ids=["a bug", "a full disk"],
-)
-def test_whatever_a_step_raises_is_told_and_ends_the_job_in_the_end(store, job_id, error):
+def raising(error) -> PretendLaboratory:
+    """A laboratory whose every preflight raises the error."""
+
     class Raising(PretendLaboratory):
         def preflight(self, task, training, seed, watch, *, source=False):
             raise error
 
-    carrier = a_carrier(store, Raising(lambda arm, seed: 0.5))
+    return Raising(lambda arm, seed: 0.5)
+
+
+def test_a_bug_of_ours_is_told_and_ends_the_job_in_the_end(store, job_id):
+    carrier = a_carrier(store, raising(TypeError("a bug of ours")))
     for _ in range(MAX_FAILURES):
         wake(store, job_id)
         assert not carrier.carry_out(job_id, "preflight")
-        assert any(str(error)[:10] in event.message for event in store.events(job_id))
+        assert any("a bug of ours" in event.message for event in store.events(job_id))
     assert store.job(job_id).status == "failed"
+
+
+def test_a_full_disk_is_waited_for_however_long_it_takes(store, job_id):
+    carrier = a_carrier(store, raising(StorageFailed("no space left on the artifacts' disk")))
+    for _ in range(3 * MAX_FAILURES):
+        wake(store, job_id)
+        assert not carrier.carry_out(job_id, "preflight")
+    assert store.job(job_id).status == "running"
+    (waiting,) = store.activity(job_id)
+    assert "no space left" in waiting.progress.note
+    wake(store, job_id)
+    assert a_carrier(store).carry_out(job_id, "preflight")
+
+
+def test_a_child_that_dies_again_and_again_ends_the_job_with_its_last_stderr(store, job_id):
+    end = ChildExit(None, 11, 0, 0.1, "Traceback: the simulator has no licence")
+    died = ChildDied("it was ended by SIGSEGV before it answered", exit=end)
+    wrapped = TrainingFailed("a training child of the native reward")
+    wrapped.__cause__ = died
+    carrier = a_carrier(store, raising(wrapped))
+    for _ in range(MAX_FAILURES):
+        wake(store, job_id)
+        carrier.carry_out(job_id, "preflight")
+    job = store.job(job_id)
+    assert (job.status, job.failure.reason) == ("failed", "crash_loop")
+    assert job.failure.data["stderr"] == "Traceback: the simulator has no licence"
 
 
 def test_a_setting_that_is_wrong_lets_the_job_rest_until_it_is_mended(store, job_id):
@@ -155,40 +187,50 @@ def test_a_step_that_rests_says_why_it_waits(store, job_id):
     assert "no memory for a child" in waiting.progress.note
 
 
-def test_a_step_that_takes_worker_after_worker_with_it_is_given_up(store, job_id):
-    for number in range(MAX_LAPSES + 1):
+def vanish(store, job_id, times):
+    """Let so many workers take the step and die of it, one after the other."""
+    for number in range(times):
         assert store.claim(job_id, "preflight", f"worker {number}", 0.001) is not None
         while store.activity(job_id):
             pass  # until the database's clock says that the lease is over
-    a_carrier(store).carry_out(job_id, "preflight")
-    job = store.job(job_id)
-    assert (job.status, job.failure.reason) == ("failed", "crash_loop")
 
 
-def test_a_database_that_is_away_for_a_moment_does_not_end_a_training():
-    class Blinking:
-        beats = 0
-
-        def beat(self, progress):
-            self.beats += 1
-            if self.beats == 2:
-                raise StorageFailed("the database restarts")
-
-    claim = Blinking()
-    watch = Patient(claim, threading.Event(), lease_seconds=30.0)
-    for _ in range(3):
-        watch(Progress("training", 0, 1))
-    assert claim.beats == 3
+def test_workers_that_die_with_a_step_in_hand_never_end_its_job(store, job_id):
+    vanish(store, job_id, TOLERATED_LAPSES + 1)
+    for lapses in range(TOLERATED_LAPSES + 1, 30):
+        assert store.claim(job_id, "preflight", "the next one", 60) is None, "it rests"
+        (waiting,) = store.activity(job_id)
+        assert f"{lapses} workers vanished" in waiting.progress.note
+        wake(store, job_id)
+        vanish(store, job_id, 1)
+    store.claim(job_id, "preflight", "the next one", 60)
+    wake(store, job_id)
+    assert a_carrier(store).carry_out(job_id, "preflight")
 
 
-def test_a_database_that_stays_away_ends_it():
-    class Gone:
-        def beat(self, progress):
+def test_a_few_workers_that_die_with_a_step_in_hand_cost_it_no_rest(store, job_id):
+    vanish(store, job_id, TOLERATED_LAPSES)
+    assert a_carrier(store).carry_out(job_id, "preflight")
+
+
+def test_a_database_that_goes_away_leaves_the_claim_to_lapse(store, job_id):
+    class Away:
+        def __init__(self, inner):
+            self.inner = inner
+
+        def __getattr__(self, name):
+            return getattr(self.inner, name)
+
+        def release(self):
             raise StorageFailed("the database is gone")
 
-    watch = Patient(Gone(), threading.Event(), lease_seconds=0.0)
-    with pytest.raises(StorageFailed):
-        watch(Progress("training", 0, 1))
+    class Leaving:
+        def claim(self, *given):
+            return Away(store.claim(*given))
+
+    carrier = replace(a_carrier(store), store=Leaving())
+    assert carrier.carry_out(job_id, "preflight")
+    assert len(store.activity(job_id)) == 1
 
 
 def test_a_machine_whose_walls_are_too_thin_runs_nothing(store, job_id):

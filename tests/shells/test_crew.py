@@ -1,0 +1,103 @@
+"""Steps that a worker finds in the database, because no broker told anybody of them."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from core.settings import Settings
+from tests.fakes import PretendLaboratory
+from tests.rim.storing import a_job, until
+from tests.shells.test_carrying import PretendBench
+from workers.carrying import Carrier
+from workers.crew import Crew
+from workers.messages import QUEUES, BrokerAway, dispatch, make_celery
+from workers.sweep import sweep_once
+
+
+@pytest.fixture
+def no_broker(tmp_path):
+    """A broker at whose address nobody listens."""
+    app = make_celery(Settings(home=tmp_path, broker_url="redis://127.0.0.1:1/0"))
+    yield app
+    app.close()
+
+
+@pytest.fixture
+def deaf_broker(tmp_path):
+    """A broker that takes every message, and whose messages nobody reads."""
+    app = make_celery(Settings(home=tmp_path))
+    yield app
+    app.close()
+
+
+def a_crew(store, celery, laboratory=None, queues=QUEUES, slots=2):
+    bench = PretendBench(laboratory or PretendLaboratory(lambda arm, seed: 0.5))
+    slots_ = threading.Semaphore(slots)
+    return Crew(Carrier(store, bench, "me", 30.0, slots=slots_), celery, queues)
+
+
+def test_without_a_broker_a_worker_does_whole_steps_from_the_database(store, no_broker):
+    crew, job = a_crew(store, no_broker), a_job(store)
+    assert sweep_once(store, no_broker, crew.take) == 1
+    until(lambda: store.history(job.id).preflight is not None)
+    until(lambda: store.history(job.id).native)  # what follows is found by whoever did the first
+    crew.carrier.stopping.set()
+    crew.wait(30)
+
+
+def test_a_step_that_was_announced_in_vain_is_done_by_whoever_notices(
+    store, deaf_broker, monkeypatch
+):
+    monkeypatch.setattr("workers.messages.OFFER_SECONDS", 0.05)
+    crew, job = a_crew(store, deaf_broker), a_job(store)
+    assert sweep_once(store, deaf_broker, crew.take) == 1
+    assert store.history(job.id).preflight is None, "it was announced, and no more"
+    until(lambda: sweep_once(store, deaf_broker, crew.take))
+    until(lambda: store.history(job.id).preflight is not None)
+    crew.carrier.stopping.set()
+    crew.wait(30)
+
+
+def test_who_carries_nothing_out_says_that_nobody_was_told(store, no_broker):
+    job = a_job(store)
+    with pytest.raises(BrokerAway):
+        dispatch(store, no_broker, job.id)
+    assert until(lambda: store.offer(job.id, "preflight", 60)) == "again"
+
+
+def test_a_broker_that_is_away_is_asked_once_in_a_sweep(store, no_broker, monkeypatch):
+    asked = []
+    monkeypatch.setattr("workers.messages.send", lambda *given: asked.append(given) or 1 / 0)
+    for _ in range(5):
+        a_job(store)
+    assert sweep_once(store, no_broker) == 0
+    assert len(asked) == 1
+
+
+def test_what_a_worker_finds_takes_no_more_slots_than_it_has(store, no_broker):
+    go_on, begun = threading.Event(), []
+
+    class Slow(PretendLaboratory):
+        def preflight(self, *given, **more):
+            begun.append(given)
+            assert go_on.wait(30)
+            return super().preflight(*given, **more)
+
+    crew = a_crew(store, no_broker, Slow(lambda arm, seed: 0.5), slots=2)
+    for _ in range(4):
+        a_job(store)
+    assert sweep_once(store, no_broker, crew.take) == 2
+    until(lambda: len(begun) == 2)
+    assert not crew.take("train", a_job(store).id, "preflight")
+    crew.carrier.stopping.set()
+    go_on.set()
+    crew.wait(30)
+    assert len(begun) == 2
+
+
+def test_a_worker_finds_only_what_its_queues_are_for(store, no_broker):
+    crew, job = a_crew(store, no_broker, queues=("design",)), a_job(store)
+    assert sweep_once(store, no_broker, crew.take) == 0
+    assert store.history(job.id).preflight is None
