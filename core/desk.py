@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from core import loop
 from core.budgets import REFUSED
 from core.context import native_reward
-from core.errors import ProgramRejected
+from core.errors import DesignerUnavailable, ProgramRejected
 from core.failpoints import failpoint
 from core.leaks import audit_prompt, refuse_leaks
 from core.methods import Method, find_method
@@ -107,7 +107,14 @@ class Desk:
         model = self.model(brief)
         if (cap := self.purse.set_aside(prompt, model)) is not None:
             return f"The designer was not asked: the job's budget of {cap} does not allow it."
-        exchange = self.ask(question)
+        here = (brief.iteration, brief.slot, attempt)
+        self.ledger.reserve(*here, *self.purse.expected(prompt, model))
+        try:
+            exchange = self.ask(question)
+        except DesignerUnavailable as error:
+            if not error.maybe_paid:
+                self.ledger.unreserve(*here)
+            raise
         self.purse.settle(prompt, _tokens(exchange), exchange.money, model)
         return exchange
 

@@ -144,18 +144,24 @@ class PromptLeak(RewardsmithError):
 
 
 class DesignerUnavailable(RewardsmithError):
-    """The designer cannot answer now.  `retry_after_seconds` is None when waiting will not help."""
+    """The designer cannot answer now.
+
+    `retry_after_seconds` is None when waiting will not help; `maybe_paid` tells that the question went
+    out and may have been answered at our cost, although nothing came back.
+    """
 
     def __init__(
         self,
         found: str,
         *,
         retry_after_seconds: float | None = None,
+        maybe_paid: bool = False,
         expected: str | None = None,
         where: str | None = None,
         hint: str | None = None,
     ) -> None:
         self.retry_after_seconds = retry_after_seconds
+        self.maybe_paid = maybe_paid
         super().__init__(found, expected=expected, where=where, hint=hint)
 
 

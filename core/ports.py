@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -54,6 +54,18 @@ class Designer(Protocol):
         Raises:
             DesignerUnavailable: the endpoint cannot answer now; nothing is known about the program.
         """
+        ...
+
+
+class Gate(Protocol):
+    """What all workers together know of an endpoint: whether to ask it now."""
+
+    def enter(self) -> float:
+        """Return 0 if a call may be made now, and count it; else for how many seconds to wait."""
+        ...
+
+    def leave(self, ended: Literal["answered", "failed", "refused"]) -> None:
+        """Note how a call ended: "failed" may pass by itself, "refused" must be mended by people."""
         ...
 
 
@@ -384,8 +396,16 @@ class Ledger(Protocol):
         """Store the designs that all prompts of the job show, unless they were chosen before."""
         ...
 
+    def reserve(self, iteration: int, slot: int, attempt: int, tokens: int, money: float) -> None:
+        """Count what a question will cost before it is asked; it stays counted if we die of it."""
+        ...
+
+    def unreserve(self, iteration: int, slot: int, attempt: int) -> None:
+        """Count no more what was set aside for a question that was certainly not paid for."""
+        ...
+
     def add_exchange(self, exchange: Exchange) -> None:
-        """Store a question and its answer."""
+        """Store a question and its answer, and count its cost in place of what was set aside."""
         ...
 
     def add_candidate(self, candidate: Candidate) -> None:

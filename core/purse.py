@@ -62,7 +62,7 @@ class Purse:
 
     def set_aside(self, prompt: Prompt, model: str | None = None) -> str | None:
         """Set aside what a question will cost; return the name of the cap that forbids it, or None."""
-        tokens, money = self._expected(prompt, model)
+        tokens, money = self.expected(prompt, model)
         with self._lock:
             used = self.spent.tokens + self._tokens + tokens
             if self.budget.tokens is not None and used > self.budget.tokens:
@@ -76,7 +76,7 @@ class Purse:
 
     def settle(self, prompt: Prompt, tokens: int, money: float, model: str | None = None) -> None:
         """Put what a question has cost in the place of what was set aside for it."""
-        expected, paid = self._expected(prompt, model)
+        expected, paid = self.expected(prompt, model)
         with self._lock:
             self._tokens += tokens - expected
             self._money += money - paid
@@ -88,7 +88,8 @@ class Purse:
             self._wondered.add(model)
         return first
 
-    def _expected(self, prompt: Prompt, model: str | None) -> tuple[int, float]:
+    def expected(self, prompt: Prompt, model: str | None = None) -> tuple[int, float]:
+        """Return about how many tokens and how much money a question will cost."""
         usage = Usage(prompt_tokens(prompt), COMPLETION_TOKENS)
         total = (usage.prompt_tokens or 0) + (usage.completion_tokens or 0)
         return total, self.prices.money(model or self.model, usage) or 0.0

@@ -89,6 +89,15 @@ class Settings(BaseSettings):
         900.0, gt=0, allow_inf_nan=False, description="Deadline of a question over all attempts."
     )
 
+    designer_calls_per_minute: float | None = Field(
+        None,
+        ge=1,
+        le=1_000_000,
+        allow_inf_nan=False,
+        description="Calls that all workers together make of one model of an endpoint; any number "
+        "unless given.",
+    )
+
     required_isolation: int = Field(
         3, ge=0, le=5, description="Isolation level below which no generated code is run."
     )

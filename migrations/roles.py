@@ -19,7 +19,7 @@ from core.storage.engine import open_engine, writing
 from core.storage.tables import metadata
 
 API, WORKER = "rewardsmith_api", "rewardsmith_worker"
-APART = frozenset({"keys", "audit", "discarded"})
+APART = frozenset({"keys", "audit", "discarded", "endpoints"})
 OF_JOBS = tuple(sorted(set(metadata.tables) - APART))
 # What the web server writes; everything else that it answers was written by workers.
 INSERTED = ("jobs", "events", "claims", "given", "remarks")
@@ -89,6 +89,7 @@ def statements() -> Iterator[str]:
     yield f"GRANT INSERT ON audit TO {API}"
     yield f"GRANT SELECT, INSERT ON discarded TO {API}"
     yield f"GRANT SELECT, INSERT, UPDATE, DELETE ON {jobs}, discarded TO {WORKER}"
+    yield f"GRANT SELECT, INSERT, UPDATE ON endpoints TO {WORKER}"
     for table in OF_JOBS:
         yield f"DROP POLICY IF EXISTS workers ON {table}"
         yield f"CREATE POLICY workers ON {table} TO {WORKER} USING (true) WITH CHECK (true)"

@@ -72,6 +72,7 @@ class MemoryLedger:
     events: list[tuple[str, str]] = field(default_factory=list)
     rests: list[float] = field(default_factory=list)
     halfway: tuple[Saved, ...] = ()
+    reserved: dict[tuple[int, int, int], tuple[int, float]] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
     library: tuple[Example, ...] = ()
 
@@ -97,6 +98,13 @@ class MemoryLedger:
 
     def add_exchange(self, exchange: Exchange) -> None:
         self.paid.append(exchange)
+        self.reserved.pop((exchange.iteration, exchange.slot, exchange.attempt), None)
+
+    def reserve(self, iteration: int, slot: int, attempt: int, tokens: int, money: float) -> None:
+        self.reserved[iteration, slot, attempt] = (tokens, money)
+
+    def unreserve(self, iteration: int, slot: int, attempt: int) -> None:
+        del self.reserved[iteration, slot, attempt]
 
     def add_candidate(self, candidate: Candidate) -> None:
         with self.lock:  # the slots of an iteration are filled by several threads

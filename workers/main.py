@@ -61,7 +61,7 @@ def run(
     configure_logs(settings.log_level)
     store = open_store(settings.database_url)
     store.check_schema()
-    bench = bench or open_bench(settings, trains="train" in queues, slots=slots)
+    bench = bench or open_bench(settings, store, trains="train" in queues, slots=slots)
     crew = _gather(settings, store, bench, queues, slots)
     stopping = crew.carrier.stopping
     _stop_in_time(stopping)

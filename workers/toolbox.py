@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import structlog
 
@@ -15,7 +16,7 @@ from core.records import History
 from core.sandbox import Sandbox
 from core.sandbox.selftest import FULL
 from core.settings import Settings
-from core.storage import FolderArtifacts
+from core.storage import FolderArtifacts, Store
 from core.toolbox import Toolbox
 from core.training.held_out import held_out_seeds
 from core.training.laboratory import PRELOAD, PRELOAD_DESIGN, Laboratory
@@ -54,11 +55,29 @@ class Bench:
         self.sandbox.close()
 
 
-def open_bench(settings: Settings, *, trains: bool, slots: int = 1) -> Bench:
+@dataclass(frozen=True, slots=True)
+class StoredGate:
+    """Implements `core.ports.Gate` on the database, where all workers meet."""
+
+    store: Store
+    name: str
+    per_minute: float | None
+
+    def enter(self) -> float:
+        """Return 0 if a call may be made now, and count it; else for how many seconds to wait."""
+        return self.store.enter(self.name, self.per_minute)
+
+    def leave(self, ended: Literal["answered", "failed", "refused"]) -> None:
+        """Note how a call ended."""
+        self.store.leave(self.name, ended)
+
+
+def open_bench(settings: Settings, store: Store, *, trains: bool, slots: int = 1) -> Bench:
     """Start the sandbox and put the tools together.
 
     Args:
         settings: of this machine.
+        store:    where workers meet.
         trains:   whether training must be possible; a design-only worker stays light.
         slots:    how many steps this worker does at a time, and the machine at once: into so many
                   packs a job's runs are split that does not ask for a number.
@@ -78,7 +97,7 @@ def open_bench(settings: Settings, *, trains: bool, slots: int = 1) -> Bench:
         log.warning("generated code runs behind weaker walls", **asdict(sandbox.isolation))
     artifacts = FolderArtifacts(settings.artifacts_path)
     tools = Toolbox(
-        designer=lambda spec: make_designer(spec.designer, designer_settings(settings)),
+        designer=lambda spec: make_designer(spec.designer, designer_settings(settings, store)),
         laboratory=Laboratory(
             sandbox,
             artifacts,
@@ -94,7 +113,7 @@ def open_bench(settings: Settings, *, trains: bool, slots: int = 1) -> Bench:
     return Bench(tools, sandbox, required)
 
 
-def designer_settings(settings: Settings) -> DesignerSettings:
+def designer_settings(settings: Settings, store: Store) -> DesignerSettings:
     """Return what designers need to know of a machine's settings."""
     key = settings.openai_api_key
     deadlines = Deadlines(
@@ -109,4 +128,5 @@ def designer_settings(settings: Settings) -> DesignerSettings:
         max_tokens=settings.openai_max_tokens,
         deadlines=deadlines,
         recordings=settings.recordings_path,
+        gates=lambda name: StoredGate(store, name, settings.designer_calls_per_minute),
     )

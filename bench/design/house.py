@@ -157,7 +157,7 @@ def open_house(folder: Path, cores: int = CORES) -> Iterator[House]:
     try:
         upgrade(settings.database_url)
         store.check_schema()
-        bench = open_bench(settings, trains=True, slots=cores)
+        bench = open_bench(settings, store, trains=True, slots=cores)
         yield House(store, bench, cores)
     finally:
         if bench is not None:
@@ -186,7 +186,7 @@ def _drive(
         for step in next_steps(history):
             key = step_key(step)
             if key not in under_way and len(under_way) < cores:
-                under_way[key] = pool.submit(carrier.carry_out, job_id, key)
+                under_way[key] = pool.submit(carrier.carry_out_now, job_id, key)
         if not under_way and history.status in _RESTS:
             events = store.events(job_id, limit=1000)
             raise RuntimeError(f"{job_id} is {history.status}: {events[-1].message}")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from core.errors import ConfigurationError, UnknownDesigner
-from core.ports import Designer
+from core.ports import Designer, Gate
 from core.records import DesignerChoice
 
 DESIGNERS = ("evolution", "openai", "replay")
@@ -27,6 +28,8 @@ class Deadlines:
         attempts:        in one call, the first included.
         pause_seconds:   longest pause that the endpoint may ask for and that is waited out; beyond it
             the worker is set free.
+        rest_seconds:    for which a question rests that all attempts left without an answer, at least.
+        gate_seconds:    longest wait for the endpoint's turn that a worker spends.
         response_bytes:  largest body that is read.
     """
 
@@ -35,12 +38,17 @@ class Deadlines:
     call_seconds: float = 900.0
     attempts: int = 5
     pause_seconds: float = 120.0
+    rest_seconds: float = 60.0
+    gate_seconds: float = 5.0
     response_bytes: int = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class DesignerSettings:
-    """What the worker's settings say about designers.  `api_key` never leaves this process."""
+    """What the worker's settings say about designers.  `api_key` never leaves this process.
+
+    `gates` gives what all workers know of an endpoint, by its name and the model's; None: nothing.
+    """
 
     api_key: str | None = field(default=None, repr=False)
     base_url: str = OPENAI_URL
@@ -48,6 +56,7 @@ class DesignerSettings:
     max_tokens: int | None = None
     deadlines: Deadlines = Deadlines()
     recordings: Path | None = None
+    gates: Callable[[str], Gate] | None = field(default=None, repr=False)
 
 
 def make_designer(choice: DesignerChoice, settings: DesignerSettings) -> Designer:
@@ -94,6 +103,7 @@ def _openai(choice: DesignerChoice, settings: DesignerSettings) -> Designer:
         temperature=choice.temperature,
         max_tokens=settings.max_tokens,
         deadlines=settings.deadlines,
+        gates=settings.gates,
     )
 
 

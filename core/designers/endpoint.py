@@ -29,6 +29,7 @@ class Answer:
         headers: of the response, names in lower case.
         problem: why there is no answer, in words; "" if there is one.
         cut:     whether the body was longer than the limit.
+        sent:    whether the endpoint may have got the question.
     """
 
     status: int | None = None
@@ -36,6 +37,7 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=dict)
     problem: str = ""
     cut: bool = False
+    sent: bool = True
 
 
 def attempt(
@@ -86,7 +88,8 @@ async def _posted(
         except APIStatusError as error:
             response = error.response
         except APIConnectionError as error:
-            return Answer(problem=_problem(error))
+            unsent = isinstance(error.__cause__, httpx2.ConnectError | httpx2.ConnectTimeout)
+            return Answer(problem=_problem(error), sent=not unsent)
     return Answer(
         response.status_code,
         response.content[: limit.most],

@@ -12,13 +12,14 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from core.designers import OPENAI_URL, Deadlines
 from core.designers.completion import cleaned, read_completion, read_json
 from core.designers.endpoint import Answer, attempt
 from core.errors import DesignerUnavailable
+from core.ports import Gate
 from core.records import Ask, Reply
 
 RETRIED = frozenset({408, 409, 425, 429, 529})
@@ -36,7 +37,6 @@ FILTERED = frozenset({"content_filter", "content_policy_violation", "responsible
 OWN_TEMPERATURE = ("gpt-5", "o1", "o3", "o4")
 """How the names of models begin that sample as they like and refuse any temperature."""
 LONGEST_REST = 86_400.0
-USUAL_REST = 60.0
 
 HINTS: Mapping[int, str] = {
     400: "The endpoint does not accept the request as it is: check the model's name, and whether it "
@@ -59,6 +59,18 @@ class _Failure:
     retry: bool
     after: float | None = None
     hint: str | None = None
+    refused: bool = False  # a key or an account that people must mend
+
+
+class Open:
+    """The gate of an endpoint that nobody else asks."""
+
+    def enter(self) -> float:
+        """Let every call through at once."""
+        return 0.0
+
+    def leave(self, ended: Literal["answered", "failed", "refused"]) -> None:
+        """Remember nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +83,7 @@ class OpenAIDesigner:
     temperature: float | None = None
     max_tokens: int | None = None
     deadlines: Deadlines = field(default_factory=Deadlines)
+    gates: Callable[[str], Gate] | None = field(default=None, repr=False)
     sleep: Callable[[float], None] = field(default=time.sleep, repr=False)
     clock: Callable[[], float] = field(default=time.monotonic, repr=False)
     chance: Callable[[], float] = field(default=random.random, repr=False)
@@ -90,7 +103,10 @@ class OpenAIDesigner:
         started = self.clock()
         notes: list[str] = []
         advised = self._named_temperature(ask) is None
+        gate = Open() if self.gates is None else self.gates(self._gate_name(ask))
+        maybe_paid = False
         for number in range(1, self.deadlines.attempts + 1):
+            self._wait_for_turn(gate, started, number, maybe_paid)
             begun = self.clock()
             answer = self._attempt(request, started)
             if advised and self._refuses_temperature(request, answer):
@@ -101,9 +117,28 @@ class OpenAIDesigner:
                 answer = self._attempt(request, started)
             failure = _failure(answer, self.api_key or "")
             if failure is None:
+                gate.leave("answered")
                 return self._reply(request, answer, notes, self.clock() - begun)
-            self._pause(failure, number, started, notes)
+            gate.leave(_ended(failure))
+            maybe_paid |= answer.status is None and answer.sent
+            self._pause(failure, number, started, notes, maybe_paid)
         raise AssertionError("the last attempt either answers or raises")
+
+    def _gate_name(self, ask: Ask) -> str:
+        return f"{urlsplit(self.base_url).netloc.rpartition('@')[2]} {self._model(ask)}"[:200]
+
+    def _wait_for_turn(self, gate: Gate, started: float, number: int, maybe_paid: bool) -> None:
+        """Wait until the endpoint may be asked.
+
+        Raises:
+            DesignerUnavailable: that is too long to do here.
+        """
+        while (wait := gate.enter()) > 0:
+            left = self.deadlines.call_seconds - (self.clock() - started)
+            if wait > min(self.deadlines.gate_seconds, left):
+                turn = _Failure("it is not asked now: it failed lately, or had its calls", True)
+                raise self._unavailable(turn, wait, number, maybe_paid)
+            self.sleep(wait)
 
     def _request(self, ask: Ask) -> dict[str, Any]:
         request: dict[str, Any] = {
@@ -144,29 +179,38 @@ class OpenAIDesigner:
         seconds = max(min(self.deadlines.attempt_seconds, left), 0.1)
         return attempt(request, self.base_url, self.api_key or "none", self.deadlines, seconds)
 
-    def _pause(self, failure: _Failure, number: int, started: float, notes: list[str]) -> None:
+    def _pause(
+        self,
+        failure: _Failure,
+        number: int,
+        started: float,
+        notes: list[str],
+        maybe_paid: bool,
+    ) -> None:
         """Wait before the next attempt.
 
         Raises:
             DesignerUnavailable: waiting does not help, is too long to do here, or was done enough.
         """
         if not failure.retry:
-            raise self._unavailable(failure, None, number)
+            raise self._unavailable(failure, None, number, maybe_paid)
         backoff = min(60.0, 2.0 ** (number - 1)) * (0.5 + 0.5 * self.chance())
         wait = backoff if failure.after is None else failure.after
         over = self.clock() - started + wait > self.deadlines.call_seconds
         if wait > self.deadlines.pause_seconds or over or number == self.deadlines.attempts:
-            raise self._unavailable(failure, max(wait, failure.after or USUAL_REST), number)
+            rest = max(wait, failure.after or self.deadlines.rest_seconds)
+            raise self._unavailable(failure, rest, number, maybe_paid)
         notes.append(f"attempt {number}: {failure.what}; waited {wait:.1f} s")
         self.sleep(wait)
 
     def _unavailable(
-        self, failure: _Failure, rest: float | None, number: int
+        self, failure: _Failure, rest: float | None, number: int, maybe_paid: bool
     ) -> DesignerUnavailable:
         host = urlsplit(self.base_url).hostname or self.base_url
         return DesignerUnavailable(
             failure.what,
             retry_after_seconds=rest,
+            maybe_paid=maybe_paid,
             where=f"designer openai at {host}, attempt {number}",
             hint=failure.hint,
         )
@@ -204,6 +248,12 @@ class OpenAIDesigner:
         )
 
 
+def _ended(failure: _Failure) -> Literal["answered", "failed", "refused"]:
+    if failure.refused:
+        return "refused"
+    return "failed" if failure.retry else "answered"  # it lives, and did not like the question
+
+
 # --- what an answer without a completion means ------------------------------------------------
 
 
@@ -221,10 +271,11 @@ def _failure(answer: Answer, secret: str) -> _Failure | None:
         hint = "Redirects are not followed: set REWARDSMITH_OPENAI_BASE_URL to the final address."
         return _Failure(what, retry=False, hint=hint)
     if answer.status == 429 and codes & NO_MONEY:
-        return _Failure(what, retry=False, hint=HINTS[402])
+        return _Failure(what, retry=False, hint=HINTS[402], refused=True)
     if answer.status in RETRIED or answer.status >= 500:
         return _Failure(what, retry=True, after=_retry_after(answer.headers))
-    return _Failure(what, retry=False, hint=HINTS.get(answer.status))
+    refused = answer.status in (401, 402, 403)
+    return _Failure(what, retry=False, hint=HINTS.get(answer.status), refused=refused)
 
 
 def _error(answer: Answer, secret: str) -> Mapping[str, Any]:

@@ -163,6 +163,7 @@ def hold(connection: Connection, claim: Claim) -> Row[Any]:
     """
     job = lock_job(connection, claim.job_id)
     check(connection, claim)
+    connection.execution_options(fence=claim.fence)
     return job
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Connection, Table, func, select, update
+from sqlalchemy import Connection, Table, delete, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from core.errors import NotFound
@@ -39,6 +39,7 @@ from core.storage.tables import (
     iterations,
     jobs,
     remarks,
+    reservations,
 )
 
 INSERT: dict[str, Callable[[Table], Any]] = {
@@ -113,14 +114,13 @@ def open_iteration(connection: Connection, job_id: str, number: int) -> None:
 
 
 def add_exchange(connection: Connection, job_id: str, exchange: Exchange) -> None:
-    """Store a question and its answer, and count its tokens."""
+    """Store a question and its answer, and count what it cost in place of what was set aside."""
     if not insert_once(connection, exchanges, {"job_id": job_id, **_exchange_row(exchange)}):
         return
+    release(connection, job_id, exchange.iteration, exchange.slot, exchange.attempt)
     reply, usage = exchange.reply, exchange.reply.usage
     tokens = (usage.prompt_tokens or 0) + (usage.completion_tokens or 0)
-    changed = update(jobs).where(jobs.c.id == job_id)
-    money = jobs.c.money + exchange.money
-    connection.execute(changed.values(tokens=jobs.c.tokens + tokens, money=money))
+    _charge(connection, job_id, tokens, exchange.money)
     details = {
         "iteration": exchange.iteration,
         "slot": exchange.slot,
@@ -131,6 +131,47 @@ def add_exchange(connection: Connection, job_id: str, exchange: Exchange) -> Non
     }
     message = f"Designer {exchange.designer}: {reply.outcome} after {reply.latency_seconds:.1f} s."
     append_event(connection, job_id, "exchange.completed", message, details)
+
+
+def reserve(
+    connection: Connection,
+    job_id: str,
+    iteration: int,
+    slot: int,
+    attempt: int,
+    tokens: int,
+    money: float,
+) -> None:
+    """Count what a question will cost before it is asked.
+
+    It stays counted if whoever asks dies: what was not answered to us may have been paid for.
+    """
+    row = {"iteration": iteration, "slot": slot, "attempt": attempt, "fence": _fence(connection)}
+    fresh = {"job_id": job_id, **row, "tokens": tokens, "money": money}
+    if insert_once(connection, reservations, fresh):
+        _charge(connection, job_id, tokens, money)
+
+
+def release(connection: Connection, job_id: str, iteration: int, slot: int, attempt: int) -> None:
+    """Count no more what the present owner of a step had set aside for a question."""
+    row = {"iteration": iteration, "slot": slot, "attempt": attempt, "fence": _fence(connection)}
+    here = [reservations.c[name] == value for name, value in row.items()]
+    gone = delete(reservations).where(reservations.c.job_id == job_id, *here)
+    for tokens, money in connection.execute(
+        gone.returning(reservations.c.tokens, reservations.c.money)
+    ):
+        _charge(connection, job_id, -tokens, -money)
+
+
+def _charge(connection: Connection, job_id: str, tokens: int, money: float) -> None:
+    changed = update(jobs).where(jobs.c.id == job_id)
+    paid = {"tokens": jobs.c.tokens + tokens, "money": jobs.c.money + money}
+    connection.execute(changed.values(**paid))
+
+
+def _fence(connection: Connection) -> int:
+    fence = connection.get_execution_options().get("fence")
+    return -1 if fence is None else int(fence)
 
 
 def _exchange_row(exchange: Exchange) -> dict[str, object]:

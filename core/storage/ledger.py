@@ -134,6 +134,14 @@ class ClaimedStep:
         """Store a question and its answer."""
         self._write(facts.add_exchange, exchange, after_cancel=True)  # it is paid for
 
+    def reserve(self, iteration: int, slot: int, attempt: int, tokens: int, money: float) -> None:
+        """Count what a question will cost before it is asked."""
+        self._write(facts.reserve, iteration, slot, attempt, tokens, money)
+
+    def unreserve(self, iteration: int, slot: int, attempt: int) -> None:
+        """Count no more what was set aside for a question that was certainly not paid for."""
+        self._write(facts.release, iteration, slot, attempt, after_cancel=True)
+
     def add_candidate(self, candidate: Candidate) -> None:
         """Store a candidate with its checks."""
         self._write(facts.add_candidate, candidate)

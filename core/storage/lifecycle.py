@@ -81,14 +81,14 @@ def append_event(
     data: Json | None = None,
     level: str = "info",
 ) -> None:
-    """Write an event under the job's next number."""
+    """Write an event under the job's next number, with the fence of the claim that was held."""
     counted = (
         update(jobs)
         .where(jobs.c.id == job_id)
         .values(event_count=jobs.c.event_count + 1)
         .returning(jobs.c.event_count)
     )
-    row = {
+    row: dict[str, object] = {
         "job_id": job_id,
         "seq": connection.execute(counted).scalar_one(),
         "kind": kind,
@@ -96,6 +96,8 @@ def append_event(
         "message": message,
         "data": dict(data or {}),
     }
+    if (fence := connection.get_execution_options().get("fence")) is not None:
+        row["fence"] = fence
     connection.execute(insert(events).values(created_at=now(), **clean_row("events", row)))
 
 

@@ -19,6 +19,7 @@ from core.records import Exchange, Given, History, Iteration, JobSpec, Remark
 from core.storage import (
     accept,
     claims,
+    endpoints,
     going_on,
     job_reads,
     library,
@@ -432,6 +433,14 @@ class Store:
     def unfinished_jobs(self) -> tuple[str, ...]:
         """Return the ids of queued and running jobs, oldest first."""
         return self._of_all()._read(claims.unfinished)
+
+    def enter(self, endpoint: str, per_minute: float | None) -> float:
+        """Return 0 if an endpoint may be asked now, and count the call; else how long to wait, in s."""
+        return writing(self._engine, lambda c: endpoints.enter(c, endpoint, per_minute))
+
+    def leave(self, endpoint: str, ended: endpoints.Ended) -> None:
+        """Note how a call of an endpoint ended."""
+        writing(self._engine, lambda c: endpoints.leave(c, endpoint, ended))
 
     def due_jobs(self) -> tuple[str, ...]:
         """Return the ids of the unfinished jobs that nobody seems to see to, oldest first."""

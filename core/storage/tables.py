@@ -7,12 +7,14 @@ jobs ─┬─ iterations ─┬─ candidates ── checks
       ├─ saved                   how far runs under way have come; replaced, then forgotten
       ├─ evaluations, exchanges, artifacts
       ├─ events                  numbered per job, without gaps
+      ├─ reservations            set aside for questions whose answers are not stored
       └─ claims                  who works on which step, until when
+endpoints                        how designers' endpoints are doing, as all workers have found
 keys                             who may ask, and for whom
 audit                            who asked for which change; outlives the job
 discarded                        files of deleted jobs, until a worker has removed them
 
-Every row but those of the last three belongs to a job, and through it to the job's owner.
+Every row but those of the last four belongs to a job, and through it to the job's owner.
 
 Structured values are plain `JSON` on both engines, not JSONB: JSONB forgets the order of keys, and
 the order of components and parameters is part of the record.  A `more` column takes the fields of a
@@ -44,7 +46,7 @@ from sqlalchemy import (
 from core.records import JobStatus, RemarkKind, Stage
 from core.storage.clock import UtcTime
 
-HEAD = "0005"  # the revision of `migrations/` that makes these tables; a test compares them
+HEAD = "0006"  # the revision of `migrations/` that makes these tables; a test compares them
 
 NAMES = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -337,6 +339,30 @@ events = Table(
     _text("message"),
     _json("data"),
     _time("created_at"),
+    _integer("fence", nullable=True),  # of the claim whose owner wrote it
+)
+
+reservations = Table(
+    "reservations",
+    metadata,
+    _job(),
+    *_integer_keys("iteration", "slot", "attempt", "fence"),
+    _integer("tokens"),
+    _number("money"),
+    _time("created_at"),
+    _finite("money"),
+)
+
+endpoints = Table(
+    "endpoints",
+    metadata,
+    _word("name", key=True),
+    _number("calls"),
+    _time("counted_at", nullable=True),
+    _integer("failures"),
+    _time("failing_since", nullable=True),
+    _time("closed_until", nullable=True),
+    _finite("calls"),
 )
 
 claims = Table(

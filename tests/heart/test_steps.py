@@ -159,6 +159,30 @@ def test_a_designer_that_refuses_our_key_lets_the_job_rest_with_a_reason():
     assert ("job.blocked", "connection refused") in ledger.events
 
 
+def test_what_a_question_will_cost_is_set_aside_before_it_is_asked():
+    ledger, seen = MemoryLedger(a_history()), []
+
+    def script(ask):
+        seen.append((ask.iteration, ask.slot, ask.attempt) in ledger.reserved)
+        return good(ask)
+
+    tools = toolbox(ScriptedDesigner(script), PretendLaboratory(lambda arm, seed: 0.5))
+    carry_out(read_step("propose/0"), ledger, tools, watch=lambda progress: None)
+    assert seen == [True, True]
+    assert ledger.reserved == {}
+
+
+@pytest.mark.parametrize(("maybe_paid", "kept"), [(False, 0), (True, 2)])
+def test_what_was_set_aside_stays_so_only_if_the_question_may_have_been_paid_for(maybe_paid, kept):
+    def script(ask):
+        raise DesignerUnavailable("no answer", retry_after_seconds=5.0, maybe_paid=maybe_paid)
+
+    ledger = MemoryLedger(a_history())
+    tools = toolbox(ScriptedDesigner(script), PretendLaboratory(lambda arm, seed: 0.5))
+    carry_out(read_step("propose/0"), ledger, tools, watch=lambda progress: None)
+    assert len(ledger.reserved) == kept
+
+
 def test_answers_of_other_slots_that_are_paid_for_are_kept_when_one_slot_finds_nobody():
     def script(ask):
         if ask.slot == 0:

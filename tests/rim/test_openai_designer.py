@@ -396,6 +396,88 @@ def test_what_waiting_cannot_mend_is_told_at_once_with_a_hint(status, code, hint
     assert len(server.script.requests) == 1
 
 
+# --- what all workers know of the endpoint -----------------------------------------------------
+
+
+class PlayedGate:
+    """Says in turn how long to wait; remembers how calls ended."""
+
+    def __init__(self, *waits):
+        self.waits, self.ended = list(waits), []
+
+    def enter(self):
+        return self.waits.pop(0) if self.waits else 0.0
+
+    def leave(self, ended):
+        self.ended.append(ended)
+
+
+def gated(server, gate, sleeper=None, **settings):
+    return designer(server, sleeper, gates=lambda name: gate, **settings)
+
+
+def test_a_short_wait_for_a_turn_is_spent():
+    sleeper, gate = Sleeper(), PlayedGate(1.5, 0.5)
+    with serving(send(200, completion())) as server:
+        assert gated(server, gate, sleeper).answer(ASK).outcome == "answered"
+    assert sleeper.naps == [1.5, 0.5]
+    assert gate.ended == ["answered"]
+
+
+def test_an_endpoint_that_is_left_alone_is_not_asked_and_sets_the_worker_free():
+    sleeper = Sleeper()
+    with serving(send(200, completion())) as server, pytest.raises(DesignerUnavailable) as caught:
+        gated(server, PlayedGate(42.0), sleeper).answer(ASK)
+    assert caught.value.retry_after_seconds == 42.0
+    assert not caught.value.maybe_paid
+    assert (server.script.requests, sleeper.naps) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("status", "ended"),
+    [(500, "failed"), (429, "failed"), (401, "refused"), (402, "refused"), (404, "answered")],
+)
+def test_everybody_is_told_how_a_call_ended(status, ended):
+    gate = PlayedGate()
+    with serving(send(status, error("x"))) as server, pytest.raises(DesignerUnavailable):
+        gated(server, gate, deadlines=Deadlines(attempts=1)).answer(ASK)
+    assert gate.ended == [ended]
+
+
+def test_an_endpoint_is_known_by_its_host_and_its_model_and_by_no_secret():
+    names = []
+    with serving(send(200, completion())) as server:
+        one = replace(
+            designer(server, gates=lambda name: names.append(name) or PlayedGate()),
+            base_url=f"http://user:hidden@127.0.0.1:{server.server_address[1]}/v1",
+        )
+        one.answer(ASK)
+    assert names == [f"127.0.0.1:{server.server_address[1]} tiny"]
+
+
+@pytest.mark.parametrize(
+    ("act", "maybe_paid"),
+    [
+        pytest.param(send(500), False, id="an error"),
+        pytest.param(reset, True, id="a reset"),
+        pytest.param(hang, True, id="silence"),
+    ],
+)
+def test_a_question_that_went_out_and_was_not_answered_may_have_been_paid_for(act, maybe_paid):
+    limits = Deadlines(attempt_seconds=0.4, attempts=1)
+    with serving(act) as server, pytest.raises(DesignerUnavailable) as caught:
+        designer(server, deadlines=limits).answer(ASK)
+    assert caught.value.maybe_paid is maybe_paid
+
+
+def test_a_question_that_nobody_got_was_not_paid_for():
+    with serving(send(200)) as server:
+        pass
+    with pytest.raises(DesignerUnavailable) as caught:
+        designer(server).answer(ASK)
+    assert not caught.value.maybe_paid
+
+
 # --- time and memory --------------------------------------------------------------------------
 
 

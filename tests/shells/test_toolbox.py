@@ -9,13 +9,15 @@ import pytest
 from core.records import DesignerChoice, Given, History, Walls
 from core.sandbox import Isolation, IsolationTooWeak, Sandbox
 from core.settings import Settings
+from core.storage import open_store
 from tests.builders import a_spec
 from workers.toolbox import Bench, open_bench
 
 
 @pytest.mark.parametrize("slots", [1, 2])
 def test_as_many_trainings_run_at_once_as_the_worker_has_slots(tmp_path, slots):
-    bench = open_bench(Settings(home=tmp_path), trains=False, slots=slots)
+    settings = Settings(home=tmp_path)
+    bench = open_bench(settings, open_store(settings.database_url), trains=False, slots=slots)
     try:
         assert bench.tools.laboratory.at_once == slots
     finally:
@@ -35,7 +37,8 @@ def weak_walls(monkeypatch):
 
 
 def opened(tmp_path, **settings) -> Bench:
-    return open_bench(Settings(home=tmp_path, **settings), trains=False)
+    given = Settings(home=tmp_path, **settings)
+    return open_bench(given, open_store(given.database_url), trains=False)
 
 
 @pytest.mark.parametrize("history", [MODELS, HANDED_IN], ids=["a model's", "people's"])
