@@ -41,6 +41,9 @@ check: $(STAMP)  ## format, lint, types, import contracts, fast tests: under a m
 test: $(STAMP)   ## everything: SQLite and PostgreSQL, filesystem and Valkey, sandbox, training, workers
 	@$(BIN)/python -m pytest -q -n 2 --dist loadscope -m 'not gpu'
 
+chaos: $(STAMP)  ## everything killed, paused, cut off, again and again, and nothing lost: 5 minutes; LONG=1 takes an hour
+	@$(BIN)/python -m tests.chaos $(if $(LONG),--long) $(CHAOS)
+
 fuzz: $(STAMP)   ## generated requests to the whole API, spoilt inputs to every parser; LONG=1 takes hours
 	@$(if $(LONG),REWARDSMITH_FUZZ=long) $(BIN)/python -m pytest -q -n 0 tests/fuzz
 
@@ -65,4 +68,4 @@ golden: $(STAMP) ## write the golden prompts and the OpenAPI snapshot again
 format: $(STAMP) ## format and mend what ruff can mend
 	@$(BIN)/ruff format --quiet . && $(BIN)/ruff check --fix --quiet .
 
-.PHONY: help setup kernel demo serve check test fuzz attacks mutations gpu bench-trainer bench-design golden format
+.PHONY: help setup kernel demo serve check test chaos fuzz attacks mutations gpu bench-trainer bench-design golden format

@@ -112,10 +112,11 @@ class Desk:
         try:
             exchange = self.ask(question)
         except DesignerUnavailable as error:
-            if not error.maybe_paid:
-                self.ledger.unreserve(*here)
+            self.ledger.unreserve(*here, error.lost)
             raise
-        self.purse.settle(prompt, _tokens(exchange), exchange.money, model)
+        lost, (tokens, money) = exchange.reply.lost, self.purse.expected(prompt, model)
+        paid = (_tokens(exchange) + lost * tokens, exchange.money + lost * money)
+        self.purse.settle(prompt, *paid, model)
         return exchange
 
     def model(self, brief: Brief) -> str:

@@ -1,10 +1,11 @@
-"""Named points at which a process can be told to die, so that tests find out what is lost then.
+"""Named points at which a process can be told to die or to stop, so that tests find out what is lost.
 
 They are compiled in always, so that what is tested is what runs, and they do nothing unless a
 variable is set, with which no command of the product starts.
 
     REWARDSMITH_FAIL_AT=fact.writing      die there at the first passing
     REWARDSMITH_FAIL_AT=fact.writing:3    at the third
+    REWARDSMITH_FAIL_AT=fact.written:1:stop   stop there, until somebody sends SIGCONT
 """
 
 from __future__ import annotations
@@ -41,16 +42,17 @@ _passed: Counter[str] = Counter()
 
 
 def failpoint(name: str) -> None:
-    """Kill this process if it was told to die here, as it would die of a cut cable: without a word."""
+    """Kill or stop this process if it was told so here: as a cut cable would, without a word."""
     told = os.environ.get(VARIABLE)
     if told is None:
         return
-    point, _, count = told.partition(":")
+    point, _, rest = told.partition(":")
     if name != point:
         return
     _passed[name] += 1
-    if _passed[name] >= int(count or 1):
-        os.kill(os.getpid(), signal.SIGKILL)
+    count, _, how = rest.partition(":")
+    if _passed[name] == int(count or 1):
+        os.kill(os.getpid(), signal.SIGSTOP if how == "stop" else signal.SIGKILL)
 
 
 def refuse_failpoints() -> None:

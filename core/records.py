@@ -467,7 +467,11 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What came back, whatever it was.  `request` and `response` are the raw exchange, no secrets."""
+    """What came back, whatever it was.  `request` and `response` are the raw exchange, no secrets.
+
+    `lost` counts the attempts before it that went out and brought nothing back: they may have been paid
+    for as well.
+    """
 
     text: str
     outcome: ReplyOutcome = "answered"
@@ -480,6 +484,7 @@ class Reply:
     request: Json = field(default_factory=dict)
     response: Json = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    lost: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import structlog
-from celery import signals
+from celery import Celery, signals
 
 from core.errors import ConfigurationError
 from core.settings import Settings
@@ -33,6 +33,7 @@ log = structlog.get_logger("rewardsmith.worker")
 STOP_SECONDS = 25.0
 """After which a worker that was told to stop ends, whatever it waits for."""
 LEAVE_SECONDS = 10.0
+CONSUMER_REST_SECONDS = 1.0
 
 
 def run(
@@ -71,8 +72,7 @@ def run(
     tidy = (stopping, store, settings)
     threading.Thread(target=tidy_until, args=tidy, name="tidy", daemon=True).start()
     log.info("worker starts", owner=crew.carrier.owner, queues=list(queues), slots=slots)
-    crew.celery.worker_main(_arguments(crew.carrier.owner, queues, slots))
-    stopping.set()
+    consume(crew.celery, _arguments(crew.carrier.owner, queues, slots), stopping)
     crew.wait(LEAVE_SECONDS)
     bench.close()
     _end_unless_alone()
@@ -86,6 +86,19 @@ def _gather(
     crew = Crew(carrier, make_celery(settings), queues)
     crew.celery.task(name=CARRY_OUT)(crew.carry_out)
     return crew
+
+
+def consume(celery: Celery, arguments: list[str], stopping: threading.Event) -> None:
+    """Take messages until told to stop; a consumer that breaks is started again.
+
+    Celery's can break for good when its broker dies at a bad moment: then it says "unrecoverable" and
+    comes back from here as if it had been told to stop.
+    """
+    while True:
+        celery.worker_main(arguments)
+        if stopping.wait(CONSUMER_REST_SECONDS):
+            return
+        log.error("consumer broken; it is started again")
 
 
 def _arguments(owner: str, queues: Sequence[str], slots: int) -> list[str]:

@@ -12,7 +12,7 @@ from pathlib import Path
 import structlog
 from celery import Celery
 
-from core.errors import NotFound
+from core.errors import NotFound, StorageFailed
 from core.storage import Store
 from workers.messages import BrokerAway, Take, dispatch
 
@@ -46,6 +46,8 @@ def sweep_once(
             if told is not None:
                 log.warning("broker away", reason=str(away))
             told = None
+        except StorageFailed as error:
+            log.warning("job not swept", job_id=job_id, reason=str(error))
         except Exception:
             # One job that cannot be read must not keep the sweep from all the others.
             log.exception("job not swept", job_id=job_id)
@@ -79,6 +81,8 @@ def sweep_until(
             sweep_once(store, celery, take, number)
             if alive_file is not None:
                 alive_file.touch()
+        except StorageFailed as error:
+            log.warning("database away", reason=str(error))
         except Exception:
             # Whatever it is, the next second may be better; a sweep that ends heals nothing any more.
             log.exception("sweep failed")

@@ -52,6 +52,17 @@ HINTS: Mapping[int, str] = {
 
 
 @dataclass(slots=True)
+class _Call:
+    """One question on its way: when it began, at which attempt it is, and what it has met."""
+
+    gate: Gate
+    started: float
+    number: int = 0
+    lost: int = 0  # attempts that went out and brought nothing back
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
 class _Failure:
     """An attempt without an answer: what happened, and whether and when to try again."""
 
@@ -100,44 +111,45 @@ class OpenAIDesigner:
             DesignerUnavailable: no answer came; `retry_after_seconds` says whether waiting helps.
         """
         request = self._request(ask)
-        started = self.clock()
-        notes: list[str] = []
+        call = _Call(self._gate(ask), self.clock())
         advised = self._named_temperature(ask) is None
-        gate = Open() if self.gates is None else self.gates(self._gate_name(ask))
-        maybe_paid = False
-        for number in range(1, self.deadlines.attempts + 1):
-            self._wait_for_turn(gate, started, number, maybe_paid)
+        while call.number < self.deadlines.attempts:
+            call.number += 1
+            self._wait_for_turn(call)
             begun = self.clock()
-            answer = self._attempt(request, started)
+            answer = self._attempt(request, call.started)
             if advised and self._refuses_temperature(request, answer):
                 # It was advice and nobody's wish, so that asking without it breaks no word.
-                notes.append(
+                call.notes.append(
                     f"it takes no temperature of {request.pop('temperature')}: asked without"
                 )
-                answer = self._attempt(request, started)
+                answer = self._attempt(request, call.started)
             failure = _failure(answer, self.api_key or "")
             if failure is None:
-                gate.leave("answered")
-                return self._reply(request, answer, notes, self.clock() - begun)
-            gate.leave(_ended(failure))
-            maybe_paid |= answer.status is None and answer.sent
-            self._pause(failure, number, started, notes, maybe_paid)
+                call.gate.leave("answered")
+                return self._reply(request, answer, call, self.clock() - begun)
+            call.gate.leave(_ended(failure))
+            call.lost += answer.status is None and answer.sent
+            self._pause(failure, call)
         raise AssertionError("the last attempt either answers or raises")
 
-    def _gate_name(self, ask: Ask) -> str:
-        return f"{urlsplit(self.base_url).netloc.rpartition('@')[2]} {self._model(ask)}"[:200]
+    def _gate(self, ask: Ask) -> Gate:
+        if self.gates is None:
+            return Open()
+        host = urlsplit(self.base_url).netloc.rpartition("@")[2]
+        return self.gates(f"{host} {self._model(ask)}"[:200])
 
-    def _wait_for_turn(self, gate: Gate, started: float, number: int, maybe_paid: bool) -> None:
+    def _wait_for_turn(self, call: _Call) -> None:
         """Wait until the endpoint may be asked.
 
         Raises:
             DesignerUnavailable: that is too long to do here.
         """
-        while (wait := gate.enter()) > 0:
-            left = self.deadlines.call_seconds - (self.clock() - started)
+        while (wait := call.gate.enter()) > 0:
+            left = self.deadlines.call_seconds - (self.clock() - call.started)
             if wait > min(self.deadlines.gate_seconds, left):
                 turn = _Failure("it is not asked now: it failed lately, or had its calls", True)
-                raise self._unavailable(turn, wait, number, maybe_paid)
+                raise self._unavailable(turn, wait, call)
             self.sleep(wait)
 
     def _request(self, ask: Ask) -> dict[str, Any]:
@@ -179,44 +191,38 @@ class OpenAIDesigner:
         seconds = max(min(self.deadlines.attempt_seconds, left), 0.1)
         return attempt(request, self.base_url, self.api_key or "none", self.deadlines, seconds)
 
-    def _pause(
-        self,
-        failure: _Failure,
-        number: int,
-        started: float,
-        notes: list[str],
-        maybe_paid: bool,
-    ) -> None:
+    def _pause(self, failure: _Failure, call: _Call) -> None:
         """Wait before the next attempt.
 
         Raises:
             DesignerUnavailable: waiting does not help, is too long to do here, or was done enough.
         """
         if not failure.retry:
-            raise self._unavailable(failure, None, number, maybe_paid)
-        backoff = min(60.0, 2.0 ** (number - 1)) * (0.5 + 0.5 * self.chance())
+            raise self._unavailable(failure, None, call)
+        backoff = min(60.0, 2.0 ** (call.number - 1)) * (0.5 + 0.5 * self.chance())
         wait = backoff if failure.after is None else failure.after
-        over = self.clock() - started + wait > self.deadlines.call_seconds
-        if wait > self.deadlines.pause_seconds or over or number == self.deadlines.attempts:
+        over = self.clock() - call.started + wait > self.deadlines.call_seconds
+        last = call.number == self.deadlines.attempts
+        if wait > self.deadlines.pause_seconds or over or last:
             rest = max(wait, failure.after or self.deadlines.rest_seconds)
-            raise self._unavailable(failure, rest, number, maybe_paid)
-        notes.append(f"attempt {number}: {failure.what}; waited {wait:.1f} s")
+            raise self._unavailable(failure, rest, call)
+        call.notes.append(f"attempt {call.number}: {failure.what}; waited {wait:.1f} s")
         self.sleep(wait)
 
     def _unavailable(
-        self, failure: _Failure, rest: float | None, number: int, maybe_paid: bool
+        self, failure: _Failure, rest: float | None, call: _Call
     ) -> DesignerUnavailable:
         host = urlsplit(self.base_url).hostname or self.base_url
         return DesignerUnavailable(
             failure.what,
             retry_after_seconds=rest,
-            maybe_paid=maybe_paid,
-            where=f"designer openai at {host}, attempt {number}",
+            lost=call.lost,
+            where=f"designer openai at {host}, attempt {call.number}",
             hint=failure.hint,
         )
 
     def _reply(
-        self, request: Mapping[str, Any], answer: Answer, notes: list[str], seconds: float
+        self, request: Mapping[str, Any], answer: Answer, call: _Call, seconds: float
     ) -> Reply:
         secret = self.api_key or ""
         record = cleaned(dict(request), secret)
@@ -230,7 +236,8 @@ class OpenAIDesigner:
                 latency_seconds=seconds,
                 request=record,
                 response={"status": answer.status, "error": detail},
-                notes=tuple(notes),
+                notes=tuple(call.notes),
+                lost=call.lost,
             )
         read = read_completion(answer.body, answer.cut, secret)
         return Reply(
@@ -244,7 +251,8 @@ class OpenAIDesigner:
             latency_seconds=seconds,
             request=record,
             response=read.response,
-            notes=tuple(notes),
+            notes=tuple(call.notes),
+            lost=call.lost,
         )
 
 

@@ -429,7 +429,7 @@ def test_an_endpoint_that_is_left_alone_is_not_asked_and_sets_the_worker_free():
     with serving(send(200, completion())) as server, pytest.raises(DesignerUnavailable) as caught:
         gated(server, PlayedGate(42.0), sleeper).answer(ASK)
     assert caught.value.retry_after_seconds == 42.0
-    assert not caught.value.maybe_paid
+    assert caught.value.lost == 0
     assert (server.script.requests, sleeper.naps) == ([], [])
 
 
@@ -456,18 +456,21 @@ def test_an_endpoint_is_known_by_its_host_and_its_model_and_by_no_secret():
 
 
 @pytest.mark.parametrize(
-    ("act", "maybe_paid"),
+    ("act", "lost"),
     [
-        pytest.param(send(500), False, id="an error"),
-        pytest.param(reset, True, id="a reset"),
-        pytest.param(hang, True, id="silence"),
+        pytest.param(send(500), 0, id="an error"),
+        pytest.param(reset, 2, id="a reset"),
+        pytest.param(hang, 2, id="silence"),
     ],
 )
-def test_a_question_that_went_out_and_was_not_answered_may_have_been_paid_for(act, maybe_paid):
-    limits = Deadlines(attempt_seconds=0.4, attempts=1)
+def test_a_question_that_went_out_and_was_not_answered_may_have_been_paid_for(act, lost):
+    limits = Deadlines(attempt_seconds=0.4, attempts=2)
     with serving(act) as server, pytest.raises(DesignerUnavailable) as caught:
         designer(server, deadlines=limits).answer(ASK)
-    assert caught.value.maybe_paid is maybe_paid
+    assert caught.value.lost == lost
+    with serving(act, act, send(200, completion())) as server:
+        reply = designer(server, deadlines=replace(limits, attempts=3)).answer(ASK)
+    assert (reply.outcome, reply.lost) == ("answered", lost)
 
 
 def test_a_question_that_nobody_got_was_not_paid_for():
@@ -475,7 +478,7 @@ def test_a_question_that_nobody_got_was_not_paid_for():
         pass
     with pytest.raises(DesignerUnavailable) as caught:
         designer(server).answer(ASK)
-    assert not caught.value.maybe_paid
+    assert caught.value.lost == 0
 
 
 # --- time and memory --------------------------------------------------------------------------

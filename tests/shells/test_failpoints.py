@@ -48,6 +48,17 @@ def test_an_armed_failpoint_kills_at_the_passing_that_it_was_told(told, passings
 
 
 @pytest.mark.slow
+def test_a_process_that_is_told_to_stop_goes_on_when_it_is_let():
+    code = PASS.format(n=3)
+    environment = {**os.environ, VARIABLE: "fact.writing:2:stop"}
+    process = subprocess.Popen([sys.executable, "-c", code], env=environment, cwd=ROOT)
+    _, status = os.waitpid(process.pid, os.WUNTRACED)
+    assert os.WIFSTOPPED(status)
+    process.send_signal(signal.SIGCONT)
+    assert process.wait() == 0
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["serve", "worker"])
 def test_no_command_starts_with_an_armed_failpoint(command, tmp_path):
     environment = {**os.environ, VARIABLE: "fact.writing", "REWARDSMITH_HOME": str(tmp_path)}
