@@ -112,11 +112,10 @@ class Desk:
         try:
             exchange = self.ask(question)
         except DesignerUnavailable as error:
-            self.ledger.unreserve(*here, error.lost)
+            if not error.maybe_paid:
+                self.ledger.unreserve(*here)
             raise
-        lost, (tokens, money) = exchange.reply.lost, self.purse.expected(prompt, model)
-        paid = (_tokens(exchange) + lost * tokens, exchange.money + lost * money)
-        self.purse.settle(prompt, *paid, model)
+        self.purse.settle(prompt, _tokens(exchange), exchange.money, model)
         return exchange
 
     def model(self, brief: Brief) -> str:

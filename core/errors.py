@@ -146,8 +146,8 @@ class PromptLeak(RewardsmithError):
 class DesignerUnavailable(RewardsmithError):
     """The designer cannot answer now.
 
-    `retry_after_seconds` is None when waiting will not help; `lost` counts the
-    attempts that went out and may have been answered at our cost, although nothing came back.
+    `retry_after_seconds` is None when waiting will not help; `maybe_paid` tells
+    that the question went out and may have been answered at our cost, although nothing came back.
     """
 
     def __init__(
@@ -155,13 +155,13 @@ class DesignerUnavailable(RewardsmithError):
         found: str,
         *,
         retry_after_seconds: float | None = None,
-        lost: int = 0,
+        maybe_paid: bool = False,
         expected: str | None = None,
         where: str | None = None,
         hint: str | None = None,
     ) -> None:
         self.retry_after_seconds = retry_after_seconds
-        self.lost = lost
+        self.maybe_paid = maybe_paid
         super().__init__(found, expected=expected, where=where, hint=hint)
 
 

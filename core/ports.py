@@ -400,8 +400,8 @@ class Ledger(Protocol):
         """Count what a question will cost before it is asked; it stays counted if we die of it."""
         ...
 
-    def unreserve(self, iteration: int, slot: int, attempt: int, lost: int) -> None:
-        """Count what was set aside for a question as often as it may have been paid for in vain."""
+    def unreserve(self, iteration: int, slot: int, attempt: int) -> None:
+        """Count no more what was set aside for a question that was certainly not paid for."""
         ...
 
     def add_exchange(self, exchange: Exchange) -> None:

@@ -467,11 +467,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What came back, whatever it was.  `request` and `response` are the raw exchange, no secrets.
-
-    `lost` counts the attempts before it that went out and brought nothing back: they may have been paid
-    for as well.
-    """
+    """What came back, whatever it was.  `request` and `response` are the raw exchange, no secrets."""
 
     text: str
     outcome: ReplyOutcome = "answered"
@@ -484,7 +480,6 @@ class Reply:
     request: Json = field(default_factory=dict)
     response: Json = field(default_factory=dict)
     notes: tuple[str, ...] = ()
-    lost: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,9 +103,8 @@ class MemoryLedger:
     def reserve(self, iteration: int, slot: int, attempt: int, tokens: int, money: float) -> None:
         self.reserved[iteration, slot, attempt] = (tokens, money)
 
-    def unreserve(self, iteration: int, slot: int, attempt: int, lost: int) -> None:
-        if not lost:
-            del self.reserved[iteration, slot, attempt]
+    def unreserve(self, iteration: int, slot: int, attempt: int) -> None:
+        del self.reserved[iteration, slot, attempt]
 
     def add_candidate(self, candidate: Candidate) -> None:
         with self.lock:  # the slots of an iteration are filled by several threads

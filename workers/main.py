@@ -7,11 +7,12 @@ forks mean that there is one process to kill, and nothing that survives it.
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import sys
 import threading
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import structlog
@@ -33,6 +34,7 @@ log = structlog.get_logger("rewardsmith.worker")
 STOP_SECONDS = 25.0
 """After which a worker that was told to stop ends, whatever it waits for."""
 LEAVE_SECONDS = 10.0
+AGAIN_SECONDS = 0.5
 CONSUMER_REST_SECONDS = 1.0
 
 
@@ -94,7 +96,7 @@ def consume(celery: Celery, arguments: list[str], stopping: threading.Event) -> 
     Celery's can break for good when its broker dies at a bad moment: then it says "unrecoverable" and
     comes back from here as if it had been told to stop.
     """
-    while True:
+    while not stopping.is_set():
         celery.worker_main(arguments)
         if stopping.wait(CONSUMER_REST_SECONDS):
             return
@@ -116,15 +118,27 @@ def _arguments(owner: str, queues: Sequence[str], slots: int) -> list[str]:
 
 
 def _stop_in_time(stopping: threading.Event) -> None:
-    """Pass the wish to stop on, and end the process if it is not followed."""
+    """Pass the wish to stop on, whenever it comes, and end the process if it is not followed."""
+
+    def early(*_: object) -> None:
+        # Celery has not begun to listen for the signal: it gets it again, until it does.
+        stopping.set()
+        _later(AGAIN_SECONDS, os.kill, os.getpid(), signal.SIGTERM)
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, early)
 
     @signals.worker_shutting_down.connect(weak=False)
     def stop(**_: object) -> None:
         # Running steps notice within a second, give their claims back, and kill their children.
         stopping.set()
-        last = threading.Timer(STOP_SECONDS, os._exit, (1,))  # its claims lapse then
-        last.daemon = True
-        last.start()
+        _later(STOP_SECONDS, os._exit, 1)  # its claims lapse then
+
+
+def _later(seconds: float, work: Callable[..., None], *given: object) -> None:
+    timer = threading.Timer(seconds, work, given)
+    timer.daemon = True
+    timer.start()
 
 
 def _end_unless_alone() -> None:

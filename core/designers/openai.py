@@ -58,7 +58,6 @@ class _Call:
     gate: Gate
     started: float
     number: int = 0
-    lost: int = 0  # attempts that went out and brought nothing back
     notes: list[str] = field(default_factory=list)
 
 
@@ -71,6 +70,7 @@ class _Failure:
     after: float | None = None
     hint: str | None = None
     refused: bool = False  # a key or an account that people must mend
+    maybe_paid: bool = False  # the question went out, and nothing came back
 
 
 class Open:
@@ -129,7 +129,6 @@ class OpenAIDesigner:
                 call.gate.leave("answered")
                 return self._reply(request, answer, call, self.clock() - begun)
             call.gate.leave(_ended(failure))
-            call.lost += answer.status is None and answer.sent
             self._pause(failure, call)
         raise AssertionError("the last attempt either answers or raises")
 
@@ -194,6 +193,9 @@ class OpenAIDesigner:
     def _pause(self, failure: _Failure, call: _Call) -> None:
         """Wait before the next attempt.
 
+        A question that may have been answered at our cost is not sent again in the same breath: whoever
+        asks counts it first, and looks whether the budget allows another one.
+
         Raises:
             DesignerUnavailable: waiting does not help, is too long to do here, or was done enough.
         """
@@ -202,7 +204,7 @@ class OpenAIDesigner:
         backoff = min(60.0, 2.0 ** (call.number - 1)) * (0.5 + 0.5 * self.chance())
         wait = backoff if failure.after is None else failure.after
         over = self.clock() - call.started + wait > self.deadlines.call_seconds
-        last = call.number == self.deadlines.attempts
+        last = call.number == self.deadlines.attempts or failure.maybe_paid
         if wait > self.deadlines.pause_seconds or over or last:
             rest = max(wait, failure.after or self.deadlines.rest_seconds)
             raise self._unavailable(failure, rest, call)
@@ -216,7 +218,7 @@ class OpenAIDesigner:
         return DesignerUnavailable(
             failure.what,
             retry_after_seconds=rest,
-            lost=call.lost,
+            maybe_paid=failure.maybe_paid,
             where=f"designer openai at {host}, attempt {call.number}",
             hint=failure.hint,
         )
@@ -237,7 +239,6 @@ class OpenAIDesigner:
                 request=record,
                 response={"status": answer.status, "error": detail},
                 notes=tuple(call.notes),
-                lost=call.lost,
             )
         read = read_completion(answer.body, answer.cut, secret)
         return Reply(
@@ -252,7 +253,6 @@ class OpenAIDesigner:
             request=record,
             response=read.response,
             notes=tuple(call.notes),
-            lost=call.lost,
         )
 
 
@@ -268,7 +268,7 @@ def _ended(failure: _Failure) -> Literal["answered", "failed", "refused"]:
 def _failure(answer: Answer, secret: str) -> _Failure | None:
     """Return why there is no completion to read; None when there is one (or a refusal)."""
     if answer.status is None:
-        return _Failure(cleaned(answer.problem, secret), retry=True)
+        return _Failure(cleaned(answer.problem, secret), retry=True, maybe_paid=answer.sent)
     if 200 <= answer.status < 300:
         return None
     codes = _codes(answer, secret)

@@ -117,8 +117,7 @@ def add_exchange(connection: Connection, job_id: str, exchange: Exchange) -> Non
     """Store a question and its answer, and count what it cost in place of what was set aside."""
     if not insert_once(connection, exchanges, {"job_id": job_id, **_exchange_row(exchange)}):
         return
-    place = (exchange.iteration, exchange.slot, exchange.attempt)
-    unreserve(connection, job_id, *place, exchange.reply.lost)
+    unreserve(connection, job_id, exchange.iteration, exchange.slot, exchange.attempt)
     reply, usage = exchange.reply, exchange.reply.usage
     tokens = (usage.prompt_tokens or 0) + (usage.completion_tokens or 0)
     _charge(connection, job_id, tokens, exchange.money)
@@ -153,21 +152,15 @@ def reserve(
         _charge(connection, job_id, tokens, money)
 
 
-def unreserve(
-    connection: Connection, job_id: str, iteration: int, slot: int, attempt: int, lost: int
-) -> None:
-    """Count what the present owner of a step had set aside as often as it may be paid for in vain."""
+def unreserve(connection: Connection, job_id: str, iteration: int, slot: int, attempt: int) -> None:
+    """Count no more what the present owner of a step had set aside for a question."""
     row = {"iteration": iteration, "slot": slot, "attempt": attempt, "fence": _fence(connection)}
     here = [reservations.c[name] == value for name, value in row.items()]
-    here.append(reservations.c.job_id == job_id)
-    found = connection.execute(select(reservations.c.tokens, reservations.c.money).where(*here))
-    for tokens, money in found.all():
-        _charge(connection, job_id, (lost - 1) * tokens, (lost - 1) * money)
-        if lost:
-            kept = {"tokens": lost * tokens, "money": lost * money}
-            connection.execute(update(reservations).where(*here).values(**kept))
-        else:
-            connection.execute(delete(reservations).where(*here))
+    gone = delete(reservations).where(reservations.c.job_id == job_id, *here)
+    for tokens, money in connection.execute(
+        gone.returning(reservations.c.tokens, reservations.c.money)
+    ).all():
+        _charge(connection, job_id, -tokens, -money)
 
 
 def _charge(connection: Connection, job_id: str, tokens: int, money: float) -> None:

@@ -138,9 +138,9 @@ class ClaimedStep:
         """Count what a question will cost before it is asked."""
         self._write(facts.reserve, iteration, slot, attempt, tokens, money)
 
-    def unreserve(self, iteration: int, slot: int, attempt: int, lost: int) -> None:
-        """Count what was set aside for a question as often as it may have been paid for in vain."""
-        self._write(facts.unreserve, iteration, slot, attempt, lost, after_cancel=True)
+    def unreserve(self, iteration: int, slot: int, attempt: int) -> None:
+        """Count no more what was set aside for a question that was certainly not paid for."""
+        self._write(facts.unreserve, iteration, slot, attempt, after_cancel=True)
 
     def add_candidate(self, candidate: Candidate) -> None:
         """Store a candidate with its checks."""

@@ -42,8 +42,8 @@ def _faults(kills: int, servers: int, others: int) -> dict[str, int]:
 
 PLANS: Mapping[str, Make] = {
     "tiny": _plan(12, 6, 4, _faults(4, 1, 1)),
-    "short": _plan(40, 24, 30, _faults(25, 3, 3)),
-    "usual": _plan(160, 80, 200, _faults(160, 10, 8)),
+    "short": _plan(40, 24, 30, _faults(18, 3, 3)),
+    "usual": _plan(160, 80, 200, _faults(120, 10, 8)),
 }
 
 

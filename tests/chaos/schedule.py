@@ -43,7 +43,7 @@ class Plan:
     faults: Mapping[str, int]
     workers: int = 4
     slots: int = 2
-    armed: float = 0.5
+    armed: float = 0.65
     stopped: float = 0.15
     slow: float = 0.1
     shifted: float = 0.2

@@ -172,10 +172,10 @@ def test_what_a_question_will_cost_is_set_aside_before_it_is_asked():
     assert ledger.reserved == {}
 
 
-@pytest.mark.parametrize(("lost", "kept"), [(0, 0), (1, 2)])
-def test_what_was_set_aside_stays_so_only_if_the_question_may_have_been_paid_for(lost, kept):
+@pytest.mark.parametrize(("maybe_paid", "kept"), [(False, 0), (True, 2)])
+def test_what_was_set_aside_stays_so_only_if_the_question_may_have_been_paid_for(maybe_paid, kept):
     def script(ask):
-        raise DesignerUnavailable("no answer", retry_after_seconds=5.0, lost=lost)
+        raise DesignerUnavailable("no answer", retry_after_seconds=5.0, maybe_paid=maybe_paid)
 
     ledger = MemoryLedger(a_history())
     tools = toolbox(ScriptedDesigner(script), PretendLaboratory(lambda arm, seed: 0.5))

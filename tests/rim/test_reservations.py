@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from sqlalchemy import func, select
 
 from core.storage.engine import reading
@@ -44,27 +42,9 @@ def test_a_question_that_was_certainly_not_paid_for_is_counted_no_more(store, en
     job = a_job(store)
     claim = a_claim(store, job.id)
     claim.reserve(*ASK, *COST)
-    claim.unreserve(*ASK, lost=0)
+    claim.unreserve(*ASK)
     assert spent(store, job) == (0, 0.0)
     assert open_ones(engine) == 0
-
-
-def test_attempts_that_may_have_been_paid_for_in_vain_stay_counted_each(store, engine):
-    job = a_job(store)
-    claim = a_claim(store, job.id)
-    claim.reserve(*ASK, *COST)
-    claim.unreserve(*ASK, lost=3)
-    assert spent(store, job) == (4_800, 0.06)
-    assert open_ones(engine) == 1
-
-
-def test_attempts_that_were_lost_before_an_answer_are_counted_beside_it(store):
-    job = a_job(store)
-    claim = a_claim(store, job.id)
-    claim.reserve(*ASK, *COST)
-    exchange = an_exchange()
-    claim.add_exchange(replace(exchange, reply=replace(exchange.reply, lost=2)))
-    assert spent(store, job) == (3_200 + 120, 0.04)
 
 
 def test_a_worker_that_dies_between_question_and_answer_leaves_it_counted(store, engine):
