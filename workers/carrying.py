@@ -109,6 +109,12 @@ class Carrier:
         except ClaimLost as lost:
             log.warning("claim lost", reason=str(lost))
             return False
+        except StorageFailed as error:
+            log.warning("step waits", reason=str(error))
+            with suppress(StorageFailed, ClaimLost, StepInterrupted):  # then the lease lapses
+                # A disk is made room on, a database comes back, and then the job goes on.
+                claim.wait(STORAGE_REST_SECONDS, str(error))
+            return False
         except Exception as error:
             # The one place where whatever a step raises becomes a stored fact: what is not noted here
             # would be tried again for ever.
@@ -122,9 +128,6 @@ class Carrier:
     def _note_failure(self, claim: ClaimedStep, key: str, error: Exception) -> None:
         """Let a step that broke rest, and end the job when it breaks again and again."""
         words = str(error) if isinstance(error, RewardsmithError) else repr(error)[:1000]
-        if isinstance(error, StorageFailed):
-            claim.wait(STORAGE_REST_SECONDS, words)  # a disk is made room on, and the job goes on
-            return
         if isinstance(error, ConfigurationError):
             claim.pause(words)  # trying again would not help; once it is mended, the job goes on
             return

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import pytest
+import structlog
 from sqlalchemy import text
 
 from core.errors import (
@@ -22,6 +23,15 @@ from core.tuning import propose_params
 from tests.builders import a_spec
 from tests.fakes import PretendLaboratory, ScriptedDesigner
 from workers.carrying import MAX_FAILURES, Carrier
+
+
+@pytest.fixture(scope="module", autouse=True)
+def plain_logs():
+    """A traceback in colours takes a second."""
+    plain = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    structlog.configure(processors=plain)
+    yield
+    structlog.reset_defaults()
 
 
 @dataclass
