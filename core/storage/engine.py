@@ -20,6 +20,7 @@ from sqlalchemy.exc import (
     ArgumentError,
     DBAPIError,
     InterfaceError,
+    InternalError,
     NoSuchModuleError,
     OperationalError,
     ProgrammingError,
@@ -40,6 +41,7 @@ POOL_SECONDS = 10.0
 POOL_OVERFLOW = 40  # the web server's threads and a Propose step's slots come on top of each other
 
 _RETRIED_STATES = frozenset({"40001", "40P01", "55P03"})  # serialization, deadlock, lock timeout
+_READ_ONLY = "25006"  # a standby, or a server that was told so
 _CHECK_HINT = "Check that it can be reached, and that REWARDSMITH_DATABASE_URL names it."
 MIGRATE_HINT = "Run `rewardsmith db upgrade`."
 
@@ -203,6 +205,12 @@ def named_errors() -> Iterator[None]:
         if getattr(error.orig, "sqlstate", None) not in ("42P01", "42703"):
             raise
         raise StorageFailed("The database is not migrated.", hint=MIGRATE_HINT) from error
+    except InternalError as error:
+        if getattr(error.orig, "sqlstate", None) != _READ_ONLY:
+            raise
+        raise StorageFailed(
+            "The database takes no writes.", hint="Make the one that does the one that is named."
+        ) from error
     except (OperationalError, InterfaceError) as error:
         raise _storage_failed(error) from error
     except OSError as error:  # the folder of a SQLite file cannot be made

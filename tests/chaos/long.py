@@ -23,7 +23,15 @@ BAR = {"worker_kills": 1_000, "PostgreSQL_kills": 50, "broker_kills": 50, "parti
 EMBEDDED_BAR = {"worker_kills": 200}
 COUNTS = (
     *("worker_kills", "server_kills", "PostgreSQL_kills", "broker_kills", "broker_flushes"),
-    *("partitions", "worker_pauses", "worker_stops", "full_disks", "outages", "clock_jumps"),
+    *(
+        "partitions",
+        "worker_pauses",
+        "worker_stops",
+        "full_disks",
+        "times_without_writes",
+        "outages",
+        "clock_jumps",
+    ),
 )
 Live = Callable[[Plan, bool], dict[str, Any]]
 

@@ -35,7 +35,10 @@ def _faults(kills: int, servers: int, others: int) -> dict[str, int]:
     each = dict.fromkeys(
         ("kill PostgreSQL", "kill the broker", "flush the broker", "partition"), servers
     )
-    rest = ("stop a worker", "pause a worker", "kill the server", "fill the disk")
+    rest = (
+        *("stop a worker", "pause a worker", "kill the server", "fill the disk"),
+        "take no writes",
+    )
     more = dict.fromkeys((*rest, "take the endpoint down"), others)
     return {"kill a worker": kills, **each, **more}
 

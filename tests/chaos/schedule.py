@@ -78,6 +78,7 @@ LASTS: Mapping[str, tuple[float, float]] = {
     "partition": (1.2, 2.5),  # in leases, like the next
     "pause a worker": (1.2, 2.2),
     "fill the disk": (1.0, 2.5),
+    "take no writes": (0.5, 2.0),
     "take the endpoint down": (2.0, 5.0),
 }
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psycopg
 from sqlalchemy import Engine, text
 
 import migrations
@@ -254,6 +255,27 @@ class Round:
         self.postgres.server.start()
         self.postgres.server.wait()
 
+    def _take_no_writes(self, fault: Fault, worker: Worker | None) -> None:
+        """Let PostgreSQL be what a standby is, and what one with a full disk is made to be."""
+        self._allow_writes(False)
+        self.counts["times without writes"] += 1
+        self._later(fault.seconds, lambda: self._allow_writes(True))
+
+    def _allow_writes(self, allowed: bool) -> None:
+        assert self.postgres is not None
+        word = "off" if allowed else "on"
+        try:
+            with psycopg.connect(
+                self.postgres.admin_url,
+                autocommit=True,
+                options="-c default_transaction_read_only=off",
+            ) as connection:
+                connection.execute(f"ALTER SYSTEM SET default_transaction_read_only = {word}")
+                connection.execute("SELECT pg_reload_conf()")
+        except psycopg.OperationalError:  # it is down at the moment
+            if allowed:
+                self._later(0.5, lambda: self._allow_writes(True))
+
     def _kill_the_broker(self, fault: Fault, worker: Worker | None) -> None:
         assert self.valkey is not None
         if self.valkey.server.process is not None and self.valkey.server.process.poll() is None:
@@ -296,9 +318,10 @@ class Round:
     def be_quiet(self) -> None:
         """Mend everything that is broken; whoever is armed is killed and starts again unarmed."""
         self.quiet = True
-        for _, work in self.heal:
-            work()
-        self.heal.clear()
+        while self.heal:
+            works, self.heal = self.heal, []
+            for _, work in works:
+                work()
         self.provider.heal()
         for worker in (*self.workers, self.server):
             if worker.point is not None and worker.dead_since is None:

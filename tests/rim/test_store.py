@@ -704,6 +704,19 @@ def test_a_database_whose_answers_do_not_arrive_is_given_up(migrated_postgres, m
     engine.dispose()
 
 
+def test_a_database_that_takes_no_writes_is_named_so(database_url):
+    store = open_store(database_url)
+    event.listen(store._engine, "begin", _begin_read_only)
+    with pytest.raises(StorageFailed, match=r"takes no writes|readonly"):
+        a_job(store)
+    store.close()
+
+
+def _begin_read_only(connection):
+    sqlite = connection.dialect.name == "sqlite"
+    connection.exec_driver_sql("PRAGMA query_only = ON" if sqlite else "SET TRANSACTION READ ONLY")
+
+
 def test_a_server_that_does_not_answer_is_named_so():
     store = open_store("postgresql://somebody:hunter2@127.0.0.1:9/nothing")
     with pytest.raises(StorageFailed, match="REWARDSMITH_DATABASE_URL") as caught:
