@@ -24,7 +24,13 @@ import migrations
 
 # Fast tests run on SQLite; `make test` runs the same ones on PostgreSQL too.
 ENGINES = ("sqlite", pytest.param("postgresql", marks=pytest.mark.slow))
-OF_NO_JOB = ("jobs", "keys", "audit", "discarded", "endpoints")  # every other table refers to `jobs`
+OF_NO_JOB = (
+    "jobs",
+    "keys",
+    "audit",
+    "discarded",
+    "endpoints",
+)  # every other table refers to `jobs`
 MEMORY_BYTES = 2**30
 
 _numbers = count(1)

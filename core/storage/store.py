@@ -436,11 +436,11 @@ class Store:
 
     def enter(self, endpoint: str, per_minute: float | None) -> float:
         """Return 0 if an endpoint may be asked now, and count the call; else how long to wait, in s."""
-        return writing(self._engine, lambda c: endpoints.enter(c, endpoint, per_minute))
+        return self._of_all()._write(lambda c: endpoints.enter(c, endpoint, per_minute))
 
     def leave(self, endpoint: str, ended: endpoints.Ended) -> None:
         """Note how a call of an endpoint ended."""
-        writing(self._engine, lambda c: endpoints.leave(c, endpoint, ended))
+        self._of_all()._write(lambda c: endpoints.leave(c, endpoint, ended))
 
     def due_jobs(self) -> tuple[str, ...]:
         """Return the ids of the unfinished jobs that nobody seems to see to, oldest first."""

@@ -44,7 +44,6 @@ def upgrade() -> None:
         ),
     )
 
-
     if op.get_bind().dialect.name == "postgresql":
         _hide_reservations()
 

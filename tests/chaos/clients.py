@@ -37,6 +37,7 @@ class Clients:
 
     url: str
     plan: Plan
+    key: str
     accepted: dict[str, str] = field(default_factory=dict)
     wrong: list[str] = field(default_factory=list)
     answers: int = 0
@@ -84,7 +85,9 @@ class Clients:
     def _resume(self, _: int) -> None:
         while not self._done.wait(RESUME_SECONDS):
             answer = self._try(
-                lambda: httpx2.get(f"{self.url}/v1/jobs?status=paused&limit=100", timeout=5)
+                lambda: httpx2.get(
+                    f"{self.url}/v1/jobs?status=paused&limit=100", headers=self._own, timeout=5
+                )
             )
             if answer is None or answer.status_code != 200:
                 continue
@@ -94,7 +97,12 @@ class Clients:
     def _post(
         self, path: str, body: object | None = None, headers: dict[str, str] | None = None
     ) -> httpx2.Response:
-        return httpx2.post(f"{self.url}{path}", json=body, headers=headers, timeout=5)
+        told = {**(headers or {}), **self._own}
+        return httpx2.post(f"{self.url}{path}", json=body, headers=told, timeout=5)
+
+    @property
+    def _own(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.key}"}
 
     def _until(self, ask: Callable[[], httpx2.Response], good: tuple[int, ...]) -> Any:
         while not self._done.is_set():

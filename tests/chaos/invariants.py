@@ -39,6 +39,7 @@ class Scene:
         leaks:    prompts in which the endpoint saw a secret.
         answered: tokens of the answers that the endpoint gave in full.
         level:    isolation that every run must have had.
+        seen:     what somebody with another key was told.
     """
 
     engine: Engine
@@ -51,6 +52,7 @@ class Scene:
     leaks: Sequence[str] = ()
     answered: int = 0
     level: int = 3
+    seen: Sequence[str] = ()
 
     def rows(self, query: str, **given: Any) -> list[Any]:
         with self.engine.connect() as connection:
@@ -296,6 +298,10 @@ def every_number_is_finite(scene: Scene) -> list[str]:
     return wrong
 
 
+def strangers_see_nothing(scene: Scene) -> list[str]:
+    return list(scene.seen)
+
+
 INVARIANTS: Mapping[str, Callable[[Scene], list[str]]] = {
     "I1": accepted_jobs_exist_once,
     "I2": every_job_ends,
@@ -312,6 +318,7 @@ INVARIANTS: Mapping[str, Callable[[Scene], list[str]]] = {
     "I13": secrets_stay_secret,
     "I14": everything_ran_behind_walls,
     "I15": every_number_is_finite,
+    "I16": strangers_see_nothing,
 }
 
 

@@ -1,7 +1,7 @@
 """Protections that can be taken away, one at a time, to show that the suite then goes red.
 
-`python -m tests.chaos --scene NAME --mutate NAME` lives through a round without one of MUTATIONS.
-PATCHES take the same and others away in the text of a copy of the tree.
+`python -m tests.chaos --scene NAME --mutate NAME` lives through a round without one of these;
+`make mutations` takes the same and others away in the text (`tests/mutations/claims.py`).
 """
 
 from __future__ import annotations
@@ -61,10 +61,18 @@ def no_reservation() -> None:
     ClaimedStep.reserve = lambda self, *given: None  # type: ignore[method-assign]
 
 
+def no_owners() -> None:
+    """Let every key ask for everybody."""
+    from core.storage.store import Store
+
+    Store.of = lambda self, caller: self  # type: ignore[method-assign]
+
+
 MUTATIONS: Mapping[str, tuple[Callable[[], None], str]] = {
     "no-fence": (no_fence, "I5"),
     "reply-before-commit": (reply_before_commit, "I1"),
     "no-reservation": (no_reservation, "I8"),
+    "no-owners": (no_owners, "I16"),
 }
 """Name -> what takes the protection away, and the invariant that must then be broken."""
 
@@ -72,66 +80,3 @@ MUTATIONS: Mapping[str, tuple[Callable[[], None], str]] = {
 def apply(names: Iterable[str]) -> None:
     for name in names:
         MUTATIONS[name][0]()
-
-
-_CLAIMS, _CREW = "tests/rim/test_claims.py", "tests/shells/test_crew.py"
-_SCENE = "tests/chaos/test_chaos.py::test_a_scene_that_one_protection_is_for_ends_well"
-
-PATCHES: tuple[tuple[str, str, str, str, tuple[str, ...]], ...] = (
-    (
-        "fence predicate",
-        "core/storage/claims.py",
-        "    if connection.execute(select(claims.c.fence).where(_borne(claim))).first() is None:\n",
-        "    if False:\n",
-        (
-            f"{_CLAIMS}::test_a_zombie_whose_step_was_taken_over_writes_nothing",
-            f"{_SCENE}[no-fence]",
-        ),
-    ),
-    (
-        "commit before reply",
-        "tests/chaos/nursery.py",
-        'mutations.apply(told.get("mutations", ()))',
-        'mutations.apply(("reply-before-commit",))',
-        (f"{_SCENE}[reply-before-commit]",),
-    ),
-    (
-        "reservation before the question",
-        "core/storage/ledger.py",
-        "        self._write(facts.reserve, iteration, slot, attempt, tokens, money)\n",
-        "        pass\n",
-        (
-            "tests/rim/test_reservations.py::test_a_question_is_counted_before_it_is_asked",
-            f"{_SCENE}[no-reservation]",
-        ),
-    ),
-    (
-        "cancel flag in the writing transaction",
-        "core/storage/ledger.py",
-        "            if job.cancel_requested and not after_cancel:\n",
-        "            if False:\n",
-        (f"{_CLAIMS}::test_of_a_job_that_is_being_cancelled_only_paid_answers_are_stored",),
-    ),
-    (
-        "dead-man's switch",
-        "workers/heartbeat.py",
-        "        if silent > self._patience:\n",
-        "        if False:\n",
-        ("tests/shells/test_heartbeat.py::test_a_renewal_that_hangs_ends_the_step_as_well",),
-    ),
-    (
-        "deadline of the database's answers",
-        "core/storage/engine.py",
-        '    event.listen(engine, "do_connect", postgres.connect)\n',
-        "",
-        ("tests/rim/test_store.py::test_a_database_whose_answers_do_not_arrive_is_given_up",),
-    ),
-    (
-        "work without a broker",
-        "workers/messages.py",
-        "        if take is not None and take(queue, job_id, key):\n            return\n",
-        "",
-        (f"{_CREW}::test_without_a_broker_a_worker_does_whole_steps_from_the_database",),
-    ),
-)
-"""(name, file, its text, the text without the protection, tests of which one must fail then)."""

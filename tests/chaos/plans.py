@@ -68,6 +68,7 @@ SCENES: Mapping[str, Plan] = {
     "reply-before-commit": replace(
         _CALM, jobs=16, server_armed=1.0, server_points=("job.accepted",)
     ),
+    "no-owners": replace(_CALM, seconds=6.0, jobs=3, server_armed=1.0),
     "no-reservation": replace(_CALM, openai=1.0, armed=1.0, points=("ask.answered",)),
 }
 """Mutation -> a round that is sound, and is not so without the protection."""

@@ -28,7 +28,7 @@ from core.ports import (
 from core.prices import read_prices
 from core.records import (
     NATIVE,
-    JobSpec,
+    History,
     Preflight,
     Program,
     ProgramShape,
@@ -37,6 +37,7 @@ from core.records import (
     Saved,
     Task,
     Training,
+    Walls,
 )
 from core.settings import Settings
 from core.storage import FolderArtifacts, Store
@@ -67,6 +68,9 @@ class PretendLaboratory:
     """Implements `core.ports.Laboratory` without any child."""
 
     artifacts: FolderArtifacts
+
+    def walls(self) -> Walls:
+        return Walls(LEVEL)
 
     def preflight(
         self, task: Task, training: Training, seed: int, watch: Watch, *, source: bool = False
@@ -152,7 +156,7 @@ class PretendBench:
 
     tools: Toolbox
 
-    def permit(self, spec: JobSpec) -> None:
+    def permit(self, history: History) -> None:
         """Nothing that needs a wall is run here."""
 
     def close(self) -> None: ...

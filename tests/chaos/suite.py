@@ -31,6 +31,7 @@ from tests.chaos.pretend import SLOW
 from tests.chaos.provider import Provider
 from tests.chaos.proxy import Proxy
 from tests.chaos.schedule import LASTS, Fault, Lots, Plan, draw
+from tests.chaos.strangers import seen_by
 
 LEASE_SECONDS = 2.0
 TICK_SECONDS = 0.02
@@ -83,6 +84,8 @@ class Round:
         self.server = Worker("server")
         self.quiet = False
         self.statuses: dict[str, int] = {}
+        self.strange_key = ""
+        self.seen: list[str] = []
 
     # --- processes ----------------------------------------------------------------------------
 
@@ -99,6 +102,8 @@ class Round:
             "REWARDSMITH_HOME": str(self.folder / "home"),
             "REWARDSMITH_DATABASE_URL": url,
             "REWARDSMITH_BROKER_URL": self.broker_url,
+            "REWARDSMITH_KEYS": "always",
+            "REWARDSMITH_REQUESTS_PER_MINUTE": "100000",
             "REWARDSMITH_LEASE_SECONDS": str(LEASE_SECONDS),
             "REWARDSMITH_OPENAI_API_KEY": CANARIES["the endpoint's key"],
             "REWARDSMITH_OPENAI_BASE_URL": self.provider.url,
@@ -366,7 +371,10 @@ def opened(
         one = Round(
             plan, folder, embedded, mutations, nursery, provider, port, url, broker, **given
         )
-        clients = Clients(f"http://127.0.0.1:{port}", plan)
+        keys = open_store(url)
+        (_, own), (_, one.strange_key) = keys.keys.create("alice"), keys.keys.create("bob")
+        keys.close()
+        clients = Clients(f"http://127.0.0.1:{port}", plan, own)
         stack.callback(clients.stop)
         yield one, clients
 
@@ -433,6 +441,7 @@ def _settle(one: Round, clients: Clients) -> None:
     finally:
         engine.dispose()
     clients.stop()
+    _let_a_stranger_look(one, clients)
     for worker in (*one.workers, one.server):
         one._signal(worker, signal.SIGTERM)
     until = time.monotonic() + STOP_SECONDS
@@ -440,6 +449,14 @@ def _settle(one: Round, clients: Clients) -> None:
         for death in one.nursery.listen():
             one.nursery.names.pop(death.get("pid", 0), None)
         time.sleep(TICK_SECONDS)
+
+
+def _let_a_stranger_look(one: Round, clients: Clients) -> None:
+    store = open_store(one.database_url)
+    try:
+        one.seen = seen_by(clients.url, one.strange_key, store, clients.accepted)
+    finally:
+        store.close()
 
 
 def _open_jobs(engine: Engine) -> bool:
@@ -461,6 +478,7 @@ def _look(one: Round, clients: Clients) -> dict[str, list[str]]:
         tuple(one.nursery.names),
         one.provider.leaks,
         one.provider.answered,
+        seen=tuple(one.seen),
     )
     found = broken(scene)
     statuses = Counter(row.status for row in scene.rows("SELECT status FROM jobs"))

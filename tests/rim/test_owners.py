@@ -57,10 +57,14 @@ QUESTIONS = {
     "events": lambda s, j: s.events(j),
     "activity": lambda s, j: s.activity(j),
     "offer": lambda s, j: s.offer(j, "preflight", 1.0),
+    "withdraw": lambda s, j: s.withdraw(j, "preflight"),
     "claim": lambda s, j: s.claim(j, "preflight", "w", 1.0),
 }
 OF_NO_JOB = {"close", "check_schema", "of", "create_job", "jobs", "library"}
-FOR_WORKERS = {"unfinished_jobs", "ended_before", "discarded", "in_use", "forget_discarded"}
+FOR_WORKERS = {
+    *("unfinished_jobs", "due_jobs", "enter", "leave"),
+    *("ended_before", "discarded", "in_use", "forget_discarded"),
+}
 
 
 def test_every_question_that_a_store_answers_is_asked_here():
@@ -72,6 +76,9 @@ def test_every_question_that_a_store_answers_is_asked_here():
     "question",
     [
         pytest.param(lambda s: s.unfinished_jobs(), id="unfinished_jobs"),
+        pytest.param(lambda s: s.due_jobs(), id="due_jobs"),
+        pytest.param(lambda s: s.enter("models.example small-1", None), id="enter"),
+        pytest.param(lambda s: s.leave("models.example small-1", "answered"), id="leave"),
         pytest.param(lambda s: s.ended_before(1.0), id="ended_before"),
         pytest.param(lambda s: s.discarded(), id="discarded"),
         pytest.param(lambda s: s.in_use(["0" * 64]), id="in_use"),
