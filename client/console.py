@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +16,21 @@ if TYPE_CHECKING:
 
 WAITING = "waiting for a worker; `rewardsmith serve` and `rewardsmith worker` start some"
 OK, FAILED, USAGE, UNREACHABLE, INTERRUPTED = 0, 1, 2, 3, 130
+
+_UNPRINTABLE = re.compile(
+    r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?)"  # commands to a terminal
+    "|[\x00-\x08\x0b-\x1f\x7f-\x9f"  # control characters but tab and newline
+    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\u2028\u2029\ufeff\ud800-\udfff]"
+)
+
+
+def printable(text: str) -> str:
+    r"""Return a text that others wrote without what a terminal would obey.
+
+    >>> printable("a\x1b[31m red\u202e name\x1b]0;title\x07")
+    'a red name'
+    """
+    return _UNPRINTABLE.sub("", text)
 
 
 def _remember(context: typer.Context, wanted: bool) -> bool:
@@ -47,7 +63,7 @@ class Screen:
     def say(self, text: str = "") -> None:
         """Write a line for people; nothing in JSON mode."""
         if not self.json:
-            typer.echo(text)
+            typer.echo(printable(text))
 
     def show(self, renderable: RenderableType) -> None:
         """Show a table or a coloured text; nothing in JSON mode."""
@@ -61,7 +77,7 @@ class Screen:
 
     def complain(self, text: str) -> None:
         """Write a line to the standard error."""
-        typer.echo(text, err=True)
+        typer.echo(printable(text), err=True)
 
 
 def refuse(json_wanted: bool, message: str, problem: Mapping[str, object] | None = None) -> None:
@@ -71,4 +87,4 @@ def refuse(json_wanted: bool, message: str, problem: Mapping[str, object] | None
             json.dumps({"error": problem or {"detail": message}}, ensure_ascii=False), err=True
         )
     else:
-        typer.echo(message, err=True)
+        typer.echo(printable(message), err=True)

@@ -9,7 +9,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from client.console import WAITING
+from client.console import WAITING, printable
 from client.summary import number
 from client.tally import Tally
 from client.transport import Document
@@ -56,7 +56,7 @@ def _steps(tally: Tally) -> Table:
     table = Table.grid(padding=(0, 2))
     for item in tally.activity:
         if item["phase"] == "waiting":
-            table.add_row(Text(f"  {item['step']}"), Text("waiting"), Text(item["note"]))
+            table.add_row(Text(f"  {item['step']}"), Text("waiting"), Text(printable(item["note"])))
             continue
         # The trainer's own note may tell its speed, better than we can from here.
         speed = None if "steps/s" in item["note"] else tally.speed(item["step"])
@@ -65,12 +65,13 @@ def _steps(tally: Tally) -> Table:
             ProgressBar(total=max(1, item["total"]), completed=item["done"], width=24),
             Text(f"{item['done']:,}/{item['total']:,}"),
             Text(f"{speed:,.0f} steps/s" if speed else ""),
-            Text(item["note"]),
+            Text(printable(item["note"])),
         )
     return table
 
 
 def _messages(tally: Tally) -> Iterator[Text]:
     return (
-        Text(f"  {line}", style="dim", overflow="ellipsis", no_wrap=True) for line in tally.recent
+        Text(f"  {line}", style="dim", overflow="ellipsis", no_wrap=True)
+        for line in map(printable, tally.recent)
     )

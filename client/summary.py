@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from client.api import ApiProblem, Job
-from client.console import FAILED, OK, Screen
+from client.console import FAILED, OK, Screen, printable
 from client.transport import Document
 
 _VERDICTS = {
@@ -167,7 +167,9 @@ def _show_code(job: Job, screen: Screen) -> None:
     if screen.terminal:
         from rich.syntax import Syntax
 
-        screen.show(Syntax(code, "python", theme="ansi_dark", background_color="default"))
+        screen.show(
+            Syntax(printable(code), "python", theme="ansi_dark", background_color="default")
+        )
     else:
         screen.say(code.rstrip())
     if numbers:

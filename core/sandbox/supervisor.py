@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import core
+from core.sandbox import kernel
 from core.sandbox.child import Child
 from core.sandbox.control import Messages, fingerprint, peer_is_ours, send_message
 from core.sandbox.frames import Link
@@ -254,7 +255,12 @@ def _advice(level: int) -> str:
             "Use a Linux kernel of 5.13 or newer with Landlock enabled "
             "(`cat /sys/kernel/security/lsm` names it)."
         )
+    if kernel.machine() is None:
+        return (
+            "Run the worker on Linux, x86-64 or arm64, kernel 5.13 or newer: on this machine itself, "
+            "in a container or in WSL2."
+        )
     return (
-        "Run the worker on Linux, x86-64 or arm64, kernel 5.13 or newer: on this machine itself, "
-        "in a container or in WSL2."
+        "Something around the worker weakens Linux's own walls (no seccomp, another kernel such as "
+        "gVisor, limits that are not kept); docs/security.md says which wall stops what."
     )

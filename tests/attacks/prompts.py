@@ -48,7 +48,7 @@ def prompts(task_words: str, code: str, said: str) -> Iterator[tuple[str, Prompt
         best = trained(0, 0, 0.55, report=replace(_report(), unexamined=said))
         hostile = replace(best.program, source=f"{code}\n{best.program.source}")
         candidates = (
-            replace(best, program=hostile),
+            replace(best, program=hostile, analysis=said, prediction=said),
             replace(trained(0, 1, 0.3, report=report), program=hostile),
             rejected(0, 2, said),
             broken(0, 3, said),

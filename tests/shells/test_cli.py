@@ -246,20 +246,16 @@ def test_a_job_that_was_mended_and_paused_again_is_not_told_with_the_old_reason(
 def test_a_job_that_nobody_takes_is_said_to_wait_for_a_worker(run, store, monkeypatch):
     monkeypatch.setattr("api.events.PATIENCE_SECONDS", 0.1)
     job_id = stories.a_new_job(store)
-    monkeypatch.setattr("client.watching.WAITING", Cancelling(store, job_id))
+    say = Screen.say
+
+    def say_and_cancel(screen: Screen, words: str = "") -> None:
+        if "waiting for a worker" in words:  # so that its watcher comes to an end
+            store.request_cancel(job_id)
+        say(screen, words)
+
     assert "waiting for a worker" in run("jobs", "show", job_id).stdout
-    assert "nobody takes it" in run("jobs", "watch", job_id).stdout
-
-
-class Cancelling:
-    """Words whose saying ends the job, so that its watcher comes to an end."""
-
-    def __init__(self, store, job_id):
-        self.store, self.job_id = store, job_id
-
-    def __str__(self):
-        self.store.request_cancel(self.job_id)
-        return "nobody takes it"
+    monkeypatch.setattr(Screen, "say", say_and_cancel)
+    assert "waiting for a worker" in run("jobs", "watch", job_id).stdout
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import ast
+import contextlib
+import io
 from collections.abc import Iterator
 
+from client.console import Screen
 from core.export import Provenance, render_reward_file
 from core.program import read_program
 from core.records import Field, Task
+from core.sandbox import clean_text
 from tests.attacks.cases.kinds import Trial
 from tests.attacks.pages import answers_with
 
@@ -15,6 +19,7 @@ MARKUP = (
     "<script>alert(1)</script> [x](javascript:alert(1)) ![x](http://evil/?x) "
     "<svg onload=alert(1)> \x1b[31m"
 )
+TERMINAL = "a \x1b[2J\x1b]0;title\x07 \x9b31m \u202e \r name"
 BREAKOUT = '"""\nimport os\nos.system("touch /tmp/rewardsmith-breakout")\n"""\\'
 CODE = "def reward(obs, action, next_obs, params):\n    return {'a': obs.x}\n"
 
@@ -29,6 +34,16 @@ def in_answers() -> Iterator[str]:
         policy = answer.headers["content-security-policy"]
         if "default-src 'none'" not in policy or "unsafe" in policy:
             yield f"an answer with the policy {policy}"
+
+
+def in_the_terminal() -> Iterator[str]:
+    told, complained = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(told), contextlib.redirect_stderr(complained):
+        Screen().say(TERMINAL)
+        Screen().complain(TERMINAL)
+    for said in (told.getvalue(), complained.getvalue()):
+        if clean_text(said) != said:
+            yield f"a command to the terminal: {said!r}"
 
 
 def in_the_file() -> Iterator[str]:
@@ -50,7 +65,7 @@ def in_the_file() -> Iterator[str]:
 
 
 def run(bench: object) -> list[str]:
-    return [*in_answers(), *in_the_file()]
+    return [*in_answers(), *in_the_terminal(), *in_the_file()]
 
 
 CASE = Trial(89, "text", "put scripts into texts that are shown", "shown as text", run)
