@@ -23,6 +23,7 @@ from api.callers import (
 )
 from api.headers import request_id
 from api.rates import Rates
+from api.requests import Requests
 from core.designers import OPENAI_MODEL
 from core.prices import Prices
 from core.settings import Settings
@@ -59,6 +60,7 @@ class House:
     migrated: bool = False
     stopping: bool = False
     streams: Counter[str] = field(default_factory=Counter)
+    requests: Requests = field(default_factory=Requests)
     lock: Lock = field(init=False)
 
     def __post_init__(self) -> None:
@@ -130,7 +132,7 @@ async def house(request: Request) -> House:
     return held
 
 
-async def visit(
+async def enter(
     request: Request,
     held: Annotated[House, Depends(house)],
     shown: Annotated[HTTPAuthorizationCredentials | None, Security(BEARER)],
@@ -151,7 +153,15 @@ async def visit(
         key = await run_in_threadpool(held.lock.open, text, address)
         caller, scopes = Caller(key.owner, key.id, name), frozenset(key.scopes)
     request.state.caller = caller
-    visitor = Visit(held, caller, held.store.of(caller), scopes)
+    return Visit(held, caller, held.store.of(caller), scopes)
+
+
+async def visit(request: Request, visitor: Annotated[Visit, Depends(enter)]) -> Visit:
+    """Let in who may ask for such things as the request's.
+
+    Raises:
+        ApiError: the key was not made for it.
+    """
     visitor.need(usual_scope(request.method))
     return visitor
 
@@ -167,6 +177,7 @@ def migrated(here: Annotated[House, Depends(house)]) -> None:
         here.migrated = True
 
 
+Known = Annotated[Visit, Depends(enter)]
 Building = Annotated[House, Depends(house)]
 Here = Annotated[Visit, Depends(visit)]
 JobId = Annotated[str, Path(max_length=200, examples=[f"job_{SAMPLE}"])]

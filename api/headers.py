@@ -36,18 +36,23 @@ class Envelope:
         scope.setdefault("state", {})["request_id"] = request_id
 
         began, status = time.perf_counter(), int(HTTPStatus.INTERNAL_SERVER_ERROR)
+        streamed = False
 
         async def sealed(message: Message) -> None:
-            nonlocal status
+            nonlocal status, streamed
             if message["type"] == "http.response.start":
                 status = message["status"]
-                seal(MutableHeaders(scope=message), request_id)
+                headers = MutableHeaders(scope=message)
+                streamed = headers.get("content-type", "").startswith("text/event-stream")
+                seal(headers, request_id)
             await send(message)
 
         try:
             await self.app(scope, receive, sealed)
         finally:
-            _tell(scope, status, time.perf_counter() - began)
+            seconds = time.perf_counter() - began
+            scope["app"].state.house.requests.count(scope, status, seconds, streamed=streamed)
+            _tell(scope, status, seconds)
 
 
 def _tell(scope: Scope, status: int, seconds: float) -> None:

@@ -14,6 +14,7 @@ from api import (
     iterations,
     jobs,
     library,
+    metrics,
     openapi,
     people,
     problems,
@@ -67,6 +68,7 @@ def create_app(
         app.include_router(part.router, prefix="/v1", dependencies=ready, responses=door)
     app.include_router(tasks.router, prefix="/v1", dependencies=known, responses=door)
     app.include_router(health.router)
+    app.include_router(metrics.router, dependencies=[Depends(migrated)])
     app.include_router(reference.router)
     app.include_router(problems.router)
     openapi.install(app)

@@ -111,6 +111,24 @@ class JsonLinesResponse(Response):
     media_type = "application/jsonl"
 
 
+class MetricsResponse(Response):
+    """Numbers in the text format of Prometheus."""
+
+    media_type = "text/plain"
+
+
+METRICS: Responses = {
+    200: {
+        "description": "Lines of `name{labels} value`.",
+        "content": {
+            "text/plain": {
+                "schema": {"type": "string"},
+                "example": 'rewardsmith_jobs{status="running"} 2.0\nrewardsmith_work_moving 1.0\n',
+            }
+        },
+    }
+}
+
 JSON_LINES: Responses = {
     200: {
         "description": "One JSON object per line.",

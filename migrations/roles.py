@@ -80,7 +80,7 @@ def statements() -> Iterator[str]:
     """Yield the SQL that gives the two roles their rights; carrying it out twice changes nothing."""
     jobs = ", ".join(OF_JOBS)
     yield f"GRANT USAGE ON SCHEMA public TO {API}, {WORKER}"
-    yield f"GRANT SELECT ON alembic_version TO {API}, {WORKER}"
+    yield f"GRANT SELECT ON alembic_version, standing TO {API}, {WORKER}"
     yield f"GRANT SELECT ON {jobs} TO {API}"
     yield f"GRANT INSERT ON {', '.join(INSERTED)} TO {API}"
     yield f"GRANT UPDATE ON {', '.join(UPDATED)} TO {API}"

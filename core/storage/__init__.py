@@ -12,6 +12,7 @@ from core.storage.keyring import AuditEntry, StoredKey
 from core.storage.ledger import ClaimedStep
 from core.storage.library import LibraryItem
 from core.storage.requests import Request
+from core.storage.standing import Standing
 from core.storage.store import Store, open_store
 from core.storage.stored import (
     Activity,
@@ -36,6 +37,7 @@ __all__ = [
     "LibraryItem",
     "Page",
     "Request",
+    "Standing",
     "Store",
     "StoredCandidate",
     "StoredJob",

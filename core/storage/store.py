@@ -38,6 +38,7 @@ from core.storage.keyring import Keyring
 from core.storage.ledger import ClaimedStep
 from core.storage.library import LibraryItem
 from core.storage.requests import UNMARKED, Request
+from core.storage.standing import Standing, read_standing
 from core.storage.stored import Activity, Event, Page, StoredCandidate, StoredJob, StoredRun
 from core.storage.tables import HEAD, LOCAL
 
@@ -401,6 +402,12 @@ class Store:
         _check_limit(limit)
         clean_integer(after, "after")
         return self._of_job(job_id, lambda c: reads.events_of(c, job_id, after, limit))
+
+    # --- all owners' jobs together ------------------------------------------------------------
+
+    def standing(self) -> Standing:
+        """Return how all jobs stand, in numbers."""
+        return self._of_all()._read(read_standing)
 
     # --- what is left of deleted jobs; for workers --------------------------------------------
 

@@ -12,6 +12,18 @@ OF_A_JOB = (
     *("iterations", "candidates", "checks", "runs", "curves", "saved", "evaluations", "feedback"),
     *("given", "remarks", "exchanges", "artifacts", "events", "claims"),
 )
+# On PostgreSQL a view sees with the eyes of its owner, so that sums are told across all owners.
+STANDING = """
+    CREATE VIEW standing AS
+    SELECT jobs.status, count(*) AS jobs, min(jobs.created_at) AS oldest,
+           COALESCE(sum(work.claimed), 0) AS claimed, max(work.alive) AS alive
+    FROM jobs LEFT JOIN (
+        SELECT job_id, max(heartbeat_at) AS alive,
+               sum(CASE WHEN expires_at > CURRENT_TIMESTAMP THEN 1 ELSE 0 END) AS claimed
+        FROM claims GROUP BY job_id
+    ) AS work ON work.job_id = jobs.id
+    GROUP BY jobs.status
+"""
 MINE = "owner = current_setting('rewardsmith.owner', true)"
 
 
@@ -48,6 +60,7 @@ def upgrade() -> None:
         _time("created_at", nullable=False),
         sa.PrimaryKeyConstraint("sha256", name="pk_discarded"),
     )
+    op.execute(STANDING)
     if op.get_bind().dialect.name == "postgresql":
         _hide_rows()
 

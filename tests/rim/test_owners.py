@@ -65,11 +65,12 @@ FOR_WORKERS = {
     *("unfinished_jobs", "due_jobs", "enter", "leave"),
     *("ended_before", "discarded", "in_use", "forget_discarded"),
 }
+FOR_MONITORS = {"standing"}
 
 
 def test_every_question_that_a_store_answers_is_asked_here():
     asked = {name for name in vars(Store) if not name.startswith("_")}
-    assert asked == set(QUESTIONS) | OF_NO_JOB | FOR_WORKERS
+    assert asked == set(QUESTIONS) | OF_NO_JOB | FOR_WORKERS | FOR_MONITORS
 
 
 @pytest.mark.parametrize(
@@ -81,6 +82,7 @@ def test_every_question_that_a_store_answers_is_asked_here():
         pytest.param(lambda s: s.leave("models.example small-1", "answered"), id="leave"),
         pytest.param(lambda s: s.ended_before(1.0), id="ended_before"),
         pytest.param(lambda s: s.discarded(), id="discarded"),
+        pytest.param(lambda s: s.standing(), id="standing"),
         pytest.param(lambda s: s.in_use(["0" * 64]), id="in_use"),
         pytest.param(lambda s: s.forget_discarded(["0" * 64]), id="forget_discarded"),
     ],

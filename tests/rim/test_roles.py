@@ -5,6 +5,8 @@ Queries here are written as a programmer would who forgot the owner.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import psycopg
 import pytest
 from psycopg import errors
@@ -227,6 +229,17 @@ def test_a_worker_can_do_all_that_it_must(worker, both):
     worker.check_schema()
     made = {a_finished_job(worker), a_failed_job(worker)}
     assert {*made, *both} <= {job.id for job in worker.jobs(limit=100).items}
+
+
+def test_a_monitor_is_told_sums_over_all_owners_and_nothing_else(web, worker, both):
+    told = web.standing()
+    assert told == replace(
+        worker.standing(),
+        sign_of_life_seconds=told.sign_of_life_seconds,
+        oldest_queued_seconds=told.oldest_queued_seconds,
+    )
+    assert told.jobs["succeeded"] >= 2
+    assert web.jobs().items == ()
 
 
 def test_roles_can_be_made_again(url, login, both):

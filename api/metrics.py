@@ -1,0 +1,83 @@
+"""What a monitor reads: requests of this server, and whether work is moving.
+
+    rewardsmith_work_moving     1 if no job waits for workers, or one has shown a sign of life lately
+
+Numbers of jobs are those of all owners together, through a view that shows nothing else of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from fastapi import APIRouter, Response
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.metrics_core import GaugeMetricFamily
+
+from api import openapi
+from api.dependencies import Building, Known
+from core.storage import Standing
+
+router = APIRouter(tags=["health"])
+
+LATELY_SECONDS = 60.0
+
+
+class _Work:
+    """Collects the standing of all jobs as it was read just now."""
+
+    def __init__(self, standing: Standing) -> None:
+        self._standing = standing
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Yield the gauges."""
+        jobs = GaugeMetricFamily("rewardsmith_jobs", "Jobs by status.", labels=["status"])
+        for status, number in self._standing.jobs.items():
+            jobs.add_metric([status], number)
+        yield jobs
+        known = {
+            "steps_claimed": ("Steps that a living worker has in hand.", self._standing.claimed),
+            "queued_seconds": (
+                "How long the oldest queued job has waited.",
+                self._standing.oldest_queued_seconds,
+            ),
+            "sign_of_life_seconds": (
+                "Since a worker claimed a step or said how far it is.",
+                self._standing.sign_of_life_seconds,
+            ),
+            "work_moving": (
+                "1 if no job waits for workers, or one has shown a sign of life lately.",
+                float(is_moving(self._standing)),
+            ),
+        }
+        for name, (words, value) in known.items():
+            if value is not None:
+                yield GaugeMetricFamily(f"rewardsmith_{name}", words, value=value)
+
+
+def is_moving(standing: Standing) -> bool:
+    """Tell whether workers do what there is to do; a job may wait a moment before it is taken up."""
+    if not standing.open:
+        return True
+    seen, waited = standing.sign_of_life_seconds, standing.oldest_queued_seconds or 0.0
+    if seen is not None and seen < LATELY_SECONDS:
+        return True
+    return not standing.jobs.get("running") and waited < LATELY_SECONDS
+
+
+@router.get(
+    "/metrics",
+    operation_id="read_metrics",
+    summary="Read numbers for a monitor",
+    response_class=openapi.MetricsResponse,
+    responses=openapi.AT_THE_DOOR | openapi.METRICS,
+)
+def read_metrics(caller: Known, here: Building) -> Response:
+    """Return requests, jobs and signs of life in the text format of Prometheus.
+
+    A key needs the scope `metrics:read`.
+    """
+    caller.need("metrics:read")
+    registry = CollectorRegistry()
+    registry.register(_Work(here.store.standing()))
+    text = generate_latest(registry) + generate_latest(here.requests.registry)
+    return openapi.MetricsResponse(text)
