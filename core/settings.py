@@ -6,6 +6,7 @@ Every setting is an environment variable, `REWARDSMITH_` and its name in capital
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import tempfile
 from pathlib import Path
@@ -157,6 +158,13 @@ class Settings(BaseSettings):
     @classmethod
     def _absolute(cls, path: Path) -> Path:
         return path.expanduser().absolute()
+
+    @field_validator("openai_base_url")
+    @classmethod
+    def _address(cls, url: str) -> str:
+        if not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#@]*)?", url):
+            raise ValueError("expected an address such as https://host/v1, without user or query")
+        return url
 
     @field_validator("environment_paths", mode="before")
     @classmethod

@@ -64,6 +64,7 @@ def run(
     configure_logs(settings.log_level)
     store = open_store(settings.database_url)
     store.check_schema()
+    store.check_serves_all()
     bench = bench or open_bench(settings, store, trains="train" in queues, slots=slots)
     crew = _gather(settings, store, bench, queues, slots)
     stopping = crew.carrier.stopping

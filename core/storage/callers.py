@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, func, insert, select, text
 
 from core.storage.clean import clean_row
 from core.storage.clock import now
@@ -43,6 +43,17 @@ def introduce(connection: Connection, caller: Caller | None) -> None:
     """Tell the database for whom the transaction is; nobody is a worker, which serves all owners."""
     if caller is not None and connection.dialect.name == "postgresql":
         connection.execute(select(func.set_config(SETTING, caller.owner, True)))
+
+
+def sees_all(connection: Connection) -> bool:
+    """Tell whether a transaction for nobody is shown the rows of all owners."""
+    if connection.dialect.name != "postgresql":
+        return True
+    query = text(
+        "SELECT NOT row_security_active('jobs')"
+        " OR COALESCE(pg_has_role(to_regrole('rewardsmith_worker')::oid, 'USAGE'), false)"
+    )
+    return bool(connection.execute(query).scalar_one())
 
 
 def note(connection: Connection, caller: Caller | None, action: str, subject: str | None) -> None:

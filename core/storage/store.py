@@ -28,7 +28,7 @@ from core.storage import (
     reads,
     removal,
 )
-from core.storage.callers import Caller, introduce, note
+from core.storage.callers import Caller, introduce, note, sees_all
 from core.storage.claims import Claim, Offer
 from core.storage.clean import clean_integer, clean_text
 from core.storage.engine import MIGRATE_HINT, Work, open_engine, reading, writing
@@ -89,6 +89,20 @@ class Store:
                 expected=f"revision {HEAD}",
                 where="database not migrated",
                 hint=MIGRATE_HINT,
+            )
+
+    def check_serves_all(self) -> None:
+        """Make sure that the database shows this process the jobs of all owners, as workers need it.
+
+        Raises:
+            StorageFailed: row-level security hides them; says what to do.
+        """
+        if not self._of_all()._read(sees_all):
+            raise StorageFailed(
+                "a user who is shown the rows of one owner at a time",
+                expected="a member of rewardsmith_worker, or the owner of the tables",
+                where="user of the database",
+                hint="See docs/operations.md, and `rewardsmith db roles`.",
             )
 
     # --- jobs ---------------------------------------------------------------------------------

@@ -62,6 +62,7 @@ QUESTIONS = {
 }
 OF_NO_JOB = {"close", "check_schema", "of", "create_job", "jobs", "library"}
 FOR_WORKERS = {
+    "check_serves_all",
     *("unfinished_jobs", "due_jobs", "enter", "leave"),
     *("ended_before", "discarded", "in_use", "forget_discarded"),
 }
@@ -76,6 +77,7 @@ def test_every_question_that_a_store_answers_is_asked_here():
 @pytest.mark.parametrize(
     "question",
     [
+        pytest.param(lambda s: s.check_serves_all(), id="check_serves_all"),
         pytest.param(lambda s: s.unfinished_jobs(), id="unfinished_jobs"),
         pytest.param(lambda s: s.due_jobs(), id="due_jobs"),
         pytest.param(lambda s: s.enter("models.example small-1", None), id="enter"),

@@ -5,6 +5,7 @@ Queries here are written as a programmer would who forgot the owner.
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import replace
 
 import psycopg
@@ -13,7 +14,7 @@ from psycopg import errors
 from sqlalchemy import select
 
 import migrations
-from core.errors import ConfigurationError, NotFound
+from core.errors import ConfigurationError, NotFound, StorageFailed
 from core.records import NATIVE, Given, Remark, Saved
 from core.storage import Caller, open_store
 from core.storage.engine import open_engine, reading
@@ -240,6 +241,30 @@ def test_a_monitor_is_told_sums_over_all_owners_and_nothing_else(web, worker, bo
     )
     assert told.jobs["succeeded"] >= 2
     assert web.jobs().items == ()
+
+
+def test_a_worker_under_a_user_who_sees_one_owner_at_a_time_does_not_start(web, worker, owned):
+    with pytest.raises(StorageFailed, match="rewardsmith db roles"):
+        web.check_serves_all()
+    worker.check_serves_all()
+    owned.check_serves_all()
+
+
+def test_a_user_from_before_the_roles_is_told_what_to_do(postgres):
+    """Somebody who had given the program a user of its own with rights to all tables."""
+    with fresh_database(postgres) as database:
+        migrations.upgrade(database)
+        with psycopg.connect(database, autocommit=True) as connection:
+            connection.execute("CREATE ROLE old_hand")
+            connection.execute("GRANT ALL ON ALL TABLES IN SCHEMA public TO old_hand")
+            try:
+                with user_of(database, "old_hand") as url, closing(open_store(url)) as store:
+                    store.check_schema()
+                    with pytest.raises(StorageFailed, match="member of rewardsmith_worker"):
+                        store.check_serves_all()
+            finally:
+                connection.execute("DROP OWNED BY old_hand")
+                connection.execute("DROP ROLE old_hand")
 
 
 def test_roles_can_be_made_again(url, login, both):

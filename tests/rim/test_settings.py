@@ -125,3 +125,21 @@ def test_a_damaged_secret_is_not_replaced(content):
     with pytest.raises(ConfigurationError, match="secret"):
         settings.secret_key()
     assert (settings.home / "secret").read_text(encoding="utf-8") == content
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        pytest.param("file:///etc/passwd", id="no web address"),
+        pytest.param("gopher://127.0.0.1:6379/_", id="another protocol"),
+        pytest.param("https://user:hunter2@host/v1", id="a password where logs would show it"),
+        pytest.param("https://host/v1?key=1", id="a query"),
+        pytest.param("api.example/v1", id="no protocol"),
+        pytest.param("https://host /v1", id="a space"),
+    ],
+)
+def test_an_endpoint_that_is_no_plain_address_is_refused_without_being_shown(monkeypatch, url):
+    monkeypatch.setenv("REWARDSMITH_OPENAI_BASE_URL", url)
+    with pytest.raises(ConfigurationError, match=r"OPENAI_BASE_URL.*https://host/v1") as refused:
+        read_settings()
+    assert url not in str(refused.value)
