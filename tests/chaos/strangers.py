@@ -13,7 +13,7 @@ from core.storage import Store
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "openapi.json"
 LISTS = ("/v1/jobs", "/v1/library", "/v1/datasets/designer.jsonl")
-MOST_JOBS = 6
+MOST_JOBS = 3
 PATIENCE_SECONDS = 20.0
 
 
