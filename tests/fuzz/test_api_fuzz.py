@@ -138,6 +138,7 @@ def on_postgresql(lay_out, postgres) -> Iterator[Ground]:
 def sound(tally: Tally, capsys: pytest.CaptureFixture[str], role: str, database: str) -> None:
     with capsys.disabled():
         print(f"\n{tally.line(role=role, database=database)}")
+        print("\n\n".join(tally.findings[:20]))  # at once: the long form goes on for hours
     assert tally.findings == [], "\n\n".join(tally.findings[:20])
     assert not [status for status in tally.statuses if status >= 500]
     assert len(tally.operations) >= 35
