@@ -60,7 +60,8 @@ def main(given: Sequence[str] = sys.argv[1:]) -> None:
         machine=machine.describe(),
         deadline=time.monotonic() + 60 * arguments.minutes,
     )
-    command = shlex.join(["python", "-m", "bench.design", *given])
+    measured_by = [part for part in given if part != "--summary"]
+    command = shlex.join(["python", "-m", "bench.design", *measured_by])
     try:
         if not arguments.summary:
             measure(order, cells, arguments.ablations)
