@@ -21,9 +21,9 @@ def client() -> TestClient:
     folder = tempfile.TemporaryDirectory(prefix="attacked-")
     settings = Settings(home=Path(folder.name))
     upgrade(settings.database_url)
-    app = create_app(settings, lambda job_id: None)
+    app = create_app(settings, lambda job_id: None, keyless=True)
     app.state.kept = folder  # as long as the application
-    made = TestClient(app, raise_server_exceptions=False)
+    made = TestClient(app, base_url="http://127.0.0.1", raise_server_exceptions=False)
     made.__enter__()
     return made
 
@@ -32,6 +32,7 @@ def answers_with(text: str) -> Iterator[Response]:
     """Yield the answers of every place where a text can be handed in, and of those that show it."""
     job = {"task": {"environment": "CartPole-v1", "description": text}, "name": "attacked"}
     made = client().post("/v1/jobs", json=job | {"labels": {"a": text[:60]}})
+    assert made.status_code in (202, 422), made.text  # it came through the door
     yield made
     yield client().get("/v1/jobs")
     yield client().get(f"/v1/jobs/{made.json().get('id')}")

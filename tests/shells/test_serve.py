@@ -102,7 +102,7 @@ def test_an_interrupted_demo_leaves_no_process_and_says_how_to_go_on(here: Stack
     eventually(lambda: "The environment is usable" in log.read_text(), 60, "the job is under way")
     below = family(process.pid)[1:]
     process.send_signal(signal.SIGINT)
-    assert process.wait(20) == 130
+    assert process.wait(60) == 130
     assert "rewardsmith jobs watch job_" in log.read_text()
     eventually(lambda: gone(below), 20, "nothing is left")
 
