@@ -138,7 +138,8 @@ def test_a_job_ends_and_its_second_prompt_knows_the_first_results(server, endpoi
         say(server, job_id, "It is too slow.")
     job = server.finished(job_id)
     assert job["status"] == "succeeded", job["failure"]
-    assert job["counts"]["rejected"] == 0, rejections(server, job_id)
+    # A screen may drop one: what it judges by hangs on this server's own held-out seeds.
+    assert rejections(server, job_id) == []
     exchanges = server.get(f"/v1/jobs/{job_id}/exchanges")["data"]
     assert {exchange["attempt"] for exchange in exchanges} == {0}
     later = [e for e in exchanges if e["iteration"] == 1 and e["slot"] >= 0]
