@@ -82,6 +82,21 @@ def trained(task, arms, learner, steps=256):
     return pack, heard
 
 
+def a_transfer(found, learner, steps):
+    """Order the native reward to be trained by a learner of the user's."""
+    return an_order(
+        CART_POLE,
+        found,
+        stage="transfer",
+        arms={NATIVE: Arm(NATIVE)},
+        members=((NATIVE, 0), (NATIVE, 1)),
+        training=Training(steps=steps, envs=8),
+        stop_steps=steps,
+        record=False,
+        learner=learner,
+    )
+
+
 @pytest.mark.parametrize(
     ("task", "algorithm", "settings"),
     [
@@ -306,17 +321,7 @@ def test_the_example_trains_in_the_jail_and_is_measured_by_our_scorer():
             {**learner, "algorithm": "my_learner:nothing_here"}, lambda progress: None
         )
     found = laboratory.preflight(CART_POLE, Training(), 0, lambda progress: None)
-    order = an_order(
-        CART_POLE,
-        found,
-        stage="transfer",
-        arms={NATIVE: Arm(NATIVE)},
-        members=((NATIVE, 0), (NATIVE, 1)),
-        training=Training(steps=20_000, envs=8),
-        stop_steps=20_000,
-        record=False,
-        learner=learner,
-    )
+    order = a_transfer(found, learner, steps=20_000)
     runs = laboratory.train(order, lambda progress: None).runs
     box.close()
     assert [run.status for run in runs] == ["scored", "scored"]
@@ -328,17 +333,8 @@ def test_their_learner_trains_in_the_jail_and_its_policies_are_measured_like_our
     box = Sandbox(PRELOAD)
     laboratory = Laboratory(box, MemoryArtifacts())
     found = laboratory.preflight(CART_POLE, Training(), 0, lambda progress: None)
-    order = an_order(
-        CART_POLE,
-        found,
-        stage="transfer",
-        arms={NATIVE: Arm(NATIVE)},
-        members=((NATIVE, 0), (NATIVE, 1)),
-        training=Training(steps=4096, envs=8),
-        stop_steps=4096,
-        record=False,
-        learner={"library": "sb3", "algorithm": "PPO", "settings": {"n_steps": 64}},
-    )
+    learner = {"library": "sb3", "algorithm": "PPO", "settings": {"n_steps": 64}}
+    order = a_transfer(found, learner, steps=4096)
     native = laboratory.train(order, lambda progress: None).runs
     designed = replace(
         order, arms={"0.0": Arm("0.0", program(GOOD))}, members=(("0.0", 0), ("0.0", 1))

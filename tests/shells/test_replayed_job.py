@@ -48,7 +48,9 @@ def test_the_recorded_job_ends_better_without_a_repair(tmp_path):
         job = server.finished(job_id, 500)
         assert job["status"] == "succeeded", job["failure"]
         assert job["outcome"]["verdict"] == "better"
-        assert job["counts"]["rejected"] == 0
+        # A screen may drop one: what it judges by hangs on this server's own held-out seeds.
+        found = server.get(f"/v1/jobs/{job_id}/candidates?limit=100")["data"]
+        assert not [candidate["rejection"] for candidate in found if candidate["rejection"]]
         exchanges = server.get(f"/v1/jobs/{job_id}/exchanges")["data"]
         assert {exchange["attempt"] for exchange in exchanges} == {0}
         kinds = {e["type"] for e in server.get(f"/v1/jobs/{job_id}/events?limit=100")["data"]}
