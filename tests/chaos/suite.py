@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import psycopg
 from sqlalchemy import Engine, text
 
@@ -429,13 +430,13 @@ def _kill_enough(one: Round) -> None:
 
 
 def _settle(one: Round, clients: Clients) -> None:
-    """Wait until every job has ended, and stop everybody politely."""
+    """Wait until every job has ended and the server answers, and stop everybody politely."""
     engine = open_engine(one.database_url)
     until = time.monotonic() + one.plan.settle_seconds
     try:
         while time.monotonic() < until:
             one.tick()
-            if clients.submitted() and not _open_jobs(engine):
+            if clients.submitted() and not _open_jobs(engine) and _answers(clients.url):
                 break
             time.sleep(0.1)
     finally:
@@ -457,6 +458,14 @@ def _let_a_stranger_look(one: Round, clients: Clients) -> None:
         one.seen = seen_by(clients.url, one.strange_key, store, clients.accepted)
     finally:
         store.close()
+
+
+def _answers(url: str) -> bool:
+    """Tell whether the server is up; the last kill may have been a moment ago."""
+    try:
+        return httpx2.get(url + "/healthz", timeout=5).status_code < 500
+    except httpx2.TransportError:
+        return False
 
 
 def _open_jobs(engine: Engine) -> bool:

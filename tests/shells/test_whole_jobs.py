@@ -24,7 +24,10 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 BY_CHANCE = {"candidate.repair", "candidate.rejected", "candidate.screened", "log"}
-NAMED_BY_PROGRAMS = ("components", "features", "params", "episodes", "diagnoses", "parents")
+NAMED_BY_PROGRAMS = (
+    *("components", "features", "inputs", "params", "bounds"),
+    *("episodes", "diagnoses", "parents"),
+)
 
 
 def shape(got: object) -> object:
