@@ -27,6 +27,7 @@ from bench.trainer.our_side import backend_of, backends
 from bench.trainer.results import Entry, entries_of, scaling_of
 from bench.trainer.setups import SPEED, Setup
 from bench.trainer.tables import render
+from core.packs import waves
 
 ROOT = Path(__file__).parents[2]
 CACHE = ROOT / "build" / "bench-trainer"
@@ -204,8 +205,19 @@ def our_work(
         "features": features,
     }
     return key, lambda: timing.in_processes(
-        [lambda own=own: timing.ours(setup, own, features, backend) for own in split(k, processes)]
+        [
+            lambda packs=packs: timing.ours(setup, packs, features, backend)
+            for packs in packs_of(setup, k, processes)
+        ]
     )
+
+
+def packs_of(setup: Setup, k: int, processes: int) -> list[list[range]]:
+    """Deal K candidates to processes, and each one's to packs as a job does: places by pack."""
+    shares = split(k, processes)
+    after = waves(timing.adapter_of(setup), max(map(len, shares)) * setup.envs)
+    packs = split(k, processes * after)
+    return [packs[first : first + after] for first in range(0, len(packs), after)]
 
 
 def alone_work(setup: Setup, k: int, processes: int) -> Work:
@@ -220,8 +232,8 @@ def alone_work(setup: Setup, k: int, processes: int) -> Work:
     }
     return key, lambda: timing.in_processes(
         [
-            lambda own=own: timing.alone(setup, len(own) * setup.envs, steps)
-            for own in split(k, processes)
+            lambda packs=packs: timing.alone(setup, packs, steps)
+            for packs in packs_of(setup, k, processes)
         ]
     )
 

@@ -24,7 +24,7 @@ import torch
 from bench.trainer import our_side, sb3_side
 from bench.trainer.programs import load_programs
 from bench.trainer.setups import SPEED, Setup
-from core.envs import EnvBatch, load_simulators, make_batch
+from core.envs import EnvBatch, describe_env, load_simulators, make_batch
 from core.training.action_space import read_action_space
 from core.training.course import Span
 from core.training.members import Member
@@ -141,9 +141,20 @@ def _result(here: Connection) -> Spent:
     return result
 
 
-def ours(setup: Setup, places: range, features: bool, backend: str | None) -> Spent:
-    """Train one pack of candidates, each with a program of its own."""
+def adapter_of(setup: Setup) -> str:
+    """Return the name of the environment layer that steps a setup."""
+    return describe_env(setup.task).adapter
+
+
+def ours(setup: Setup, packs: Sequence[range], features: bool, backend: str | None) -> Spent:
+    """Train packs of candidates one after another, each candidate with a program of its own."""
     resident = psutil.Process().memory_info().rss
+    spent = [_one_pack(setup, places, features, backend) for places in packs]
+    sums = (sum(getattr(one, of) for one in spent) for of in ("physics", "rewards", "features"))
+    return Spent(sum(one.seconds for one in spent), *sums, _peak_beyond(resident))
+
+
+def _one_pack(setup: Setup, places: range, features: bool, backend: str | None) -> Spent:
     begun = time.perf_counter()
     physics, rewards, seen = Clock(), Clock(), Clock()
     batch = ClockedBatch(make_batch(setup.task, len(places) * setup.envs), physics)
@@ -165,12 +176,16 @@ def ours(setup: Setup, places: range, features: bool, backend: str | None) -> Sp
         physics.seconds,
         rewards.seconds,
         seen.seconds,
-        _peak_beyond(resident),
     )
 
 
-def alone(setup: Setup, rows: int, steps: int) -> Spent:
-    """Step the rows with random actions and nothing else; `steps` are those of one row."""
+def alone(setup: Setup, packs: Sequence[range], steps: int) -> Spent:
+    """Step the packs' rows with random actions and nothing else; `steps` are those of one row."""
+    seconds = sum(_step(setup, len(places) * setup.envs, steps) for places in packs)
+    return Spent(seconds, seconds)
+
+
+def _step(setup: Setup, rows: int, steps: int) -> float:
     batch = make_batch(setup.task, rows)
     space, rng = read_action_space(batch.action), np.random.default_rng(0)
     if space.discrete:
@@ -184,7 +199,7 @@ def alone(setup: Setup, rows: int, steps: int) -> Spent:
         batch.step(actions[step % 64])
     seconds = time.perf_counter() - begun
     batch.close()
-    return Spent(seconds, seconds)
+    return seconds
 
 
 def sb3(setup: Setup, seeds: Sequence[int]) -> Spent:

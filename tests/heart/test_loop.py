@@ -164,6 +164,9 @@ def test_packs_keep_candidates_whole_and_cover_every_run_once():
             {"at_once": 4, "memory_bytes": 2**31, "row_bytes": 2**23}, 8, 2, id="large environments"
         ),
         pytest.param({"at_once": 4, "memory_bytes": 1}, 8, 1, id="hardly any memory"),
+        pytest.param({"at_once": 2}, 32, 4, id="objects beyond the cache: two after one another"),
+        pytest.param({"at_once": 2}, 17, 4, id="as many after one another for everybody"),
+        pytest.param({"at_once": 2, "adapter": "numpy"}, 32, 2, id="arrays of any length"),
     ],
 )
 def test_there_are_as_many_packs_as_pay_unless_a_number_is_asked_for(found, candidates, packs):

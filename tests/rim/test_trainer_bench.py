@@ -178,6 +178,14 @@ def test_candidates_are_dealt_evenly_and_none_is_lost():
     assert [len(part) for part in speed.split(7, 3)] == [2, 2, 3]
 
 
+def test_candidates_are_dealt_to_packs_as_a_job_deals_them():
+    objects, arrays = SPEED["LunarLander-v3"], SPEED["CartPole-v1"]
+    assert speed.packs_of(objects, 16, 2) == [[range(8)], [range(8, 16)]]
+    in_turn = [[range(16), range(16, 32)], [range(32, 48), range(48, 64)]]
+    assert speed.packs_of(objects, 64, 2) == in_turn
+    assert speed.packs_of(arrays, 64, 2) == [[range(32)], [range(32, 64)]]
+
+
 def test_learning_leaves_out_what_is_known_and_lets_the_sides_take_turns(tmp_path):
     cells = Cells(tmp_path / "learning.jsonl")
     setup = LEARNING["cartpole"]
