@@ -79,8 +79,8 @@ def _preface(entries: Sequence[Entry], command: str) -> str:
         "SB3: its PPO with `device='cpu'`, one torch thread and a `DummyVecEnv` of 8, which is its "
         "best setting on a CPU; on the native reward, without a wrapper that would slow it down.",
         "Ours: every candidate has a six-term program of its own, called through the same loader as "
-        "in a job; in two processes of K/2, split as a job splits them. Both sides run in fresh forks of a process that has "
-        "imported everything.",
+        "in a job; in two processes of K/2, split into packs as a job splits them. Both sides run in "
+        "fresh forks of a process that has imported everything.",
     ]
     if any(entry["extrapolated"] for entry in entries):
         words.append(
