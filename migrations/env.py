@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from alembic import context
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine
 
 from core.storage.engine import open_engine
 from core.storage.tables import metadata
-
-LOCK = 0x5E3A_12D5  # any number, the same for every process that migrates
+from migrations.locking import PATIENCE_SECONDS, one_at_a_time
 
 
 def migrate(engine: Engine) -> None:
@@ -16,7 +15,7 @@ def migrate(engine: Engine) -> None:
     with engine.connect() as connection:
         _prepare(connection)
         with connection.begin():
-            _lock(connection)
+            one_at_a_time(connection)
             context.configure(
                 connection=connection,
                 target_metadata=metadata,
@@ -36,15 +35,9 @@ def _prepare(connection: Connection) -> None:
         raw.cursor().execute("PRAGMA foreign_keys = OFF")
 
 
-def _lock(connection: Connection) -> None:
-    if connection.dialect.name == "postgresql":
-        connection.execute(text("SET LOCAL statement_timeout = 0"))
-        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
-
-
 def main() -> None:
     """Migrate the database that `migrations.configuration` names."""
-    engine = open_engine(context.config.attributes["database_url"])
+    engine = open_engine(context.config.attributes["database_url"], busy_seconds=PATIENCE_SECONDS)
     try:
         migrate(engine)
     finally:

@@ -17,6 +17,7 @@ from sqlalchemy import Connection, text
 from core.errors import ConfigurationError
 from core.storage.engine import open_engine, writing
 from core.storage.tables import metadata
+from migrations.locking import one_at_a_time
 
 API, WORKER = "rewardsmith_api", "rewardsmith_worker"
 APART = frozenset({"keys", "audit", "discarded", "endpoints"})
@@ -53,9 +54,15 @@ def renew_roles(database_url: str) -> None:
     engine = open_engine(database_url)
     try:
         if engine.dialect.name == "postgresql":
-            writing(engine, lambda c: _allow(c) if _there(c) else None)
+            writing(engine, _renew)
     finally:
         engine.dispose()
+
+
+def _renew(connection: Connection) -> None:
+    one_at_a_time(connection)  # PostgreSQL fails where two give the same rights at once
+    if _there(connection):
+        _allow(connection)
 
 
 def _there(connection: Connection) -> bool:
@@ -64,6 +71,7 @@ def _there(connection: Connection) -> bool:
 
 
 def _make(connection: Connection) -> None:
+    one_at_a_time(connection)
     for role in (API, WORKER):
         known = text("SELECT 1 FROM pg_roles WHERE rolname = :role")
         if connection.execute(known, {"role": role}).first() is None:

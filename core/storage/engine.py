@@ -127,13 +127,14 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
 
 def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
     # The busy timeout does not cover this switch when two processes meet on a new file.
-    for attempt in range(ATTEMPTS):
+    until = time.monotonic() + BUSY_SECONDS
+    while True:
         try:
             connection.execute("PRAGMA journal_mode = WAL")
         except sqlite3.OperationalError:
-            if attempt == ATTEMPTS - 1:
+            if time.monotonic() > until:
                 raise
-            time.sleep(PAUSE_SECONDS * 2**attempt)
+            time.sleep(PAUSE_SECONDS)
         else:
             return
 

@@ -5,6 +5,7 @@ Queries here are written as a programmer would who forgot the owner.
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 
@@ -19,7 +20,7 @@ from core.records import NATIVE, Given, Remark, Saved
 from core.storage import Caller, open_store
 from core.storage.engine import open_engine, reading
 from core.storage.tables import metadata
-from migrations.roles import APART, API, OF_JOBS, WORKER, make_roles
+from migrations.roles import APART, API, OF_JOBS, WORKER, make_roles, renew_roles
 from tests.builders import SOURCE, a_run
 from tests.databases import fresh_database, user_of
 from tests.rim.storing import a_job
@@ -71,6 +72,11 @@ def worker(login):
 def both(owned):
     """A finished job of each owner, full of rows of every kind."""
     return a_full_job(owned.of(ALICE)), a_full_job(owned.of(MALLORY))
+
+
+def test_several_processes_may_renew_the_rights_at_once(url):
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(renew_roles, [url] * 12))
 
 
 def a_full_job(store):
