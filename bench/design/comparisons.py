@@ -22,7 +22,6 @@ from bench.trainer.cells import Cells
 
 Json: TypeAlias = dict[str, Any]
 
-LEAN = ""
 FULL_TRAINING = "full training of all candidates"
 WANTED_SHARE = 0.35
 
@@ -44,12 +43,16 @@ class Variant:
     reader: bool = False
 
 
+LEAN = Variant("", "")
+FULL = Variant(FULL_TRAINING, "screens and halving", {"training": {"rungs": [1.0]}, "screens": []})
+THREE_RUNGS = Variant(
+    "three rungs", "screens and halving", {"training": {"rungs": [0.12, 0.45, 1.0]}}
+)
+"""Six candidates, then two, then one: a third of the steps; the lean job takes 57 % of them."""
+
 VARIANTS: tuple[Variant, ...] = (
-    Variant(
-        FULL_TRAINING,
-        "screens and halving",
-        {"training": {"rungs": [1.0]}, "screens": []},
-    ),
+    FULL,
+    THREE_RUNGS,
     Variant("reward only", "what is designed", {"design": "reward"}),
     Variant("features only", "what is designed", {"design": "features"}),
     Variant("smoothness as in LESR", "smoothness", {"smoothness": "lesr"}, reader=True),
@@ -72,7 +75,7 @@ def ablation_works(order: Order) -> Iterator[Work]:
     """Say which jobs the ablations need; the lean ones among them are those of the ladder."""
     for repetition in range(order.scale.repetitions):
         for entry in ablated(order):
-            for variant in (Variant(LEAN, ""), *variants_for(order.designer)):
+            for variant in (LEAN, *variants_for(order.designer)):
                 yield job_work(
                     entry,
                     order.scale,
@@ -89,58 +92,71 @@ def ablated(order: Order) -> list[Entry]:
 
 
 def compare_all(order: Order, cells: Cells) -> list[Json]:
-    """Return a comparison per task and variant, of those jobs that both have finished."""
+    """Return a comparison per task and pair of variants, of those jobs that both have finished."""
     return [
         found
         for entry in ablated(order)
-        for variant in variants_for(order.designer)
-        if (found := compared(entry, variant, order, cells)) is not None
+        for first, second in pairs(variants_for(order.designer))
+        if (found := compared(entry, first, second, order, cells)) is not None
     ]
 
 
-def compared(entry: Entry, variant: Variant, order: Order, cells: Cells) -> Json | None:
-    """Compare lean jobs with those of a variant, job seed by job seed; None where none is finished."""
-    lean = {c["key"]["seed"]: c for c in jobs_of(entry, order, cells)}
-    jobs = jobs_of(entry, order, cells, variant.name, **variant.changes)
-    other = {c["key"]["seed"]: c for c in jobs}
-    seeds = sorted(lean.keys() & other.keys())
+def pairs(variants: Sequence[Variant]) -> list[tuple[Variant, Variant]]:
+    """Say who is compared with whom: every variant with the lean jobs, and what saves most with full.
+
+    >>> [(a.name, b.name) for a, b in pairs([FULL, THREE_RUNGS])][-1]
+    ('three rungs', 'full training of all candidates')
+    """
+    others = [(LEAN, v) for v in variants if v is not THREE_RUNGS]
+    return others + ([(THREE_RUNGS, FULL)] if THREE_RUNGS in variants else [])
+
+
+def compared(
+    entry: Entry, first: Variant, second: Variant, order: Order, cells: Cells
+) -> Json | None:
+    """Compare the jobs of two variants, job seed by job seed; None where no seed has both."""
+    ours, theirs = (
+        {c["key"]["seed"]: c for c in jobs_of(entry, order, cells, v.name, **v.changes)}
+        for v in (first, second)
+    )
+    seeds = sorted(ours.keys() & theirs.keys())
     if not seeds:
         return None
-    expected = confirm_seeds(order.scale)
-    ours = [designed_values(lean[seed], expected) for seed in seeds]
-    theirs = [designed_values(other[seed], expected) for seed in seeds]
-    steps = [_search_steps([side[seed] for seed in seeds]) for side in (lean, other)]
+    sides = [[jobs[seed] for seed in seeds] for jobs in (ours, theirs)]
+    values = [[designed_values(job, confirm_seeds(order.scale)) for job in jobs] for jobs in sides]
+    steps = [_search_steps(jobs) for jobs in sides]
     found = {
         "task": entry.task,
-        "variant": variant.name,
-        "question": variant.question,
+        "first": first.name or "lean",
+        "variant": second.name,
+        "question": second.question,
         "job_seeds": seeds,
-        "lean": {"fitness": _interval(ours), "search_env_steps": steps[0]},
-        "other": {"fitness": _interval(theirs), "search_env_steps": steps[1]},
-        "verdict": ruling([v for vs in ours for v in vs], [v for vs in theirs for v in vs]),
+        "ours": {"fitness": _interval(values[0]), "search_env_steps": steps[0]},
+        "other": {"fitness": _interval(values[1]), "search_env_steps": steps[1]},
+        "verdict": ruling(*([v for vs in side for v in vs] for side in values)),
         "share_of_env_steps": round(steps[0] / steps[1], 3) if steps[1] else None,
-        "screened": sum(lean[seed]["screened"] for seed in seeds),
-        "saved_steps": sum(lean[seed]["saved_steps"] for seed in seeds),
+        "screened": sum(job["screened"] for job in sides[0]),
+        "saved_steps": sum(job["saved_steps"] for job in sides[0]),
     }
-    if variant.name == FULL_TRAINING:
-        found["reached"] = [reached(lean[seed]["search"], other[seed]["search"]) for seed in seeds]
+    if second is FULL:
+        found["reached"] = [reached(ours[seed]["search"], theirs[seed]["search"]) for seed in seeds]
     return found
 
 
-def reached(lean: Sequence[Json], full: Sequence[Json]) -> Json:
-    """Say what it cost the lean search to reach what the full one had found in the end.
+def reached(sparing: Sequence[Json], full: Sequence[Json]) -> Json:
+    """Say what it cost a sparing search to reach what the full one had found in the end.
 
     Costs are those of whole iterations, in environment steps of the search, on the search's own seeds.
-    The full search takes the luckiest of more candidates, so this is hard on the lean one; what the two
+    The full search takes the luckiest of more candidates, so this is hard on the other; what the two
     designs are worth is said by the fresh seeds.
     """
     target = full[-1]["fitness"] if full else None
     if target is None:
-        return {"target": None, "lean": None, "full": None, "share": None}
-    ours = _steps_to(target, lean)
+        return {"target": None, "sparing": None, "full": None, "share": None}
+    ours = _steps_to(target, sparing)
     theirs = _steps_to(target, full)
     share = round(ours / theirs, 3) if ours is not None and theirs else None
-    return {"target": target, "lean": ours, "full": theirs, "share": share}
+    return {"target": target, "sparing": ours, "full": theirs, "share": share}
 
 
 def _steps_to(target: float, course: Sequence[Json]) -> int | None:

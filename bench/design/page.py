@@ -217,17 +217,18 @@ def _ablations(document: Json) -> str:
     if not found:
         return "\n\n".join(["Not run yet: `--ablations`.", *notes]) + "\n"
     heads = (
-        *("task", "lean jobs against", "lean: fitness", "other: fitness", "lean is"),
-        *("search steps lean", "other", "share", "jobs"),
+        *("task", "jobs", "against", "fitness", "the other's fitness", "is"),
+        *("search steps", "the other's", "share", "jobs a side"),
     )
     rows = [
         (
             one["task"],
+            one["first"],
             one["variant"],
-            bracketed(one["lean"]["fitness"]),
+            bracketed(one["ours"]["fitness"]),
             bracketed(one["other"]["fitness"]),
             one["verdict"] or "",
-            f"{one['lean']['search_env_steps']:,}",
+            f"{one['ours']['search_env_steps']:,}",
             f"{one['other']['search_env_steps']:,}",
             "" if one["share_of_env_steps"] is None else f"{one['share_of_env_steps']:.0%}",
             str(len(one["job_seeds"])),
@@ -238,7 +239,7 @@ def _ablations(document: Json) -> str:
 
 
 def _reaching(found: Sequence[Json]) -> str:
-    """Say how often, and for which share of the steps, the lean search found what the full one did."""
+    """Say how often, and for which share of the steps, a sparing search found what the full one did."""
     lines = []
     for one in found:
         if one["variant"] != FULL_TRAINING:
@@ -247,8 +248,8 @@ def _reaching(found: Sequence[Json]) -> str:
         within = sum(share <= WANTED_SHARE for share in shares)
         told = ", ".join(f"{share:.0%}" for share in shares) or "none"
         lines.append(
-            f"- {one['task']}: {len(shares)} of {len(one['reached'])} lean searches reached the search "
-            f"fitness of the full one, for these shares of its steps to the same: {told} "
+            f"- {one['task']}, {one['first']}: {len(shares)} of {len(one['reached'])} searches reached "
+            f"the search fitness of the full one, for these shares of its steps to the same: {told} "
             f"(wanted: at most {WANTED_SHARE:.0%}; {within} within); screens saved "
             f"{one['saved_steps']:,} steps with {one['screened']} programs."
         )
