@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -68,9 +67,9 @@ class Tally:
             [*self.findings, *other.findings],
         )
 
-    def line(self, **more: object) -> str:
-        """Return the counts as one line of JSON."""
-        told = {
+    def line(self, **more: object) -> dict[str, Any]:
+        """Return the counts, to be told as one line of JSON."""
+        return {
             "fuzz": "api",
             **more,
             "cases": self.cases,
@@ -79,7 +78,6 @@ class Tally:
             "statuses": {str(status): n for status, n in sorted(self.statuses.items())},
             "findings": len(self.findings),
         }
-        return json.dumps(told)
 
 
 class Watched:

@@ -6,7 +6,7 @@ The short form is part of `make test`; `make fuzz LONG=1` goes on until there we
 
 from __future__ import annotations
 
-import os
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -28,9 +28,9 @@ from core.storage.keyring import SCOPES
 from migrations.roles import API, make_roles
 from tests.databases import fresh_database, user_of
 from tests.fuzz.api import Rows, Tally, Watched, campaign
+from tests.fuzz.long import LONG, keep_if_long
 from tests.shells.stories import a_failed_job, a_finished_job, a_job_in_training, a_new_job
 
-LONG = os.environ.get("REWARDSMITH_FUZZ") == "long"
 LONG_CASES = 25_000  # of each role
 # Some minutes of generated requests; hours in the long form.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(6 * 3600 if LONG else 900)]
@@ -137,8 +137,9 @@ def on_postgresql(lay_out, postgres) -> Iterator[Ground]:
 
 def sound(tally: Tally, capsys: pytest.CaptureFixture[str], role: str, database: str) -> None:
     with capsys.disabled():
-        print(f"\n{tally.line(role=role, database=database)}")
+        print(f"\n{json.dumps(tally.line(role=role, database=database))}")
         print("\n\n".join(tally.findings[:20]))  # at once: the long form goes on for hours
+    keep_if_long(role, tally.line(role=role, database=database))
     assert tally.findings == [], "\n\n".join(tally.findings[:20])
     assert not [status for status in tally.statuses if status >= 500]
     assert len(tally.operations) >= 35

@@ -27,6 +27,7 @@ from core.training.action_space import read_action_space
 from core.training.numpy_policy import RELU, read_weights
 from core.training.weights import Progressed, peek
 from tests.builders import SOURCE, a_task
+from tests.fuzz.long import keep_if_long
 from tests.fuzz.mutations import blobs, texts
 
 COUNT = 20_000
@@ -86,6 +87,7 @@ def fuzz(
         counts["slowest_seconds"] = max(counts["slowest_seconds"], time.perf_counter() - began)
     with capsys.disabled():
         print(f"\n{json.dumps(counts)}")
+    keep_if_long(name, counts)
     assert counts["inputs"] == COUNT
     assert counts["accepted"] > COUNT / 100, "the inputs are too wild to get past the first check"
     assert counts["slowest_seconds"] < LONGEST_SECONDS
