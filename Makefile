@@ -47,6 +47,9 @@ chaos: $(STAMP)  ## everything killed, paused, cut off, again and again, and not
 fuzz: $(STAMP)   ## generated requests to the whole API, spoilt inputs to every parser; LONG=1 takes hours
 	@$(if $(LONG),REWARDSMITH_FUZZ=long) $(BIN)/python -m pytest -q -n 0 tests/fuzz
 
+load: $(STAMP)   ## submissions and polls by the thousand, cancels, lost workers: 8 minutes; SOAK=30 lives that many minutes
+	@$(BIN)/python -m bench.load $(if $(SOAK),--soak $(SOAK)) $(LOAD)
+
 attacks: $(STAMP) ## the 91 attacks as every kind of worker, about a minute: one line of JSON
 	@$(BIN)/python -m tests.attacks
 
@@ -68,4 +71,4 @@ golden: $(STAMP) ## write the golden prompts and the OpenAPI snapshot again
 format: $(STAMP) ## format and mend what ruff can mend
 	@$(BIN)/ruff format --quiet . && $(BIN)/ruff check --fix --quiet .
 
-.PHONY: help setup kernel demo serve check test chaos fuzz attacks mutations gpu bench-trainer bench-design golden format
+.PHONY: help setup kernel demo serve check test chaos fuzz load attacks mutations gpu bench-trainer bench-design golden format

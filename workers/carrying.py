@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -96,6 +97,7 @@ class Carrier:
             failpoint("step.released")
 
     def _do(self, claim: ClaimedStep, key: str) -> bool:
+        begun = time.monotonic()
         try:
             history = claim.history()
             if key not in {step_key(step) for step in wanted(history)}:
@@ -122,7 +124,7 @@ class Carrier:
             with suppress(StorageFailed, ClaimLost, StepInterrupted):  # then the lease lapses
                 self._note_failure(claim, key, error)
             return False
-        log.info("step done")
+        log.info("step done", seconds=round(time.monotonic() - begun, 3))
         return True
 
     def _note_failure(self, claim: ClaimedStep, key: str, error: Exception) -> None:

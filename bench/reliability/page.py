@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
 
+from bench.reliability.load_page import load, soak
+from bench.reliability.telling import Json, counts, stamped
 from bench.trainer.tables import table
-
-Json: TypeAlias = Mapping[str, Any]
 
 CHAOS_COUNTS = (
     *("worker_kills", "server_kills", "PostgreSQL_kills", "broker_kills", "broker_flushes"),
@@ -48,8 +47,8 @@ def _chaos(found: Json) -> str:
             "Whatever died, the invariants of `tests/chaos/invariants.py` were broken "
             f"{found['violations']} times.\n",
             table(("", *stacks), rows),
-            f"Deaths and stops at named points: {_counts(found['failpoints'])}.\n",
-            f"What the endpoint did: {_counts(found['endpoint'])}.\n",
+            f"Deaths and stops at named points: {counts(found['failpoints'])}.\n",
+            f"What the endpoint did: {counts(found['endpoint'])}.\n",
         )
     )
 
@@ -94,14 +93,10 @@ def _parsers(lines: list[Json]) -> str:
     return table(heads, rows)
 
 
-PARTS: Mapping[str, Callable[[Json], str]] = {"chaos": _chaos, "fuzz": _fuzz}
+PARTS: Mapping[str, Callable[[Json], str]] = {
+    "chaos": _chaos,
+    "load": load,
+    "soak": soak,
+    "fuzz": _fuzz,
+}
 """The parts of the document, and how each is told."""
-
-
-def stamped(found: Json) -> str:
-    """Say how, when, where and with which code something was measured."""
-    return f"`{found['command']}`, {found['day']}, commit {found['commit']}, {found['machine']}."
-
-
-def _counts(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{name} {count:,}" for name, count in counts.items()) or "none"

@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -40,6 +40,7 @@ class Server:
     ready: Callable[[], bool]
     log: Path
     user: int | None = None
+    environment: Mapping[str, str] | None = None
     process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -54,6 +55,7 @@ class Server:
                 group=self.user,
                 extra_groups=[] if self.user is not None else None,
                 cwd="/",
+                env=self.environment,
             )
 
     def wait(self) -> None:

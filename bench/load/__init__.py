@@ -1,0 +1,1 @@
+"""The whole service under load: real server, workers, PostgreSQL and Valkey, on one machine."""
