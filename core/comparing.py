@@ -1,7 +1,7 @@
 """Candidates beside each other: who did better, with what numbers, and what they do differently.
 
-The native reward of every job stands among them, so that nobody forgets what is to be beaten.  All sides
-are compared on the same ground:
+The native reward of every job stands among them, so that nobody forgets what is to be beaten.  All
+sides are compared on the same ground:
 
     confirm   fresh seeds, if every side was trained on them
     search    else the highest rung that all candidates reached
@@ -56,7 +56,7 @@ class Side:
     """One side in numbers.
 
     Attributes:
-        seeds:   of the runs that are compared, in order.
+        runs:    that are compared, in order of their seed.
         values:  their fitness; of a failed run of a candidate that of the random policy.
         fitness: mean and interval of these; None without any.
         failed:  how many of the runs failed.
@@ -66,10 +66,15 @@ class Side:
     job: str
     arm: str
     task: str
-    seeds: tuple[int, ...]
+    runs: tuple[Run, ...]
     values: tuple[float, ...]
     fitness: Interval | None
     failed: int
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The training seeds of the runs."""
+        return tuple(run.seed for run in self.runs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +175,7 @@ def _side(one: Contestant, ground: Ground, rung: int) -> Side:
         job=one.job,
         arm=one.arm,
         task=one.spec.task.name,
-        seeds=tuple(run.seed for run in known),
+        runs=tuple(known),
         values=values,
         fitness=bootstrap_interval(values) if values else None,
         failed=sum(run.fitness is None for run in runs),

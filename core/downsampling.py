@@ -1,7 +1,7 @@
 """Long series made short enough to be drawn, without losing an extreme.
 
-A chart of 500 points has to show the same peaks as one of a million.  Every bucket of neighbouring points
-keeps its lowest and its highest one, and the first and the last point stay where they are.
+A chart of 500 points has to show the same peaks as one of a million.  Every bucket of neighbouring
+points keeps its lowest and its highest one, and the first and the last point stay where they are.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ def thinned(values: npt.NDArray[np.float64], most: int) -> npt.NDArray[np.int64]
         most:   how many at most, FEWEST_POINTS or more.
 
     Returns:
-        Places in `values`, ascending, without doubles: all of them if there are no more than `most`, else
-        the first, the last, and of each of at most (most - 2) // 2 buckets the lowest and the highest point.
+        Places in `values`, ascending, without doubles: all of them if there are no more than `most`,
+        else the first, the last, and of each of at most (most - 2) // 2 buckets the lowest and the
+        highest point.
 
     Raises:
         ValueError: `most` is too small.
