@@ -21,7 +21,7 @@ COPY workers workers
 ENV REWARDSMITH_HOME=/data
 
 FROM base AS api
-RUN pip install -c constraints.txt .
+RUN pip install -c constraints.txt '.[plots]'
 USER rewardsmith
 EXPOSE 8700
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s \
@@ -36,7 +36,7 @@ ARG KERNEL_ARCH=""
 # Headless rendering and physics; no display is ever opened.
 ENV MUJOCO_GL=egl SDL_VIDEODRIVER=dummy OMP_NUM_THREADS=1
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends libegl1 libgl1 g++ \
+    && apt-get install -y --no-install-recommends libegl1 libgl1 libgl1-mesa-dri g++ \
     && pip install ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} torch==2.13.0 \
     && case "$(uname -m)" in x86_64) arch=x86-64-v3 ;; *) arch=armv8-a ;; esac \
     && REWARDSMITH_KERNEL_ARCH="${KERNEL_ARCH:-$arch}" pip install -c constraints.txt '.[worker]' \

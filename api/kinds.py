@@ -88,6 +88,12 @@ ERRORS: Mapping[type[errors.RewardsmithError], Kind] = {
     errors.ScoringFailed: Kind(
         "scoring-failed", 500, "A fitness could not be measured", "Look at the worker's log."
     ),
+    errors.FilmingFailed: Kind(
+        "filming-failed",
+        500,
+        "An episode could not be rendered",
+        "Look at the workers' log; docs/api.md names what a film needs.",
+    ),
     errors.SandboxFailed: Kind(
         "sandbox-failed",
         503,
@@ -184,6 +190,9 @@ NO_CODE = Kind(
     "This candidate has no program",
     "Its `rejection` says why; choose another candidate.",
 )
+NO_SUCH_RANGE = Kind(
+    "no-such-range", 416, "The file does not have that part", "Ask for a range inside the file."
+)
 BAD_REQUEST = Kind(
     "bad-request", 400, "The request cannot be understood", "See /docs for what is accepted."
 )
@@ -223,6 +232,7 @@ KINDS: Mapping[str, Kind] = {
         TOO_MANY_REQUESTS,
         NO_CANDIDATE_YET,
         NO_CODE,
+        NO_SUCH_RANGE,
         BAD_REQUEST,
         BASELINE_FAILED,
         NO_VALID_CANDIDATE,

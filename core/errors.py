@@ -14,6 +14,7 @@ RewardsmithError
 ├── EnvironmentUnusable     the environment cannot be built, or its spaces are not supported
 ├── TrainingFailed          the code was sound, the training was not (non-finite loss, out of memory)
 ├── ScoringFailed           the scorer or the actor broke while measuring
+├── FilmingFailed           an episode could not be rendered or encoded
 ├── SandboxFailed           a jailed child died, hung or misbehaved, or no wall could be had
 ├── PromptLeak              a prompt shows the native reward or a field of the metric; it is not sent
 ├── DesignerUnavailable     the designer's endpoint refused, timed out or ran out of quota
@@ -133,6 +134,10 @@ class TrainingFailed(RewardsmithError):
 
 class ScoringFailed(RewardsmithError):
     """The scorer or the actor broke while fitness was measured."""
+
+
+class FilmingFailed(RewardsmithError):
+    """An episode could not be rendered or encoded; the job goes on without a video."""
 
 
 class SandboxFailed(RewardsmithError):

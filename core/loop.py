@@ -4,6 +4,8 @@
                          ├→ [ propose → train (rungs, packs) → reflect → await ] × N → confirm → finish
                          ┘
 
+Between confirm and finish come what was asked for beside the verdict: transfer, ablation, a film.
+
 `next_steps` is pure: no clock, no database, no chance.  The terminal and the workers drive the same
 function; any of them may die at any moment, and the function then says the same thing again.
 """
@@ -34,6 +36,11 @@ from core.records import (
 )
 from core.rungs import promoted, ranked, reached, rung_steps, rung_values, scored_values
 from core.statistics import mean
+
+
+@dataclass(frozen=True, slots=True)
+class Import:
+    """Take in the facts of a job that was exported elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +110,11 @@ class Ablate:
 
 
 @dataclass(frozen=True, slots=True)
+class Film:
+    """Film a few episodes of the winner and of the native reward."""
+
+
+@dataclass(frozen=True, slots=True)
 class Finish:
     """Compare on the fresh seeds, and say how the job ended."""
 
@@ -111,7 +123,8 @@ CONFIRM_STRIDE = 20  # seeds set aside for each confirmation of a job
 MOST_EXTENSIONS = 500 // CONFIRM_STRIDE - 1
 
 Step: TypeAlias = (
-    Preflight
+    Import
+    | Preflight
     | Baseline
     | FitnessAlone
     | Propose
@@ -121,13 +134,14 @@ Step: TypeAlias = (
     | Confirm
     | Transfer
     | Ablate
+    | Film
     | Finish
 )
 KINDS: dict[str, type[Step]] = {
     kind.__name__.lower(): kind
     for kind in (
-        *(Preflight, Baseline, FitnessAlone, Propose, Train, Reflect, Await),
-        *(Confirm, Transfer, Ablate, Finish),
+        *(Import, Preflight, Baseline, FitnessAlone, Propose, Train, Reflect, Await),
+        *(Confirm, Transfer, Ablate, Film, Finish),
     )
 }
 Member: TypeAlias = tuple[str, int]  # (arm key, seed)
@@ -160,6 +174,8 @@ def next_steps(history: History) -> tuple[Step, ...]:
 
 def wanted(history: History) -> tuple[Step, ...]:
     """Say what is missing now, claimed or not."""
+    if history.importing:
+        return (Import(),)
     if history.preflight is None:
         return (Preflight(),)
     baseline = _missing_baselines(history)
@@ -197,7 +213,7 @@ def _closing(history: History) -> tuple[Step, ...]:
         )
         if missing:
             return missing
-    return (Finish(),)
+    return (Film(),) if to_film(history) and not out_of_time(history) else (Finish(),)
 
 
 def _begun(history: History, kind: type[Step], runs: Sequence[Run]) -> bool:
@@ -396,6 +412,13 @@ def confirmed_fitness(history: History, arm: str) -> list[float]:
     return [floor if run.fitness is None else run.fitness for run in runs]
 
 
+def best_run(history: History, arm: str) -> Run | None:
+    """Return the confirmation run of an arm whose policy did best; None if no policy was kept."""
+    own = [run for run in history.confirmations if run.arm == arm and run.weights is not None]
+    known = [run for run in own if run.fitness is not None]
+    return max(known, key=lambda run: (run.fitness or 0.0, -run.seed), default=None)
+
+
 def transfer_packs(history: History) -> list[tuple[Member, ...]]:
     """Return the packs of the user's own learner; empty unless there is one."""
     best = winner(history) if history.spec.evaluation.transfer is not None else None
@@ -449,6 +472,21 @@ def _split(items: Sequence[T], parts: int) -> list[Sequence[T]]:
     parts = min(parts, len(items))
     cuts = [round(i * len(items) / parts) for i in range(parts + 1)] if parts else [0]
     return [items[a:b] for a, b in pairwise(cuts)]
+
+
+def to_film(history: History) -> tuple[tuple[str, int], ...]:
+    """Return the (arm, episode) of every episode that is still to be filmed.
+
+    What could not be filmed is stored as well, with the reason, and is not tried again.
+    """
+    best = winner(history)
+    if best is None:
+        return ()
+    known = {(one.arm, one.episode) for one in history.rollouts}
+    wanted = [
+        (arm, n) for arm in (best.key, NATIVE) for n in range(history.spec.evaluation.rollouts)
+    ]
+    return tuple(one for one in wanted if one not in known)
 
 
 # --- fitness and rank -------------------------------------------------------------------------

@@ -8,13 +8,13 @@ from dataclasses import replace
 from core import loop
 from core.ablation import ablated_arms, without
 from core.loop import Member
-from core.ports import Arm, Ledger, PackOrder
+from core.ports import Arm, FilmOrder, Ledger, PackOrder
 from core.records import FITNESS, NATIVE, Candidate, History, Stage, Task
 from core.rungs import rung_steps
 from core.toolbox import Toolbox
 
 # Stand for an iteration where held-out seeds are drawn.
-BASELINE, CONFIRMATION, ABLATION = -1, -2, -3
+BASELINE, CONFIRMATION, ABLATION, FILM = -1, -2, -3, -4
 
 
 def pack_order(
@@ -51,6 +51,28 @@ def pack_order(
         warm=_warm_start(history, candidates, members) if stage == "search" and rung == 0 else {},
         record=stage in ("baseline", "search"),
         saved=loop.resumable(ledger.saved(), stage, rung, members),
+    )
+
+
+def film_order(
+    ledger: Ledger, tools: Toolbox, history: History, arm: str, episode: int
+) -> FilmOrder | None:
+    """Write the order for one filmed episode of an arm's best confirmation run; None without any."""
+    assert history.preflight is not None  # there was a confirmation
+    run = loop.best_run(history, arm)
+    if run is None:
+        return None
+    candidates = {c.key: c for i in history.iterations for c in i.candidates}
+    seeds = tools.held_out(ledger.job_id, FILM - 1_000 * history.extensions, 0, episode + 1)
+    return FilmOrder(
+        task=known_task(history),
+        preflight=history.preflight,
+        arm=_arm(arm, candidates, loop.winner(history)),
+        run=run,
+        episode=episode,
+        held_out=seeds[episode:],
+        mode=history.spec.mode,
+        weight=history.spec.weight,
     )
 
 

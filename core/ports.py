@@ -28,6 +28,7 @@ from core.records import (
     ProgramShape,
     Reply,
     Report,
+    Rollout,
     Run,
     Saved,
     Screen,
@@ -286,6 +287,27 @@ class Screened:
 
 
 @dataclass(frozen=True, slots=True)
+class FilmOrder:
+    """One episode of one policy, to be lived again before a camera.
+
+    Attributes:
+        arm:      whose policy acts, with the program that gives its features.
+        run:      the training that it comes from; it has weights.
+        episode:  number among the arm's filmed ones.
+        held_out: the seed of the environment, alone.
+    """
+
+    task: Task
+    preflight: Preflight
+    arm: Arm
+    run: Run
+    episode: int
+    held_out: tuple[int, ...]
+    mode: Mode
+    weight: float
+
+
+@dataclass(frozen=True, slots=True)
 class PackResult:
     """What a pack gave: one run per member, in the order's order, and a report per arm."""
 
@@ -349,6 +371,14 @@ class Laboratory(Protocol):
         """
         ...
 
+    def film(self, order: FilmOrder, watch: Watch) -> Rollout:
+        """Live an episode and render it; where there is no video, the rollout says why.
+
+        Raises:
+            ScoringFailed, EnvironmentUnusable, SandboxFailed: it could not be lived.
+        """
+        ...
+
 
 class Ledger(Protocol):
     """The writer of one claimed step: each method is its own fenced transaction.
@@ -382,6 +412,10 @@ class Ledger(Protocol):
 
     def event(self, kind: str, message: str, data: Json | None = None, level: str = "info") -> None:
         """Append an event."""
+        ...
+
+    def take_in(self) -> None:
+        """Write all facts of an exported job that waits to be taken in, and end it as it had ended."""
         ...
 
     def add_preflight(self, preflight: Preflight) -> None:
@@ -437,6 +471,10 @@ class Ledger(Protocol):
 
     def add_feedback(self, feedback: Feedback) -> None:
         """Store what an iteration taught and close it."""
+        ...
+
+    def add_rollouts(self, filmed: Sequence[Rollout]) -> None:
+        """Store filmed episodes, those without a video as well."""
         ...
 
     def finish(self, outcome: Outcome) -> None:

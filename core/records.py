@@ -160,6 +160,7 @@ class Evaluation:
         fitness_alone: whether an arm is trained on the fitness alone, beside the native reward.
         ablate:        whether the winner is trained again without each of its terms.
         transfer:      the user's own learner, with which the winner is trained as well; None for none.
+        rollouts:      episodes of the winner, and of the native reward, that are filmed.
     """
 
     episodes: int = 10
@@ -169,6 +170,7 @@ class Evaluation:
     fitness_alone: bool = False
     ablate: bool = False
     transfer: Json | None = None
+    rollouts: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -619,6 +621,50 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
+class Rollout:
+    """One filmed episode of an arm's best confirmation run.  Key: (extension, arm, episode).
+
+    Its seed serves for nothing else and may be told: with it, the run's weights and the environment,
+    anybody can live the episode again.
+
+    Attributes:
+        extension: the job's extensions when it was filmed; another confirmation is filmed anew.
+        seed:      of the environment.
+        training_seed: of the run whose policy acts.
+        weights:   artifact of that policy.
+        fitness, native: of the episode; None if it could not be lived.
+        length:    steps.
+        terminated: whether the environment ended it before the time limit.
+        frames:    of the video; 0 without one.
+        fps:       at which it is shown.
+        steps_per_frame: environment steps from one frame to the next.
+        width, height: in pixels.
+        video, preview, trace: artifacts: MP4, animated WebP, and JSON of fields and components by step.
+        failure:   why there is no video, in words.
+    """
+
+    arm: str
+    episode: int
+    seed: int
+    extension: int = 0
+    training_seed: int = 0
+    weights: str | None = None
+    fitness: float | None = None
+    native: float | None = None
+    length: int = 0
+    terminated: bool = False
+    frames: int = 0
+    fps: float = 0.0
+    steps_per_frame: int = 1
+    width: int = 0
+    height: int = 0
+    video: str | None = None
+    preview: str | None = None
+    trace: str | None = None
+    failure: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Saved:
     """How far a run had come inside a rung when its pack was last saved; superseded by its `Run`.
 
@@ -832,8 +878,9 @@ class History:
     `fitness_alone` those of the arm that trains on the fitness; `confirmations`, `ablations` and
     `transfers` are the runs of those stages, all arms; `given` and `remarks` are what people handed in
     and said.  `extensions` counts how often the job went on after a confirmation had begun: each
-    confirmation has fresh seeds, and `confirmations` holds the present one's runs alone.  `examples`
-    are the library's designs that prompts show, chosen once.
+    confirmation has fresh seeds, and `confirmations` holds the present one's runs alone, `rollouts`
+    what was filmed of them.  `importing`: no worker has taken in yet what it is an import of.
+    `examples` are the library's designs that prompts show, chosen once.
     """
 
     spec: JobSpec
@@ -856,3 +903,5 @@ class History:
     remarks: tuple[Remark, ...] = ()
     extensions: int = 0
     examples: tuple[Example, ...] = ()
+    rollouts: tuple[Rollout, ...] = ()
+    importing: bool = False

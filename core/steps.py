@@ -16,18 +16,21 @@ from core.bandit import with_posteriors
 from core.budgets import learner_steps
 from core.desk import new_desk
 from core.errors import (
+    ClaimLost,
     ConfigurationError,
     DesignerUnavailable,
     EnvironmentUnusable,
     InvalidInput,
     PromptLeak,
+    StepInterrupted,
+    StorageFailed,
 )
 from core.estimates import after_preflight
 from core.fitness import describe
 from core.loop import Step
 from core.methods import find_method
 from core.methods.breeding import briefs_for_given
-from core.orders import ABLATION, BASELINE, CONFIRMATION, pack_order
+from core.orders import ABLATION, BASELINE, CONFIRMATION, film_order, pack_order
 from core.outcome import decide, no_design
 from core.packs import physics_threads
 from core.ports import (
@@ -40,6 +43,7 @@ from core.records import (
     NATIVE,
     History,
     Iteration,
+    Rollout,
 )
 from core.screening import ScreenBench
 from core.toolbox import Toolbox
@@ -62,6 +66,8 @@ def carry_out(step: Step, ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
         RewardsmithError: the system is broken, not the candidate.
     """
     match step:
+        case loop.Import():
+            ledger.take_in()
         case loop.Preflight():
             preflight(ledger, tools, watch)
         case loop.Baseline():
@@ -76,7 +82,7 @@ def carry_out(step: Step, ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
             reflect(iteration, ledger, tools, watch)
         case loop.Await(iteration):
             await_feedback(iteration, ledger)
-        case loop.Confirm() | loop.Transfer() | loop.Ablate() | loop.Finish():
+        case loop.Confirm() | loop.Transfer() | loop.Ablate() | loop.Film() | loop.Finish():
             close(step, ledger, tools, watch)
 
 
@@ -256,7 +262,7 @@ def await_feedback(number: int, ledger: Ledger) -> None:
 
 
 def close(
-    step: loop.Confirm | loop.Transfer | loop.Ablate | loop.Finish,
+    step: loop.Confirm | loop.Transfer | loop.Ablate | loop.Film | loop.Finish,
     ledger: Ledger,
     tools: Toolbox,
     watch: Watch,
@@ -269,6 +275,8 @@ def close(
             transfer(pack, ledger, tools, watch)
         case loop.Ablate(pack):
             ablate(pack, ledger, tools, watch)
+        case loop.Film():
+            film(ledger, tools, watch)
         case loop.Finish():
             finish(ledger)
 
@@ -329,6 +337,28 @@ def ablate(pack: int, ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
     order = replace(order, threads=physics_threads(history.preflight, len(packs)))
     result = tools.laboratory.train(order, watch, ledger.save)
     ledger.add_runs(result.runs, result.reports)
+
+
+def film(ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
+    """Film a few episodes; whatever prevents it is stored as the reason, and the job goes on."""
+    history = ledger.history()
+    for arm, episode in loop.to_film(history):
+        ledger.add_rollouts([_filmed(arm, episode, history, ledger, tools, watch)])
+
+
+def _filmed(
+    arm: str, episode: int, history: History, ledger: Ledger, tools: Toolbox, watch: Watch
+) -> Rollout:
+    missing = Rollout(arm, episode, seed=0, extension=history.extensions)
+    try:
+        order = film_order(ledger, tools, history, arm, episode)
+        if order is None:
+            return replace(missing, failure="no confirmation run of it has a policy")
+        return replace(tools.laboratory.film(order, watch), extension=history.extensions)
+    except (ClaimLost, StepInterrupted, StorageFailed):
+        raise
+    except Exception as error:  # noqa: BLE001  # a job that is measured never fails for want of a film
+        return replace(missing, failure=str(error) or repr(error))
 
 
 def _iteration(history: History, number: int) -> Iteration:

@@ -20,10 +20,10 @@ from core.storage.tables import metadata
 from migrations.locking import one_at_a_time
 
 API, WORKER = "rewardsmith_api", "rewardsmith_worker"
-APART = frozenset({"keys", "audit", "discarded", "endpoints"})
+APART = frozenset({"keys", "audit", "discarded", "endpoints", "workers"})
 OF_JOBS = tuple(sorted(set(metadata.tables) - APART))
 # What the web server writes; everything else that it answers was written by workers.
-INSERTED = ("jobs", "events", "claims", "given", "remarks")
+INSERTED = ("jobs", "events", "claims", "given", "remarks", "imports")
 UPDATED = ("jobs", "claims")
 DELETED = ("jobs", "runs")  # `runs`: broken ones of the native reward, before a retry
 
@@ -88,7 +88,7 @@ def statements() -> Iterator[str]:
     """Yield the SQL that gives the two roles their rights; carrying it out twice changes nothing."""
     jobs = ", ".join(OF_JOBS)
     yield f"GRANT USAGE ON SCHEMA public TO {API}, {WORKER}"
-    yield f"GRANT SELECT ON alembic_version, standing TO {API}, {WORKER}"
+    yield f"GRANT SELECT ON alembic_version, standing, line TO {API}, {WORKER}"
     yield f"GRANT SELECT ON {jobs} TO {API}"
     yield f"GRANT INSERT ON {', '.join(INSERTED)} TO {API}"
     yield f"GRANT UPDATE ON {', '.join(UPDATED)} TO {API}"
@@ -98,6 +98,8 @@ def statements() -> Iterator[str]:
     yield f"GRANT SELECT, INSERT ON discarded TO {API}"
     yield f"GRANT SELECT, INSERT, UPDATE, DELETE ON {jobs}, discarded TO {WORKER}"
     yield f"GRANT SELECT, INSERT, UPDATE ON endpoints TO {WORKER}"
+    yield f"GRANT SELECT ON workers TO {API}"
+    yield f"GRANT SELECT, INSERT, UPDATE, DELETE ON workers TO {WORKER}"
     for table in OF_JOBS:
         yield f"DROP POLICY IF EXISTS workers ON {table}"
         yield f"CREATE POLICY workers ON {table} TO {WORKER} USING (true) WITH CHECK (true)"

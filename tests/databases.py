@@ -28,6 +28,7 @@ OF_NO_JOB = (
     "jobs",
     "keys",
     "audit",
+    "workers",
     "discarded",
     "endpoints",
 )  # every other table refers to `jobs`

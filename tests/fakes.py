@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from core.errors import ProgramRejected
 from core.ports import (
+    FilmOrder,
     PackOrder,
     PackResult,
     Progress,
@@ -35,6 +36,7 @@ from core.records import (
     ProgramShape,
     Reply,
     Report,
+    Rollout,
     Run,
     Saved,
     Task,
@@ -89,6 +91,9 @@ class MemoryLedger:
 
     def add_preflight(self, preflight: Preflight) -> None:
         self.facts = replace(self.facts, preflight=preflight)
+
+    def take_in(self) -> None:
+        self.facts = replace(self.facts, importing=False, status="succeeded")
 
     def find_examples(self) -> Sequence[Example]:
         return self.library[: self.facts.spec.context.examples]
@@ -159,6 +164,9 @@ class MemoryLedger:
     def add_feedback(self, feedback: Feedback) -> None:
         self._put(replace(self._iteration(feedback.iteration), feedback=feedback))
 
+    def add_rollouts(self, filmed: Sequence[Rollout]) -> None:
+        self.facts = replace(self.facts, rollouts=(*self.facts.rollouts, *filmed))
+
     def finish(self, outcome: Outcome) -> None:
         self.facts = replace(self.facts, outcome=outcome, status="succeeded")
 
@@ -214,6 +222,8 @@ class PretendLaboratory:
     refuse: Callable[[Program], str | None] = lambda program: None
     numbers: Callable[[ScreenOrder], Screening] = lambda order: Screening((), {})
     orders: list[PackOrder] = field(default_factory=list)
+    films: list[FilmOrder] = field(default_factory=list)
+    screen_test: Exception | None = None
 
     def preflight(
         self, task: Task, training: Training, seed: int, watch: Watch, *, source: bool = False
@@ -240,6 +250,13 @@ class PretendLaboratory:
         return PackResult(
             tuple(self._runs(order)), {a: Report() for a in order.arms if a != NATIVE}
         )
+
+    def film(self, order: FilmOrder, watch: Watch) -> Rollout:
+        self.films.append(order)
+        if isinstance(self.screen_test, Exception):
+            raise self.screen_test
+        watch(Progress("filming", 0, 1))
+        return Rollout(order.arm.key, order.episode, order.held_out[0], video="f" * 64)
 
     def _runs(self, order: PackOrder) -> Iterator[Run]:
         for arm, seed in order.members:

@@ -43,6 +43,8 @@ class Carrier:
 
     Attributes:
         slots: at most so many steps at a time, wherever the news of them came from.
+        most:  how many that are.
+        doing: keys of the steps that are carried out right now, by (job, step).
     """
 
     store: Store
@@ -51,6 +53,13 @@ class Carrier:
     lease_seconds: float
     stopping: threading.Event = field(default_factory=threading.Event)
     slots: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(1))
+    most: int = 1
+    doing: set[tuple[str, str]] = field(default_factory=set)
+
+    @property
+    def busy(self) -> int:
+        """Return how many steps are carried out right now."""
+        return len(self.doing)
 
     def carry_out(self, job_id: str, key: str) -> bool:
         """Do the step as soon as there is a slot; return whether it was done here."""
@@ -85,9 +94,11 @@ class Carrier:
     def _given_back(self, claim: ClaimedStep) -> Iterator[None]:
         """Let go of a claim in the end; where the database is away, its lease lapses instead."""
         failpoint("step.claimed")
+        self.doing.add((claim.job_id, claim.step_key))
         try:
             yield
         finally:
+            self.doing.discard((claim.job_id, claim.step_key))
             failpoint("step.done")
             try:
                 claim.release()

@@ -25,6 +25,7 @@ from workers.carrying import Carrier
 from workers.crew import Crew
 from workers.logs import configure_logs
 from workers.messages import CARRY_OUT, QUEUES, make_celery
+from workers.presence import tell_until
 from workers.sweep import sweep_until
 from workers.tidying import tidy_until
 from workers.toolbox import Bench, open_bench
@@ -74,6 +75,8 @@ def run(
     threading.Thread(target=sweep_until, args=sweep, name="sweep", daemon=True).start()
     tidy = (stopping, store, settings)
     threading.Thread(target=tidy_until, args=tidy, name="tidy", daemon=True).start()
+    tell = (crew.carrier, settings, queues)
+    threading.Thread(target=tell_until, args=tell, name="presence", daemon=True).start()
     log.info("worker starts", owner=crew.carrier.owner, queues=list(queues), slots=slots)
     consume(crew.celery, _arguments(crew.carrier.owner, queues, slots), stopping)
     crew.wait(LEAVE_SECONDS)
@@ -85,7 +88,8 @@ def _gather(
     settings: Settings, store: Store, bench: Bench, queues: Sequence[str], slots: int
 ) -> Crew:
     free = threading.Semaphore(slots)
-    carrier = Carrier(store, bench, owner_name(), settings.lease_seconds, slots=free)
+    name, lease = owner_name(), settings.lease_seconds
+    carrier = Carrier(store, bench, name, lease, slots=free, most=slots)
     crew = Crew(carrier, make_celery(settings), queues)
     crew.celery.task(name=CARRY_OUT)(crew.carry_out)
     return crew

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 from celery import Celery
 
 from core.failpoints import failpoint
-from core.loop import Finish, Propose, Reflect, Step, next_steps, step_key
+from core.loop import Finish, Import, Propose, Reflect, Step, next_steps, step_key
 from core.settings import Settings
 from core.storage import Store
 from workers.folder_broker import use_whole_messages
@@ -21,7 +21,7 @@ from workers.folder_broker import use_whole_messages
 QUEUES = ("design", "train")
 CARRY_OUT = "rewardsmith.carry_out"
 OFFER_SECONDS = 10.0  # a step that nobody claimed is announced again after this time
-_DESIGN_STEPS = (Propose, Reflect, Finish)
+_DESIGN_STEPS = (Import, Propose, Reflect, Finish)
 
 
 def queue_of(step: Step) -> str:

@@ -7,6 +7,7 @@
 from core.storage.artifacts import FolderArtifacts
 from core.storage.callers import Caller
 from core.storage.copying import copy_sqlite
+from core.storage.crew import Presence, StoredWorker
 from core.storage.going_on import Extension
 from core.storage.keyring import AuditEntry, StoredKey
 from core.storage.ledger import ClaimedStep
@@ -19,33 +20,46 @@ from core.storage.stored import (
     Event,
     Failure,
     Page,
+    Series,
+    StoredArtifact,
     StoredCandidate,
     StoredJob,
+    StoredRollout,
     StoredRun,
 )
 from core.storage.tidying import Tidied, remove_orphans, tidy
+from core.storage.transcripts import Transcript, read_transcript
+from core.storage.usage import Day
 
 __all__ = [
     "Activity",
     "AuditEntry",
     "Caller",
     "ClaimedStep",
+    "Day",
     "Event",
     "Extension",
     "Failure",
     "FolderArtifacts",
     "LibraryItem",
     "Page",
+    "Presence",
     "Request",
+    "Series",
     "Standing",
     "Store",
+    "StoredArtifact",
     "StoredCandidate",
     "StoredJob",
     "StoredKey",
+    "StoredRollout",
     "StoredRun",
+    "StoredWorker",
     "Tidied",
+    "Transcript",
     "copy_sqlite",
     "open_store",
+    "read_transcript",
     "remove_orphans",
     "tidy",
 ]

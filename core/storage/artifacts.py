@@ -62,10 +62,8 @@ class FolderArtifacts:
             NotFound: nothing is stored under that hash.
             StorageFailed: it cannot be read, or does not have that hash any more.
         """
-        if not _NAME.fullmatch(sha256):
-            raise NotFound("There is no artifact of that name.", hint="Names are sha256 in hex.")
         try:
-            content = self._path(sha256).read_bytes()
+            content = self.locate(sha256).read_bytes()
         except FileNotFoundError:
             raise NotFound(f"There is no artifact {sha256}.") from None
         except OSError as error:
@@ -77,6 +75,16 @@ class FolderArtifacts:
                 hint="The disk or somebody changed the file; restore it from a backup.",
             )
         return content
+
+    def locate(self, sha256: str) -> Path:
+        """Return where the bytes are, for whoever passes them on unread.
+
+        Raises:
+            NotFound: that is no name of an artifact.
+        """
+        if not _NAME.fullmatch(sha256):
+            raise NotFound("There is no artifact of that name.", hint="Names are sha256 in hex.")
+        return self._path(sha256)
 
     def remove(self, sha256: str, spared_seconds: float) -> bool:
         """Remove a file unless it was stored, or stored again, so recently; tell whether it is gone.

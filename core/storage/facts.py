@@ -15,6 +15,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from core.errors import NotFound
 from core.ports import Screened
 from core.records import (
+    NATIVE,
     Candidate,
     Example,
     Exchange,
@@ -23,6 +24,7 @@ from core.records import (
     Outcome,
     Preflight,
     Remark,
+    Rollout,
     Usage,
 )
 from core.storage.clean import clean_row, spell_nonfinite
@@ -40,6 +42,7 @@ from core.storage.tables import (
     jobs,
     remarks,
     reservations,
+    rollouts,
 )
 
 INSERT: dict[str, Callable[[Table], Any]] = {
@@ -115,7 +118,7 @@ def open_iteration(connection: Connection, job_id: str, number: int) -> None:
 
 def add_exchange(connection: Connection, job_id: str, exchange: Exchange) -> None:
     """Store a question and its answer, and count what it cost in place of what was set aside."""
-    if not insert_once(connection, exchanges, {"job_id": job_id, **_exchange_row(exchange)}):
+    if not insert_exchange(connection, job_id, exchange):
         return
     unreserve(connection, job_id, exchange.iteration, exchange.slot, exchange.attempt)
     reply, usage = exchange.reply, exchange.reply.usage
@@ -131,6 +134,11 @@ def add_exchange(connection: Connection, job_id: str, exchange: Exchange) -> Non
     }
     message = f"Designer {exchange.designer}: {reply.outcome} after {reply.latency_seconds:.1f} s."
     append_event(connection, job_id, "exchange.completed", message, details)
+
+
+def insert_exchange(connection: Connection, job_id: str, exchange: Exchange) -> bool:
+    """Insert a question and its answer, and nothing else; tell whether it was new."""
+    return insert_once(connection, exchanges, {"job_id": job_id, **_exchange_row(exchange)})
 
 
 def reserve(
@@ -191,13 +199,20 @@ def _spelt(raw: Json) -> Json:
 def add_candidate(connection: Connection, job_id: str, candidate: Candidate) -> None:
     """Store a candidate with its checks; its runs and report come later."""
     open_iteration(connection, job_id, candidate.iteration)
+    if insert_candidate(connection, job_id, candidate):
+        _tell_of_candidate(connection, job_id, candidate)
+
+
+def insert_candidate(connection: Connection, job_id: str, candidate: Candidate) -> bool:
+    """Insert a candidate with its checks, and nothing else; tell whether it was new."""
     data = dump_record(replace(candidate, runs=(), report=None, checks=()))
     own = {k: v for k, v in data.items() if k not in ("runs", "report", "checks")}
     row = to_columns(candidates, own)
     sha256 = candidate.program.sha256 if candidate.program else None
-    if insert_once(connection, candidates, {"job_id": job_id, "program_sha256": sha256, **row}):
-        _add_checks(connection, job_id, candidate)
-        _tell_of_candidate(connection, job_id, candidate)
+    if not insert_once(connection, candidates, {"job_id": job_id, "program_sha256": sha256, **row}):
+        return False
+    _add_checks(connection, job_id, candidate)
+    return True
 
 
 def _add_checks(connection: Connection, job_id: str, candidate: Candidate) -> None:
@@ -298,6 +313,27 @@ def add_feedback(connection: Connection, job_id: str, told: Feedback) -> None:
     details = {"iteration": told.iteration, "best": told.best, "diagnoses": told.diagnoses}
     message = f"Iteration {told.iteration} is complete."
     append_event(connection, job_id, "iteration.completed", message, details)
+
+
+def add_rollouts(connection: Connection, job_id: str, filmed: Sequence[Rollout]) -> None:
+    """Store filmed episodes, those without a video as well, and tell of each."""
+    for one in filmed:
+        row = to_columns(rollouts, dump_record(one))
+        if not insert_once(connection, rollouts, {"job_id": job_id, **row}):
+            continue
+        note_artifacts(connection, job_id, "rollout", [one.video, one.preview, one.trace])
+        _tell_of_rollout(connection, job_id, one)
+
+
+def _tell_of_rollout(connection: Connection, job_id: str, one: Rollout) -> None:
+    details = {"arm": one.arm, "episode": one.episode, "video": one.video, "reason": one.failure}
+    name = "the native reward" if one.arm == NATIVE else f"candidate {one.arm}"
+    if one.failure is not None:
+        message = f"Episode {one.episode} of {name} has no video: {one.failure}"
+        append_event(connection, job_id, "rollout.failed", message, details, "warning")
+        return
+    message = f"Episode {one.episode} of {name} was filmed."
+    append_event(connection, job_id, "rollout.filmed", message, details)
 
 
 def finish(connection: Connection, job_id: str, outcome: Outcome) -> None:

@@ -85,7 +85,18 @@ def extend(
     return False
 
 
+def _check_at_home(job: Row[Any]) -> None:
+    """Refuse to go on with facts that were written elsewhere: only a fork's are all our own."""
+    if job.origin is not None:
+        raise Conflict(
+            f"Job {job.id} was imported: its files stayed where it was exported, and its programs were "
+            "never checked here.",
+            hint="Fork it from one of its candidates.",
+        )
+
+
 def _check_extendable(job: Row[Any]) -> None:
+    _check_at_home(job)
     mendable = job.status != "failed" or job.failure_reason in EXTENDABLE
     if job.status == "cancelled" or job.cancel_requested or not mendable:
         raise not_now(job, "extend")
@@ -176,6 +187,7 @@ def retry(connection: Connection, job_id: str, request: Request = UNMARKED) -> b
         return True
     if job.status not in ("failed", "cancelled"):
         raise not_now(job, "retry")
+    _check_at_home(job)
     if job.failure_reason in EXTENDABLE:
         raise Conflict(
             f"Job {job_id} has measured all its candidates, and none could be used; to try the same "

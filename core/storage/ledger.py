@@ -20,10 +20,11 @@ from core.records import (
     Outcome,
     Preflight,
     Report,
+    Rollout,
     Run,
     Saved,
 )
-from core.storage import claims, facts, library, reads, results
+from core.storage import claims, facts, importing, library, reads, results
 from core.storage.claims import Claim
 from core.storage.engine import reading, writing
 from core.storage.lifecycle import append_event
@@ -118,6 +119,10 @@ class ClaimedStep:
         """Append an event."""
         self._write(append_event, kind, message, data, level)
 
+    def take_in(self) -> None:
+        """Write all facts of an exported job, and end it as it had ended."""
+        self._write(importing.take_in)
+
     def add_preflight(self, preflight: Preflight) -> None:
         """Store what preflight found."""
         self._write(facts.add_preflight, preflight)
@@ -165,6 +170,10 @@ class ClaimedStep:
     def add_feedback(self, feedback: Feedback) -> None:
         """Store what an iteration taught and close it."""
         self._write(facts.add_feedback, feedback)
+
+    def add_rollouts(self, filmed: Sequence[Rollout]) -> None:
+        """Store filmed episodes, those without a video as well."""
+        self._write(facts.add_rollouts, filmed)
 
     def finish(self, outcome: Outcome) -> None:
         """Store the outcome and end the job as succeeded."""

@@ -53,6 +53,7 @@ _HELD = (
     jobs.c.started_at,
     jobs.c.rested_at,
     jobs.c.failure_reason,
+    jobs.c.origin,
     jobs.c.fence_count,
     jobs.c.iteration,
     jobs.c.best_candidate,

@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Connection, and_, func, select, tuple_
 
 from core import loop
 from core.records import (
+    FINISHED,
     FITNESS,
     NATIVE,
     Candidate,
@@ -30,6 +31,7 @@ from core.records import (
 )
 from core.storage.claims import living
 from core.storage.codec import from_columns, load
+from core.storage.filmed import rollouts_of, waits_to_be_taken_in
 from core.storage.ids import CandidateKey, RunKey, candidate_id, no_such, run_id
 from core.storage.job_reads import Row, job_row, optional, read_rows, spent
 from core.storage.series import curve_from
@@ -89,6 +91,8 @@ def history(connection: Connection, job_id: str, owner: str | None = None) -> Hi
         remarks=remarks_of(connection, job_id),
         extensions=job["extensions"],
         examples=tuple(load(Example, data) for data in job["examples"] or ()),
+        rollouts=tuple(stored.rollout for stored in rollouts_of(connection, job_id)),
+        importing=job["status"] not in FINISHED and waits_to_be_taken_in(connection, job_id),
     )
     return replace(
         found,

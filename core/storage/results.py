@@ -64,6 +64,11 @@ def add_runs(
 
 def _add_run(connection: Connection, job_id: str, run: Run) -> bool:
     _check_run(connection, job_id, run)
+    return insert_run(connection, job_id, run)
+
+
+def insert_run(connection: Connection, job_id: str, run: Run) -> bool:
+    """Insert a run with its curve, and nothing else; tell whether it was new."""
     iteration, number = read_arm(run.arm) or (None, None)
     data = dump_record(replace(run, curve=None))
     own = to_columns(runs, {name: value for name, value in data.items() if name != "curve"})

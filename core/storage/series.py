@@ -69,11 +69,16 @@ def _numbers(kind: str, row: Mapping[str, Any]) -> array[Any]:
     try:
         numbers.frombytes(zlib.decompress(row["data"]))
     except (zlib.error, ValueError) as error:
-        raise StorageFailed(
-            f"a damaged chunk of the curve `{row['series']}`: {error}",
-            hint="Restore the database from a backup.",
-        ) from error
+        raise damaged(row["series"], error) from error
     return _little_endian(numbers)
+
+
+def damaged(name: str, error: Exception) -> StorageFailed:
+    """Return the error for a chunk of a curve that cannot be read."""
+    return StorageFailed(
+        f"a damaged chunk of the curve `{name}`: {error}",
+        hint="Restore the database from a backup.",
+    )
 
 
 def _little_endian(numbers: array[Any]) -> array[Any]:

@@ -19,18 +19,25 @@ from core.records import Exchange, Given, History, Iteration, JobSpec, Remark
 from core.storage import (
     accept,
     claims,
+    crew,
     endpoints,
+    filmed,
     going_on,
+    importing,
     job_reads,
     library,
     lifecycle,
     people,
     reads,
     removal,
+    thinning,
+    usage,
+    whole,
 )
 from core.storage.callers import Caller, introduce, note, sees_all
 from core.storage.claims import Claim, Offer
 from core.storage.clean import clean_integer, clean_text
+from core.storage.crew import Presence, StoredWorker
 from core.storage.engine import MIGRATE_HINT, Work, open_engine, reading, writing
 from core.storage.going_on import Extension
 from core.storage.ids import check_job_id, no_such, read_candidate_id, read_run_id
@@ -39,8 +46,21 @@ from core.storage.ledger import ClaimedStep
 from core.storage.library import LibraryItem
 from core.storage.requests import UNMARKED, Request
 from core.storage.standing import Standing, read_standing
-from core.storage.stored import Activity, Event, Page, StoredCandidate, StoredJob, StoredRun
+from core.storage.stored import (
+    Activity,
+    Event,
+    Page,
+    Series,
+    StoredArtifact,
+    StoredCandidate,
+    StoredJob,
+    StoredRollout,
+    StoredRun,
+)
 from core.storage.tables import HEAD, LOCAL
+from core.storage.transcripts import Transcript
+from core.storage.usage import Day
+from core.storage.whole import StoredReport
 
 T = TypeVar("T")
 
@@ -141,6 +161,33 @@ class Store:
         failpoint("job.accepted")
         return self.job(job_id), replayed
 
+    def import_job(
+        self,
+        told: Transcript,
+        text: str,
+        *,
+        idempotency_key: str | None,
+        body_sha256: str,
+        most_open: int | None = None,
+    ) -> tuple[StoredJob, bool]:
+        """Accept a job that was exported elsewhere; a worker takes its facts in.
+
+        `told` is what `text` says.  True when the same request was accepted before.
+
+        Raises:
+            IdempotencyMismatch, LimitReached, InvalidInput: as `create_job`.
+        """
+
+        def work(connection: Connection) -> tuple[str, bool]:
+            job_id, replayed = importing.accept_import(
+                connection, told, text, idempotency_key, body_sha256, self._owner, most_open
+            )
+            note(connection, self._caller, "jobs.import", job_id)
+            return job_id, replayed
+
+        job_id, replayed = self._write(work)
+        return self.job(job_id), replayed
+
     def job(self, job_id: str) -> StoredJob:
         """Return a job.
 
@@ -170,6 +217,32 @@ class Store:
         return self._read(
             lambda c: job_reads.jobs_page(c, after or None, limit, status, task, self._owner)
         )
+
+    def describe(
+        self,
+        job_id: str,
+        *,
+        name: str | None = None,
+        notes: str | None = None,
+        labels: Mapping[str, str] | None = None,
+    ) -> StoredJob:
+        """Change what people call a job and write down about it; None leaves a part as it is.
+
+        An empty name or empty notes are none.
+
+        Raises:
+            NotFound: no such job.
+        """
+        changes: dict[str, object] = {}
+        if name is not None:
+            changes["name"] = name or None
+        if notes is not None:
+            changes["notes"] = notes or None
+        if labels is not None:
+            changes["labels"] = dict(labels)
+        if changes:
+            self._change("describe", job_id, lambda c: lifecycle.set_job(c, job_id, **changes))
+        return self.job(job_id)
 
     def request_cancel(self, job_id: str) -> StoredJob:
         """Ask for a job's end; it is cancelled at once when nobody works on it.
@@ -396,6 +469,58 @@ class Store:
         with _named("run", run_id):
             return self._of_job(key.job_id, lambda connection: reads.run(connection, key))
 
+    def series(
+        self, run_id: str, names: Collection[str] | None, most: int
+    ) -> tuple[tuple[str, ...], tuple[Series, ...]]:
+        """Return the names of a run's series, and those asked for (None: all) of `most` points each.
+
+        Raises:
+            NotFound: no such run.
+        """
+        key = read_run_id(run_id)
+        with _named("run", run_id):
+            return self._of_job(key.job_id, lambda c: thinning.series_of(c, key, names, most))
+
+    def all_runs(self, job_id: str) -> tuple[StoredRun, ...]:
+        """Return every run of a job, of all arms and confirmations, without curves.
+
+        Raises:
+            NotFound: no such job.
+        """
+        return self._of_job(job_id, lambda c: whole.runs_of_all(c, job_id))
+
+    def all_reports(self, job_id: str) -> tuple[StoredReport, ...]:
+        """Return what is known of every arm's behaviour.
+
+        Raises:
+            NotFound: no such job.
+        """
+        return self._of_job(job_id, lambda c: whole.reports_of_all(c, job_id))
+
+    def rollouts(self, job_id: str, arm: str | None = None) -> tuple[StoredRollout, ...]:
+        """Return what was filmed of the last confirmation, of one arm if one is named.
+
+        Raises:
+            NotFound: no such job.
+        """
+        return self._of_job(job_id, lambda c: filmed.rollouts_of(c, job_id, arm))
+
+    def artifacts(self, job_id: str) -> tuple[StoredArtifact, ...]:
+        """Return which bytes belong to a job.
+
+        Raises:
+            NotFound: no such job.
+        """
+        return self._of_job(job_id, lambda c: filmed.artifacts_of(c, job_id))
+
+    def artifact(self, job_id: str, sha256: str) -> StoredArtifact:
+        """Return that bytes belong to a job.
+
+        Raises:
+            NotFound: no such job, or they do not.
+        """
+        return self._of_job(job_id, lambda c: filmed.artifact(c, job_id, clean_text(sha256)))
+
     def exchanges(self, job_id: str, iteration: int | None = None) -> tuple[Exchange, ...]:
         """Return the questions to the designer and its answers.
 
@@ -416,6 +541,29 @@ class Store:
         _check_limit(limit)
         clean_integer(after, "after")
         return self._of_job(job_id, lambda c: reads.events_of(c, job_id, after, limit))
+
+    def usage(self, days: int) -> tuple[Day, ...]:
+        """Return what the caller's jobs used on each of the last days, the newest first."""
+        return self._read(lambda c: usage.usage(c, self._owner, days))
+
+    # --- who works, and who waits -------------------------------------------------------------
+
+    def crew(self) -> tuple[StoredWorker, ...]:
+        """Return the workers; they serve all owners."""
+        return self._read(crew.crew_of)
+
+    def ahead_of(self, waiting: Sequence[StoredJob]) -> tuple[int, ...]:
+        """Return for each job how many older ones wait or are worked on, whoever owns them."""
+        moments = [job.created_at for job in waiting]
+        return self._read(lambda c: crew.ahead_of(c, moments))
+
+    def report(self, presence: Presence) -> None:
+        """Note that a worker is there."""
+        self._of_all()._write(lambda c: crew.report(c, presence))
+
+    def sign_off(self, name: str) -> None:
+        """Note that a worker has ended."""
+        self._of_all()._write(lambda c: crew.leave(c, name))
 
     # --- all owners' jobs together ------------------------------------------------------------
 

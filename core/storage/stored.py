@@ -8,7 +8,17 @@ from datetime import datetime
 from typing import Generic, TypeVar
 
 from core.ports import Progress
-from core.records import Candidate, JobSpec, JobStatus, Json, Outcome, Preflight, Run, Spent
+from core.records import (
+    Candidate,
+    JobSpec,
+    JobStatus,
+    Json,
+    Outcome,
+    Preflight,
+    Rollout,
+    Run,
+    Spent,
+)
 
 T = TypeVar("T")
 
@@ -43,6 +53,8 @@ class StoredJob:
         iteration:      number of the newest iteration, -1 before the first.
         event_count:    number of the last event; grows with every change that people can see.
         extensions:     how often it went on after a confirmation had begun.
+        notes:          what people wrote down about it.
+        origin:         of an imported job: its id where it was exported.
     """
 
     id: str
@@ -67,6 +79,8 @@ class StoredJob:
     iteration: int
     event_count: int
     extensions: int = 0
+    notes: str | None = None
+    origin: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +105,35 @@ class StoredRun:
     job_id: str
     created_at: datetime
     run: Run
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One series of a run's curve, thinned: `points` were stored, `steps` and `values` are shown."""
+
+    name: str
+    points: int
+    steps: tuple[int, ...]
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRollout:
+    """A filmed episode of a job."""
+
+    job_id: str
+    created_at: datetime
+    rollout: Rollout
+
+
+@dataclass(frozen=True, slots=True)
+class StoredArtifact:
+    """That bytes belong to a job; `kind` is weights, transitions, probe or rollout."""
+
+    job_id: str
+    sha256: str
+    kind: str
+    created_at: datetime
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,8 @@ jobs ─┬─ iterations ─┬─ candidates ── checks
       ├─ given, remarks          what people handed in and said
       ├─ saved                   how far runs under way have come; replaced, then forgotten
       ├─ evaluations, exchanges, artifacts
+      ├─ imports                 lines of an export, until a worker has taken them in
+      ├─ rollouts                filmed episodes of the last confirmation's runs
       ├─ events                  numbered per job, without gaps
       ├─ reservations            set aside for questions whose answers are not stored
       └─ claims                  who works on which step, until when
@@ -13,8 +15,9 @@ endpoints                        how designers' endpoints are doing, as all work
 keys                             who may ask, and for whom
 audit                            who asked for which change; outlives the job
 discarded                        files of deleted jobs, until a worker has removed them
+workers                          which there are, and when each was last seen
 
-Every row but those of the last four belongs to a job, and through it to the job's owner.
+Every row but those of the last five belongs to a job, and through it to the job's owner.
 
 Structured values are plain `JSON` on both engines, not JSONB: JSONB forgets the order of keys, and
 the order of components and parameters is part of the record.  A `more` column takes the fields of a
@@ -46,7 +49,7 @@ from sqlalchemy import (
 from core.records import JobStatus, RemarkKind, Stage
 from core.storage.clock import UtcTime
 
-HEAD = "0006"  # the revision of `migrations/` that makes these tables; a test compares them
+HEAD = "0007"  # the revision of `migrations/` that makes these tables; a test compares them
 
 NAMES = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -122,6 +125,7 @@ jobs = Table(
     metadata,
     _word("id", key=True),
     _text("name", nullable=True),
+    _text("notes", nullable=True),
     *map(_json, ("labels", "spec")),
     _word("task"),
     _word("method"),
@@ -147,6 +151,7 @@ jobs = Table(
     _time("rested_at", nullable=True),  # since when nobody may work on it
     Column("idle_seconds", Double, nullable=False, server_default="0"),  # of the rests before
     Column("owner", String, nullable=False, server_default=LOCAL),
+    _word("origin", nullable=True),  # of an imported job: its id where it was exported
     _one_of("status", *JOB_STATUSES),
     *map(_finite, ("best_fitness", "native_fitness", "money", "idle_seconds")),
     UniqueConstraint("owner", "idempotency_key"),
@@ -319,6 +324,30 @@ exchanges = Table(
     _finite("latency_seconds"),
 )
 
+rollouts = Table(
+    "rollouts",
+    metadata,
+    _job(),
+    _integer("extension", key=True),
+    _word("arm", key=True),
+    _integer("episode", key=True),
+    _integer("seed"),
+    *(_number(name, nullable=True) for name in ("fitness", "native")),
+    *(_word(name, nullable=True) for name in ("video", "preview", "trace")),
+    _text("failure", nullable=True),
+    _json("more"),
+    _time("created_at"),
+    *map(_finite, ("fitness", "native")),
+)
+
+imports = Table(
+    "imports",
+    metadata,
+    _job(),
+    Column("content", LargeBinary, nullable=False),
+    _time("created_at"),
+)
+
 artifacts = Table(
     "artifacts",
     metadata,
@@ -414,4 +443,15 @@ discarded = Table(
     metadata,
     _word("sha256", key=True),
     _time("created_at"),
+)
+
+workers = Table(
+    "workers",
+    metadata,
+    _word("name", key=True),
+    _json("queues"),
+    *map(_integer, ("slots", "busy")),
+    _word("device"),
+    _time("started_at"),
+    _time("seen_at"),
 )

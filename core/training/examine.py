@@ -75,6 +75,23 @@ def examine(channel: Channel, links: Sequence[Link]) -> None:
     )
 
 
+def tell_terms(channel: Channel, links: Sequence[Link]) -> None:
+    """Say what a program pays for the rows of a recording: components out, name -> [N]."""
+    frame = channel.receive()
+    layout = layout_from_json(frame.header["space"])
+    program = program_from_json(frame.header["program"])
+    recording = load_recording(frame.blobs["recording"])
+    try:
+        loaded = None if program is None else load_program(program, layout)
+        components, features = compute_terms(loaded, recording)
+    except ProgramRejected as error:
+        channel.send(rejection_to_json(error))
+        return
+    told = {"components": components, "features": features}
+    said = {kind: {n: v.tolist() for n, v in terms.items()} for kind, terms in told.items()}
+    channel.send({"kind": "terms", **said})
+
+
 def _policies(
     order: Mapping[str, Any], blobs: Mapping[str, bytes], layout: Layout
 ) -> tuple[Policies, ...]:

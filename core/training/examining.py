@@ -110,6 +110,28 @@ def read_report(frame: Frame, artifacts: Artifacts, known: Collection[str] = ())
     )
 
 
+def read_terms(frame: Frame, kind: str, count: int) -> dict[str, list[float]]:
+    """Read what a child in which generated code ran says of each row; what is malformed is left out.
+
+    Args:
+        frame: of the child.
+        kind:  components or features.
+        count: of rows.
+    """
+    found = frame.header.get(kind)
+    if not isinstance(found, Mapping) or len(found) > max(MOST_COMPONENTS, MOST_FEATURES):
+        return {}
+    read = {name: _numbers(values, count) for name, values in found.items() if _is_name(name)}
+    return {name: values for name, values in read.items() if values is not None}
+
+
+def _numbers(found: Any, count: int) -> list[float] | None:
+    if not isinstance(found, list) or len(found) != count:
+        return None
+    numbers = [number for one in found if (number := _number(one)) is not None]
+    return numbers if len(numbers) == count else None
+
+
 def _terms(
     found: Any, most: int, known: Collection[str] | None = None
 ) -> dict[str, TermStatistics]:

@@ -3,6 +3,7 @@
     preflight   one child                     probing.py    → preflight.py in the jail
     check       one short-lived child         checking.py   → check.py
     screen      one child per iteration       screening.py  → screen_child.py
+    film        camera and actor              filming.py    → film_child.py, actor.py
     train       one child per pack            retrying.py, supervising.py → train_child.py
                 scorer and actor per arm      measuring.py  → scorer.py, actor.py
                 one child per arm             examining.py  → examine.py
@@ -21,6 +22,7 @@ from core.learners import read_learner
 from core.ports import (
     Arm,
     Artifacts,
+    FilmOrder,
     PackOrder,
     PackResult,
     Progress,
@@ -37,6 +39,7 @@ from core.records import (
     Program,
     ProgramShape,
     Report,
+    Rollout,
     Run,
     Task,
     Training,
@@ -50,6 +53,7 @@ from core.training.canaries import try_scorer
 from core.training.checking import check_program
 from core.training.effort import usual_learning_seconds
 from core.training.examining import examine_arm, with_course
+from core.training.filming import film_episode
 from core.training.learner_search import find_learner
 from core.training.measuring import Measured, Score, measure
 from core.training.minutes import Member, Trained
@@ -66,6 +70,7 @@ PRELOAD = (
     *PRELOAD_DESIGN,
     "core.training.preflight",
     "core.training.scorer",
+    "core.training.film_child",
     "core.training.actor",
     "core.training.examine",
     "core.training.train_child",
@@ -146,6 +151,10 @@ class Laboratory:
             ),
             reports,
         )
+
+    def film(self, order: FilmOrder, watch: Watch) -> Rollout:
+        """Live an episode before a camera; see the port."""
+        return film_episode(self.sandbox, self.artifacts, order, watch)
 
     def _try_scorer(
         self, order: PackOrder, trained: Mapping[Member, Trained], watch: Watch

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.errors import EnvironmentUnusable, ScoringFailed
-from core.ports import PackOrder, Progress, Watch
+from core.ports import FilmOrder, PackOrder, Progress, Watch
 from core.records import Program
 from core.sandbox import GIB, Child, ChildFailed, ChildTimedOut, Frame, Limits, Sandbox
 from core.training.attending import POLL_SECONDS, next_frame
@@ -84,7 +84,7 @@ def measure(
         SandboxFailed: the scorer, which runs nothing of the arm, or the sandbox itself broke.
     """
     weights = {f"weights.{index}": content for index, content in enumerate(policies)}
-    limits = _limits(order, len(policies))
+    limits = limits_of(order, len(policies))
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
     with ExitStack() as stack:
         stack.enter_context(theirs)
@@ -92,9 +92,10 @@ def measure(
         try:
             asked = _scorer_order(order, len(policies), recorded) | {"known": known}
             scorer.send(asked, weights)
-            _expect_ready(next_frame(scorer, watch, progress))
+            expect_ready(next_frame(scorer, watch, progress))
             actor = stack.enter_context(sandbox.spawn(ACTOR, limits, links=[theirs]))
-            return _converse(scorer, Companion(actor, order, program, weights), watch, progress)
+            companion = Companion(actor, order, program, weights)
+            return _read_scores(converse(scorer, companion, "scores", watch, progress))
         except ChildTimedOut as error:
             # A slow actor uses up the scorer's time as well; without a program nobody is to blame.
             if program is None:
@@ -113,7 +114,7 @@ def _scorer_order(order: PackOrder, policies: int, recorded: Sequence[int]) -> d
     }
 
 
-def _most_rows(order: PackOrder) -> int:
+def _most_rows(order: PackOrder | FilmOrder) -> int:
     """Return how many episodes are lived side by side: as many policies as fit are one wave."""
     return rows_that_fit(order.preflight.row_reserved_bytes, MEMORY_BYTES // 2)
 
@@ -124,7 +125,7 @@ class Companion:
     def __init__(
         self,
         child: Child,
-        order: PackOrder,
+        order: PackOrder | FilmOrder,
         program: Program | None,
         weights: Mapping[str, bytes],
     ) -> None:
@@ -154,22 +155,33 @@ class Companion:
         return self._reason
 
 
-def _converse(scorer: Child, actor: Companion, watch: Watch, progress: Progress) -> Measured:
-    """Wait for the scores; the two children talk to each other meanwhile."""
+def converse(
+    scorer: Child, actor: Companion, awaited: str, watch: Watch, progress: Progress
+) -> Frame:
+    """Wait for the scorer's frame of a kind; the two children talk to each other meanwhile.
+
+    Raises:
+        ScoringFailed, EnvironmentUnusable: it sent another one; says why.
+    """
     while True:
         watch(progress)
         actor.look()
         frame = scorer.receive_or_none(POLL_SECONDS)
         if frame is None or frame.header.get("kind") == "progress":
             continue
-        if frame.header.get("kind") == "scores":
-            return _read_scores(frame)
+        if frame.header.get("kind") == awaited:
+            return frame
         _refuse_environment(frame)
         reason = actor.look(wait_seconds=FRAME_SECONDS / 10) or frame.header.get("reason", "")
         raise ScoringFailed(clean(str(reason), 1200))
 
 
-def _expect_ready(frame: Frame) -> None:
+def expect_ready(frame: Frame) -> None:
+    """Make sure that the scorer has its environments.
+
+    Raises:
+        ScoringFailed, EnvironmentUnusable: it has not.
+    """
     if frame.header.get("kind") != "ready":
         _refuse_environment(frame)
         raise ScoringFailed(clean(str(frame.header.get("reason", "no reason given")), 1200))
@@ -202,7 +214,8 @@ def _read_scores(frame: Frame) -> Measured:
     return Measured(scores, recording, kept, unsteady, known)
 
 
-def _limits(order: PackOrder, policies: int) -> Limits:
+def limits_of(order: PackOrder | FilmOrder, policies: int) -> Limits:
+    """Return the limits of whoever lives an order's episodes with so many policies."""
     steps = policies * len(order.held_out) * (order.preflight.max_episode_steps or _ASSUMED_STEPS)
     estimate = steps / max(order.preflight.steps_per_second, 1.0)
     seconds = 120.0 + 20.0 * estimate

@@ -195,16 +195,25 @@ class Measurement:
         return episodes
 
     def _ask(self, wave: int, state: Floats) -> Actions:
-        """Send the observations of all rows to the actor and return its checked actions."""
-        observed = np.ascontiguousarray(state[:, : self.batch.layout.observation_size], np.float32)
-        deadline = time.monotonic() + FRAME_SECONDS
-        try:
-            self.link.send(np.array([wave], np.float32).tobytes() + observed.tobytes(), deadline)
-            answer = self.link.receive_exactly(4 * len(state) * self.space.columns, deadline)
-        except SandboxFailed as error:
-            raise ScoringFailed(f"the actor did not answer: {error}", where="actor") from error
-        frame = np.frombuffer(answer, np.float32).reshape(len(state), self.space.columns)
-        return read_actions(frame, self.space)
+        """Return the actor's actions for the observations of all rows."""
+        observed = state[:, : self.batch.layout.observation_size]
+        return ask_actor(self.link, wave, observed, self.space)
+
+
+def ask_actor(link: FloatLink, wave: int, observed: Floats, space: ActionSpace) -> Actions:
+    """Send the observations of all rows of a wave to the actor and return its checked actions.
+
+    Raises:
+        ScoringFailed: it did not answer in time, or with no actions.
+    """
+    frame = np.ascontiguousarray(observed, np.float32)
+    deadline = time.monotonic() + FRAME_SECONDS
+    try:
+        link.send(np.array([wave], np.float32).tobytes() + frame.tobytes(), deadline)
+        answer = link.receive_exactly(4 * len(frame) * space.columns, deadline)
+    except SandboxFailed as error:
+        raise ScoringFailed(f"the actor did not answer: {error}", where="actor") from error
+    return read_actions(np.frombuffer(answer, np.float32).reshape(len(frame), space.columns), space)
 
 
 def read_actions(frame: Floats, space: ActionSpace) -> Actions:

@@ -16,6 +16,7 @@ from functools import partial
 
 from core.designers import Deadlines, DesignerSettings, make_designer
 from core.ports import (
+    FilmOrder,
     PackOrder,
     PackResult,
     Progress,
@@ -33,6 +34,7 @@ from core.records import (
     Program,
     ProgramShape,
     Report,
+    Rollout,
     Run,
     Saved,
     Task,
@@ -105,6 +107,14 @@ class PretendLaboratory:
         runs = tuple(self._run(order, arm, seed) for arm, seed in order.members)
         reports = {arm: Report() for arm in order.arms if arm != NATIVE}
         return PackResult(runs, reports)
+
+    def film(self, order: FilmOrder, watch: Watch) -> Rollout:
+        _train(SECONDS[0], watch)
+        name = (order.arm.key, order.episode, *order.held_out)
+        video, trace = (self.artifacts.put(_bytes(kind, *name)) for kind in ("video", "trace"))
+        return Rollout(
+            order.arm.key, order.episode, order.held_out[0], video=video, trace=trace, frames=1
+        )
 
     def _saved(self, order: PackOrder, arm: str, seed: int) -> Saved:
         steps = (order.start_steps + order.stop_steps) // 2

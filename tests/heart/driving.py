@@ -7,7 +7,17 @@ from dataclasses import replace
 
 from core import loop
 from core.budgets import learner_steps
-from core.records import FITNESS, NATIVE, Feedback, History, Iteration, JobSpec, Run, Spent
+from core.records import (
+    FITNESS,
+    NATIVE,
+    Feedback,
+    History,
+    Iteration,
+    JobSpec,
+    Rollout,
+    Run,
+    Spent,
+)
 from core.rungs import rung_steps
 from tests.builders import a_preflight, a_run, proposed, rejected
 
@@ -89,6 +99,9 @@ def _done(  # noqa: C901 - one case for each kind of step
             members = loop.ablation_packs(history)[pack]
             runs = tuple(a_run(a, fitness(a, s), seed=s, stage="ablation") for a, s in members)
             return replace(history, ablations=(*history.ablations, *runs))
+        case loop.Film():
+            filmed = tuple(Rollout(arm, episode, 7) for arm, episode in loop.to_film(history))
+            return replace(history, rollouts=(*history.rollouts, *filmed))
         case loop.Finish():
             return replace(history, status="succeeded")
 

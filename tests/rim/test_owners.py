@@ -7,7 +7,7 @@ from sqlalchemy import insert, select, text
 
 from core.errors import IdempotencyMismatch, LimitReached, NotFound
 from core.records import Context, Given, Remark
-from core.storage import Caller, Extension, Request, Store
+from core.storage import Caller, Extension, Presence, Request, Store
 from core.storage.engine import writing
 from core.storage.tables import jobs
 from tests.builders import SOURCE, a_spec, a_task
@@ -53,6 +53,13 @@ QUESTIONS = {
     "runs": lambda s, j: s.runs(f"cand_{body(j)}_0_0"),
     "native_runs": lambda s, j: s.native_runs(j),
     "run": lambda s, j: s.run(f"run_{body(j)}_search_0-0_0_0"),
+    "series": lambda s, j: s.series(f"run_{body(j)}_search_0-0_0_0", None, 500),
+    "all_runs": lambda s, j: s.all_runs(j),
+    "all_reports": lambda s, j: s.all_reports(j),
+    "rollouts": lambda s, j: s.rollouts(j),
+    "artifacts": lambda s, j: s.artifacts(j),
+    "artifact": lambda s, j: s.artifact(j, "a" * 64),
+    "describe": lambda s, j: s.describe(j, name="mine"),
     "exchanges": lambda s, j: s.exchanges(j),
     "events": lambda s, j: s.events(j),
     "activity": lambda s, j: s.activity(j),
@@ -60,11 +67,15 @@ QUESTIONS = {
     "withdraw": lambda s, j: s.withdraw(j, "preflight"),
     "claim": lambda s, j: s.claim(j, "preflight", "w", 1.0),
 }
-OF_NO_JOB = {"close", "check_schema", "of", "create_job", "jobs", "library"}
+OF_NO_JOB = {
+    *("close", "check_schema", "of", "create_job", "jobs", "library"),
+    *("usage", "crew", "ahead_of", "import_job"),
+}
 FOR_WORKERS = {
     "check_serves_all",
     *("unfinished_jobs", "due_jobs", "enter", "leave"),
     *("ended_before", "discarded", "in_use", "forget_discarded"),
+    *("report", "sign_off"),
 }
 FOR_MONITORS = {"standing"}
 
@@ -87,6 +98,8 @@ def test_every_question_that_a_store_answers_is_asked_here():
         pytest.param(lambda s: s.standing(), id="standing"),
         pytest.param(lambda s: s.in_use(["0" * 64]), id="in_use"),
         pytest.param(lambda s: s.forget_discarded(["0" * 64]), id="forget_discarded"),
+        pytest.param(lambda s: s.report(Presence("w", (), 1, 0, "cpu")), id="report"),
+        pytest.param(lambda s: s.sign_off("w"), id="sign_off"),
     ],
 )
 def test_what_workers_ask_is_not_for_a_store_that_is_bound(alices, question):

@@ -43,9 +43,9 @@ def step(store: Store, job_id: str, key: str) -> Iterator[ClaimedStep]:
     claim.release()
 
 
-def a_job_in_training(store: Store) -> str:
+def a_job_in_training(store: Store, **changes: object) -> str:
     """Two candidates are proposed, one of them rejected, and nothing is measured yet."""
-    job_id = a_new_job(store)
+    job_id = a_new_job(store, **changes)
     with step(store, job_id, "preflight") as claim:
         claim.add_preflight(a_preflight())
     with step(store, job_id, "baseline") as claim:
@@ -58,9 +58,9 @@ def a_job_in_training(store: Store) -> str:
     return job_id
 
 
-def a_finished_job(store: Store, outcome: Outcome | None = None) -> str:
+def a_finished_job(store: Store, outcome: Outcome | None = None, **changes: object) -> str:
     """Candidate 0.0 was trained, reflected upon, confirmed on fresh seeds, and is better."""
-    job_id = a_job_in_training(store)
+    job_id = a_job_in_training(store, **changes)
     with step(store, job_id, "train/0/0/0") as claim:
         claim.add_runs([_measured("0.0", 0.7, 0), _measured("0.0", 0.9, 1)], {"0.0": a_report()})
     with step(store, job_id, "reflect/0") as claim:

@@ -1,0 +1,220 @@
+"""The parent's side of a film: an episode lived in the jail, drawn, encoded, and traced.
+
+film_child   lives the episode with the actor, in the jail    → pictures or states, steps
+examine      what the program paid for each step, in the jail → components, features
+painting     MuJoCo's states, outside                         → pictures
+video        pictures                                         → MP4, WebP
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from core.errors import FilmingFailed, ScoringFailed
+from core.ports import Artifacts, FilmOrder, Progress, Watch
+from core.records import Json, Rollout
+from core.sandbox import ChildFailed, Frame, Sandbox
+from core.training.attending import next_frame
+from core.training.examining import LIMITS, read_terms
+from core.training.measuring import ACTOR, Companion, converse, expect_ready, limits_of
+from core.training.painting import paint
+from core.training.transitions import Recording, load_recording, save_recording
+from core.training.video import Pictures, encode_mp4, encode_preview
+from core.training.wire import layout_from_json, program_to_json, space_to_json, task_to_json
+
+CAMERA = "core.training.film_child:film"
+TERMS = "core.training.examine:tell_terms"
+LONGEST_SECONDS = 10.0  # of a video
+FPS = 30.0
+MOST_TRACED = 600
+_DIGITS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Take:
+    """An episode as the camera saw it; `shots` are pictures or states, see `camera`."""
+
+    fitness: float
+    native: float
+    length: int
+    terminated: bool
+    camera: str
+    why: str
+    count: int
+    size: tuple[int, int]
+    fps: float
+    every: int
+    shots: bytes
+    recording: Recording
+
+
+def film_episode(sandbox: Sandbox, artifacts: Artifacts, order: FilmOrder, watch: Watch) -> Rollout:
+    """Live an episode again before a camera; see the port.
+
+    Raises:
+        ScoringFailed, EnvironmentUnusable, SandboxFailed: it could not be lived.
+    """
+    assert order.run.weights is not None  # only such runs are filmed
+    weights = artifacts.get(order.run.weights)
+    take = _lived(sandbox, order, weights, watch)
+    rollout = Rollout(
+        arm=order.arm.key,
+        episode=order.episode,
+        seed=order.held_out[0],
+        training_seed=order.run.seed,
+        weights=order.run.weights,
+        fitness=take.fitness,
+        native=take.native,
+        length=take.length,
+        terminated=take.terminated,
+        steps_per_frame=take.every,
+    )
+    trace = _trace(sandbox, order, take, watch)
+    rollout = replace(rollout, trace=artifacts.put(json.dumps(trace, allow_nan=False).encode()))
+    try:
+        pictures = _pictures(order, take, watch)
+        progress = _progress(order, "encoding")
+        video, preview = encode_mp4(pictures, watch, progress), encode_preview(pictures)
+    except FilmingFailed as error:
+        return replace(rollout, failure=str(error))
+    count, height, width = pictures.rgb.shape[:3]
+    return replace(
+        rollout,
+        frames=count,
+        fps=pictures.fps,
+        width=width,
+        height=height,
+        video=artifacts.put(video),
+        preview=artifacts.put(preview),
+    )
+
+
+def _progress(order: FilmOrder, note: str) -> Progress:
+    return Progress("filming", 0, 1, f"{order.arm.key}: {note}")
+
+
+# --- the episode ------------------------------------------------------------------------------
+
+
+def _lived(sandbox: Sandbox, order: FilmOrder, weights: bytes, watch: Watch) -> Take:
+    """Let camera and actor live the episode."""
+    progress = _progress(order, "an episode")
+    limits = limits_of(order, 1)
+    asked = {
+        "task": task_to_json(order.task),
+        "seed": order.held_out[0],
+        "max_episode_steps": order.preflight.max_episode_steps,
+    }
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    with ExitStack() as stack:
+        stack.enter_context(theirs)
+        camera = stack.enter_context(sandbox.spawn(CAMERA, limits, links=[ours]))
+        camera.send(asked)
+        expect_ready(next_frame(camera, watch, progress))
+        child = stack.enter_context(sandbox.spawn(ACTOR, limits, links=[theirs]))
+        actor = Companion(child, order, order.arm.program, {"weights.0": weights})
+        return _read_take(converse(camera, actor, "filmed", watch, progress))
+
+
+def _read_take(frame: Frame) -> Take:
+    said: dict[str, Any] = dict(frame.header)
+    try:
+        return Take(
+            fitness=float(said["fitness"]),
+            native=float(said["native"]),
+            length=int(said["length"]),
+            terminated=bool(said["terminated"]),
+            camera=str(said["camera"]),
+            why=str(said["why"])[:400],
+            count=int(said["shots"]),
+            size=(int(said["size"][0]), int(said["size"][1])),
+            fps=float(said["fps"]),
+            every=max(1, int(said["every"])),
+            shots=frame.blobs["shots"],
+            recording=load_recording(frame.blobs["recording"]),
+        )
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise ScoringFailed(f"{error}", expected="a filmed episode", where="camera") from error
+
+
+# --- the pictures -----------------------------------------------------------------------------
+
+
+def _pictures(order: FilmOrder, take: Take, watch: Watch) -> Pictures:
+    """Return the film: in its own time if that is short, else as fast as it has to be.
+
+    Raises:
+        FilmingFailed: there are no pictures.
+    """
+    if take.camera == "nothing" or not take.count:
+        raise FilmingFailed(take.why or "there were no pictures")
+    fps = min(FPS, max(take.fps / take.every, take.count / LONGEST_SECONDS))
+    if take.camera == "states":
+        progress = _progress(order, "drawing")
+        return Pictures(paint(order.task, take.shots, take.count, watch, progress), fps)
+    width, height = take.size
+    if len(take.shots) != take.count * width * height * 3:
+        raise FilmingFailed(f"{len(take.shots)} bytes", expected=f"{take.count} pictures")
+    rgb = np.frombuffer(take.shots, np.uint8).reshape(take.count, height, width, 3)
+    return Pictures(rgb, fps)
+
+
+# --- the trace --------------------------------------------------------------------------------
+
+
+def _trace(sandbox: Sandbox, order: FilmOrder, take: Take, watch: Watch) -> Json:
+    """Return what was known at each step, or each k-th of a long episode.
+
+    `steps` count from 1, as the state after that many; the picture of a step is number
+    step / steps_per_frame.
+    """
+    whole = take.recording
+    every = -(-len(whole.transitions) // MOST_TRACED)
+    places = np.arange(every - 1, len(whole.transitions), every)
+    shown = Recording(whole.transitions.take(places), whole.episode[places], whole.fitness)
+    layout = layout_from_json(space_to_json(order.preflight))
+    fields: dict[str, list[float]] = {}
+    for column in layout.columns:
+        for place in range(column.start, column.stop):
+            number = "" if column.scalar else f"[{place - column.start}]"
+            fields[f"{column.field.name}{number}"] = _rounded(shown.transitions.next[:, place])
+    action = np.asarray(shown.transitions.action, np.float64).reshape(len(places), -1)
+    return {
+        "steps": (places + 1).tolist(),
+        "steps_per_frame": take.every,
+        "fields": fields,
+        "action": [_rounded(column) for column in action.T],
+        "native": _rounded(shown.transitions.native),
+        **_terms(sandbox, order, shown, watch),
+    }
+
+
+def _terms(sandbox: Sandbox, order: FilmOrder, shown: Recording, watch: Watch) -> Json:
+    """Ask the program, in the jail, what it paid for the steps; empty where it cannot say."""
+    if order.arm.program is None:
+        return {"components": {}, "features": {}}
+    header = {
+        "program": program_to_json(order.arm.program),
+        "space": space_to_json(order.preflight),
+    }
+    with sandbox.spawn(TERMS, LIMITS) as child:
+        try:
+            child.send(header, {"recording": save_recording(shown)})
+            frame = next_frame(child, watch, _progress(order, "its terms"))
+        except ChildFailed:
+            return {"components": {}, "features": {}}
+    count = len(shown.transitions)
+    return {
+        kind: {name: _rounded(np.array(v)) for name, v in read_terms(frame, kind, count).items()}
+        for kind in ("components", "features")
+    }
+
+
+def _rounded(values: Any) -> list[float]:
+    return [float(f"{value:.{_DIGITS}g}") for value in np.asarray(values, np.float64).tolist()]
