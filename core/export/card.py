@@ -1,0 +1,142 @@
+"""`README.md`: the model card, in the form that the Hugging Face Hub reads."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from core.fitness import describe
+from core.records import JobSpec, Outcome, Rollout, Task
+
+_TAGS = ("reinforcement-learning", "deep-reinforcement-learning", "reward-design", "rewardsmith")
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """What a card tells.
+
+    Attributes:
+        task:     with the fields that preflight confirmed or derived.
+        outcome:  of the confirmation; None before it.
+        episodes: that can be lived again.
+        notes:    what is missing in the bundle, and why.
+    """
+
+    job_id: str
+    candidate: str
+    task: Task
+    spec: JobSpec
+    outcome: Outcome | None
+    episodes: Sequence[Rollout]
+    notes: Sequence[str]
+    version: str
+
+
+def render_card(card: Card) -> str:
+    """Return the text of the card."""
+    return "\n".join([*_front_matter(card), "", *_body(card)]) + "\n"
+
+
+def _front_matter(card: Card) -> list[str]:
+    """Return YAML; every text is written as JSON, which YAML reads."""
+    environment = json.dumps(card.task.environment)
+    lines = ["---", "library_name: gymnasium", "tags:"]
+    lines += [f"- {tag}" for tag in _TAGS]
+    lines += [f"- {environment}"]
+    designed = card.outcome.designed if card.outcome else None
+    if designed is not None:
+        spread = max(designed.high - designed.mean, designed.mean - designed.low)
+        value = json.dumps(f"{designed.mean:.4g} +/- {spread:.2g}")
+        lines += [
+            "model-index:",
+            f"- name: {json.dumps(f'{card.task.name} {card.candidate}')}",
+            "  results:",
+            "  - task:",
+            "      type: reinforcement-learning",
+            "      name: reinforcement-learning",
+            "    dataset:",
+            f"      name: {environment}",
+            f"      type: {environment}",
+            "    metrics:",
+            "    - type: fitness",
+            f"      name: {json.dumps('fitness, mean of ' + str(designed.n) + ' trainings')}",
+            f"      value: {value}",
+            "      verified: false",
+        ]
+    return [*lines, "---"]
+
+
+def _body(card: Card) -> list[str]:
+    lines = [f"# A designed reward for {_plain(card.task.name)}", ""]
+    lines += [f"> {_plain(card.task.description)}", ""]
+    lines += [_verdict(card.outcome), ""]
+    lines += [f"Fitness: {describe(card.task.fitness, card.task.fields)}", ""]
+    if any(rollout.video for rollout in card.episodes):
+        lines += ['<video src="replay.mp4" controls muted loop></video>', ""]
+    lines += ["## Use it", "", "```sh", "pip install -r requirements.txt"]
+    lines += [
+        "python play.py            # lives the recorded episodes again and compares",
+        "```",
+        "",
+    ]
+    lines += ["Train with the reward, with any library that takes Gymnasium environments:", ""]
+    lines += ["```python", "from reward import make_env", "", "env = make_env()", "```", ""]
+    lines += ["## What is here", "", *_contents(), ""]
+    lines += ["## How it was made", "", *_origin(card), ""]
+    lines += ["## Limits", "", *_limits(card)]
+    return lines
+
+
+def _verdict(outcome: Outcome | None) -> str:
+    if outcome is None:
+        return "The job has not confirmed it on fresh seeds: take its numbers for a hint."
+    return f"**{outcome.verdict}**: {outcome.sentence}"
+
+
+def _contents() -> list[str]:
+    return [
+        "| file | what it is |",
+        "|---|---|",
+        "| `reward.py` | reward and features as wrappers; needs gymnasium and numpy |",
+        "| `policy.safetensors`, `policy.json` | the policy of the best confirmation run |",
+        "| `play.py` | lets the policy act; needs safetensors besides |",
+        "| `to_sb3.py` | puts the policy into a model of Stable-Baselines3 |",
+        "| `design.json` | the whole request, and where the design comes from |",
+        "| `results.json` | what was measured, and episodes that can be lived again |",
+        "| `curves.csv`, `components.csv` | what the trainings said of themselves, and the terms |",
+        "| `history.jsonl` | every candidate: code, hash of its prompt, fitness |",
+        "| `requirements.txt` | what it needs |",
+    ]
+
+
+def _origin(card: Card) -> list[str]:
+    designer = card.spec.designer
+    written = (
+        "a search over a typed grammar of reward terms; no model was asked"
+        if designer.name == "evolution"
+        else f"{designer.name} ({_plain(designer.model or 'the server’s model')})"
+    )
+    return [
+        f"- written by {written}, with the method `{card.spec.method}`",
+        f"- job `{card.job_id}`, candidate `{card.candidate}`, Rewardsmith {card.version}",
+        f"- trained with {card.spec.training.algorithm}, {card.spec.training.steps:,} steps a run; the "
+        "native reward got the same steps and seeds",
+    ]
+
+
+def _limits(card: Card) -> list[str]:
+    lines = [
+        "- It was measured in simulation alone, on the environment named above and with one learner.",
+        "- The reward is code that a program wrote: read it before you run it.",
+        "- The interval is over trainings; a single training may do worse than its lower end.",
+        "- The episodes of the measurement stay secret, so that no design can be fitted to them; those "
+        "in `results.json` have seeds of their own.",
+    ]
+    return [*lines, *(f"- {note}" for note in card.notes)]
+
+
+def _plain(text: str) -> str:
+    """Make foreign text one line without markup."""
+    words = " ".join(text.split())
+    return "".join(f"\\{c}" if c in "\\`*_<>[]|#" else c for c in words)
