@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from api import limits
 from api.limits import Text
-from api.schemas import BudgetBody, JsonObject, Piece, Starts, Whole
+from api.schemas import BudgetBody, JsonObject, Label, Piece, Starts, Whole
 from core import records
 
 CandidateName = Annotated[
@@ -113,6 +113,27 @@ class ProgramBody(Body):
         default=None, description="The candidate that it is an edit of, if it is one."
     )
     note: Text = Field(default="", max_length=2_000, description="What was done, in your words.")
+
+
+class DescribeBody(Body):
+    """What people call a job and write down about it; what is left out stays as it is."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [{"name": "gentle lander", "notes": "For the paper.", "labels": {"v": "2"}}]
+        },
+    )
+
+    name: Annotated[Text, Field(max_length=200)] | None = Field(
+        default=None, description="Empty for none."
+    )
+    notes: Annotated[Text, Field(max_length=limits.MAX_WORDS)] | None = Field(
+        default=None, description="Markdown; empty for none."
+    )
+    labels: dict[Label, Annotated[Text, Field(max_length=200)]] | None = Field(
+        default=None, max_length=20, description="In place of all that there were."
+    )
 
 
 class ExtendBody(Body):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Annotated, TypeAlias
 
@@ -116,6 +117,18 @@ class Visit:
         most = self.settings.streams_per_owner
         if self.house.streams[self.caller.owner] >= most:
             raise too_many(f"{most} event streams are open already", STREAM_WAIT_SECONDS)
+
+    @contextmanager
+    def streaming(self) -> Iterator[None]:
+        """Count what is open meanwhile as an event stream of the owner's."""
+        open_now, owner = self.house.streams, self.caller.owner
+        open_now[owner] += 1
+        try:
+            yield
+        finally:
+            open_now[owner] -= 1
+            if not open_now[owner]:
+                del open_now[owner]
 
     def wake(self, job_id: str) -> None:
         """Tell the workers that the job has moved; if that fails, their sweep finds the job."""

@@ -110,15 +110,9 @@ def look(store: Store, job_id: str, after: int) -> Look:
 
 async def follow(here: Visit, job_id: str, after: int) -> AsyncIterator[bytes]:
     """Count the stream as one of its owner's for as long as it is open; see `_follow`."""
-    open_now, owner = here.house.streams, here.caller.owner
-    open_now[owner] += 1
-    try:
+    with here.streaming():
         async for part in _follow(here, job_id, after):
             yield part
-    finally:
-        open_now[owner] -= 1
-        if not open_now[owner]:
-            del open_now[owner]
 
 
 async def _follow(here: Visit, job_id: str, after: int) -> AsyncIterator[bytes]:

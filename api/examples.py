@@ -160,7 +160,7 @@ _ITEM = LibraryItem(
     score=3.2,
 )
 
-_STORED = StoredCandidate(CANDIDATE, JOB, STARTED, 0.81, _CANDIDATE)
+STORED = StoredCandidate(CANDIDATE, JOB, STARTED, 0.81, _CANDIDATE)
 _STORED_RUN = StoredRun(RUN, JOB, STARTED, _RUN)
 _METHOD = NamedView(
     name="smith", description="Our own: several operators, diagnoses, tuned numbers."
@@ -184,6 +184,8 @@ _VIEWS: Mapping[str, BaseModel] = {
     "list_jobs": Page(data=[job_view(_JOB)], has_more=False, next=None),
     "read_job": job_view(_JOB),
     "cancel_job": job_view(_JOB),
+    "import_job": job_view(replace(_JOB, origin=JOB)),
+    "describe_job": job_view(replace(_JOB, name="gentle parker", notes="For the paper.")),
     "pause_job": job_view(_JOB),
     "resume_job": job_view(_JOB),
     "extend_job": job_view(_JOB),
@@ -195,7 +197,7 @@ _VIEWS: Mapping[str, BaseModel] = {
     "list_programs": GivenList(data=[given_view(JOB, _GIVEN, ())]),
     "search_library": LibraryList(data=[library_item_view(_ITEM)]),
     "list_exchanges": ExchangeList(data=[exchange_view(_EXCHANGE)]),
-    "read_best": candidate_view(_STORED),
+    "read_best": candidate_view(STORED),
     "list_iterations": IterationList(
         data=[iteration_view(JOB, Iteration(0, (_CANDIDATE,), True, _FEEDBACK))]
     ),
@@ -206,8 +208,8 @@ _VIEWS: Mapping[str, BaseModel] = {
             for arm, known in zip(_ARMS, posteriors(_WITH_ARMS), strict=True)
         ]
     ),
-    "list_candidates": Page(data=[candidate_view(_STORED)], has_more=False, next=None),
-    "read_candidate": candidate_view(_STORED),
+    "list_candidates": Page(data=[candidate_view(STORED)], has_more=False, next=None),
+    "read_candidate": candidate_view(STORED),
     "list_runs": RunList(data=[run_view(_STORED_RUN)]),
     "list_native_runs": RunList(data=[run_view(_STORED_RUN)]),
     "read_run": run_with_curve_view(_STORED_RUN),
@@ -221,6 +223,12 @@ _VIEWS: Mapping[str, BaseModel] = {
     "read_problem": _KIND_VIEW,
 }
 
-EXAMPLES: Mapping[str, object] = {
-    name: view.model_dump(mode="json") for name, view in _VIEWS.items()
-}
+RUNNING = replace(_JOB, status="running", phase="train", finished_at=None, outcome=None)
+
+
+def examples() -> Mapping[str, object]:
+    """Return every example by the operation that it is an answer of."""
+    from api import look_examples  # it is made from what stands here
+
+    views = {**_VIEWS, **look_examples.examples(RUNNING)}
+    return {name: view.model_dump(mode="json") for name, view in views.items()}

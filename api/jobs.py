@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, BackgroundTasks, Header, Query, Response, status
+from fastapi.concurrency import run_in_threadpool
 
 from api import downloads, openapi
-from api.dependencies import Here, JobId
+from api.bodies import DescribeBody
+from api.dependencies import Here, JobId, Visit
 from api.history_views import CandidateView, ExchangeList
 from api.limits import MAX_PAGE, Text
+from api.patience import Prefer, asked_seconds, hold
 from api.programs import read_starts
 from api.schemas import JobRequest
 from api.show import job_view, plan_view
@@ -18,6 +21,7 @@ from api.submission import check_priced, complete, fingerprint
 from api.views import JobView, Page, PlanView
 from core.estimates import before_start
 from core.records import FINISHED, JobStatus
+from core.storage import StoredJob
 
 router = APIRouter(tags=["jobs"])
 
@@ -43,12 +47,13 @@ After = Annotated[
     response_description="The job was accepted; follow it under `Location`.",
     responses=openapi.refusals(413, 422) | openapi.ACCEPTED,
 )
-def create_job(
+async def create_job(
     request: JobRequest,
     here: Here,
     response: Response,
     background: BackgroundTasks,
     idempotency_key: IdempotencyKey = None,
+    prefer: Prefer = None,
 ) -> JobView:
     """Check a request, store it, and wake a worker.
 
@@ -56,24 +61,33 @@ def create_job(
     default is echoed in `spec`. The environment itself is built by the first step of the job: where
     that fails, the job fails with the same kind of problem that a refusal here would have had.
     """
+    job, replayed = await run_in_threadpool(_accept, request, here, idempotency_key)
+    response.headers["Location"] = f"/v1/jobs/{job.id}"
+    if replayed:
+        response.headers["Idempotent-Replayed"] = "true"
+    seconds = asked_seconds(prefer)
+    if not seconds:
+        background.add_task(here.wake, job.id)
+        return job_view(job)
+    await run_in_threadpool(here.wake, job.id)
+    await hold(here, job.id, seconds, response)
+    return await run_in_threadpool(_shown, here, job.id)
+
+
+def _accept(request: JobRequest, here: Visit, key: str | None) -> tuple[StoredJob, bool]:
     if any(start.source is not None for start in request.start):
         here.need("code:submit")
     spec = complete(request)
     check_priced(spec, here.prices, here.model)
-    job, replayed = here.store.create_job(
+    return here.store.create_job(
         spec,
-        idempotency_key=idempotency_key,
+        idempotency_key=key,
         body_sha256=fingerprint(request),
         name=request.name,
         labels=request.labels,
         start=read_starts(here.store, request.start, spec.task, spec.mode),
         most_open=here.settings.jobs_per_owner,
     )
-    response.headers["Location"] = f"/v1/jobs/{job.id}"
-    if replayed:
-        response.headers["Idempotent-Replayed"] = "true"
-    background.add_task(here.wake, job.id)
-    return job_view(job)
 
 
 @router.post(
@@ -120,9 +134,27 @@ def list_jobs(
     summary="Read a job",
     responses=openapi.refusals(404),
 )
-def read_job(job_id: JobId, here: Here) -> JobView:
+async def read_job(job_id: JobId, here: Here, response: Response, prefer: Prefer = None) -> JobView:
     """Return the job with what is being done for it, its outcome, and its complete request."""
+    if seconds := asked_seconds(prefer):
+        await hold(here, job_id, seconds, response)
+    return await run_in_threadpool(_shown, here, job_id)
+
+
+def _shown(here: Visit, job_id: str) -> JobView:
     job = here.store.job(job_id)
+    return job_view(job, () if job.status in FINISHED else here.store.activity(job_id))
+
+
+@router.patch(
+    "/jobs/{job_id}",
+    operation_id="describe_job",
+    summary="Change a job's name, notes and labels",
+    responses=openapi.refusals(404, 413, 422),
+)
+def describe_job(job_id: JobId, body: DescribeBody, here: Here) -> JobView:
+    """Change what you call a job and write down about it; nothing of it moves the job itself."""
+    job = here.store.describe(job_id, name=body.name, notes=body.notes, labels=body.labels)
     return job_view(job, () if job.status in FINISHED else here.store.activity(job_id))
 
 

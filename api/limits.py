@@ -17,6 +17,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.errors import printable
 
 MAX_BODY_BYTES = 1 << 20
+MAX_IMPORT_BYTES = 1 << 25
+IMPORT_PATH = "/v1/jobs/import"  # the one body that may be longer
 MAX_DESCRIPTION = 20_000
 MAX_WORDS = 20_000
 MAX_PROGRAM_CHARACTERS = 64 * 1024
@@ -31,6 +33,7 @@ MAX_ENVS = 1_024
 MAX_PACKS = 64
 MAX_RUNGS = 8
 MAX_EPISODES = 1_000
+MAX_ROLLOUTS = 5
 MAX_FIELDS = 512
 MAX_FITNESS_PARTS = 8
 MAX_PAGE = 100
@@ -150,19 +153,18 @@ class BodyLimit:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        limit = MAX_IMPORT_BYTES if scope["path"] == IMPORT_PATH else self.limit
         announced = Headers(scope=scope).get("content-length", "0")
-        too_large = announced.isdigit() and int(announced[:20]) > self.limit
+        too_large = announced.isdigit() and int(announced[:20]) > limit
         seen = 0
 
         async def counted() -> Message:
             nonlocal seen
             message = await receive()
             seen += len(message.get("body", b""))
-            if too_large or seen > self.limit:
+            if too_large or seen > limit:
                 # Raised where the body is read, so it is answered like any other refusal.
-                raise HTTPException(
-                    413, f"expected at most {self.limit} bytes, but the body is larger"
-                )
+                raise HTTPException(413, f"expected at most {limit} bytes, but the body is larger")
             return message
 
         await self.app(scope, counted, send)

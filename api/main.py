@@ -5,12 +5,18 @@ from __future__ import annotations
 from fastapi import Depends, FastAPI
 
 from api import (
+    bundles,
     candidates,
+    charts,
+    comparisons,
     datasets,
     events,
+    exports,
+    files,
     going_on,
     handlers,
     health,
+    imports,
     iterations,
     jobs,
     library,
@@ -20,6 +26,7 @@ from api import (
     problems,
     reference,
     tasks,
+    work,
 )
 from api.dependencies import House, Notify, migrated, visit
 from api.headers import Envelope
@@ -64,7 +71,8 @@ def create_app(
     handlers.install(app)
     known, ready = [Depends(visit)], [Depends(migrated), Depends(visit)]
     door = openapi.AT_THE_DOOR
-    for part in (jobs, going_on, people, iterations, candidates, events, library, datasets):
+    kept = (jobs, bundles, going_on, people, iterations, candidates, charts, comparisons, files)
+    for part in (*kept, exports, imports, events, library, datasets, work):
         app.include_router(part.router, prefix="/v1", dependencies=ready, responses=door)
     app.include_router(tasks.router, prefix="/v1", dependencies=known, responses=door)
     app.include_router(health.router)

@@ -23,6 +23,7 @@ _DETAILS: Mapping[int, tuple[Kind, str]] = {
     404: (kinds.KINDS["not-found"], "There is no job `job_01jd7v8a3bqk2m5c6x9z0w4e1r`."),
     409: (kinds.KINDS["conflict"], "Job job_01jd7v8a3bqk2m5c6x9z0w4e1r is succeeded."),
     413: (kinds.BODY_TOO_LARGE, "expected at most 1048576 bytes, but the body is larger"),
+    416: (kinds.NO_SUCH_RANGE, "expected a range within 48213 bytes"),
     422: (kinds.KINDS["invalid-input"], "/iterations: Input should be less than or equal to 50"),
     429: (kinds.TOO_MANY_REQUESTS, "too many requests in the last minute"),
     500: (kinds.KINDS["internal"], "an unexpected error, which has been logged"),
@@ -58,6 +59,10 @@ ACCEPTED: Responses = {
             "Location": {"description": "The job.", "schema": {"type": "string"}},
             "Idempotent-Replayed": {
                 "description": "`true` if the same request had created the job before.",
+                "schema": {"type": "string"},
+            },
+            "Preference-Applied": {
+                "description": "For how long the answer may have been held.",
                 "schema": {"type": "string"},
             },
         }
@@ -129,18 +134,68 @@ METRICS: Responses = {
     }
 }
 
-JSON_LINES: Responses = {
+
+class ZipResponse(Response):
+    """A folder in one file."""
+
+    media_type = "application/zip"
+
+
+class FileBytes(Response):
+    """Bytes as they were stored."""
+
+    media_type = "application/octet-stream"
+
+
+def _bytes(*media_types: str) -> dict[str, Any]:
+    schema = {"type": "string", "format": "binary"}
+    return {media: {"schema": schema, "example": "…"} for media in media_types}
+
+
+_FILE = _bytes("application/octet-stream", "video/mp4", "image/webp", "application/json")
+FILE: Responses = {
     200: {
-        "description": "One JSON object per line.",
-        "content": {
-            "application/jsonl": {
-                "schema": {"type": "string"},
-                "example": '{"prompt": [{"role": "user", "content": "…"}], "completion": [{"role": '
-                '"assistant", "content": "…"}], "fitness": 0.81, "native": 0.12, "split": "train"}\n',
-            }
+        "description": "The whole file.",
+        "content": _FILE,
+        "headers": {"ETag": {"description": "sha256 of the file.", "schema": {"type": "string"}}},
+    },
+    206: {
+        "description": "The part that was asked for.",
+        "content": _FILE,
+        "headers": {
+            "Content-Range": {"description": "Which part it is.", "schema": {"type": "string"}}
         },
+    },
+    304: {"description": "You have it already."},
+}
+
+
+ZIP: Responses = {
+    200: {
+        "description": "The folder as a zip.",
+        "content": _bytes("application/zip"),
+        "headers": {"ETag": {"description": "sha256 of the zip.", "schema": {"type": "string"}}},
     }
 }
+
+
+def json_lines(description: str, example: str) -> Responses:
+    """Declare that an operation answers with lines of JSON."""
+    content = {"application/jsonl": {"schema": {"type": "string"}, "example": example}}
+    return {200: {"description": description, "content": content}}
+
+
+def or_as(media: str, description: str, example: str) -> Responses:
+    """Declare that an operation answers with text of another kind where `Accept` asks for it."""
+    content = {media: {"schema": {"type": "string"}, "example": example}}
+    return {200: {"description": description, "content": content}}
+
+
+JSON_LINES: Responses = json_lines(
+    "One JSON object per line.",
+    '{"prompt": [{"role": "user", "content": "…"}], "completion": [{"role": '
+    '"assistant", "content": "…"}], "fitness": 0.81, "native": 0.12, "split": "train"}\n',
+)
 
 
 def python_file(description: str) -> Responses:
@@ -164,7 +219,7 @@ def install(app: FastAPI) -> None:
 
 def document(app: FastAPI) -> dict[str, Any]:
     """Return the OpenAPI document of the app."""
-    from api.examples import EXAMPLES  # built from records, only when somebody asks
+    from api.examples import examples  # built from records, only when somebody asks
 
     found = get_openapi(
         title=app.title,
@@ -178,8 +233,9 @@ def document(app: FastAPI) -> dict[str, Any]:
     schemas |= schemas["Problem"].pop("$defs", {})
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
+    known = examples()
     for operation in _operations(found):
-        _add_example(operation, EXAMPLES)
+        _add_example(operation, known)
         _drop_undeclared(operation)
     return found
 

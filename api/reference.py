@@ -80,7 +80,8 @@ def _operation(verb: str, path: str, operation: Document) -> Iterator[str]:
             yield _row(one["name"], _kind(one.get("schema", {})), words)
         yield "</table>"
     if body := operation.get("requestBody"):
-        yield f"<p>Body: {_kind(body['content']['application/json']['schema'])}</p>"
+        shapes = ", ".join(_content(*part) for part in body["content"].items())
+        yield f"<p>Body: {shapes}</p>"
     yield "<table>"
     for status, response in operation["responses"].items():
         shapes = ", ".join(_content(*part) for part in response.get("content", {}).items())

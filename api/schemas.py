@@ -238,6 +238,12 @@ class EvaluationBody(Piece):
         examples=[{"library": "sb3", "algorithm": "PPO", "settings": {"n_epochs": 5}}],
         max_length=20,
     )
+    rollouts: Whole = Field(
+        default=1,
+        ge=0,
+        le=limits.MAX_ROLLOUTS,
+        description="Episodes of the winner, and of the native reward, that are filmed.",
+    )
 
 
 class BudgetBody(Piece):

@@ -33,6 +33,8 @@ def job_view(job: StoredJob, doing: Sequence[Activity] = ()) -> JobView:
     return JobView(
         id=job.id,
         name=job.name,
+        notes=job.notes,
+        origin=job.origin,
         labels=dict(job.labels),
         status=job.status,
         phase=job.phase or None,
@@ -135,6 +137,9 @@ def _links(job_id: str) -> LinksView:
         candidates=f"{start}/candidates",
         best=f"{start}/best",
         reward_file=f"{start}/best/reward.py",
+        bundle=f"{start}/best/bundle.zip",
+        rollouts=f"{start}/rollouts",
+        artifacts=f"{start}/artifacts",
         feedback=f"{start}/feedback",
         programs=f"{start}/programs",
     )

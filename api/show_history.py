@@ -80,6 +80,8 @@ def shown_candidate(job_id: str, candidate: Candidate) -> CandidateView:
             "self": f"/v1/candidates/{name}",
             "code": f"/v1/candidates/{name}/code",
             "runs": f"/v1/candidates/{name}/runs",
+            "diff": f"/v1/candidates/{name}/diff",
+            "rollouts": f"/v1/candidates/{name}/rollouts",
             "job": f"/v1/jobs/{job_id}",
         },
     )

@@ -135,6 +135,9 @@ class LinksView(BaseModel):
     candidates: str
     best: str
     reward_file: str
+    bundle: str
+    rollouts: str
+    artifacts: str
     feedback: str
     programs: str
 
@@ -155,7 +158,11 @@ class JobView(BaseModel):
 
     id: str
     name: str | None
+    notes: str | None = Field(description="Markdown, as it was written down.")
     labels: dict[str, str]
+    origin: str | None = Field(
+        description="Of an imported job: its id where it was exported. It can be forked, not extended."
+    )
     status: records.JobStatus
     phase: str | None = Field(description="What is being done; free to grow new words.")
     created_at: datetime

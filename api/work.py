@@ -1,0 +1,118 @@
+"""What was used, who works, and why a job waits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, fields
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from api import openapi
+from api.dependencies import Here
+from api.work_views import DayView, QueueView, UsageView, WaitingView, WorkerList, WorkerView
+from core.records import FINISHED
+from core.storage import Activity, Day, Store, StoredJob, StoredWorker
+from core.waiting import Crew, Waiting, why_waiting
+
+router = APIRouter(tags=["work"])
+
+MOST_DAYS = 366
+AT_ONCE = 100
+MOST_SHOWN = 1_000
+
+
+@router.get(
+    "/usage",
+    operation_id="read_usage",
+    summary="Read what your jobs used",
+    responses=openapi.refusals(422),
+)
+def read_usage(
+    here: Here,
+    days: Annotated[int, Query(ge=1, le=MOST_DAYS, description="How far back.")] = 30,
+) -> UsageView:
+    """Return environment steps, tokens and money by day, from what was stored on each."""
+    return usage_view(here.store.usage(days))
+
+
+@router.get("/workers", operation_id="list_workers", summary="List workers")
+def list_workers(here: Here) -> WorkerList:
+    """Return the workers with their slots, and when each was last heard of."""
+    return WorkerList(data=[worker_view(n, one) for n, one in enumerate(here.store.crew())])
+
+
+@router.get("/queue", operation_id="read_queue", summary="Read what waits, and why")
+def read_queue(here: Here) -> QueueView:
+    """Return your jobs that have not ended, how many are ahead of each, and what it waits for."""
+    jobs = _unfinished(here.store)
+    crew = crew_of(here.store.crew())
+    ahead = here.store.ahead_of(jobs)
+    data = [
+        waiting_view(job, before, here.store.activity(job.id), crew)
+        for job, before in zip(jobs, ahead, strict=True)
+    ]
+    return QueueView(data=data, **asdict(crew))
+
+
+def _unfinished(store: Store) -> list[StoredJob]:
+    """Return the caller's jobs that have not ended, the oldest first."""
+    found: list[StoredJob] = []
+    for status in ("queued", "running", "awaiting_feedback", "paused"):
+        found += store.jobs(status=status, limit=MOST_SHOWN).items
+    return sorted(found, key=lambda job: job.id)
+
+
+# --- views ------------------------------------------------------------------------------------
+
+
+def usage_view(days: Sequence[Day]) -> UsageView:
+    """Show what was used."""
+    shown = [DayView(**asdict(day)) for day in days]
+    names = [field.name for field in fields(Day) if field.name != "day"]
+    sums = {name: sum(getattr(day, name) for day in days) for name in names}
+    return UsageView(data=shown, total=DayView(day=shown[-1].day if shown else "", **sums))
+
+
+def worker_view(number: int, worker: StoredWorker) -> WorkerView:
+    """Show a worker under a number, not under its machine's name."""
+    return WorkerView(
+        name=f"worker {number + 1}",
+        queues=list(worker.queues),
+        slots=worker.slots,
+        busy=worker.busy,
+        device=worker.device,
+        alive=worker.alive,
+        started_at=worker.started_at,
+        silent_seconds=round(worker.silent_seconds, 1),
+    )
+
+
+def crew_of(workers: Sequence[StoredWorker]) -> Crew:
+    """Return all living workers together."""
+    alive = [worker for worker in workers if worker.alive]
+    return Crew(len(alive), sum(w.slots for w in alive), sum(w.busy for w in alive))
+
+
+def waiting_of(job: StoredJob, ahead: int, doing: Sequence[Activity]) -> Waiting:
+    """Return how a job stands in the line."""
+    resting = [
+        one.progress.note or "a step of it rests"
+        for one in doing
+        if one.progress is not None and one.progress.phase == "waiting" and not one.owner
+    ]
+    return Waiting(job.status, ahead, sum(bool(one.owner) for one in doing), resting)
+
+
+def waiting_view(job: StoredJob, ahead: int, doing: Sequence[Activity], crew: Crew) -> WaitingView:
+    """Show a job that has not ended."""
+    waiting = waiting_of(job, ahead, doing)
+    return WaitingView(
+        job_id=job.id,
+        name=job.name,
+        status=job.status,
+        phase=job.phase or None,
+        ahead=ahead,
+        in_hand=waiting.in_hand,
+        reason=None if job.status in FINISHED else why_waiting(waiting, crew),
+    )

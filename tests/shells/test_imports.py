@@ -1,0 +1,172 @@
+"""Exported jobs, taken in again as somebody's own."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from core.loop import Import, next_steps
+from core.records import NATIVE, Remark, Rollout
+from tests.shells import stories
+from tests.shells.stories import step
+
+OWN = ("id", "created_at", "origin", "event_count", "rewardsmith", "idle_seconds")
+
+
+@pytest.fixture
+def exported(api, store):
+    job_id = stories.a_finished_job(store)
+    store.add_remark(job_id, Remark(0, "text", text="good\u2028so far"))
+    store.describe(job_id, name="first", notes="*kept*", labels={"v": "1"})
+    return api.get(f"/v1/jobs/{job_id}/export").text
+
+
+def sent(api, text: str, **headers: str):
+    known = {"Content-Type": "application/jsonl", **headers}
+    return api.post("/v1/jobs/import", content=text.encode(), headers=known)
+
+
+def taken_in(api, store, text: str) -> str:
+    answer = sent(api, text)
+    assert answer.status_code == 202, answer.text
+    job_id = answer.json()["id"]
+    assert next_steps(store.history(job_id)) == (Import(),)
+    with step(store, job_id, "import") as claim:
+        claim.take_in()
+    return job_id
+
+
+def facts(text: str) -> list[dict]:
+    """The lines without what an import has of its own: ids, times of storing, names of files."""
+    found = []
+    for line in map(
+        json.loads, text.splitlines() if "\u2028" not in text else text.split("\n")[:-1]
+    ):
+        if line["type"] in ("event", "end"):
+            continue
+        own = {k: v for k, v in line.items() if k not in (*OWN, "weights", "checkpoint")}
+        own.pop("phase", None)
+        if isinstance(own.get("preflight"), dict):
+            own["preflight"] = {k: v for k, v in own["preflight"].items() if k != "probe"}
+        found.append(own)
+    return found
+
+
+def test_an_imported_job_is_the_exported_one_under_a_new_id(api, store, exported):
+    job_id = taken_in(api, store, exported)
+    first = json.loads(exported.split("\n")[0])
+    assert job_id != first["id"]
+    again = api.get(f"/v1/jobs/{job_id}/export").text
+    assert facts(again) == facts(exported)
+    job = api.get(f"/v1/jobs/{job_id}").json()
+    assert (job["status"], job["origin"], job["name"]) == ("succeeded", first["id"], "first")
+    assert job["outcome"]["verdict"] == "better"
+
+
+def test_it_can_be_looked_at_like_any_other(api, store, exported):
+    job_id = taken_in(api, store, exported)
+    body = job_id.removeprefix("job_")
+    assert api.get(f"/v1/jobs/{job_id}/best").json()["fitness"]["mean"] == pytest.approx(0.8)
+    assert api.get(f"/v1/jobs/{job_id}/best/reward.py").status_code == 200
+    run = api.get(f"/v1/runs/run_{body}_search_0-0_0_0/metrics").json()
+    assert run["series"]["return"]["values"] == [10.0, 20.0]
+    kinds = [e["type"] for e in api.get(f"/v1/jobs/{job_id}/events?limit=100").json()["data"]]
+    assert kinds[:2] == ["job.created", "job.started"]
+    assert "candidate.evaluated" in kinds
+    assert kinds[-2:] == ["job.imported", "job.completed"]
+
+
+def test_no_file_is_named_by_what_somebody_sent(api, store, exported):
+    lines = [json.loads(line) for line in exported.split("\n")[:-1]]
+    for line in lines:
+        if line["type"] == "run":
+            line |= {"weights": "a" * 64, "checkpoint": "b" * 64}
+        if line["type"] == "report":
+            line["report"] |= {"transitions": "c" * 64, "recording": "d" * 64}
+        if line["type"] == "job":
+            line["preflight"] |= {"probe": "e" * 64, "recording": "f" * 64}
+    film = Rollout(NATIVE, 0, 7, video="a" * 64, preview="b" * 64, trace="c" * 64)
+    from dataclasses import asdict
+
+    lines.insert(1, {"type": "rollout", **asdict(film)})
+    lines[-1]["lines"] += 1
+    job_id = taken_in(api, store, "".join(json.dumps(line) + "\n" for line in lines))
+    assert store.artifacts(job_id) == ()
+    assert {run.run.weights for run in store.all_runs(job_id)} == {None}
+    (shown,) = api.get(f"/v1/jobs/{job_id}/rollouts").json()["data"]
+    assert (shown["video"], shown["failure"]) == (None, "its files stayed where it was exported")
+
+
+def test_it_is_forked_and_not_extended(api, store, exported):
+    job_id = taken_in(api, store, exported)
+    answer = api.post(f"/v1/jobs/{job_id}/extend", json={"iterations": 1})
+    assert answer.status_code == 409
+    assert "Fork it" in answer.json()["hint"]
+
+
+def test_the_same_request_is_accepted_once(api, exported):
+    first = sent(api, exported, **{"Idempotency-Key": "k"}).json()["id"]
+    second = sent(api, exported, **{"Idempotency-Key": "k"})
+    assert (second.json()["id"], second.headers["idempotent-replayed"]) == (first, "true")
+
+
+def spoilt(text: str, how) -> str:
+    lines = text.split("\n")[:-1]
+    return "\n".join(how(lines)) + "\n"
+
+
+def with_line(number: int, **changes: object):
+    def change(lines):
+        data = json.loads(lines[number]) | changes
+        return [*lines[:number], json.dumps(data), *lines[number + 1 :]]
+
+    return change
+
+
+def without_candidates(lines):
+    kept = [x for x in lines if json.loads(x)["type"] != "candidate"]
+    return [*kept[:-1], json.dumps({"type": "end", "lines": len(kept) - 1})]
+
+
+@pytest.mark.parametrize(
+    ("how", "found"),
+    [
+        pytest.param(lambda lines: lines[:-1], "no end", id="cut off"),
+        pytest.param(lambda lines: [*lines[:5], *lines[6:]], "there were", id="a line is missing"),
+        pytest.param(lambda lines: lines[1:], "the job first", id="no job"),
+        pytest.param(lambda lines: [*lines[:2], "{", *lines[3:]], "line 3", id="no JSON"),
+        pytest.param(lambda lines: [*lines[:2], "[]", *lines[3:]], "line 3", id="no object"),
+        pytest.param(with_line(0, status="running"), "one that has ended", id="still running"),
+        pytest.param(with_line(0, format=7), "format 7", id="another format"),
+        pytest.param(with_line(0, spec={}), "line 1", id="no spec"),
+        pytest.param(with_line(2, type="secret"), "secret", id="an unknown fact"),
+        pytest.param(without_candidates, "which is not there", id="runs of nobody"),
+        pytest.param(lambda lines: [*lines, lines[1]], "after the end", id="a line too many"),
+        pytest.param(
+            lambda lines: [*lines[:-1], lines[1], json.dumps({"type": "end", "lines": len(lines)})],
+            "a second",
+            id="a fact twice",
+        ),
+        pytest.param(
+            lambda lines: [
+                lines[0].replace('"best_fitness": 0.8', '"best_fitness": NaN'),
+                *lines[1:],
+            ],
+            "NaN",
+            id="no number",
+        ),
+        pytest.param(lambda lines: ["", *lines], "line 1", id="an empty line"),
+    ],
+)
+def test_what_is_no_export_is_refused_with_the_line(api, store, exported, how, found):
+    before = len(store.jobs(limit=100).items)
+    answer = sent(api, spoilt(exported, how))
+    assert answer.status_code == 422, answer.text
+    assert found in answer.json()["detail"] + str(answer.json()["hint"])
+    assert len(store.jobs(limit=100).items) == before
+
+
+def test_an_export_may_be_longer_than_other_bodies_but_not_endless(api):
+    assert sent(api, "x" * (2 << 20)).status_code == 422
+    assert sent(api, "x" * ((1 << 25) + 1)).status_code == 413
