@@ -139,6 +139,7 @@ BODIES = {
     "give_program": {"source": SOURCE},
     "extend_job": {"iterations": 1},
     "fork_job": {},
+    "describe_job": {"name": "mine now"},
 }
 
 
