@@ -11,7 +11,6 @@ from sqlalchemy import ColumnElement, Connection, and_, func, select, tuple_
 
 from core import loop
 from core.records import (
-    FINISHED,
     FITNESS,
     NATIVE,
     Candidate,
@@ -26,6 +25,7 @@ from core.records import (
     Preflight,
     Remark,
     Report,
+    Rollout,
     Run,
     Saved,
 )
@@ -91,8 +91,8 @@ def history(connection: Connection, job_id: str, owner: str | None = None) -> Hi
         remarks=remarks_of(connection, job_id),
         extensions=job["extensions"],
         examples=tuple(load(Example, data) for data in job["examples"] or ()),
-        rollouts=tuple(stored.rollout for stored in rollouts_of(connection, job_id)),
-        importing=job["status"] not in FINISHED and waits_to_be_taken_in(connection, job_id),
+        rollouts=_filmed(connection, job_id),
+        importing=job["preflight"] is None and waits_to_be_taken_in(connection, job_id),
     )
     return replace(
         found,
@@ -100,6 +100,10 @@ def history(connection: Connection, job_id: str, owner: str | None = None) -> Hi
         transfers=loop.present_confirmation(found, found.transfers),
         ablations=loop.present_ablation(found, found.ablations),
     )
+
+
+def _filmed(connection: Connection, job_id: str) -> tuple[Rollout, ...]:
+    return tuple(stored.rollout for stored in rollouts_of(connection, job_id))
 
 
 def given_of(connection: Connection, job_id: str) -> tuple[Given, ...]:
