@@ -92,7 +92,7 @@ def history(connection: Connection, job_id: str, owner: str | None = None) -> Hi
         extensions=job["extensions"],
         examples=tuple(load(Example, data) for data in job["examples"] or ()),
         rollouts=_filmed(connection, job_id),
-        importing=job["preflight"] is None and waits_to_be_taken_in(connection, job_id),
+        importing=not rounds and waits_to_be_taken_in(connection, job_id),
     )
     return replace(
         found,
