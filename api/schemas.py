@@ -222,6 +222,16 @@ class EvaluationBody(Piece):
     confirm_seeds: Whole = Field(default=5, ge=1, le=limits.MAX_SEEDS)
     confirm_episodes: Whole = Field(default=20, ge=1, le=limits.MAX_EPISODES)
     confirm_candidates: Whole = Field(default=1, ge=1, le=8)
+    runoff_candidates: Whole = Field(
+        default=0,
+        ge=0,
+        le=16,
+        description="Designs of the search that are trained again with `runoff_seeds` seeds of their "
+        "own before the winner is chosen, because the best of many on few seeds is mostly lucky; 0 for "
+        "no runoff.",
+        examples=[4],
+    )
+    runoff_seeds: Whole = Field(default=3, ge=1, le=limits.MAX_SEEDS)
     fitness_alone: bool = Field(
         default=False,
         description="Whether an arm is trained on the fitness alone as well, for the normalised score.",

@@ -9,7 +9,7 @@ from typing import Any
 
 from client.transport import Document, StreamedEvent
 
-TRAINING_STEPS = ("train", "baseline", "fitnessalone", "confirm", "transfer", "ablate")
+TRAINING_STEPS = ("train", "baseline", "fitnessalone", "runoff", "confirm", "transfer", "ablate")
 RECENT = 6
 
 

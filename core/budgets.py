@@ -45,7 +45,13 @@ def iteration_cost(spec: JobSpec, candidates: int | None = None) -> int:
 
 def closing_cost(spec: JobSpec) -> int:
     """Return the environment steps of all that follows the search, at most."""
-    return confirm_cost(spec) + ablation_cost(spec) + transfer_cost(spec)
+    return runoff_cost(spec) + confirm_cost(spec) + ablation_cost(spec) + transfer_cost(spec)
+
+
+def runoff_cost(spec: JobSpec) -> int:
+    """Return the environment steps of the runoff; 0 unless it is asked for."""
+    evaluation = spec.evaluation
+    return evaluation.runoff_candidates * evaluation.runoff_seeds * spec.training.steps
 
 
 def confirm_cost(spec: JobSpec) -> int:

@@ -4,7 +4,8 @@
                          ├→ [ propose → train (rungs, packs) → reflect → await ] × N → confirm → finish
                          ┘
 
-Between confirm and finish come what was asked for beside the verdict: transfer, ablation, a film.
+Before confirm comes a runoff of the best, if it is asked for, and after it what was asked for beside
+the verdict: transfer, ablation, a film.
 
 `next_steps` is pure: no clock, no database, no chance.  The terminal and the workers drive the same
 function; any of them may die at any moment, and the function then says the same thing again.
@@ -35,7 +36,7 @@ from core.records import (
     Stage,
 )
 from core.rungs import promoted, ranked, reached, rung_steps, rung_values, scored_values
-from core.statistics import mean
+from core.statistics import lower_bound, mean
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,13 @@ class Await:
 
 
 @dataclass(frozen=True, slots=True)
+class Runoff:
+    """Train one pack of the search's best designs again, from scratch, before one of them is chosen."""
+
+    pack: int
+
+
+@dataclass(frozen=True, slots=True)
 class Confirm:
     """Train one pack of the best designs and the baseline again, from scratch, on fresh seeds."""
 
@@ -119,6 +127,9 @@ class Finish:
     """Compare on the fresh seeds, and say how the job ended."""
 
 
+RUNOFF_SEEDS = (
+    200  # where they begin in a job's thousand; the search's are the first, fresh ones from 500
+)
 CONFIRM_STRIDE = 20  # seeds set aside for each confirmation of a job
 MOST_EXTENSIONS = 500 // CONFIRM_STRIDE - 1
 
@@ -131,6 +142,7 @@ Step: TypeAlias = (
     | Train
     | Reflect
     | Await
+    | Runoff
     | Confirm
     | Transfer
     | Ablate
@@ -141,7 +153,7 @@ KINDS: dict[str, type[Step]] = {
     kind.__name__.lower(): kind
     for kind in (
         *(Import, Preflight, Baseline, FitnessAlone, Propose, Train, Reflect, Await),
-        *(Confirm, Transfer, Ablate, Film, Finish),
+        *(Runoff, Confirm, Transfer, Ablate, Film, Finish),
     )
 }
 Member: TypeAlias = tuple[str, int]  # (arm key, seed)
@@ -200,6 +212,7 @@ def _missing_baselines(history: History) -> tuple[Step, ...]:
 
 def _closing(history: History) -> tuple[Step, ...]:
     for kind, packs, runs in (
+        (Runoff, runoff_packs, history.runoffs),
         (Confirm, confirm_packs, history.confirmations),
         (Transfer, transfer_packs, history.transfers),
         (Ablate, ablation_packs, history.ablations),
@@ -357,9 +370,51 @@ def rung_candidates(history: History, iteration: Iteration, rung: int) -> list[C
     return alive
 
 
+def runoff_seeds(history: History) -> tuple[int, ...]:
+    """Return the training seeds of the runoff; an extension leaves them, so that runs still count."""
+    first = 1_000 * history.spec.seed + RUNOFF_SEEDS
+    return tuple(range(first, first + history.spec.evaluation.runoff_seeds))
+
+
+def runoff_packs(history: History) -> list[tuple[Member, ...]]:
+    """Split the runoff into packs, candidates whole; empty where there is nothing to choose."""
+    best = ranking(history)[: history.spec.evaluation.runoff_candidates]
+    if len(best) < 2:
+        return []
+    seeds = runoff_seeds(history)
+    count = pack_count(history.spec.training, history.preflight, len(best) * len(seeds))
+    return [tuple((c.key, s) for c in part for s in seeds) for part in _split(best, count)]
+
+
+def finalists(history: History) -> list[Candidate]:
+    """Return the candidates from which the confirmation takes the first ones, best first.
+
+    The best of many that were measured on few seeds is mostly a lucky one.  When the runoff is over,
+    those that took part come first, by all that is known of them at full length; a run that failed
+    counts as the random policy's fitness.
+    """
+    ranked = ranking(history)
+    members = {member for pack in runoff_packs(history) for member in pack}
+    if not members <= _done(history.runoffs):
+        return ranked
+    arms = {arm for arm, _ in members}
+    tried = [c for c in ranked if c.key in arms]
+    tried.sort(
+        key=lambda c: -lower_bound(_at_full_length(history, c))
+    )  # stable: ties stay in order
+    return [*tried, *(c for c in ranked if c.key not in arms)]
+
+
+def _at_full_length(history: History, candidate: Candidate) -> list[float]:
+    last = len(history.spec.training.rungs) - 1
+    runs = [run for run in candidate.runs if run.rung == last]
+    runs += [run for run in history.runoffs if run.arm == candidate.key]
+    return or_chance(history, runs)
+
+
 def confirm_arms(history: History) -> tuple[str, ...]:
     """Return the arms of the confirmation: those that are compared with, and the best candidates."""
-    best = ranking(history)[: history.spec.evaluation.confirm_candidates]
+    best = finalists(history)[: history.spec.evaluation.confirm_candidates]
     return (*trusted_arms(history), *(c.key for c in best)) if best else ()
 
 
@@ -406,9 +461,14 @@ def confirmed_fitness(history: History, arm: str) -> list[float]:
     that; one without generated code is left out.
     """
     runs = [run for run in history.confirmations if run.arm == arm]
-    floor = history.preflight.random_fitness if history.preflight else 0.0
     if arm in (NATIVE, FITNESS):
         return [run.fitness for run in runs if run.fitness is not None]
+    return or_chance(history, runs)
+
+
+def or_chance(history: History, runs: Iterable[Run]) -> list[float]:
+    """Return the fitness of runs; that of the random policy where one failed, as a user gets it."""
+    floor = history.preflight.random_fitness if history.preflight else 0.0
     return [floor if run.fitness is None else run.fitness for run in runs]
 
 

@@ -14,7 +14,7 @@ from core.rungs import rung_steps
 from core.toolbox import Toolbox
 
 # Stand for an iteration where held-out seeds are drawn.
-BASELINE, CONFIRMATION, ABLATION, FILM = -1, -2, -3, -4
+BASELINE, CONFIRMATION, ABLATION, FILM, RUNOFF = -1, -2, -3, -4, -5
 
 
 def pack_order(
@@ -29,7 +29,7 @@ def pack_order(
     """Write the order for one pack."""
     spec = history.spec
     assert history.preflight is not None  # the loop trains nothing before preflight
-    long = stage in ("confirm", "transfer")
+    long = stage in ("runoff", "confirm", "transfer")
     episodes = spec.evaluation.confirm_episodes if long else spec.evaluation.episodes
     candidates = {c.key: c for i in history.iterations for c in i.candidates}
     keys = dict.fromkeys(arm for arm, _ in members)

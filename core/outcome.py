@@ -9,7 +9,14 @@ from dataclasses import asdict, replace
 from core.ablation import ablated_arms
 from core.budgets import learner_steps
 from core.learners import read_learner
-from core.loop import budget_exhausted, confirm_arms, confirmed_fitness, trusted_arms, winner
+from core.loop import (
+    budget_exhausted,
+    confirm_arms,
+    confirmed_fitness,
+    or_chance,
+    trusted_arms,
+    winner,
+)
 from core.records import (
     FITNESS,
     NATIVE,
@@ -18,7 +25,6 @@ from core.records import (
     Interval,
     Json,
     Outcome,
-    Run,
     Verdict,
 )
 from core.statistics import (
@@ -132,7 +138,7 @@ def transfer(history: History) -> Json | None:
     if wished is None or best is None:
         return None
     native = [r.fitness for r in history.transfers if r.arm == NATIVE and r.fitness is not None]
-    designed = _or_chance(history, history.transfers, best.key)
+    designed = or_chance(history, (run for run in history.transfers if run.arm == best.key))
     if not native or not designed:
         return None
     learner, seed = read_learner(wished), history.spec.seed
@@ -147,14 +153,7 @@ def transfer(history: History) -> Json | None:
 
 
 def _ablated_fitness(history: History, arm: str) -> list[float]:
-    return _or_chance(history, history.ablations, arm)
-
-
-def _or_chance(history: History, runs: Sequence[Run], arm: str) -> list[float]:
-    """Return the fitness of an arm's runs; that of the random policy where one failed."""
-    floor = history.preflight.random_fitness if history.preflight else 0.0
-    runs = [run for run in runs if run.arm == arm]
-    return [floor if run.fitness is None else run.fitness for run in runs]
+    return or_chance(history, (run for run in history.ablations if run.arm == arm))
 
 
 # --- words ------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ Mode: TypeAlias = Literal["replace", "add"]
 ArrayLibrary: TypeAlias = Literal["numpy", "torch"]
 Design: TypeAlias = Literal["joint", "reward", "features"]
 Smoothness: TypeAlias = Literal["windowed", "lesr", "none"]
-Stage: TypeAlias = Literal["baseline", "search", "confirm", "ablation", "transfer"]
+Stage: TypeAlias = Literal["baseline", "search", "runoff", "confirm", "ablation", "transfer"]
 Operator: TypeAlias = Literal[
     "seed", "refine", "cross", "different", "features", "parameters", "given"
 ]
@@ -157,6 +157,8 @@ class Evaluation:
     """How fitness is measured: episodes per policy while searching and when confirming.
 
     Attributes:
+        runoff_candidates: designs that are trained again before the winner is chosen; 0 for no runoff.
+        runoff_seeds:  with which each of them is, seeds of neither search nor confirmation.
         fitness_alone: whether an arm is trained on the fitness alone, beside the native reward.
         ablate:        whether the winner is trained again without each of its terms.
         transfer:      the user's own learner, with which the winner is trained as well; None for none.
@@ -167,6 +169,8 @@ class Evaluation:
     confirm_seeds: int = 5
     confirm_episodes: int = 20
     confirm_candidates: int = 1
+    runoff_candidates: int = 0
+    runoff_seeds: int = 3
     fitness_alone: bool = False
     ablate: bool = False
     transfer: Json | None = None
@@ -875,9 +879,9 @@ class History:
     """Every stored fact of a job that decides what comes next, as one value.
 
     `claimed` are the keys of steps that a living worker owns; `native` are the baseline's runs and
-    `fitness_alone` those of the arm that trains on the fitness; `confirmations`, `ablations` and
-    `transfers` are the runs of those stages, all arms; `given` and `remarks` are what people handed in
-    and said.  `extensions` counts how often the job went on after a confirmation had begun: each
+    `fitness_alone` those of the arm that trains on the fitness; `runoffs`, `confirmations`, `ablations`
+    and `transfers` are the runs of those stages, all arms; `given` and `remarks` are what people handed
+    in and said.  `extensions` counts how often the job went on after a confirmation had begun: each
     confirmation has fresh seeds, and `confirmations` holds the present one's runs alone, `rollouts`
     what was filmed of them.  `importing`: no worker has taken in yet what it is an import of.
     `examples` are the library's designs that prompts show, chosen once.
@@ -904,4 +908,5 @@ class History:
     extensions: int = 0
     examples: tuple[Example, ...] = ()
     rollouts: tuple[Rollout, ...] = ()
+    runoffs: tuple[Run, ...] = ()
     importing: bool = False

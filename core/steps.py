@@ -30,7 +30,7 @@ from core.fitness import describe
 from core.loop import Step
 from core.methods import find_method
 from core.methods.breeding import briefs_for_given
-from core.orders import ABLATION, BASELINE, CONFIRMATION, film_order, pack_order
+from core.orders import ABLATION, BASELINE, CONFIRMATION, RUNOFF, film_order, pack_order
 from core.outcome import decide, no_design
 from core.packs import physics_threads
 from core.ports import (
@@ -82,7 +82,14 @@ def carry_out(step: Step, ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
             reflect(iteration, ledger, tools, watch)
         case loop.Await(iteration):
             await_feedback(iteration, ledger)
-        case loop.Confirm() | loop.Transfer() | loop.Ablate() | loop.Film() | loop.Finish():
+        case (
+            loop.Runoff()
+            | loop.Confirm()
+            | loop.Transfer()
+            | loop.Ablate()
+            | loop.Film()
+            | loop.Finish()
+        ):
             close(step, ledger, tools, watch)
 
 
@@ -262,13 +269,15 @@ def await_feedback(number: int, ledger: Ledger) -> None:
 
 
 def close(
-    step: loop.Confirm | loop.Transfer | loop.Ablate | loop.Film | loop.Finish,
+    step: loop.Runoff | loop.Confirm | loop.Transfer | loop.Ablate | loop.Film | loop.Finish,
     ledger: Ledger,
     tools: Toolbox,
     watch: Watch,
 ) -> None:
     """Do one of the steps that follow the search."""
     match step:
+        case loop.Runoff(pack):
+            runoff(pack, ledger, tools, watch)
         case loop.Confirm(pack):
             confirm(pack, ledger, tools, watch)
         case loop.Transfer(pack):
@@ -279,6 +288,19 @@ def close(
             film(ledger, tools, watch)
         case loop.Finish():
             finish(ledger)
+
+
+def runoff(pack: int, ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
+    """Train the search's best designs again, from scratch and at full length, on seeds of their own."""
+    history = ledger.history()
+    done = {(run.arm, run.seed) for run in history.runoffs}
+    packs = loop.runoff_packs(history)
+    members = [member for member in packs[pack] if member not in done]
+    last = len(history.spec.training.rungs) - 1
+    order = pack_order(ledger, tools, history, members, "runoff", RUNOFF, last)
+    order = replace(order, start_steps=0, threads=physics_threads(history.preflight, len(packs)))
+    result = tools.laboratory.train(order, watch, ledger.save)
+    ledger.add_runs(result.runs, result.reports)
 
 
 def confirm(pack: int, ledger: Ledger, tools: Toolbox, watch: Watch) -> None:

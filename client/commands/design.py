@@ -37,6 +37,7 @@ PLACES: dict[str, tuple[str, ...]] = {
     "packs": ("training", "packs"),
     "confirm_seeds": ("evaluation", "confirm_seeds"),
     "fitness_alone": ("evaluation", "fitness_alone"),
+    "runoff": ("evaluation", "runoff_candidates"),
     "ablate": ("evaluation", "ablate"),
     "max_env_steps": ("budget", "env_steps"),
     "max_tokens": ("budget", "tokens"),
@@ -116,6 +117,9 @@ def design(
     confirm_seeds: Annotated[int | None, typer.Option(help="Fresh seeds at the end.")] = None,
     fitness_alone: Annotated[
         bool | None, typer.Option(help="Train on the fitness alone as well, to compare.")
+    ] = None,
+    runoff: Annotated[
+        int | None, typer.Option(help="Designs that are trained again before one is chosen.")
     ] = None,
     ablate: Annotated[
         bool | None, typer.Option(help="Train the winner again without each of its terms.")

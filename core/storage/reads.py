@@ -78,6 +78,7 @@ def history(connection: Connection, job_id: str, owner: str | None = None) -> Hi
         preflight=optional(Preflight, job["preflight"]),
         native=tuple(run for run in baseline if run.arm == NATIVE),
         iterations=rounds,
+        runoffs=tuple(by_stage["runoff"]),
         confirmations=tuple(by_stage["confirm"]),
         outcome=optional(Outcome, job["outcome"]),
         failure=job["failure_message"],

@@ -120,7 +120,7 @@ def _update_standing(connection: Connection, job_id: str, fresh: Sequence[Run]) 
         _update_candidate(connection, job_id, candidate)
     if any(run.stage == "baseline" and run.arm == NATIVE for run in fresh):
         _update_native(connection, job_id, history)
-    if arms:
+    if arms or any(run.stage == "runoff" for run in fresh):
         _update_best(connection, job_id, history)
 
 
@@ -155,7 +155,7 @@ def _update_native(connection: Connection, job_id: str, history: History) -> Non
 
 
 def _update_best(connection: Connection, job_id: str, history: History) -> None:
-    best = next(iter(loop.ranking(history)), None)
+    best = next(iter(loop.finalists(history)), None)
     training = history.spec.training
     if best is None or (training.threshold is None and reached(best) < len(training.rungs) - 1):
         return  # half-trained candidates stand first only where nobody else is left in the end

@@ -50,6 +50,8 @@ def _lived(step: loop.Step, history: History) -> int:
         case loop.Train(number, rung, pack):
             members = loop.train_packs(history, history.iterations[number], rung)[pack]
             return len(members) * (rung_steps(training, rung) - rung_steps(training, rung - 1))
+        case loop.Runoff(pack):
+            return len(loop.runoff_packs(history)[pack]) * training.steps
         case loop.Confirm(pack):
             return len(loop.confirm_packs(history)[pack]) * training.steps
         case loop.Transfer(pack):
@@ -87,6 +89,10 @@ def _done(  # noqa: C901 - one case for each kind of step
         case loop.Reflect(number):
             iteration = replace(history.iterations[number], feedback=Feedback(number, "", None))
             return _with_iteration(history, number, iteration)
+        case loop.Runoff(pack):
+            members = loop.runoff_packs(history)[pack]
+            runs = tuple(a_run(a, fitness(a, s), seed=s, stage="runoff") for a, s in members)
+            return replace(history, runoffs=(*history.runoffs, *runs))
         case loop.Confirm(pack):
             members = loop.confirm_packs(history)[pack]
             runs = tuple(a_run(a, fitness(a, s), seed=s, stage="confirm") for a, s in members)

@@ -472,6 +472,20 @@ def test_a_better_candidate_becomes_the_best_and_a_worse_one_does_not(store):
     assert told == ["0.0", "0.2"]
 
 
+def test_the_runoff_may_choose_another_best_than_the_search(store):
+    evaluation = replace(a_spec().evaluation, runoff_candidates=2, runoff_seeds=1)
+    step = a_step(store, a_spec(evaluation=evaluation))
+    propose(step, proposed(0), proposed(1))
+    step.add_runs([a_run("0.0", 0.8), a_run("0.1", 0.7)], {})
+    again = {"0.0": 0.1, "0.1": 0.7}
+    for arm, fitness in again.items():  # as two packs would
+        step.add_runs([a_run(arm, fitness, seed=200, stage="runoff")], {})
+    assert [run.stage for run in store.history(step.job_id).runoffs] == ["runoff", "runoff"]
+    told = [e.data["key"] for e in store.events(step.job_id) if e.kind == "best.changed"]
+    assert told == ["0.0", "0.1"]
+    assert store.job(step.job_id).best_candidate == "0.1"
+
+
 def test_a_candidates_fitness_is_that_of_its_highest_rung(store):
     step = a_step(store, a_spec(training=replace(a_spec().training, rungs=(0.5, 1.0))))
     propose(step, proposed(0))
