@@ -15,8 +15,8 @@ Numbers: TypeAlias = Mapping[str, object]
 # steps, and the pick is as good or nearly so (docs/lab-log.md).  Where nothing works yet, it abstains.
 _HALVED: Numbers = {"rungs": (0.35, 1.0), "keep": 0.5}
 
-# The best of many on few seeds is mostly a lucky one; these few runs choose better than another seed for
-# everybody would (docs/lab-log.md).
+# The best of many on few seeds is mostly a lucky one; these few runs choose better than another seed
+# for everybody would (docs/lab-log.md).
 _RUNOFF: Numbers = {"runoff_candidates": 4, "runoff_seeds": 3}
 _SHORT_RUNOFF: Numbers = {"runoff_candidates": 3, "runoff_seeds": 2}
 

@@ -188,6 +188,20 @@ def test_two_workers_do_a_job_together_on_postgresql_and_valkey(tmp_path, embedd
         assert history_shape(server, job_id) == history_shape(embedded, embedded_job)
 
 
+def test_the_search_s_best_run_again_before_one_of_them_is_confirmed(embedded):
+    evaluation = {**QUICK_TASK["evaluation"], "runoff_candidates": 2, "runoff_seeds": 2}
+    job_id = embedded.post("/v1/jobs", {**QUICK_TASK, "evaluation": evaluation})["id"]
+    job = embedded.finished(job_id)
+    assert job["status"] == "succeeded"
+    runs = embedded.get(f"/v1/candidates/{job['best']['id']}/runs")["data"]
+    seeds = {run["stage"]: [] for run in runs}
+    for run in runs:
+        seeds[run["stage"]].append(run["seed"])
+    assert sorted(seeds["runoff"]) == [200, 201]
+    assert sorted(seeds["confirm"]) == [500, 501]
+    assert_nothing_is_doubled(embedded, job_id)
+
+
 LONG = {**QUICK_TASK, "training": {"steps": 60_000, "seeds": 1, "packs": 1, "checkpoints": 2}}
 
 
