@@ -12,7 +12,7 @@ from api.bodies import DescribeBody
 from api.dependencies import Here, JobId, Visit
 from api.history_views import CandidateView, ExchangeList
 from api.limits import MAX_PAGE, Text
-from api.patience import Prefer, asked_seconds, hold
+from api.patience import Prefer, hold, patience_for
 from api.programs import read_starts
 from api.schemas import JobRequest
 from api.show import job_view, plan_view
@@ -61,11 +61,11 @@ async def create_job(
     default is echoed in `spec`. The environment itself is built by the first step of the job: where
     that fails, the job fails with the same kind of problem that a refusal here would have had.
     """
+    seconds = patience_for(here, prefer)
     job, replayed = await run_in_threadpool(_accept, request, here, idempotency_key)
     response.headers["Location"] = f"/v1/jobs/{job.id}"
     if replayed:
         response.headers["Idempotent-Replayed"] = "true"
-    seconds = asked_seconds(prefer)
     if not seconds:
         background.add_task(here.wake, job.id)
         return job_view(job)
@@ -136,7 +136,7 @@ def list_jobs(
 )
 async def read_job(job_id: JobId, here: Here, response: Response, prefer: Prefer = None) -> JobView:
     """Return the job with what is being done for it, its outcome, and its complete request."""
-    if seconds := asked_seconds(prefer):
+    if seconds := patience_for(here, prefer):
         await hold(here, job_id, seconds, response)
     return await run_in_threadpool(_shown, here, job_id)
 

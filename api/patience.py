@@ -36,16 +36,26 @@ def asked_seconds(prefer: str | None) -> float:
     return min(float(found[1]), LONGEST_SECONDS) if found else 0.0
 
 
+def patience_for(here: Visit, prefer: str | None) -> float:
+    """Return for how long the answer may be held; to be asked before anything is changed.
+
+    Raises:
+        ApiError: too many answers of the same owner are held already.
+    """
+    seconds = asked_seconds(prefer)
+    if seconds:
+        here.need_a_stream()
+    return seconds
+
+
 async def hold(here: Visit, job_id: str, seconds: float, response: Response) -> None:
     """Wait until a job has ended, the time is over, or the server ends; say so in the answer.
 
     Whoever waits counts as an open event stream of its owner.
 
     Raises:
-        ApiError: there are too many of those.
         NotFound: no such job.
     """
-    here.need_a_stream()
     until = time.monotonic() + seconds
     with here.streaming():
         while not here.house.stopping:

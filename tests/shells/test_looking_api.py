@@ -286,6 +286,13 @@ def test_patience_has_an_end(api):
     assert answer.headers["preference-applied"] == "wait=1"
 
 
+def test_who_may_hold_no_answer_has_not_submitted_anything(api, app, store):
+    app.state.house.streams["local"] = app.state.house.settings.streams_per_owner
+    answer = api.post("/v1/jobs", json={"task": "cartpole-park"}, headers={"Prefer": "wait=1"})
+    assert answer.status_code == 429
+    assert store.jobs().items == ()
+
+
 # --- the whole history ------------------------------------------------------------------------
 
 
