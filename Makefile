@@ -50,6 +50,9 @@ fuzz: $(STAMP)   ## generated requests to the whole API, spoilt inputs to every 
 load: $(STAMP)   ## submissions and polls by the thousand, cancels, lost workers: 8 minutes; SOAK=30 lives that many minutes
 	@$(BIN)/python -m bench.load $(if $(SOAK),--soak $(SOAK)) $(LOAD)
 
+test-pages: $(STAMP) ## the pages in a real headless Chromium (apt-get install chromium), about two minutes
+	@REWARDSMITH_BROWSER=required $(BIN)/python -m pytest -q -n 0 tests/browser
+
 attacks: $(STAMP) ## the 91 attacks as every kind of worker, about a minute: one line of JSON
 	@$(BIN)/python -m tests.attacks
 
@@ -71,4 +74,4 @@ golden: $(STAMP) ## write the golden prompts and the OpenAPI snapshot again
 format: $(STAMP) ## format and mend what ruff can mend
 	@$(BIN)/ruff format --quiet . && $(BIN)/ruff check --fix --quiet .
 
-.PHONY: help setup kernel demo serve check test chaos fuzz load attacks mutations gpu bench-trainer bench-design golden format
+.PHONY: help setup kernel demo serve check test test-pages chaos fuzz load attacks mutations gpu bench-trainer bench-design golden format

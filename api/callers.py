@@ -28,6 +28,7 @@ BEARER = HTTPBearer(
     "for none.",
     auto_error=False,
 )
+COOKIE = "rewardsmith_key"  # in which a browser keeps the key that was typed into the sign-in page
 WRONG_KEYS_PER_MINUTE = 60  # from one address
 ASK_FOR_A_KEY = {"WWW-Authenticate": "Bearer"}
 
@@ -71,6 +72,15 @@ def too_many(detail: str, seconds: float) -> ApiError:
     return ApiError(
         kinds.TOO_MANY_REQUESTS, detail, headers={"Retry-After": str(math.ceil(seconds))}
     )
+
+
+def key_of_reader(request: Request) -> str | None:
+    """Return the key that a browser keeps, for requests that change nothing.
+
+    Links of the pages lead to files of the API, and a link cannot bear an Authorization header.  What
+    changes something asks for more than a cookie (`api/pages/door.py`).
+    """
+    return request.cookies.get(COOKIE) if request.method in ("GET", "HEAD") else None
 
 
 def check_local(request: Request) -> None:

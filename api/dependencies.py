@@ -18,6 +18,7 @@ from api.callers import (
     WRONG_KEYS_PER_MINUTE,
     Lock,
     check_local,
+    key_of_reader,
     missing_scope,
     too_many,
     usual_scope,
@@ -156,13 +157,22 @@ async def enter(
         ApiError: nobody who may.
         StorageFailed: the database cannot be asked.
     """
+    text = key_of_reader(request) if shown is None else shown.credentials
+    return await admit(request, held, text)
+
+
+async def admit(request: Request, held: House, text: str | None) -> Visit:
+    """Find out who asks, by the key that was shown.
+
+    Raises:
+        ApiError, StorageFailed: as `enter`.
+    """
     name = request_id(request)
     if held.keyless:
         check_local(request)
         caller, scopes = Caller(request_id=name), frozenset[str](SCOPES)
     else:
         address = request.client.host if request.client else ""
-        text = None if shown is None else shown.credentials
         key = await run_in_threadpool(held.lock.open, text, address)
         caller, scopes = Caller(key.owner, key.id, name), frozenset(key.scopes)
     request.state.caller = caller

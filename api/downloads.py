@@ -68,13 +68,14 @@ def _provenance(store: Store, job: StoredJob, candidate: Candidate) -> Provenanc
         model=spec.designer.model,
         method=spec.method,
         designed=outcome.designed if outcome and confirmed else fitness_interval(candidate),
-        native=outcome.native if outcome and confirmed else _native(store, job.id),
+        native=outcome.native if outcome and confirmed else native_interval(store, job.id),
         confirmed=confirmed,
         versions={"rewardsmith": version()},
     )
 
 
-def _native(store: Store, job_id: str) -> Interval | None:
+def native_interval(store: Store, job_id: str) -> Interval | None:
+    """Return the baseline's fitness with its interval; None before it is measured."""
     runs = [stored.run for stored in store.native_runs(job_id)]
     return interval_of([run.fitness for run in runs if run.stage == "baseline"])
 

@@ -58,7 +58,7 @@ def list_events(
     `waiting` for a worker for a while, and a last one named `end` when there will be no more.
     """
     here.store.job(job_id)
-    start = max(after, _number(last_event_id))
+    start = max(after, read_number(last_event_id))
     if "text/event-stream" in request.headers.get("accept", ""):
         here.need_a_stream()
         headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
@@ -67,7 +67,7 @@ def list_events(
     return EventPage(data=found, next=found[-1].id if found else start)
 
 
-def _number(last_event_id: str | None) -> int:
+def read_number(last_event_id: str | None) -> int:
     """Read what a browser sends back; nothing means the beginning.
 
     Raises:

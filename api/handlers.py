@@ -135,21 +135,25 @@ def _said(
 
 
 def _invalid(request: Request, error: Exception) -> JSONResponse:
-    """Name every wrong place.  The values themselves are not echoed: they may be NaN, or hostile."""
     assert isinstance(error, RequestValidationError)
+    return answer(request, explain(request, error))
+
+
+def explain(request: Request, error: RequestValidationError) -> Problem:
+    """Name every wrong place.  The values themselves are not echoed: they may be NaN, or hostile."""
     found = error.errors()
     if any(item["type"] == "json_invalid" for item in found):
         item = found[0]
         reason = item.get("ctx", {}).get("error", "not JSON")
         detail = f"expected JSON, but reading stopped at character {item['loc'][-1]}: {reason}"
-        return answer(request, _said(request, kinds.MALFORMED, detail))
+        return _said(request, kinds.MALFORMED, detail)
     if any(tuple(item["loc"]) == ("body",) for item in found) and (detail := _other_type(request)):
-        return answer(request, _said(request, kinds.MALFORMED, detail))
+        return _said(request, kinds.MALFORMED, detail)
     places = [FieldProblem(pointer=_place(i), message=_message(i)) for i in found]
     detail = "; ".join(f"{p.pointer}: {p.message}" for p in places[:3])
     more = f"; and {len(places) - 3} more" if len(places) > 3 else ""
     kind = kinds.ERRORS[InvalidInput]
-    return answer(request, _said(request, kind, detail + more, at=places[:MAX_PLACES]))
+    return _said(request, kind, detail + more, at=places[:MAX_PLACES])
 
 
 def _other_type(request: Request) -> str:

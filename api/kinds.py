@@ -175,6 +175,12 @@ NOT_LOCAL = Kind(
     "Without keys only this machine may ask",
     "Use http://127.0.0.1:8700, or let the server ask for keys: REWARDSMITH_KEYS=always.",
 )
+FOREIGN_FORM = Kind(
+    "foreign-form",
+    403,
+    "The form did not come from a page of this server",
+    "Open the page again and send the form from there.",
+)
 TOO_MANY_REQUESTS = Kind(
     "too-many-requests", 429, "Too many requests", "Wait as long as Retry-After says."
 )
@@ -229,6 +235,7 @@ KINDS: Mapping[str, Kind] = {
         NO_KEY,
         SCOPE_MISSING,
         NOT_LOCAL,
+        FOREIGN_FORM,
         TOO_MANY_REQUESTS,
         NO_CANDIDATE_YET,
         NO_CODE,

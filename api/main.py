@@ -22,6 +22,7 @@ from api import (
     library,
     metrics,
     openapi,
+    pages,
     people,
     problems,
     reference,
@@ -79,5 +80,6 @@ def create_app(
     app.include_router(metrics.router, dependencies=[Depends(migrated)])
     app.include_router(reference.router)
     app.include_router(problems.router)
+    app.include_router(pages.router)
     openapi.install(app)
     return app

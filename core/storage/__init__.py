@@ -1,13 +1,14 @@
 """The store: facts, claims and artifacts, on SQLite or PostgreSQL.
 
 `store.py` is the way in; `tables.py` is the model; `lifecycle.py`, `claims.py`, `facts.py` and
-`results.py` write, `reads.py` and `job_reads.py` read.
+`results.py` write, `reads.py`, `job_reads.py` and `glances.py` read.
 """
 
 from core.storage.artifacts import FolderArtifacts
 from core.storage.callers import Caller
 from core.storage.copying import copy_sqlite
 from core.storage.crew import Presence, StoredWorker
+from core.storage.glances import Glance
 from core.storage.going_on import Extension
 from core.storage.keyring import AuditEntry, StoredKey
 from core.storage.ledger import ClaimedStep
@@ -41,6 +42,7 @@ __all__ = [
     "Extension",
     "Failure",
     "FolderArtifacts",
+    "Glance",
     "LibraryItem",
     "Page",
     "Presence",

@@ -15,13 +15,14 @@ from sqlalchemy import Connection, Engine, text
 
 from core.errors import InvalidInput, NotFound, StorageFailed
 from core.failpoints import failpoint
-from core.records import Exchange, Given, History, Iteration, JobSpec, Remark
+from core.records import Exchange, Feedback, Given, History, Iteration, JobSpec, Remark
 from core.storage import (
     accept,
     claims,
     crew,
     endpoints,
     filmed,
+    glances,
     going_on,
     importing,
     job_reads,
@@ -39,6 +40,7 @@ from core.storage.claims import Claim, Offer
 from core.storage.clean import clean_integer, clean_text
 from core.storage.crew import Presence, StoredWorker
 from core.storage.engine import MIGRATE_HINT, Work, open_engine, reading, writing
+from core.storage.glances import Glance
 from core.storage.going_on import Extension
 from core.storage.ids import check_job_id, no_such, read_candidate_id, read_run_id
 from core.storage.keyring import Keyring
@@ -564,6 +566,39 @@ class Store:
     def sign_off(self, name: str) -> None:
         """Note that a worker has ended."""
         self._of_all()._write(lambda c: crew.leave(c, name))
+    # --- at a glance --------------------------------------------------------------------------
+
+    def glances(self, job_id: str) -> tuple[Glance, ...]:
+        """Return where each candidate of a job stands, without programs and reports.
+
+        Raises:
+            NotFound: no such job.
+        """
+        return self._of_job(job_id, lambda c: glances.glances(c, job_id))
+
+    def told(self, job_id: str) -> tuple[Feedback, ...]:
+        """Return what the designer was told after each iteration.
+
+        Raises:
+            NotFound: no such job.
+        """
+        return self._of_job(job_id, lambda c: glances.told(c, job_id))
+
+    def last_words(self, job_id: str, kind: str) -> str | None:
+        """Return the message of a job's newest event of a kind; None without one.
+
+        Raises:
+            NotFound: no such job.
+        """
+        return self._of_job(job_id, lambda c: glances.last_words(c, job_id, kind))
+
+    def best_so_far(self, job_ids: Sequence[str]) -> Mapping[str, tuple[float, ...]]:
+        """Return the best fitness up to each measured iteration, of those jobs that are there."""
+        return self._read(lambda c: glances.best_so_far(c, job_ids, self._owner))
+
+    def resting(self, job_ids: Sequence[str]) -> Mapping[str, str]:
+        """Return why a step of a job rests, of those jobs of which one does."""
+        return self._read(lambda c: glances.resting(c, job_ids, self._owner))
 
     # --- all owners' jobs together ------------------------------------------------------------
 

@@ -88,6 +88,22 @@ def a_blocked_job(store: Store) -> str:
     return job_id
 
 
+def a_job_that_awaits_feedback(store: Store) -> str:
+    """Two candidates are measured, and people have not said yet what they think."""
+    job_id = a_new_job(store, await_feedback=True)
+    with step(store, job_id, "propose/0") as claim:
+        claim.add_candidate(trained(0))
+        claim.add_candidate(trained(1))
+        claim.end_proposing(0)
+    with step(store, job_id, "train/0/0/0") as claim:
+        measured = [_measured(f"0.{n}", 0.3 + n, seed) for n in (0, 1) for seed in (0, 1)]
+        claim.add_runs(measured, {"0.0": a_report()})
+    with step(store, job_id, "reflect/0") as claim:
+        claim.add_feedback(Feedback(0, "Both stand.", "0.1"))
+        claim.await_feedback("Say what you think.")
+    return job_id
+
+
 def while_training(store: Store, job_id: str) -> ClaimedStep:
     """A worker holds a Train step and has said how far it is."""
     claim = store.claim(job_id, "train/0/0/0", "worker", 30.0)

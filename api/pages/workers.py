@@ -1,0 +1,41 @@
+"""Whether work is moving: signs of life of the workers, and the jobs that wait or are worked on."""
+
+from __future__ import annotations
+
+from fastapi import Request, Response
+
+from api.metrics import is_moving
+from api.pages import jobs
+from api.pages.door import Reader
+from api.pages.render import page, who
+from api.pages.trouble import page_router
+from api.show import activity_view, job_view
+
+router = page_router()
+
+MOST = 50
+OPEN = ("running", "queued", "awaiting_feedback", "paused")
+
+
+@router.get("/workers")
+def read_workers(request: Request, here: Reader) -> Response:
+    """Return the page: sums over all owners, and the caller's own unfinished jobs."""
+    standing = here.house.store.standing()
+    found = [job for status in OPEN for job in here.store.jobs(status=status, limit=MOST).items]
+    rests = here.store.resting([job.id for job in found])
+    rows = [jobs.row(job_view(job), (), standing, rests.get(job.id)) for job in found]
+    doing = [
+        (job_view(job), activity_view(one))
+        for job in found
+        if job.status == "running"
+        for one in here.store.activity(job.id)
+    ]
+    return page(
+        request,
+        "workers.html",
+        standing=standing,
+        moving=is_moving(standing),
+        rows=rows,
+        doing=doing,
+        **who(here),
+    )

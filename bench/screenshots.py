@@ -1,0 +1,102 @@
+"""Take the pictures of the pages that the documentation shows, of a real job, in both themes.
+
+    python -m bench.screenshots [--into docs/pages]
+
+A small job is designed from start to end by a server with two workers; needs Chromium and Playwright.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from playwright.sync_api import sync_playwright
+
+from tests.browser.conftest import HOW, chromium_path
+from tests.stack import Stack, stack
+
+JOB = {
+    "task": "cartpole-park",
+    "name": "park the cart",
+    "iterations": 3,
+    "candidates": 5,
+    "training": {"steps": 150_000, "seeds": 2},
+    "evaluation": {"episodes": 8, "confirm_seeds": 5, "confirm_episodes": 10},
+}
+LATER = {"task": "pendulum", "iterations": 2, "candidates": 3, "training": {"steps": 40_000}}
+SIZE = {"width": 1280, "height": 900}
+HAND = {"width": 360, "height": 720}
+COLOURS = 128
+
+
+def main() -> None:
+    """Run the jobs, look at every page, and keep what was seen."""
+    parser = argparse.ArgumentParser(description="Take the pictures of the pages.")
+    parser.add_argument("--into", type=Path, default=Path("docs/pages"))
+    into: Path = parser.parse_args().into
+    into.mkdir(parents=True, exist_ok=True)
+    path = chromium_path()
+    if path is None:
+        raise SystemExit(HOW)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        stack(Path(folder) / "home") as running,
+        sync_playwright() as driver,
+    ):
+        running.serve("--workers", "2")
+        done = running.post("/v1/jobs", JOB)["id"]
+        browser = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        for scheme in ("light", "dark"):
+            _take(browser, running, f"/jobs/{done}", into / f"job-live-{scheme}.png", scheme)
+        running.finished(done, 900)
+        running.post("/v1/jobs", LATER)
+        for scheme in ("light", "dark"):
+            for name, where in pages_of(running, done).items():
+                _take(browser, running, where, into / f"{name}-{scheme}.png", scheme)
+        _take(browser, running, f"/jobs/{done}", into / "job-hand.png", "light", HAND)
+        browser.close()
+
+
+def pages_of(running: Stack, job_id: str) -> dict[str, str]:
+    """Return the pages by the names of their pictures."""
+    found = running.get(f"/v1/jobs/{job_id}/candidates")["data"]
+    measured = sorted((c for c in found if c["fitness"]), key=lambda c: -c["fitness"]["mean"])
+    best = running.job(job_id)["best"]["id"]
+    others = [c["id"] for c in measured if c["id"] != best][:2]
+    chosen = "&".join(f"c={name}" for name in [best, *others])
+    return {
+        "jobs": "/jobs",
+        "new-job": "/jobs/new",
+        "job": f"/jobs/{job_id}",
+        "candidate": f"/candidates/{best}",
+        "compare": f"/compare?{chosen}",
+        "cost": f"/jobs/{job_id}/cost",
+        "workers": "/workers",
+        "library": "/library",
+        "tasks": "/tasks",
+        "task": "/tasks/cartpole-park",
+    }
+
+
+def _take(
+    browser: Any, running: Stack, where: str, file: Path, scheme: str, size: Any = None
+) -> None:
+    context = browser.new_context(viewport=size or SIZE, color_scheme=scheme)
+    page = context.new_page()
+    page.goto(running.url + where, wait_until="load")
+    page.wait_for_timeout(300)
+    picture = Image.open(
+        io.BytesIO(page.screenshot(full_page=size is None and "tasks" not in where))
+    )
+    small = picture.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+    small.save(file, optimize=True)
+    print(f"{file}: {file.stat().st_size // 1000} kB")
+    context.close()
+
+
+if __name__ == "__main__":
+    main()
