@@ -30,7 +30,8 @@ JOB = {
 LATER = {"task": "pendulum", "iterations": 2, "candidates": 3, "training": {"steps": 40_000}}
 SIZE = {"width": 1280, "height": 900}
 HAND = {"width": 360, "height": 720}
-COLOURS = 128
+TALLEST = 1_700  # pixels of a page that are shown
+COLOURS = 160
 
 
 def main() -> None:
@@ -89,9 +90,10 @@ def _take(
     page = context.new_page()
     page.goto(running.url + where, wait_until="load")
     page.wait_for_timeout(300)
-    picture = Image.open(
-        io.BytesIO(page.screenshot(full_page=size is None and "tasks" not in where))
-    )
+    tall = page.evaluate("document.documentElement.scrollHeight")
+    shown = size or dict(SIZE, height=min(tall, TALLEST))
+    clip = {"x": 0, "y": 0, **shown}
+    picture = Image.open(io.BytesIO(page.screenshot(full_page=True, clip=clip)))
     small = picture.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
     small.save(file, optimize=True)
     print(f"{file}: {file.stat().st_size // 1000} kB")

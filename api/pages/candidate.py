@@ -16,7 +16,7 @@ from api.pages.render import page, who
 from api.pages.series import Style, style_of
 from api.pages.trouble import page_router
 from api.show import key_to_id
-from api.show_history import candidate_view, exchange_view
+from api.show_history import candidate_view, exchange_view, fitness_interval
 from core.diagnoses import component_flags, feature_flags
 from core.program import current_source
 from core.records import Candidate, Feedback, Interval, Report, Run, TermStatistics
@@ -59,6 +59,7 @@ def read_candidate(request: Request, candidate_id: CandidateId, here: Reader) ->
     stored_runs = here.store.runs(candidate_id)
     runs = [found.run for found in stored_runs]
     view = candidate_view(stored)
+    fitness = fitness_interval(candidate)
     native = native_interval(here.store, job.id)
     style = style_of(candidate.iteration, candidate.number, job.spec.candidates)
     keys = [glance.key for glance in here.store.glances(job.id)]
@@ -71,9 +72,7 @@ def read_candidate(request: Request, candidate_id: CandidateId, here: Reader) ->
         tone=words.CANDIDATE[candidate.status],
         style=style,
         native=native,
-        headline=headline(
-            candidate, view.fitness and Interval(**view.fitness.model_dump()), native
-        ),
+        headline=headline(candidate, fitness, native),
         code=current_source(candidate.program) if candidate.program else None,
         figures=figures(candidate, runs, _curves(here, stored_runs), native, style),
         components=components(candidate.report),
@@ -83,7 +82,7 @@ def read_candidate(request: Request, candidate_id: CandidateId, here: Reader) ->
         given_feedback=_given(here, job.id, candidate),
         before=key_to_id(job.id, keys[place - 1]) if place else None,
         following=key_to_id(job.id, keys[place + 1]) if place + 1 < len(keys) else None,
-        rivals=[name for name in (job.best_candidate, *candidate.parents) if name != candidate.key],
+        rivals=_rivals(job, candidate),
         **who(here),
     )
 
@@ -113,7 +112,9 @@ def figures(
     style: Style,
 ) -> list[Figure]:
     """Return the charts for which there are numbers."""
-    level = native and charts.Level(native.mean, native.low, native.high, "native reward")
+    level = None
+    if native is not None:
+        level = charts.Level(native.mean, native.low, native.high, "native reward")
     learnt = curves.seed_lines(curves.measured(runs), style)
     own = curves.seed_lines(curves.said(with_curves, "native_return"), style)
     parts = curves.component_lines(candidate.report.components if candidate.report else {})
@@ -153,6 +154,12 @@ def features(report: Report | None, job: StoredJob) -> list[Term]:
         return []
     smoothness = job.spec.smoothness
     return _terms(report.features, lambda term: feature_flags(term, report, smoothness))
+
+
+def _rivals(job: StoredJob, candidate: Candidate) -> list[str]:
+    """Return the keys of the candidates that one would compare it with: the best, and its parents."""
+    named = dict.fromkeys((job.best_candidate, *candidate.parents))
+    return [key for key in named if key is not None and key != candidate.key]
 
 
 def _terms(terms: Mapping[str, TermStatistics], flags: words.Flags) -> list[Term]:

@@ -17,7 +17,7 @@ from api.pages.series import Style
 from core.words import number
 
 WIDTH, HEIGHT = 640.0, 260.0
-LEFT, RIGHT, TOP, BOTTOM = 52.0, 12.0, 12.0, 36.0
+LEFT, RIGHT, TOP, BOTTOM = 52.0, 12.0, 28.0, 36.0
 TICKS = 5
 
 
@@ -336,7 +336,7 @@ def _text(x: float, y: float, text: str, classes: str) -> str:
 
 
 def _svg(parts: Iterable[str], words: str, x_name: str, y_name: str) -> Markup:
-    named = [_text(WIDTH - RIGHT, HEIGHT - 2, x_name, "name end"), _text(4, 10, y_name, "name")]
+    named = [_text(WIDTH - RIGHT, HEIGHT - 2, x_name, "name end"), _text(4, 16, y_name, "name")]
     return _wrapped([*parts, *named], words, WIDTH, HEIGHT, "chart")
 
 
@@ -357,5 +357,6 @@ def plot_data(lines: Sequence[Line], x_name: str, y_name: str) -> dict[str, obje
     for line in lines:
         known = dict(zip(line.xs, line.ys, strict=True))
         style = {"colour": line.style.colour, "dash": line.style.dash}
-        series.append({"name": line.name, "ys": [known.get(x) for x in xs], **style})
+        band = None if line.band is None else [line.xs, *line.band]
+        series.append({"name": line.name, "ys": [known.get(x) for x in xs], "band": band, **style})
     return {"x": x_name, "y": y_name, "xs": xs, "series": series}

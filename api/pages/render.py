@@ -63,7 +63,7 @@ def environment() -> Environment:
     return made
 
 
-def page(request: Request, name: str, status: int = 200, **values: object) -> HTMLResponse:
+def page(request: Request, name: str, status: int = 200, /, **values: object) -> HTMLResponse:
     """Return a page made from a template; it is packed where the browser can unpack it."""
     return packed(request, text_of(name, path=request.url.path, **values), status)
 

@@ -210,7 +210,7 @@ def test_a_job_whose_designer_is_down_says_what_has_to_be_mended(api, store):
 def test_a_step_that_rests_says_why(api, store):
     job_id = stories.a_job_in_training(store)
     with stories.step(store, job_id, "reflect/0") as claim:
-        claim.rest(60.0, "The endpoint asks for patience.")
+        claim.wait(60.0, "The endpoint asks for patience.")
     assert "waiting The endpoint asks for patience." in words_of(api, f"/jobs/{job_id}")
     assert "waiting The endpoint asks for patience." in words_of(api, "/jobs")
 
@@ -313,6 +313,7 @@ def a_hostile_job(store) -> str:
     designer = DesignerChoice("evolution", model=HOSTILE[:60])
     job_id = stories.a_new_job(store, name=HOSTILE, task=task, designer=designer)
     code = f"import numpy as np\n\n\ndef reward(obs, action, next_obs, params):\n    # {HOSTILE}\n"
+    code += "    return {}\n"
     good = replace(trained(0), program=a_program(code), analysis=HOSTILE, prediction=HOSTILE)
     with stories.step(store, job_id, "preflight") as claim:
         claim.add_preflight(a_preflight())

@@ -8,28 +8,58 @@ function colour(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 }
 
+function short(value) {
+  if (value === null) return "–";
+  for (const [size, sign] of [[1e9, "G"], [1e6, "M"], [1e3, "k"]]) {
+    if (Math.abs(value) >= size) return `${Number((value / size).toPrecision(4))}${sign}`;
+  }
+  return String(Number(value.toPrecision(3)));
+}
+
+// The band between the lowest and the highest seed, under the lines.
+function paintBands(plot, series) {
+  for (const one of series.filter((found) => found.band)) {
+    const [xs, low, high] = one.band;
+    const place = (x, y) => [plot.valToPos(x, "x", true), plot.valToPos(y, "y", true)];
+    const corners = [...xs.map((x, n) => place(x, high[n])), ...xs.map((x, n) => place(x, low[n])).reverse()];
+    plot.ctx.save();
+    plot.ctx.globalAlpha = 0.14;
+    plot.ctx.fillStyle = colour(`--c${one.colour}`);
+    plot.ctx.beginPath();
+    corners.forEach(([x, y], n) => (n ? plot.ctx.lineTo(x, y) : plot.ctx.moveTo(x, y)));
+    plot.ctx.fill();
+    plot.ctx.restore();
+  }
+}
+
 function draw(place, shape = 0.42) {
   const data = JSON.parse(place.dataset.plot);
-  const axis = { stroke: colour("--soft"), grid: { stroke: colour("--line"), width: 1 }, ticks: { stroke: colour("--line") }, font: "12px system-ui" };
+  const axis = { stroke: colour("--soft"), grid: { stroke: colour("--line"), width: 1 }, ticks: { stroke: colour("--line") }, font: "12px system-ui", labelFont: "12px system-ui", labelSize: 20 };
+  const whole = data.xs.every(Number.isInteger) && data.xs.length < 20;
+  const along = (_, values) => values.map((value) => (whole && !Number.isInteger(value) ? "" : short(value)));
   const series = data.series.map((one) => ({
     label: one.name,
     stroke: colour(`--c${one.colour}`),
     width: one.dash ? 1.5 : 2.5,
     dash: DASHES[one.dash],
     spanGaps: true,
+    value: (_, value) => short(value),
   }));
   const size = () => ({ width: place.clientWidth, height: Math.max(160, Math.round(place.clientWidth * shape)) });
   const drawing = place.querySelector("svg");
   place.setAttribute("role", "group");
   if (drawing) place.setAttribute("aria-label", drawing.getAttribute("aria-label"));
   place.replaceChildren();
+  const key = place.nextElementSibling;
+  if (key?.classList.contains("key")) key.hidden = true;
   const plot = new uPlot(
     {
       ...size(),
       scales: { x: { time: false } },
-      axes: [{ ...axis, label: data.x, labelFont: "12px system-ui", labelSize: 20 }, { ...axis, label: data.y, labelFont: "12px system-ui", labelSize: 20, size: 56 }],
-      series: [{ label: data.x }, ...series],
-      legend: { live: true },
+      axes: [{ ...axis, label: data.x, values: along }, { ...axis, label: data.y, size: 48, values: (_, values) => values.map(short) }],
+      series: [{ label: data.x, value: (_, value) => short(value) }, ...series],
+      legend: { live: true, markers: { width: 2, dash: (_, n) => (data.series[n - 1]?.dash ? "dashed" : "solid") } },
+      hooks: { drawAxes: [(plot) => paintBands(plot, data.series)] },
     },
     [data.xs, ...data.series.map((one) => one.ys)],
     place,
