@@ -4,7 +4,7 @@
 
 The server runs as a process on a SQLite file, and is asked over HTTP by one client; the time is that
 until the whole answer is there.  Weight is what a first visit loads: the page and every style, script
-and icon that it names, packed as it is sent.
+and picture that it names, packed as it is sent.
 """
 
 from __future__ import annotations
@@ -137,8 +137,7 @@ def measured(running: Stack, name: str, path: str, repeat: int) -> Figure:
         seconds = sorted(_timed(client, path) for _ in range(repeat))
         size, text = _weighed(client, path)
         loaded = [urljoin(path, found) for found in dict.fromkeys(LOADED.findall(text))]
-        lazy = set(re.findall(r'src="([^"]+)"[^>]*loading="lazy"', text))
-        rest = sum(_weighed(client, one)[0] for one in loaded if one not in lazy)
+        rest = sum(_weighed(client, one)[0] for one in loaded)
     return Figure(name, statistics.median(seconds), seconds[int(0.95 * repeat)], size, size + rest)
 
 
