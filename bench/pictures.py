@@ -1,4 +1,4 @@
-"""Render one frame of each environment of the catalogue for the pages: `python -m bench.pictures [ID…]`.
+"""Render one frame of each environment for the pages: `python -m bench.pictures [ID…]`.
 
 Needs the extras `worker` and `robotics`, Pillow, and EGL for MuJoCo (`MUJOCO_GL=egl`).
 """
