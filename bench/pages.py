@@ -3,9 +3,9 @@
     python -m bench.pages [--candidates 500] [--repeat 30] [--json docs/results/pages.json]
 
 The server runs as a process on a SQLite file, and is asked over HTTP by one client.  Processor time is
-that which the server's process spent on a page, whatever else the machine does; the time until the whole
-answer is there is told as well.  Weight is what a first visit loads: the page and every style, script
-and picture that it names, packed as it is sent.
+that which the server's process spent on a page, whatever else the machine does; the time until the
+whole answer is there is told as well.  Weight is what a first visit loads: the page and every style,
+script and picture that it names, packed as it is sent.
 """
 
 from __future__ import annotations
@@ -35,6 +35,16 @@ from tests.stack import Stack, stack
 
 ROUND = 25
 MOST_SECONDS, MOST_BYTES = 0.150, 100_000
+TABLE = """\
+# Pages
+
+A job of {candidates} candidates in SQLite, asked for over HTTP by one client; {today}, {machine}, two cores
+with other work beside it. Written by `python -m bench.pages --json docs/results/pages.json`. Bounds: 150 ms
+of the server, 100 kB (packed) on a first visit.
+
+| page | server's processor time | until it is there | 95th percentile | page | first visit loads |
+|---|---:|---:|---:|---:|---:|
+"""
 LOADED = re.compile(r'(?:<script src|<link rel="(?:stylesheet|icon)" href|<img src)="([^"]+)"')
 
 
@@ -74,7 +84,8 @@ def main() -> None:
                 for name, path in pages_of(job_id).items()
             ]
     for figure in figures:
-        times = f"{1e3 * figure.processor:6.1f} ms of processor, {1e3 * figure.median:6.1f} ms  p95 {1e3 * figure.worst:6.1f} ms"
+        own, wall, worst = (1e3 * s for s in (figure.processor, figure.median, figure.worst))
+        times = f"{own:6.1f} ms of processor, {wall:6.1f} ms, p95 {worst:6.1f} ms"
         sizes = (
             f"page {figure.page_bytes / 1e3:.1f} kB  first {figure.first_load_bytes / 1e3:.1f} kB"
         )
@@ -174,13 +185,22 @@ def _weighed(client: httpx2.Client, path: str) -> tuple[int, str]:
 
 
 def _keep(path: Path, candidates: int, figures: list[Figure]) -> None:
+    """Write the figures down, as data and as a table beside it."""
+    today, machine = datetime.now(UTC).date().isoformat(), f"Python {platform.python_version()}"
     kept = {
-        "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": f"{platform.machine()}, Python {platform.python_version()}",
+        "measured_at": today,
+        "machine": machine,
         "candidates": candidates,
         "pages": [asdict(figure) for figure in figures],
     }
     path.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+    rows = [
+        f"| {f.page} | {1e3 * f.processor:.0f} ms | {1e3 * f.median:.0f} ms | {1e3 * f.worst:.0f} ms "
+        f"| {f.page_bytes / 1e3:.1f} kB | {f.first_load_bytes / 1e3:.1f} kB |"
+        for f in figures
+    ]
+    head = TABLE.format(candidates=candidates, today=today, machine=machine)
+    path.with_suffix(".md").write_text(head + "\n".join(rows) + "\n", encoding="utf-8")
 
 
 def _options() -> argparse.Namespace:
