@@ -62,7 +62,7 @@ async def create_job(
     that fails, the job fails with the same kind of problem that a refusal here would have had.
     """
     seconds = patience_for(here, prefer)
-    job, replayed = await run_in_threadpool(_accept, request, here, idempotency_key)
+    job, replayed = await run_in_threadpool(accept, request, here, idempotency_key)
     response.headers["Location"] = f"/v1/jobs/{job.id}"
     if replayed:
         response.headers["Idempotent-Replayed"] = "true"
@@ -74,7 +74,8 @@ async def create_job(
     return await run_in_threadpool(_shown, here, job.id)
 
 
-def _accept(request: JobRequest, here: Visit, key: str | None) -> tuple[StoredJob, bool]:
+def accept(request: JobRequest, here: Visit, key: str | None) -> tuple[StoredJob, bool]:
+    """Check a request and store it; True when the same one was stored before."""
     if any(start.source is not None for start in request.start):
         here.need("code:submit")
     spec = complete(request)

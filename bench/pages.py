@@ -35,12 +35,13 @@ from tests.stack import Stack, stack
 
 ROUND = 25
 MOST_SECONDS, MOST_BYTES = 0.150, 100_000
+START, END = "<!-- weight -->\n", "<!-- /weight -->\n"
 TABLE = """\
-# Pages
+## Time and weight
 
-A job of {candidates} candidates in SQLite, asked for over HTTP by one client; {today}, {machine}, two cores
-with other work beside it. Written by `python -m bench.pages --json docs/results/pages.json`. Bounds: 150 ms
-of the server, 100 kB (packed) on a first visit.
+`python -m bench.pages --json docs/results/pages.json`: a job of {candidates} candidates in SQLite, asked
+for over HTTP by one client; {today}, {machine}, two cores with other work beside it. Bounds: 150 ms of the
+server, 100 kB (packed) on a first visit.
 
 | page | server's processor time | until it is there | 95th percentile | page | first visit loads |
 |---|---:|---:|---:|---:|---:|
@@ -185,7 +186,7 @@ def _weighed(client: httpx2.Client, path: str) -> tuple[int, str]:
 
 
 def _keep(path: Path, candidates: int, figures: list[Figure]) -> None:
-    """Write the figures down, as data and as a table beside it."""
+    """Write the figures down, as data and in their part of the page beside it."""
     today, machine = datetime.now(UTC).date().isoformat(), f"Python {platform.python_version()}"
     kept = {
         "measured_at": today,
@@ -200,7 +201,11 @@ def _keep(path: Path, candidates: int, figures: list[Figure]) -> None:
         for f in figures
     ]
     head = TABLE.format(candidates=candidates, today=today, machine=machine)
-    path.with_suffix(".md").write_text(head + "\n".join(rows) + "\n", encoding="utf-8")
+    page = path.with_suffix(".md")
+    before, _, rest = page.read_text(encoding="utf-8").partition(START)
+    after = rest.partition(END)[2]
+    table = START + head + "\n".join(rows) + "\n" + END
+    page.write_text(before.rstrip() + "\n\n" + table + after, encoding="utf-8")
 
 
 def _options() -> argparse.Namespace:

@@ -9,6 +9,7 @@ from fastapi import Request, Response
 
 from api.dependencies import CandidateId, Visit
 from api.downloads import native_interval
+from api.files import list_rollouts
 from api.history_views import ExchangeView
 from api.pages import charts, curves, words
 from api.pages.door import Reader
@@ -78,6 +79,7 @@ def read_candidate(request: Request, candidate_id: CandidateId, here: Reader) ->
         components=components(candidate.report),
         features=features(candidate.report, job),
         runs=runs,
+        rollouts=list_rollouts(candidate_id, here).data,
         exchanges=_exchanges(here, stored),
         given_feedback=_given(here, job.id, candidate),
         before=key_to_id(job.id, keys[place - 1]) if place else None,

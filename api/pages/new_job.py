@@ -100,10 +100,11 @@ def create(request: Request, here: Writer, form: Form, background: BackgroundTas
     """Submit the job and show it; a request that cannot be accepted is shown again."""
     try:
         asked = wanted(form)
-        made = jobs.create_job(asked, here, Response(), background, _key(form, asked))
+        made, _ = jobs.accept(asked, here, _key(form, asked))
     except (RewardsmithError, ApiError, RequestValidationError) as error:
         said = said_of(request, error)
         return _page(request, here, form, None, said, said.status)
+    background.add_task(here.wake, made.id)
     return RedirectResponse(f"/jobs/{made.id}", 303, background=background)
 
 

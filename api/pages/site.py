@@ -8,6 +8,7 @@ from api.dependencies import migrated
 from api.pages import (
     actions,
     candidate,
+    compare,
     cost,
     feed,
     iteration,
@@ -21,7 +22,20 @@ from api.pages import (
     workers,
 )
 
-PAGES = (jobs, new_job, job, iteration, feed, actions, candidate, cost, workers, library, tasks)
+PAGES = (
+    jobs,
+    new_job,
+    job,
+    iteration,
+    feed,
+    actions,
+    candidate,
+    compare,
+    cost,
+    workers,
+    library,
+    tasks,
+)
 
 router = APIRouter(include_in_schema=False)
 router.include_router(static_files.router)

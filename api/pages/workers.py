@@ -10,6 +10,7 @@ from api.pages.door import Reader
 from api.pages.render import page, who
 from api.pages.trouble import page_router
 from api.show import activity_view, job_view
+from api.work import list_workers
 
 router = page_router()
 
@@ -36,6 +37,7 @@ def read_workers(request: Request, here: Reader) -> Response:
         standing=standing,
         moving=is_moving(standing),
         rows=rows,
+        crew=list_workers(here).data,
         doing=doing,
         **who(here),
     )

@@ -566,6 +566,7 @@ class Store:
     def sign_off(self, name: str) -> None:
         """Note that a worker has ended."""
         self._of_all()._write(lambda c: crew.leave(c, name))
+
     # --- at a glance --------------------------------------------------------------------------
 
     def glances(self, job_id: str) -> tuple[Glance, ...]:

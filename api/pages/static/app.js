@@ -75,6 +75,56 @@ function drawAll() {
   if (window.uPlot) document.querySelectorAll("[data-plot]").forEach((place) => draw(place));
 }
 
+// A trace under a video: what fields and components were at the step that is shown.
+async function trace(place) {
+  const video = place.querySelector("video");
+  const room = place.querySelector(".trace");
+  if (!place.dataset.trace || !video || !window.uPlot) return;
+  const told = await (await fetch(place.dataset.trace)).json();
+  const groups = Object.entries({ components: told.components, fields: told.fields, features: told.features, "native reward": { native: told.native } }).filter(([, found]) => Object.keys(found ?? {}).length);
+  if (!groups.length) return;
+  const choice = document.createElement("select");
+  choice.setAttribute("aria-label", "What is drawn under the video");
+  choice.append(...groups.map(([name]) => new Option(name)));
+  const paper = document.createElement("div");
+  room.replaceChildren(choice, paper);
+  let plot;
+  const show = () => {
+    const series = Object.entries(groups[choice.selectedIndex][1]).map(([name, ys], n) => ({ name, ys, colour: n % 8, dash: Math.floor(n / 8) % 4 }));
+    paper.dataset.plot = JSON.stringify({ x: "step", y: "", xs: told.steps, series });
+    plot = draw(paper, 0.32);
+  };
+  const move = () => {
+    const step = video.currentTime * place.dataset.fps * place.dataset.every;
+    const at = told.steps.findIndex((one) => one >= step);
+    plot.setCursor({ left: plot.valToPos(told.steps[at < 0 ? told.steps.length - 1 : at], "x"), top: 8 });
+    if (!video.paused) requestAnimationFrame(move);
+  };
+  choice.addEventListener("change", show);
+  video.addEventListener("play", () => requestAnimationFrame(move));
+  video.addEventListener("seeked", move);
+  show();
+}
+
+// Videos beside each other go together.
+function together(place) {
+  const videos = [...place.querySelectorAll("video")];
+  const button = place.querySelector("[data-play]");
+  if (!videos.length || !button) return;
+  button.hidden = false;
+  button.addEventListener("click", () => {
+    const stop = videos.some((video) => !video.paused);
+    button.textContent = stop ? "Play together" : "Pause";
+    for (const video of videos) {
+      if (stop) video.pause();
+      else {
+        video.currentTime = 0;
+        video.play();
+      }
+    }
+  });
+}
+
 // j and k go from row to row, c compares what is chosen, / searches.
 function rows() {
   return [...document.querySelectorAll("[data-row] a.title")];
@@ -124,6 +174,8 @@ function addCopyButtons(root) {
 }
 
 drawAll();
+document.querySelectorAll("[data-rollout]").forEach(trace);
+document.querySelectorAll("[data-together]").forEach(together);
 addCopyButtons(document);
 document.addEventListener("htmx:after:swap", () => addCopyButtons(document));
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => location.reload());
