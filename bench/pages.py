@@ -39,9 +39,9 @@ START, END = "<!-- weight -->\n", "<!-- /weight -->\n"
 TABLE = """\
 ## Time and weight
 
-`python -m bench.pages --json docs/results/pages.json`: a job of {candidates} candidates in SQLite, asked
-for over HTTP by one client; {today}, {machine}, two cores with other work beside it. Bounds: 150 ms of the
-server, 100 kB (packed) on a first visit.
+`python -m bench.pages --json docs/results/pages.json`: a job of {candidates} candidates in SQLite,
+asked for over HTTP by one client; {today}, {machine}, two cores with other work beside it.
+Bounds: 150 ms of the server, 100 kB (packed) on a first visit.
 
 | page | server's processor time | until it is there | 95th percentile | page | first visit loads |
 |---|---:|---:|---:|---:|---:|

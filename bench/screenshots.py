@@ -17,7 +17,7 @@ from PIL import Image
 from playwright.sync_api import sync_playwright
 
 from tests.browser.conftest import HOW, chromium_path
-from tests.stack import Stack, stack
+from tests.stack import Stack, eventually, stack
 
 JOB = {
     "task": "cartpole-park",
@@ -31,7 +31,8 @@ LATER = {"task": "pendulum", "iterations": 2, "candidates": 3, "training": {"ste
 SIZE = {"width": 1280, "height": 900}
 HAND = {"width": 360, "height": 720}
 TALLEST = 1_700  # pixels of a page that are shown
-COLOURS = 160
+COLOURS = (160, 64, 32, 16)
+MOST_BYTES = 150_000
 
 
 def main() -> None:
@@ -51,6 +52,7 @@ def main() -> None:
         running.serve("--workers", "2")
         done = running.post("/v1/jobs", JOB)["id"]
         browser = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        eventually(lambda: running.job(done)["best"], 300, "a first candidate is measured")
         for scheme in ("light", "dark"):
             _take(browser, running, f"/jobs/{done}", into / f"job-live-{scheme}.png", scheme)
         running.finished(done, 900)
@@ -94,8 +96,11 @@ def _take(
     shown = size or dict(SIZE, height=min(tall, TALLEST))
     clip = {"x": 0, "y": 0, **shown}
     picture = Image.open(io.BytesIO(page.screenshot(full_page=True, clip=clip)))
-    small = picture.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
-    small.save(file, optimize=True)
+    for colours in COLOURS:
+        small = picture.convert("RGB").quantize(colours, dither=Image.Dither.NONE)
+        small.save(file, optimize=True)
+        if file.stat().st_size <= MOST_BYTES:
+            break
     print(f"{file}: {file.stat().st_size // 1000} kB")
     context.close()
 

@@ -152,7 +152,7 @@ def _level(level: Level, y: Scale) -> list[str]:
         f'<rect class="band" x="{LEFT}" y="{top:.1f}" width="{width}" '
         f'height="{max(1.0, bottom - top):.1f}"/>',
         f'<path class="native" d="M{LEFT} {y.at(level.mean):.1f}H{WIDTH - RIGHT}"/>',
-        _text(WIDTH - RIGHT - 4, top - 5, level.name, "tick end"),
+        _text(LEFT + 4, top - 5, level.name, "tick"),
     ]
 
 
@@ -350,7 +350,9 @@ def _wrapped(parts: Iterable[str], words: str, wide: float, tall: float, classes
 # --- for charts that can be zoomed ------------------------------------------------------------
 
 
-def plot_data(lines: Sequence[Line], x_name: str, y_name: str) -> dict[str, object]:
+def plot_data(
+    lines: Sequence[Line], x_name: str, y_name: str, level: Level | None = None
+) -> dict[str, object]:
     """Return lines as the script draws them: one row of places for all, gaps where a line has none."""
     xs = sorted({x for line in lines for x in line.xs})
     series = []
@@ -359,4 +361,5 @@ def plot_data(lines: Sequence[Line], x_name: str, y_name: str) -> dict[str, obje
         style = {"colour": line.style.colour, "dash": line.style.dash}
         band = None if line.band is None else [line.xs, *line.band]
         series.append({"name": line.name, "ys": [known.get(x) for x in xs], "band": band, **style})
-    return {"x": x_name, "y": y_name, "xs": xs, "series": series}
+    across = None if level is None else [level.low, level.mean, level.high]
+    return {"x": x_name, "y": y_name, "xs": xs, "series": series, "level": across}

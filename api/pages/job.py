@@ -17,6 +17,7 @@ from api.pages.series import Style, style_of
 from api.pages.trouble import page_router
 from api.show import event_view, job_view, key_to_id
 from api.views import EventView, JobView
+from api.work import crew_of
 from core.records import FINISHED, Feedback, Remark
 from core.storage import Glance, StoredJob
 from core.words import number
@@ -68,7 +69,7 @@ def facts(here: Visit, job_id: str) -> dict[str, object]:
         "open": job.status not in FINISHED,
         "badge": words.status(job),
         "sentence": words.verdict(job, candidates, blocked),
-        "waiting": _waiting(here, job),
+        "waiting": _waiting(here, stored, job),
         "chart": chart(job, candidates, _baseline(here, stored)),
         "tree": tree(job, candidates),
         "rows": rows(job, candidates),
@@ -85,8 +86,9 @@ def facts(here: Visit, job_id: str) -> dict[str, object]:
 
 def activity(here: Visit, job_id: str) -> dict[str, object]:
     """Return what is being done for a job right now."""
-    job = _now(here, here.store.job(job_id))
-    return {"job": job, "badge": words.status(job), "waiting": _waiting(here, job)}
+    stored = here.store.job(job_id)
+    job = _now(here, stored)
+    return {"job": job, "badge": words.status(job), "waiting": _waiting(here, stored, job)}
 
 
 def _now(here: Visit, stored: StoredJob) -> JobView:
@@ -94,10 +96,12 @@ def _now(here: Visit, stored: StoredJob) -> JobView:
     return job_view(stored, () if over else here.store.activity(stored.id))
 
 
-def _waiting(here: Visit, job: JobView) -> str | None:
+def _waiting(here: Visit, stored: StoredJob, job: JobView) -> str | None:
     if job.status in FINISHED:
         return None
-    return words.waiting(job, here.house.store.standing(), here.store.resting([job.id]).get(job.id))
+    (ahead,) = here.store.ahead_of([stored])
+    rests = here.store.resting([job.id]).get(job.id)
+    return words.waiting(job, ahead, crew_of(here.store.crew()), rests)
 
 
 def _baseline(here: Visit, stored: StoredJob) -> charts.Level | None:

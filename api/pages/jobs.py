@@ -18,8 +18,8 @@ from api.pages.render import page, who
 from api.pages.trouble import page_router
 from api.show import job_view
 from api.views import JobView
+from api.work import crew_of
 from core.records import JobStatus
-from core.storage import Standing
 
 router = page_router()
 
@@ -59,10 +59,12 @@ def read_jobs(
     )
     ids = [job.id for job in found.items]
     best, rests = here.store.best_so_far(ids), here.store.resting(ids)
-    standing = here.house.store.standing()
-    rows = [
-        row(job_view(job), best.get(job.id, ()), standing, rests.get(job.id)) for job in found.items
-    ]
+    crew, ahead = crew_of(here.store.crew()), here.store.ahead_of(found.items)
+    rows = []
+    for stored, before in zip(found.items, ahead, strict=True):
+        job = job_view(stored)
+        waiting = words.waiting(job, before, crew, rests.get(job.id))
+        rows.append(row(job, best.get(job.id, ()), waiting))
     kept = {"status": chosen, "task": task}
     more = urlencode({**kept, "after": ids[-1]}) if found.has_more else None
     return page(
@@ -77,12 +79,12 @@ def read_jobs(
     )
 
 
-def row(job: JobView, best: tuple[float, ...], standing: Standing, rests: str | None) -> Row:
+def row(job: JobView, best: tuple[float, ...], waiting: str | None) -> Row:
     """Return a job as the list shows it."""
     return Row(
         job=job,
         badge=words.status(job),
         spark=charts.sparkline(best, job.native_fitness),
-        waiting=words.waiting(job, standing, rests),
+        waiting=waiting,
         verdict=job.outcome.verdict if job.outcome and job.status == "succeeded" else None,
     )

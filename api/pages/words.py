@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from api.metrics import LATELY_SECONDS
 from api.views import JobView
 from core.records import FINISHED, TermStatistics
-from core.storage import Glance, Standing
+from core.storage import Glance
+from core.waiting import Crew, Waiting, why_waiting
 from core.words import number, one_line
 
 Tone: TypeAlias = Literal["good", "bad", "plain", "busy", "warn"]
@@ -43,9 +43,6 @@ PHASES = {
     "transfer": "trying your own learner",
     "finish": "writing the verdict",
 }
-NO_WORKER = (
-    "for a worker, and none has shown a sign of life lately: start one with `rewardsmith worker`"
-)
 HEADLINES = {
     "better": "The designed reward is better than the native one.",
     "equal": "The designed reward cannot be told from the native one.",
@@ -160,22 +157,20 @@ def _counted(job: JobView) -> str:
     )
 
 
-def waiting(job: JobView, standing: Standing, rests: str | None) -> str | None:
-    """Say why nothing happens for a job, None where something does or nothing should."""
+def waiting(job: JobView, ahead: int, crew: Crew, rests: str | None) -> str | None:
+    """Say why nothing happens for a job, None where something does, or where its state says it.
+
+    Args:
+        job:   as it stands.
+        ahead: older jobs, of all owners, that wait or are worked on.
+        crew:  all living workers.
+        rests: why a step of it rests, if one does.
+    """
     if rests is not None:
         return one_line(rests, 300)
-    if job.status == "awaiting_feedback":
-        return "for your feedback"
-    if job.status == "paused":
-        return "until it is resumed"
     if job.status != "queued":
         return None
-    seen = standing.sign_of_life_seconds
-    if standing.claimed:
-        return f"for a worker; they have {standing.claimed} other steps in hand"
-    if seen is None or seen > LATELY_SECONDS:
-        return NO_WORKER
-    return "for a worker to take it up"
+    return why_waiting(Waiting(job.status, ahead, in_hand=0), crew)
 
 
 def steps(value: int | float) -> str:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from fastapi import Request, Response
 
 from api.metrics import is_moving
-from api.pages import jobs
+from api.pages import jobs, words
 from api.pages.door import Reader
 from api.pages.render import page, who
 from api.pages.trouble import page_router
 from api.show import activity_view, job_view
-from api.work import list_workers
+from api.work import crew_of, worker_view
 
 router = page_router()
 
@@ -24,7 +24,12 @@ def read_workers(request: Request, here: Reader) -> Response:
     standing = here.house.store.standing()
     found = [job for status in OPEN for job in here.store.jobs(status=status, limit=MOST).items]
     rests = here.store.resting([job.id for job in found])
-    rows = [jobs.row(job_view(job), (), standing, rests.get(job.id)) for job in found]
+    crew, ahead = here.store.crew(), here.store.ahead_of(found)
+    rows = []
+    for stored, before in zip(found, ahead, strict=True):
+        job = job_view(stored)
+        waiting = words.waiting(job, before, crew_of(crew), rests.get(job.id))
+        rows.append(jobs.row(job, (), waiting))
     doing = [
         (job_view(job), activity_view(one))
         for job in found
@@ -37,7 +42,7 @@ def read_workers(request: Request, here: Reader) -> Response:
         standing=standing,
         moving=is_moving(standing),
         rows=rows,
-        crew=list_workers(here).data,
+        crew=[worker_view(number, one) for number, one in enumerate(crew)],
         doing=doing,
         **who(here),
     )

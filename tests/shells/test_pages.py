@@ -134,8 +134,8 @@ def test_a_queued_job_says_what_it_waits_for(api, store):
     job_id = stories.a_new_job(store)
     text = words_of(api, f"/jobs/{job_id}")
     assert "Nothing has happened yet." in text
-    assert "waiting for a worker, and none has shown a sign of life lately" in text
-    assert "waiting for a worker" in words_of(api, "/jobs")
+    assert "waiting: no worker runs; start one with `rewardsmith worker`" in text
+    assert "waiting: no worker runs" in words_of(api, "/jobs")
 
 
 def test_a_running_job_without_results_says_so(api, store):
@@ -211,8 +211,8 @@ def test_a_step_that_rests_says_why(api, store):
     job_id = stories.a_job_in_training(store)
     with stories.step(store, job_id, "reflect/0") as claim:
         claim.wait(60.0, "The endpoint asks for patience.")
-    assert "waiting The endpoint asks for patience." in words_of(api, f"/jobs/{job_id}")
-    assert "waiting The endpoint asks for patience." in words_of(api, "/jobs")
+    assert "waiting: The endpoint asks for patience." in words_of(api, f"/jobs/{job_id}")
+    assert "waiting: The endpoint asks for patience." in words_of(api, "/jobs")
 
 
 def test_a_lost_worker_is_told_where_people_look(api, store):

@@ -16,6 +16,24 @@ function short(value) {
   return String(Number(value.toPrecision(3)));
 }
 
+// A value with its interval across the whole chart: the native reward.
+function paintLevel(plot, level) {
+  if (!level) return;
+  const [low, mean, high] = level.map((value) => plot.valToPos(value, "y", true));
+  const { left, width } = plot.bbox;
+  plot.ctx.save();
+  plot.ctx.fillStyle = plot.ctx.strokeStyle = colour("--c8");
+  plot.ctx.globalAlpha = 0.18;
+  plot.ctx.fillRect(left, high, width, Math.max(1, low - high));
+  plot.ctx.globalAlpha = 1;
+  plot.ctx.setLineDash([5 * devicePixelRatio, 4 * devicePixelRatio]);
+  plot.ctx.beginPath();
+  plot.ctx.moveTo(left, mean);
+  plot.ctx.lineTo(left + width, mean);
+  plot.ctx.stroke();
+  plot.ctx.restore();
+}
+
 // The band between the lowest and the highest seed, under the lines.
 function paintBands(plot, series) {
   for (const one of series.filter((found) => found.band)) {
@@ -55,11 +73,11 @@ function draw(place, shape = 0.42) {
   const plot = new uPlot(
     {
       ...size(),
-      scales: { x: { time: false } },
+      scales: { x: { time: false }, y: { range: (_, low, high) => uPlot.rangeNum(Math.min(low, ...(data.level ?? [])), Math.max(high, ...(data.level ?? [])), 0.1, true) } },
       axes: [{ ...axis, label: data.x, values: along }, { ...axis, label: data.y, size: 48, values: (_, values) => values.map(short) }],
       series: [{ label: data.x, value: (_, value) => short(value) }, ...series],
       legend: { live: true, markers: { width: 2, dash: (_, n) => (data.series[n - 1]?.dash ? "dashed" : "solid") } },
-      hooks: { drawAxes: [(plot) => paintBands(plot, data.series)] },
+      hooks: { drawAxes: [(plot) => paintLevel(plot, data.level), (plot) => paintBands(plot, data.series)] },
     },
     [data.xs, ...data.series.map((one) => one.ys)],
     place,
