@@ -25,7 +25,7 @@ kernel: $(STAMP) ## build the optional compiled kernel again, with a C++ compile
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
 	@$(BIN)/python -c 'from core.training import kernel; print(kernel.kind() or kernel.why_absent())'
 
-demo: $(STAMP)   ## the whole job over REST on the embedded stack, about two minutes
+demo: $(STAMP)   ## the whole job over REST on the embedded stack, a few minutes
 	@$(BIN)/rewardsmith demo
 
 serve: $(STAMP)  ## API and workers on the embedded stack
