@@ -62,6 +62,9 @@ QUESTIONS = {
     "describe": lambda s, j: s.describe(j, name="mine"),
     "exchanges": lambda s, j: s.exchanges(j),
     "events": lambda s, j: s.events(j),
+    "glances": lambda s, j: s.glances(j),
+    "told": lambda s, j: s.told(j),
+    "last_words": lambda s, j: s.last_words(j, "job.created"),
     "activity": lambda s, j: s.activity(j),
     "offer": lambda s, j: s.offer(j, "preflight", 1.0),
     "withdraw": lambda s, j: s.withdraw(j, "preflight"),
@@ -69,7 +72,7 @@ QUESTIONS = {
 }
 OF_NO_JOB = {
     *("close", "check_schema", "of", "create_job", "jobs", "library"),
-    *("usage", "crew", "ahead_of", "import_job"),
+    *("usage", "crew", "ahead_of", "import_job", "best_so_far", "resting"),
 }
 FOR_WORKERS = {
     "check_serves_all",
@@ -126,6 +129,8 @@ def test_lists_hold_what_is_ones_own(alices, mallorys):
     assert [item.job for item in alices.library()] == [mine]
     assert [item.job for item in alices.library("point")] == [mine]
     assert [job.id for job in mallorys.jobs(task="point-park").items] == [other]
+    assert list(alices.best_so_far([mine, other])) == [mine]
+    assert list(mallorys.resting([mine])) == []
 
 
 def test_workers_see_the_jobs_of_all(store, alices, mallorys):
