@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from client.transport import Document
 from core.records import Exchange, Prompt, Reply, Usage
 
+if TYPE_CHECKING:
+    from api.history_views import ExchangeView
 
-def save_recording(exchanges: Iterable[Document], path: Path) -> None:
+
+def save_recording(exchanges: Iterable[ExchangeView], path: Path) -> None:
     """Write the exchanges of a job, as the API gives them, in the order in which they were stored."""
     from core.designers.replay import write_recording
 
@@ -17,23 +20,23 @@ def save_recording(exchanges: Iterable[Document], path: Path) -> None:
     write_recording(map(_read, exchanges), path)
 
 
-def _read(document: Document) -> Exchange:
-    messages = tuple((message["role"], message["text"]) for message in document["prompt"])
+def _read(view: ExchangeView) -> Exchange:
+    messages = tuple((message.role, message.text) for message in view.prompt)
     reply = Reply(
-        text=document["reply"],
-        outcome=document["outcome"],
-        detail=document["detail"],
-        model=document["model"],
-        finish_reason=document["finish_reason"],
-        usage=Usage(**document["usage"]),
-        latency_seconds=document["latency_seconds"],
-        notes=tuple(document["notes"]),
+        text=view.reply,
+        outcome=view.outcome,
+        detail=view.detail,
+        model=view.model,
+        finish_reason=view.finish_reason,
+        usage=Usage(**view.usage.model_dump()),
+        latency_seconds=view.latency_seconds,
+        notes=tuple(view.notes),
     )
     return Exchange(
-        iteration=document["iteration"],
-        slot=document["slot"],
-        attempt=document["attempt"],
+        iteration=view.iteration,
+        slot=view.slot,
+        attempt=view.attempt,
         prompt=Prompt(messages),
         reply=reply,
-        designer=document["designer"],
+        designer=view.designer,
     )

@@ -162,7 +162,7 @@ def _show_code(job: Job, screen: Screen) -> None:
     """Show the program of the best candidate; the saved file has it with wrappers around it."""
     if screen.json:
         return
-    code, numbers = job.best.code(), job.best.document()["program"]["params"]
+    code, program = job.best.code(), job.best.view().program
     screen.say()
     if screen.terminal:
         from rich.syntax import Syntax
@@ -172,8 +172,8 @@ def _show_code(job: Job, screen: Screen) -> None:
         )
     else:
         screen.say(code.rstrip())
-    if numbers:
-        shown = ", ".join(f"{name} = {value:g}" for name, value in numbers.items())
+    if program is not None and program.params:
+        shown = ", ".join(f"{name} = {value:g}" for name, value in program.params.items())
         screen.say(f"\ntrained with {shown}")
 
 

@@ -9,13 +9,19 @@ from __future__ import annotations
 import json
 import os
 import time
+import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx2
 
 from core.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    M = TypeVar("M", bound=BaseModel)
 
 DEFAULT_HOST, DEFAULT_PORT = "127.0.0.1", "8700"
 ANY_HOST = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # a server listens there; nobody can go there
@@ -126,6 +132,32 @@ class Transport:
         document: Document = self.answer(method, path, **options).json()
         return document
 
+    def read(self, kind: type[M], method: str, path: str, **options: Any) -> M:
+        """Send a request and return its answer as the server's own model.
+
+        Raises:
+            ApiProblem: the server refused, or speaks another version.
+            Unreachable: nobody answered.
+        """
+        return read_model(kind, self.answer(method, path, **options).content)
+
+    def post(self, path: str, body: Mapping[str, object] | None = None) -> httpx2.Response:
+        """Send a request that is carried out once, however often it has to be repeated."""
+        headers = {"Idempotency-Key": str(uuid.uuid4())}
+        return self.answer("POST", path, json=body, headers=headers)
+
+    def pages(self, path: str, limit: int, filters: Mapping[str, str | None]) -> Iterator[Document]:
+        """Yield the items of a list that comes in pages, as far as the caller reads."""
+        after: str | None = None
+        while True:
+            asked = {"after": after, "limit": limit, **filters}
+            params = {name: value for name, value in asked.items() if value is not None}
+            page = self.document("GET", path, params=params)
+            yield from page["data"]
+            after = page["next"]
+            if after is None:
+                return
+
     def answer(self, method: str, path: str, **options: Any) -> httpx2.Response:
         """Send a request, again if nobody answers or the server is not ready.
 
@@ -204,6 +236,30 @@ class Transport:
             for event in httpx2.EventSource(response):
                 data = json.loads(event.data) if event.data else {}
                 yield StreamedEvent(event.event, data, data.get("id"))
+
+
+def read_model(kind: type[M], found: bytes | str | Document) -> M:
+    """Return the model that a JSON document holds.
+
+    Raises:
+        ApiProblem: it does not: the server is of another version than this client.
+    """
+    from pydantic import ValidationError
+
+    try:
+        return kind.model_validate_json(
+            found if isinstance(found, bytes | str) else json.dumps(found)
+        )
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        place = "/".join(map(str, first["loc"]))
+        raise ApiProblem(
+            {
+                "title": "The server speaks another version than this client",
+                "detail": f"expected a {kind.__name__}, but at /{place}: {first['msg']}",
+                "hint": "Install the version of `rewardsmith` that the server has.",
+            }
+        ) from error
 
 
 def _accepted(response: httpx2.Response) -> httpx2.Response:

@@ -39,7 +39,7 @@ def _lines(job: Job, tally: Tally, screen: Screen) -> None:
 def _followed(job: Job, tally: Tally) -> Iterator[StreamedEvent]:
     """Yield every event after the tally has learnt from it; a paused job is not waited for."""
     read_at = 0.0
-    for event in job.events(transient=True):
+    for event in job.stream(transient=True):
         now = time.monotonic()
         if event.kind != "end" and now - read_at > REFRESH_SECONDS:
             tally.job, read_at = job.refresh().document, now

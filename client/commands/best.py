@@ -25,7 +25,7 @@ def best(
     check_writable(output)
     with Client() as client:
         design = client.jobs.get(job_id).best
-        candidate, source = design.document(), design.source()
+        candidate, source = design.view().model_dump(mode="json"), design.source()
     if output is not None:
         output.write_text(source, encoding="utf-8")
         screen.say(f"Saved as {output.resolve()}")

@@ -11,9 +11,9 @@ def tasks(json_output: JsonFlag = False) -> None:
     screen = Screen(json_output)
     with Client() as client:
         found = client.tasks()
-    screen.emit({"data": found})
+    screen.emit({"data": [task.model_dump(mode="json") for task in found]})
     for task in found:
-        screen.say(f"{task['name']:26} {task['environment']:26} {task['description']}")
+        screen.say(f"{task.name:26} {task.environment:26} {task.description}")
 
 
 def methods(json_output: JsonFlag = False) -> None:
@@ -21,8 +21,8 @@ def methods(json_output: JsonFlag = False) -> None:
     screen = Screen(json_output)
     with Client() as client:
         found = client.methods()
-    screen.emit(found)
-    for heading, names in (("methods", found["data"]), ("designers", found["designers"])):
+    screen.emit(found.model_dump(mode="json"))
+    for heading, names in (("methods", found.data), ("designers", found.designers)):
         screen.say(heading)
         for item in names:
-            screen.say(f"  {item['name']:14} {item['description']}")
+            screen.say(f"  {item.name:14} {item.description}")

@@ -2,12 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -16,13 +10,12 @@ import typer
 from client.api import Client, Job
 from client.console import INTERRUPTED, JsonFlag, Screen
 from client.demo import DEMO, TASK
-from client.processes import child_environment, command, exit_on_sigterm, stop_all
+from client.embedded import served
+from client.processes import exit_on_sigterm
 from client.summary import conclude
 from client.watching import watch
-from core.errors import StorageFailed
 
 HOME = Path(".rewardsmith")
-KEYLESS = {"REWARDSMITH_KEYS": "unless-loopback"}  # whatever other servers of this machine ask for
 
 
 def demo(
@@ -67,41 +60,3 @@ def _interrupted(job: Job | None, folder: Path, screen: Screen) -> None:
 
 def _serve_again(folder: Path) -> str:
     return f"REWARDSMITH_HOME={folder} rewardsmith serve"
-
-
-@contextmanager
-def served(folder: Path) -> Iterator[str]:
-    """Run a server with workers on a data folder, and yield its address.
-
-    Raises:
-        StorageFailed: it does not come up; the end of its log says why.
-    """
-    log = folder / "server.log"
-    with log.open("ab") as errors:
-        process = subprocess.Popen(
-            command("serve", "--host", "127.0.0.1", "--port", "0", "--json", "--exit-with-parent"),
-            env=child_environment({**os.environ, **KEYLESS, "REWARDSMITH_HOME": str(folder)}),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            start_new_session=True,  # Ctrl-C reaches us alone; we stop the server in order
-        )
-    try:
-        yield _address(process, log)
-    finally:
-        stop_all([process])
-        if process.stdout is not None:
-            process.stdout.close()
-
-
-def _address(process: subprocess.Popen[bytes], log: Path) -> str:
-    """Read the line with which the server says that it listens."""
-    assert process.stdout is not None
-    began = time.monotonic()
-    line = process.stdout.readline()
-    if not line:
-        tail = "\n".join(log.read_text(errors="replace").splitlines()[-5:])
-        raise StorageFailed(
-            f"the server ended after {time.monotonic() - began:.0f} s: {tail}", where=str(log)
-        )
-    return str(json.loads(line)["listening"])

@@ -160,7 +160,7 @@ def design(
         if own:
             body["task"] = {**task_in_full(client, body["task"]), **own}
         if estimate:
-            tell_estimate(client.jobs.estimate(**body), screen)
+            tell_estimate(client.jobs.estimate(**body).model_dump(mode="json"), screen)
             return
         job = client.jobs.create(**body)
         if not watching:
@@ -269,7 +269,7 @@ def task_in_full(client: Client, task: object) -> dict[str, Any]:
         if problem.status != 404:
             raise
         return {"environment": task, "description": ""}
-    return {name: value for name, value in known.items() if name != "measured"}
+    return known.model_dump(mode="json", exclude={"measured"})
 
 
 def follow(job: Job, screen: Screen, output: Path | None, record: Path | None = None) -> int:

@@ -74,21 +74,21 @@ def watch_job(
 def cancel(job_id: JobId, json_output: JsonFlag = False) -> None:
     """Ask for the end of a job; what it has so far stays."""
     with Client() as client:
-        show_job(client.jobs.cancel(job_id), Screen(json_output))
+        show_job(client.jobs.get(job_id).cancel(), Screen(json_output))
 
 
 @app.command("pause")
 def pause(job_id: JobId, json_output: JsonFlag = False) -> None:
     """Let a job rest."""
     with Client() as client:
-        show_job(client.jobs.pause(job_id), Screen(json_output))
+        show_job(client.jobs.get(job_id).pause(), Screen(json_output))
 
 
 @app.command("resume")
 def resume(job_id: JobId, json_output: JsonFlag = False) -> None:
     """Let a paused job go on."""
     with Client() as client:
-        show_job(client.jobs.resume(job_id), Screen(json_output))
+        show_job(client.jobs.get(job_id).resume(), Screen(json_output))
 
 
 @app.command("rm")
@@ -96,7 +96,7 @@ def remove(job_id: JobId, json_output: JsonFlag = False) -> None:
     """Delete a job that has ended, with all it owns."""
     screen = Screen(json_output)
     with Client() as client:
-        client.jobs.delete(job_id)
+        client.jobs.get(job_id).delete()
     screen.emit({"deleted": job_id})
     screen.say(f"Job {job_id} and all it owned is deleted.")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,8 +11,10 @@ from client.api import Client
 from client.commands.design import read_program_file, starts
 from client.commands.jobs import JobId, show_job
 from client.console import JsonFlag, Screen
-from client.transport import Document
 from core.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from api.people_views import LibraryItemView
 
 Candidate = Annotated[
     str | None, typer.Option("--candidate", "-c", help="Key such as 0.3, or id, of a candidate.")
@@ -44,8 +46,8 @@ def feedback(
             said = job.prefer(str(candidate), over, 1, text or "")
         else:
             said = job.say(str(text), candidate)
-    screen.emit(said)
-    screen.say(f"Remark {said['number']} is kept; it enters the next iteration.")
+    screen.emit(said.model_dump(mode="json"))
+    screen.say(f"Remark {said.number} is kept; it enters the next iteration.")
 
 
 def _check_judgement(
@@ -75,8 +77,8 @@ def give(
     source = read_program_file(file)
     with Client() as client:
         kept = client.jobs.get(job_id).give(source, parent, note)
-    screen.emit(kept)
-    screen.say(f"Program {kept['number']} is kept; it becomes a candidate of the next iteration.")
+    screen.emit(kept.model_dump(mode="json"))
+    screen.say(f"Program {kept.number} is kept; it becomes a candidate of the next iteration.")
 
 
 def extend(
@@ -99,14 +101,15 @@ def extend(
     budget = {name: value for name, value in limits.items() if value is not None}
     more: dict[str, Any] = {"iterations": iterations, "budget": budget, "start": starts(start)}
     with Client() as client:
-        job = client.jobs.extend(job_id, **{name: value for name, value in more.items() if value})
+        wanted = {name: value for name, value in more.items() if value}
+        job = client.jobs.get(job_id).extend(**wanted)
     show_job(job, Screen(json_output))
 
 
 def retry(job_id: JobId, json_output: JsonFlag = False) -> None:
     """Let a failed or cancelled job go on, once its cause was mended."""
     with Client() as client:
-        show_job(client.jobs.retry(job_id), Screen(json_output))
+        show_job(client.jobs.get(job_id).retry(), Screen(json_output))
 
 
 def fork(
@@ -133,7 +136,7 @@ def fork(
     }
     overrides = {key: value for key, value in chosen.items() if value is not None}
     with Client() as client:
-        job = client.jobs.fork(job_id, candidate, **overrides)
+        job = client.jobs.get(job_id).fork(candidate, **overrides)
     show_job(job, Screen(json_output))
 
 
@@ -147,12 +150,12 @@ def library(
     screen = Screen(json_output)
     with Client() as client:
         found = client.library(query, task=task, limit=limit)
-    screen.emit({"data": found})
+    screen.emit({"data": [item.model_dump(mode="json") for item in found]})
     if not found:
         screen.say("No finished design fits.")
     for item in found:
         screen.say(_line(item))
 
 
-def _line(item: Document) -> str:
-    return f"{item['job']}  {item['task']['name']:24} {item['verdict']:6}  {item['evidence']}"
+def _line(item: LibraryItemView) -> str:
+    return f"{item.job}  {item.task.name:24} {item.verdict:6}  {item.evidence}"

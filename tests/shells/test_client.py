@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import socket
+import sys
 from contextlib import closing
 
+import gymnasium as gym
 import httpx2
+import numpy as np
 import pytest
 
-from client import transport
-from client.api import ApiProblem, Client, Unreachable
+from api.history_views import CandidateView
+from api.show import job_view
+from client import ApiProblem, Client, Job, Unreachable, transport
 from client.demo import DEMO, TASK
+from client.notebook import show_candidate
+from client.tables import COLUMNS
+from core.errors import ConfigurationError, InvalidInput, NotFound
 from tests.builders import SOURCE
 from tests.databases import emptied
 from tests.shells import stories
@@ -75,21 +82,24 @@ def test_the_best_reward_is_saved_as_it_was_sent(client, store, tmp_path):
     job = client.jobs.get(stories.a_finished_job(store))
     path = job.best.save(tmp_path / "reward.py")
     assert path.read_text() == job.best.source()
-    assert job.best.document()["key"] == "0.0"
+    assert job.best.view().key == "0.0"
 
 
 def test_history_and_catalogue_are_within_reach(client, store):
     job = client.jobs.get(stories.a_finished_job(store))
     (iteration,) = job.iterations()
-    first, second = job.candidates()
-    assert iteration["candidates"] == [first, second]
-    assert "def reward" in client.code(first["id"])
-    assert client.run(client.runs(first["id"])[0]["id"])["seed"] >= 0
-    assert client.candidate(first["id"]) == first
+    first, second = job.candidates
+    assert iteration.candidates == [first, second]
+    assert job.iteration(0) == iteration
+    assert list(job.candidates.of("rejected")) == [second]
+    assert job.candidates["0.1"] == job.candidates[second.id] == second
+    assert "def reward" in client.code(first.id)
+    assert client.run(client.runs(first.id)[0].id).seed >= 0
+    assert client.candidate(first.id) == first
     assert len(job.exchanges()) == 1
-    assert client.task("cartpole-park")["name"] == "cartpole-park"
-    assert {task["name"] for task in client.tasks()} >= {"cartpole-park", "pendulum"}
-    assert {method["name"] for method in client.methods()["data"]} >= {"smith", "eureka"}
+    assert client.task("cartpole-park").name == "cartpole-park"
+    assert {task.name for task in client.tasks()} >= {"cartpole-park", "pendulum"}
+    assert {method.name for method in client.methods().data} >= {"smith", "eureka"}
     assert client.ready()
 
 
@@ -108,8 +118,141 @@ def test_a_server_that_is_another_program_is_told_apart():
 
 def test_the_demos_request_is_accepted(client):
     job = client.jobs.create(TASK, **DEMO)
-    assert job.document["estimate"]["env_steps"] <= DEMO["budget"]["env_steps"]
-    assert job.document["spec"]["evaluation"]["confirm_seeds"] == 5
+    assert job.view.estimate.env_steps <= DEMO["budget"]["env_steps"]
+    assert job.view.spec.evaluation.confirm_seeds == 5
+
+
+def test_answers_are_the_servers_own_models(client, store):
+    job = client.jobs.get(stories.a_finished_job(store))
+    assert job.view == job_view(store.job(job.id))
+    assert [type(candidate) for candidate in job.candidates] == [CandidateView] * 2
+
+
+def test_a_server_of_another_version_is_told_apart_from_a_broken_one(client, store):
+    job = client.jobs.get(stories.a_new_job(store))
+    older = {name: value for name, value in job.document.items() if name != "spent"}
+    with pytest.raises(ApiProblem, match=r"another version.*/spent"):
+        _ = Job(job._transport, older).view
+
+
+@pytest.mark.parametrize("name", ["9.9", "nonsense"])
+def test_a_candidate_that_is_not_there_is_told_with_its_job(client, store, name):
+    job = client.jobs.get(stories.a_finished_job(store))
+    with pytest.raises(NotFound, match=f"{job.id}.*no candidate {name}"):
+        _ = job.candidates[name]
+
+
+# --- the best design in one's own process -----------------------------------------------------
+
+
+class PointPark(gym.Env):
+    """The environment of the stories, so far as a reward needs it."""
+
+    observation_space = gym.spaces.Box(-5.0, 5.0, (2,), np.float32)
+    action_space = gym.spaces.Discrete(2)
+
+    def __init__(self, start: float = 0.0) -> None:
+        self.start = start
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return np.array([self.start, 0.0], np.float32), {}
+
+    def step(self, action):
+        return np.array([1.0, 0.0], np.float32), -1.0, False, False, {}
+
+
+@pytest.fixture
+def point_park():
+    gym.register("PointPark-v0", entry_point=PointPark)
+    yield
+    del gym.registry["PointPark-v0"]
+
+
+def test_the_designed_environment_is_made_here_once_its_code_is_trusted(client, store, point_park):
+    best = client.jobs.get(stories.a_finished_job(store)).best
+    env = best.make_env(trust=True, start=3.0)
+    assert env.reset(seed=0)[0][0] == 3.0
+    _, paid, _, _, info = env.step(0)
+    assert (paid, info["native_reward"]) == (1.0, -1.0)
+    assert env.spec.make().reset(seed=0)[0][0] == 3.0, "Gymnasium rebuilds it from its spec"
+
+
+@pytest.mark.parametrize("trust", [{}, {"trust": False}, {"trust": "yes"}])
+def test_code_that_nobody_trusts_is_not_run_here(client, store, trust):
+    best = client.jobs.get(stories.a_finished_job(store)).best
+    before = set(sys.modules)
+    with pytest.raises(InvalidInput, match=r"trust=True.*job\.best\.source"):
+        best.make_env(**trust)
+    assert not {name for name in set(sys.modules) - before if name.startswith("reward")}
+
+
+# --- tables, curves and notebooks -------------------------------------------------------------
+
+
+def test_candidates_become_a_table(client, store):
+    pytest.importorskip("pandas")
+    frame = client.jobs.get(stories.a_finished_job(store)).candidates.to_pandas()
+    assert list(frame["key"]) == ["0.0", "0.1"]
+    assert frame["fitness"][0] == pytest.approx(0.8)
+    assert frame["rejection"][1].startswith("line 3")
+    assert tuple(frame.columns) == COLUMNS
+
+
+def test_curves_are_those_of_the_best_design_and_of_the_native_reward(client, store):
+    job = client.jobs.get(stories.a_finished_job(store))
+    told = job.curves(series="return")
+    assert [(c.arm, c.seed, c.steps, c.values) for c in told] == [
+        ("0.0", seed, stories.CURVE.steps, stories.CURVE.series["return"]) for seed in (0, 1)
+    ]
+    measured = job.curves("0.0")
+    assert [(c.arm, c.values) for c in measured] == [("0.0", (0.7,)), ("0.0", (0.9,))]
+    assert len(job.curves(series="nothing")) == 0
+    assert "<svg" in told._repr_html_()
+
+
+def test_curves_are_drawn_and_become_a_table(client, store, monkeypatch):
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    pyplot = pytest.importorskip("matplotlib.pyplot")
+    pytest.importorskip("pandas")
+    curves = client.jobs.get(stories.a_finished_job(store)).curves(series="return")
+    axes = curves.plot()
+    assert [list(line.get_ydata()) for line in axes.lines] == [[10.0, 20.0]] * 2
+    assert axes.get_ylabel() == "return"
+    pyplot.close(axes.figure)
+    assert list(curves.to_pandas()["return"]) == [10.0, 20.0, 10.0, 20.0]
+
+
+def test_what_is_not_installed_is_named_with_its_extra(client, store, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    job = client.jobs.get(stories.a_finished_job(store))
+    with pytest.raises(ConfigurationError, match=r"pandas.*rewardsmith\[notebook\]"):
+        job.candidates.to_pandas()
+
+
+def test_a_notebook_shows_verdict_fitness_and_how_it_grew(client, store):
+    shown = client.jobs.get(stories.a_finished_job(store))._repr_html_()
+    assert "The designed reward is better than the native one." in shown
+    assert "best fitness" in shown
+    assert shown.count("<svg") == 1
+
+
+def test_a_notebook_runs_nothing_that_others_wrote(client, store):
+    hostile = '<script>alert("x")</script>'
+    job_id = stories.a_new_job(store, name=hostile)
+    job = client.jobs.get(job_id)
+    assert hostile not in job._repr_html_()
+    assert "&lt;script&gt;" in job._repr_html_()
+    best = client.jobs.get(stories.a_finished_job(store)).best
+    assert hostile not in show_candidate(best.view(), hostile)
+
+
+def test_a_notebook_without_its_server_shows_what_was_read(client, store, nobody):
+    read = client.jobs.get(stories.a_finished_job(store))
+    with Client(nobody) as cut_off:
+        shown = Job(cut_off._transport, read.document)._repr_html_()
+    assert "better than the native one" in shown
+    assert "<svg" not in shown
 
 
 # --- taking part ------------------------------------------------------------------------------
@@ -121,12 +264,12 @@ def test_people_say_what_they_think_and_hand_in_what_they_wrote(client, store):
     job = client.jobs.get(stories.a_job_in_training(store))
     job.say("slower, please")
     job.thumb("0.0", up=False, text="it falls")
-    kinds = [(remark["kind"], remark["value"]) for remark in job.feedback()]
+    kinds = [(remark.kind, remark.value) for remark in job.feedback()]
     assert kinds == [("text", 0), ("thumb", -1)]
     with pytest.raises(ApiProblem, match="There is no candidate 9"):
         job.prefer("0.0", "9.9")
-    assert job.give(MINE, parent="0.0", note="wider")["origin"] == "edit"
-    assert [program["note"] for program in job.programs()] == ["wider"]
+    assert job.give(MINE, parent="0.0", note="wider").origin == "edit"
+    assert [program.note for program in job.programs()] == ["wider"]
 
 
 def test_jobs_go_on_after_their_end(client, store):
@@ -141,8 +284,8 @@ def test_jobs_go_on_after_their_end(client, store):
 def test_finished_designs_and_what_they_teach_are_within_reach(client, store):
     done = stories.a_finished_job(store)
     (item,) = client.library("park the point")
-    job = client.jobs.create(item["task"], start=[{"library": item["job"]}])
-    assert [program["origin"] for program in job.programs()] == ["library"]
+    job = client.jobs.create(item.task.model_dump(mode="json"), start=[{"library": item.job}])
+    assert [program.origin for program in job.programs()] == ["library"]
     assert [row["job"] for row in client.dataset()] == [done]
     assert list(client.dataset("dpo")) == []
     with pytest.raises(ApiProblem, match="format"):

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
-import socket
-import threading
-from urllib.parse import urlsplit
 
 import httpx2
 import pytest
@@ -85,7 +81,7 @@ def test_a_stream_says_when_a_queued_job_has_waited_long_for_a_worker(server, st
     job_id = stories.a_new_job(store)
     waiting = []
     with Client(server) as client:
-        for event in client.jobs.get(job_id).events(transient=True):
+        for event in client.jobs.get(job_id).stream(transient=True):
             if event.kind == "progress":
                 waiting.append(event.data["waiting"])
             if waiting and waiting[-1]:
@@ -111,87 +107,13 @@ def test_a_stream_brings_what_happens_while_it_is_open(server, store):
     claim = stories.while_training(store, job_id)
     job = Client(server).jobs.get(job_id)
     kinds = []
-    for event in job.events(transient=True):
+    for event in job.stream(transient=True):
         kinds.append(event.kind)
         if event.kind == "progress" and event.data["activity"]:
             assert event.data["activity"][0]["done"] == 600
             store.request_cancel(job_id)
             claim.release()
     assert kinds[-2:] == ["job.completed", "end"] or kinds[-3:-1] == ["job.completed", "progress"]
-
-
-@ON_SQLITE
-def test_a_stream_cut_at_any_byte_and_taken_up_again_brings_every_event_once(server, store):
-    job_id = stories.a_new_job(store)
-    stories.many_events(store, job_id, 60)
-    store.request_cancel(job_id)
-    whole = [str(e.seq) for e in store.events(job_id, limit=1000)]
-    dice = random.Random(7)
-    seen: list[str] = []
-    while len(seen) < len(whole):
-        seen += [e["id"] for e in numbered(_cut(server, job_id, seen[-1:], dice.randint(1, 6000)))]
-    assert seen == whole
-
-
-def _cut(server: str, job_id: str, last: list[str], size: int) -> str:
-    """Read a stream's body up to a byte, and drop the connection there."""
-    headers = {**SSE, **({"Last-Event-ID": last[0]} if last else {})}
-    body = b""
-    with httpx2.stream("GET", f"{server}/v1/jobs/{job_id}/events", headers=headers) as answer:
-        for chunk in answer.iter_bytes():
-            body += chunk
-            if len(body) >= size:
-                break
-    return body[:size].decode(errors="replace")
-
-
-@ON_SQLITE
-def test_the_client_takes_up_a_stream_that_is_cut_again_and_again(server, store):
-    job_id = stories.a_new_job(store)
-    stories.many_events(store, job_id, 60)
-    store.request_cancel(job_id)
-    with _ProxyThatCuts(server, [700, 1_500, 4_000, 9_000]) as url:
-        seen = [event.seq for event in Client(url).jobs.get(job_id).events()]
-    assert seen == [event.seq for event in store.events(job_id, limit=1000)]
-
-
-class _ProxyThatCuts:
-    """A TCP proxy whose n-th stream is cut after so many bytes; later ones are left alone."""
-
-    def __init__(self, target: str, cuts: list[int]) -> None:
-        where = urlsplit(target)
-        self._target, self._cuts = (where.hostname, where.port), list(cuts)
-        self._listening = socket.create_server(("127.0.0.1", 0))
-
-    def __enter__(self) -> str:
-        self._thread = threading.Thread(target=self._serve)
-        self._thread.start()
-        return f"http://127.0.0.1:{self._listening.getsockname()[1]}"
-
-    def __exit__(self, *_: object) -> None:
-        self._listening.shutdown(socket.SHUT_RDWR)
-        self._listening.close()
-        self._thread.join(5)
-
-    def _serve(self) -> None:
-        while True:
-            try:
-                near, _ = self._listening.accept()
-            except OSError:
-                return
-            with near, socket.create_connection(self._target) as far:
-                self._pass(near, far)
-
-    def _pass(self, near: socket.socket, far: socket.socket) -> None:
-        """Pass one request on, and its answer back up to the cut; one request per connection."""
-        request = near.recv(65_536).replace(
-            b"HTTP/1.1\r\n", b"HTTP/1.1\r\nConnection: close\r\n", 1
-        )
-        far.sendall(request)
-        left = self._cuts.pop(0) if b"text/event-stream" in request and self._cuts else 10**9
-        while left > 0 and (data := far.recv(min(left, 4096))):
-            near.sendall(data)
-            left -= len(data)
 
 
 @ON_SQLITE

@@ -1,0 +1,260 @@
+"""One job as the client holds it: follow it, steer it, and read what became of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from client.candidates import Best, Candidates
+from client.transport import Document, StreamedEvent, Transport, read_model
+
+if TYPE_CHECKING:
+    from api.history_views import (
+        ArmView,
+        CandidateView,
+        ExchangeView,
+        IterationView,
+        RunView,
+        RunWithCurveView,
+    )
+    from api.people_views import GivenView, RemarkView
+    from api.views import JobView
+    from client.curves import Curves
+
+FINISHED = frozenset({"succeeded", "failed", "cancelled"})
+TRANSIENT = frozenset({"progress", "end"})
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Reads what has an id of its own."""
+
+    transport: Transport
+
+    def candidate(self, candidate_id: str) -> CandidateView:
+        """Return one candidate."""
+        from api.history_views import CandidateView
+
+        return self.transport.read(CandidateView, "GET", f"/v1/candidates/{candidate_id}")
+
+    def code(self, candidate_id: str) -> str:
+        """Return the text of a candidate's program."""
+        return self.transport.answer("GET", f"/v1/candidates/{candidate_id}/code").text
+
+    def runs(self, candidate_id: str) -> list[RunView]:
+        """Return the trainings of a candidate."""
+        from api.history_views import RunList
+
+        return self.transport.read(RunList, "GET", f"/v1/candidates/{candidate_id}/runs").data
+
+    def run(self, run_id: str) -> RunWithCurveView:
+        """Return one training with its curve."""
+        from api.history_views import RunWithCurveView
+
+        return self.transport.read(RunWithCurveView, "GET", f"/v1/runs/{run_id}")
+
+
+class Job:
+    """A job as it was when last read.
+
+    `document` is the JSON as the server sent it, `view` the same as the server's model.
+    """
+
+    def __init__(self, transport: Transport, document: Document) -> None:
+        self._transport = transport
+        self.document = document
+
+    @property
+    def id(self) -> str:
+        """Return the job's id."""
+        return str(self.document["id"])
+
+    @property
+    def status(self) -> str:
+        """Return the status as last read."""
+        return str(self.document["status"])
+
+    @property
+    def finished(self) -> bool:
+        """Tell whether the job had ended when last read."""
+        return self.status in FINISHED
+
+    @property
+    def view(self) -> JobView:
+        """Return the job as last read."""
+        from api.views import JobView
+
+        return read_model(JobView, self.document)
+
+    @property
+    def best(self) -> Best:
+        """Return the best design so far; asking for what is not there yet raises ApiProblem."""
+        return Best(self._transport, self.id)
+
+    @property
+    def candidates(self) -> Candidates:
+        """Return the candidates, in the order in which they were proposed."""
+        return Candidates(self._transport, self.id)
+
+    def refresh(self) -> Job:
+        """Read the job again."""
+        self.document = self._transport.document("GET", self._path())
+        return self
+
+    def stream(self, after: int = 0, *, transient: bool = False) -> Iterator[StreamedEvent]:
+        """Yield what happens until the job ends; each event once, in order, whatever breaks.
+
+        Args:
+            after: number of the last event already seen.
+            transient: also yield `progress`, which says what is being done right now.
+        """
+        for event in self._transport.stream(self._path("events"), after):
+            if transient or event.kind not in TRANSIENT:
+                yield event
+
+    def wait(self, timeout: float | None = None, *, poll: float = 1.0) -> Job:
+        """Return when the job has ended.
+
+        Raises:
+            TimeoutError: it has not, within `timeout` seconds; the job goes on.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while not self.refresh().finished:
+            if deadline is not None and time.monotonic() + poll > deadline:
+                raise TimeoutError(f"job {self.id} is still {self.status} after {timeout} seconds")
+            time.sleep(poll)
+        return self
+
+    def iterations(self) -> list[IterationView]:
+        """Return the refinement history."""
+        from api.history_views import IterationList
+
+        return self._transport.read(IterationList, "GET", self._path("iterations")).data
+
+    def iteration(self, number: int) -> IterationView:
+        """Return one round of the history, counted from 0."""
+        from api.history_views import IterationView
+
+        return self._transport.read(IterationView, "GET", self._path(f"iterations/{number}"))
+
+    def exchanges(self) -> list[ExchangeView]:
+        """Return every prompt and reply."""
+        from api.history_views import ExchangeList
+
+        return self._transport.read(ExchangeList, "GET", self._path("exchanges")).data
+
+    def arms(self) -> list[ArmView]:
+        """Return what is known of the ways to ask that compete in this job."""
+        from api.history_views import ArmList
+
+        return self._transport.read(ArmList, "GET", self._path("arms")).data
+
+    def native_runs(self) -> list[RunView]:
+        """Return the trainings of the native reward."""
+        from api.history_views import RunList
+
+        return self._transport.read(RunList, "GET", self._path("runs")).data
+
+    def curves(self, *names: str, series: str = "fitness") -> Curves:
+        """Return how candidates of the search, and the native reward beside them, learnt.
+
+        Args:
+            names:  keys such as 0.3, or ids, of candidates; the best one so far if left out.
+            series: `fitness`, which the scorer measured on the way, or one that the training
+                process tells of itself, such as `return`.
+        """
+        from client.curves import read_curves
+
+        ids = [self.candidates[name].id for name in names] or [self.best.view().id]
+        return read_curves(self.reader(), ids, self.native_runs(), series)
+
+    def cancel(self) -> Job:
+        """Ask for the job's end; what it has so far stays."""
+        return self._act("cancel")
+
+    def pause(self) -> Job:
+        """Let the job rest after what is under way has been given up."""
+        return self._act("pause")
+
+    def resume(self) -> Job:
+        """Let the paused job go on."""
+        return self._act("resume")
+
+    def delete(self) -> None:
+        """Delete the job, which has ended, with all it owns."""
+        self._transport.answer("DELETE", self._path())
+
+    def say(self, text: str, candidate: str | None = None) -> RemarkView:
+        """Leave words, of a candidate or of the whole job; the next prompts quote them."""
+        return self._remark({"kind": "text", "text": text, "candidate": candidate})
+
+    def thumb(self, candidate: str, up: bool, text: str = "") -> RemarkView:
+        """Judge a candidate."""
+        value = 1 if up else -1
+        return self._remark({"kind": "thumb", "candidate": candidate, "value": value, "text": text})
+
+    def prefer(self, candidate: str, other: str, value: int = 1, text: str = "") -> RemarkView:
+        """Judge two candidates: 1 if the first is better, -1 if the other is, 0 if neither."""
+        judged = {"candidate": candidate, "other": other, "value": value, "text": text}
+        return self._remark({"kind": "preference", **judged})
+
+    def _remark(self, body: Mapping[str, object]) -> RemarkView:
+        from api.people_views import RemarkView
+
+        said = {name: value for name, value in body.items() if value is not None}
+        return read_model(RemarkView, self._transport.post(self._path("feedback"), said).content)
+
+    def feedback(self) -> list[RemarkView]:
+        """Return everything that was said of the job."""
+        from api.people_views import RemarkList
+
+        return self._transport.read(RemarkList, "GET", self._path("feedback")).data
+
+    def give(self, source: str, parent: str | None = None, note: str = "") -> GivenView:
+        """Hand in a program, say an edit of a candidate; it is measured in the next iteration."""
+        from api.people_views import GivenView
+
+        body = {"source": source, "note": note} | ({} if parent is None else {"parent": parent})
+        return read_model(GivenView, self._transport.post(self._path("candidates"), body).content)
+
+    def programs(self) -> list[GivenView]:
+        """Return the programs that people handed in, with the candidates that they became."""
+        from api.people_views import GivenList
+
+        return self._transport.read(GivenList, "GET", self._path("programs")).data
+
+    def extend(self, **more: Any) -> Job:
+        """Let the job go on for longer: `iterations` more, a higher `budget`, programs in `start`."""
+        return self._other("extend", more)
+
+    def retry(self) -> Job:
+        """Let the failed or cancelled job go on, once its cause was mended."""
+        return self._other("retry", None)
+
+    def fork(self, candidate: str | None = None, **overrides: Any) -> Job:
+        """Submit another job for the same task that starts from a candidate, by default the best."""
+        body = {"overrides": overrides} | ({} if candidate is None else {"candidate": candidate})
+        return self._other("fork", body)
+
+    def _other(self, verb: str, body: Mapping[str, object] | None) -> Job:
+        return Job(self._transport, self._transport.post(self._path(verb), body).json())
+
+    def _act(self, verb: str) -> Job:
+        return Job(self._transport, self._transport.document("POST", self._path(verb)))
+
+    def _path(self, part: str = "") -> str:
+        return f"/v1/jobs/{self.id}" + (f"/{part}" if part else "")
+
+    def reader(self) -> Reader:
+        """Return who reads candidates and trainings by their ids."""
+        return Reader(self._transport)
+
+    def __repr__(self) -> str:
+        return f"<Job {self.id} {self.status}>"
+
+    def _repr_html_(self) -> str:
+        from client.notebook import show_job
+
+        return show_job(self)
