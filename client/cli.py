@@ -21,6 +21,7 @@ from client.commands import (
     demo,
     design,
     doctor,
+    env,
     jobs,
     keys,
     people,
@@ -62,12 +63,17 @@ def _code(error: ApiProblem) -> int:
     return console.USAGE if 400 <= error.status < 500 else console.FAILED
 
 
+EXIT_CODES = (
+    "Exit codes: 0 done, 1 the job or a check failed, 2 the request was refused, 3 no server answers, "
+    "130 interrupted (the job goes on)."
+)
+
 app = typer.Typer(
     name="rewardsmith",
     cls=Guarded,
     help="Design reward functions for reinforcement learning, and measure that they are better.",
     no_args_is_help=True,
-    add_completion=False,
+    epilog=EXIT_CODES,
     pretty_exceptions_enable=False,
 )
 
@@ -118,6 +124,7 @@ for command in (
     app.command(command.__name__)(command)
 app.command("tasks")(catalogue.tasks)
 app.command("methods")(catalogue.methods)
+app.add_typer(env.app, name="env")
 app.command("doctor")(doctor.doctor)
 app.add_typer(db.app, name="db")
 app.command("tidy")(tidy.tidy)

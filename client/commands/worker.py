@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from client.console import JsonFlag, Screen
 from client.processes import end_with_parent
 
 DEFAULT_QUEUES = "design,train"
@@ -27,6 +29,7 @@ def worker(
     exit_with_parent: Annotated[
         bool, typer.Option(help="End when the process that started this one ends.")
     ] = False,
+    json_output: JsonFlag = False,
 ) -> None:
     """Carry out the steps of jobs until stopped."""
     if exit_with_parent:
@@ -38,4 +41,6 @@ def worker(
     refuse_failpoints()
     settings = read_settings()
     names = [name.strip() for name in queues.split(",") if name.strip()]
-    run(settings, names, slots or settings.worker_slots, alive_file)
+    count = slots or settings.worker_slots
+    Screen(json_output).emit({"pid": os.getpid(), "queues": names, "slots": count})
+    run(settings, names, count, alive_file)
