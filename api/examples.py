@@ -16,7 +16,7 @@ from api.library import library_item_view
 from api.people import given_view, remark_view
 from api.people_views import GivenList, LibraryList, RemarkList
 from api.problems import KindList, KindView
-from api.show import event_view, job_view
+from api.show import event_view, job_view, submitted_view
 from api.show_history import (
     arm_view,
     candidate_view,
@@ -26,7 +26,17 @@ from api.show_history import (
     run_with_curve_view,
 )
 from api.tasks import task_view
-from api.views import EventPage, HealthView, MethodList, NamedView, Page, PlanView, TaskList
+from api.views import (
+    DeliveryPage,
+    EventPage,
+    HealthView,
+    MethodList,
+    NamedView,
+    Page,
+    PlanView,
+    TaskList,
+)
+from api.webhooks import delivery_view
 from core.bandit import posteriors
 from core.records import (
     Candidate,
@@ -53,8 +63,16 @@ from core.records import (
     Usage,
     Variant,
     Walls,
+    Webhook,
 )
-from core.storage import Event, LibraryItem, StoredCandidate, StoredJob, StoredRun
+from core.storage import (
+    Event,
+    LibraryItem,
+    StoredCandidate,
+    StoredDelivery,
+    StoredJob,
+    StoredRun,
+)
 
 JOB, CANDIDATE, RUN = f"job_{SAMPLE}", f"cand_{SAMPLE}_0_1", f"run_{SAMPLE}_search_0-1_0_0"
 STARTED = datetime(2026, 1, 5, 9, 30, tzinfo=UTC)
@@ -134,6 +152,7 @@ _JOB = StoredJob(
     spent=Spent(4_200_000, 0, 240.0),
     iteration=1,
     event_count=57,
+    webhook=Webhook("https://hooks.example.org/rewardsmith", ("job.completed",), "whsec_…"),
 )
 _FEEDBACK = Feedback(0, "`near` makes up 80 % of the reward.", "0.1", ("one term dominates",))
 _EXCHANGE = Exchange(
@@ -160,6 +179,19 @@ _ITEM = LibraryItem(
     score=3.2,
 )
 
+_DELIVERY = StoredDelivery(
+    number=7,
+    kind="job.completed",
+    status="delivered",
+    attempts=2,
+    log=(
+        {"at": "2026-01-05T09:34:00+00:00", "status": 503, "error": "", "seconds": 0.21},
+        {"at": "2026-01-05T09:34:05+00:00", "status": 204, "error": "", "seconds": 0.08},
+    ),
+    created_at=ENDED,
+    next_at=None,
+)
+
 STORED = StoredCandidate(CANDIDATE, JOB, STARTED, 0.81, _CANDIDATE)
 _STORED_RUN = StoredRun(RUN, JOB, STARTED, _RUN)
 _METHOD = NamedView(
@@ -170,7 +202,7 @@ _KIND = KINDS["unknown-task"]
 _KIND_VIEW = KindView(code=_KIND.code, status=_KIND.status, title=_KIND.title, hint=_KIND.hint)
 
 _VIEWS: Mapping[str, BaseModel] = {
-    "create_job": job_view(_JOB),
+    "create_job": submitted_view(_JOB),
     "estimate_job": PlanView(
         env_steps=4_875_000,
         asks=24,
@@ -213,6 +245,7 @@ _VIEWS: Mapping[str, BaseModel] = {
     "list_runs": RunList(data=[run_view(_STORED_RUN)]),
     "list_native_runs": RunList(data=[run_view(_STORED_RUN)]),
     "read_run": run_with_curve_view(_STORED_RUN),
+    "list_deliveries": DeliveryPage(data=[delivery_view(JOB, _DELIVERY)], next=7),
     "list_events": EventPage(data=[event_view(_EVENT)], next=2),
     "list_tasks": TaskList(data=[task_view(_TASK)]),
     "read_task": task_view(_TASK),

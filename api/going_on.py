@@ -18,9 +18,10 @@ from api.limits import MAX_ITERATIONS
 from api.people import candidate_key, mark
 from api.programs import check_source, read_starts, task_of
 from api.schemas import JobRequest
-from api.show import job_view, key_to_id
+from api.show import job_view, key_to_id, submitted_view
 from api.submission import complete, show_spec
 from api.views import JobView
+from api.webhooks import read_webhook
 from core.program import current_source
 from core.records import Budget, Given
 from core.storage import Extension, Request, Store, StoredCandidate
@@ -121,11 +122,12 @@ def fork_job(
         labels=request.labels,
         start=(Given(0, source, "fork", note=note),),
         most_open=here.settings.jobs_per_owner,
+        webhook=read_webhook(request.webhook, here.settings),
     )
     response.headers["Location"] = f"/v1/jobs/{job.id}"
     mark(response, replayed)
     background.add_task(here.wake, job.id)
-    return job_view(job)
+    return submitted_view(job)
 
 
 def _program(store: Store, job_id: str, name: str | None) -> tuple[str, str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Callable, Sequence
+from typing import Annotated, TypeAlias
 
 from fastapi import APIRouter, BackgroundTasks, Header, Query, Response, status
 from fastapi.concurrency import run_in_threadpool
@@ -15,15 +16,18 @@ from api.limits import MAX_PAGE, Text
 from api.patience import Prefer, hold, patience_for
 from api.programs import read_starts
 from api.schemas import JobRequest
-from api.show import job_view, plan_view
+from api.show import job_view, plan_view, submitted_view
 from api.show_history import candidate_view, exchange_view
 from api.submission import check_priced, complete, fingerprint
 from api.views import JobView, Page, PlanView
+from api.webhooks import read_webhook
 from core.estimates import before_start
 from core.records import FINISHED, JobStatus
-from core.storage import StoredJob
+from core.storage import Activity, StoredJob
 
 router = APIRouter(tags=["jobs"])
+
+Show: TypeAlias = Callable[[StoredJob, Sequence[Activity]], JobView]
 
 IdempotencyKey = Annotated[
     str | None,
@@ -68,10 +72,10 @@ async def create_job(
         response.headers["Idempotent-Replayed"] = "true"
     if not seconds:
         background.add_task(here.wake, job.id)
-        return job_view(job)
+        return submitted_view(job)
     await run_in_threadpool(here.wake, job.id)
     await hold(here, job.id, seconds, response)
-    return await run_in_threadpool(_shown, here, job.id)
+    return await run_in_threadpool(_shown, here, job.id, submitted_view)
 
 
 def accept(request: JobRequest, here: Visit, key: str | None) -> tuple[StoredJob, bool]:
@@ -88,6 +92,7 @@ def accept(request: JobRequest, here: Visit, key: str | None) -> tuple[StoredJob
         labels=request.labels,
         start=read_starts(here.store, request.start, spec.task, spec.mode),
         most_open=here.settings.jobs_per_owner,
+        webhook=read_webhook(request.webhook, here.settings),
     )
 
 
@@ -142,9 +147,9 @@ async def read_job(job_id: JobId, here: Here, response: Response, prefer: Prefer
     return await run_in_threadpool(_shown, here, job_id)
 
 
-def _shown(here: Visit, job_id: str) -> JobView:
+def _shown(here: Visit, job_id: str, show: Show = job_view) -> JobView:
     job = here.store.job(job_id)
-    return job_view(job, () if job.status in FINISHED else here.store.activity(job_id))
+    return show(job, () if job.status in FINISHED else here.store.activity(job_id))
 
 
 @router.patch(

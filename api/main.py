@@ -27,6 +27,7 @@ from api import (
     problems,
     reference,
     tasks,
+    webhooks,
     work,
 )
 from api.dependencies import House, Notify, migrated, visit
@@ -73,7 +74,7 @@ def create_app(
     known, ready = [Depends(visit)], [Depends(migrated), Depends(visit)]
     door = openapi.AT_THE_DOOR
     kept = (jobs, bundles, going_on, people, iterations, candidates, charts, comparisons, files)
-    for part in (*kept, exports, imports, events, library, datasets, work):
+    for part in (*kept, exports, imports, events, webhooks, library, datasets, work):
         app.include_router(part.router, prefix="/v1", dependencies=ready, responses=door)
     app.include_router(tasks.router, prefix="/v1", dependencies=known, responses=door)
     app.include_router(health.router)

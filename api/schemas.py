@@ -314,6 +314,28 @@ class StartBody(Piece):
         return self
 
 
+class WebhookBody(Piece):
+    """Who is told of what happens to the job (standardwebhooks.com)."""
+
+    url: Text = Field(
+        max_length=2_000,
+        description="https, to a public address, unless the operator allows the host.",
+        examples=["https://hooks.example.org/rewardsmith"],
+    )
+    events: tuple[records.WebhookEvent, ...] = Field(
+        default=("job.completed",),
+        min_length=1,
+        max_length=20,
+        description="Kinds of event that are told; `job.completed` is every end of the job.",
+    )
+    secret: Text | None = Field(
+        default=None,
+        max_length=200,
+        description="`whsec_` and 24 to 64 bytes in base64, with which messages are signed. Left out, "
+        "one is made and shown in the answer, this once.",
+    )
+
+
 Starts = Annotated[
     tuple[StartBody, ...],
     Field(
@@ -438,6 +460,7 @@ class JobRequest(Piece):
     )
     arms: Arms = ()
     start: Starts = ()
+    webhook: WebhookBody | None = None
     name: Label | None = None
     labels: dict[Label, Annotated[Text, Field(max_length=200)]] = Field(
         default_factory=dict, max_length=20

@@ -21,9 +21,10 @@ from api.views import (
     PlanView,
     SpentView,
     TransferView,
+    WebhookView,
 )
 from core.budgets import planned_cost
-from core.records import Interval, Outcome
+from core.records import Interval, Outcome, Webhook
 from core.storage import Activity, Event, StoredJob
 from core.storage.ids import candidate_id
 
@@ -54,8 +55,22 @@ def job_view(job: StoredJob, doing: Sequence[Activity] = ()) -> JobView:
         outcome=_outcome(job.id, job.outcome),
         failure=_failure(job),
         spec=show_spec(job.spec),
+        webhook=_webhook(job.webhook),
         links=_links(job.id),
     )
+
+
+def submitted_view(job: StoredJob, doing: Sequence[Activity] = ()) -> JobView:
+    """Show a job to whoever submitted it, with the secret of its webhook."""
+    shown = job_view(job, doing)
+    return shown.model_copy(update={"webhook": _webhook(job.webhook, secret=True)})
+
+
+def _webhook(webhook: Webhook | None, *, secret: bool = False) -> WebhookView | None:
+    if webhook is None:
+        return None
+    told = webhook.secret if secret else None
+    return WebhookView(url=webhook.url, events=list(webhook.events), secret=told)
 
 
 def key_to_id(job_id: str, key: str) -> str:

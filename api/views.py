@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Generic, TypeVar
+from typing import Generic, Literal, TypeVar
 
 from pydantic import BaseModel, Field
 
@@ -153,6 +153,44 @@ class ActivityView(BaseModel):
     age_seconds: float
 
 
+class WebhookView(BaseModel):
+    """Who is told of the job's events."""
+
+    url: str
+    events: list[records.WebhookEvent]
+    secret: str | None = Field(
+        default=None, description="Only in the answer to the request that submitted the job."
+    )
+
+
+class AttemptView(BaseModel):
+    """One attempt to deliver a message."""
+
+    at: datetime
+    status: int | None = Field(description="Of the answer; null if there was none.")
+    error: str = Field(description="Why there was none; empty if there was one.")
+    seconds: float
+
+
+class DeliveryView(BaseModel):
+    """A message to the job's webhook."""
+
+    id: str = Field(description="Its `webhook-id`, the same in every attempt.")
+    number: int = Field(description="Of the event that it tells of.")
+    type: str
+    status: Literal["waiting", "delivered", "failed"]
+    created_at: datetime
+    next_at: datetime | None = Field(description="When it is tried next, if it waits.")
+    attempts: list[AttemptView] = Field(description="The last 20, oldest first.")
+
+
+class DeliveryPage(BaseModel):
+    """Messages in order; go on with `after` = `next`."""
+
+    data: list[DeliveryView]
+    next: int
+
+
 class JobView(BaseModel):
     """A design job."""
 
@@ -185,6 +223,7 @@ class JobView(BaseModel):
     outcome: OutcomeView | None
     failure: Problem | None = Field(description="Why the job failed, as the problem it is.")
     spec: SpecBody = Field(description="The request with every default; can be posted again.")
+    webhook: WebhookView | None = Field(default=None, description="Who is told of its events.")
     links: LinksView
 
 

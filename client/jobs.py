@@ -20,7 +20,7 @@ if TYPE_CHECKING:
         RunWithCurveView,
     )
     from api.people_views import GivenView, RemarkView
-    from api.views import JobView
+    from api.views import DeliveryView, JobView
     from client.curves import Curves
 
 FINISHED = frozenset({"succeeded", "failed", "cancelled"})
@@ -150,6 +150,17 @@ class Job:
         from api.history_views import ArmList
 
         return self._transport.read(ArmList, "GET", self._path("arms")).data
+
+    def deliveries(self, after: int = 0) -> list[DeliveryView]:
+        """Return what became of the messages to the job's webhook, those after an event's number."""
+        from api.views import DeliveryPage
+
+        found: list[DeliveryView] = []
+        while page := self._transport.read(
+            DeliveryPage, "GET", self._path("webhook-deliveries"), params={"after": after}
+        ).data:
+            found, after = [*found, *page], page[-1].number
+        return found
 
     def native_runs(self) -> list[RunView]:
         """Return the trainings of the native reward."""

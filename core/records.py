@@ -864,6 +864,30 @@ class Outcome:
 # --- the job as the loop sees it --------------------------------------------------------------
 
 
+WebhookEvent: TypeAlias = Literal[
+    "job.started",
+    "iteration.completed",
+    "best.changed",
+    "job.awaiting_feedback",
+    "job.blocked",
+    "job.paused",
+    "job.resumed",
+    "job.extended",
+    "job.retried",
+    "job.completed",
+]
+"""Kinds of event of which a webhook may want to hear; `job.completed` is every end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """Who is told of a job's events, and with what secret messages are signed (`core.webhooks`)."""
+
+    url: str
+    events: tuple[WebhookEvent, ...]
+    secret: str = field(repr=False)
+
+
 @dataclass(frozen=True, slots=True)
 class Spent:
     """What a job has used so far, summed from stored facts."""

@@ -130,6 +130,11 @@ class Settings(BaseSettings):
     streams_per_owner: int = Field(
         50, ge=1, le=10_000, description="Event streams that one owner may have open."
     )
+    webhook_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Hosts that webhooks may reach wherever they are and without TLS, `host` or "
+        "`host:port`, separated by commas.",
+    )
     lease_seconds: float = Field(
         15.0,
         ge=1.0,
@@ -172,6 +177,12 @@ class Settings(BaseSettings):
         return (
             [part for part in given.split(os.pathsep) if part] if isinstance(given, str) else given
         )
+
+    @field_validator("webhook_hosts", mode="before")
+    @classmethod
+    def _names(cls, given: Any) -> Any:
+        names = given.split(",") if isinstance(given, str) else given
+        return [name.strip().lower() for name in names if name.strip()]
 
     @field_validator("environment_paths")
     @classmethod

@@ -23,7 +23,7 @@ API, WORKER = "rewardsmith_api", "rewardsmith_worker"
 APART = frozenset({"keys", "audit", "discarded", "endpoints", "workers"})
 OF_JOBS = tuple(sorted(set(metadata.tables) - APART))
 # What the web server writes; everything else that it answers was written by workers.
-INSERTED = ("jobs", "events", "claims", "given", "remarks", "imports")
+INSERTED = ("jobs", "events", "deliveries", "claims", "given", "remarks", "imports")
 UPDATED = ("jobs", "claims")
 DELETED = ("jobs", "runs")  # `runs`: broken ones of the native reward, before a retry
 

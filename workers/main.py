@@ -23,6 +23,7 @@ from core.settings import Settings
 from core.storage import Store, open_store
 from workers.carrying import Carrier
 from workers.crew import Crew
+from workers.delivering import deliver_until
 from workers.logs import configure_logs
 from workers.messages import CARRY_OUT, QUEUES, make_celery
 from workers.presence import tell_until
@@ -73,8 +74,9 @@ def run(
     # Before the broker is reached: as long as it is away, the database is worked from.
     sweep = (stopping, store, crew.celery, alive_file, crew.take)
     threading.Thread(target=sweep_until, args=sweep, name="sweep", daemon=True).start()
-    tidy = (stopping, store, settings)
-    threading.Thread(target=tidy_until, args=tidy, name="tidy", daemon=True).start()
+    for name, beside in (("tidy", tidy_until), ("deliver", deliver_until)):
+        own = (stopping, store, settings)
+        threading.Thread(target=beside, args=own, name=name, daemon=True).start()
     tell = (crew.carrier, settings, queues)
     threading.Thread(target=tell_until, args=tell, name="presence", daemon=True).start()
     log.info("worker starts", owner=crew.carrier.owner, queues=list(queues), slots=slots)

@@ -45,6 +45,7 @@ PLACES: dict[str, tuple[str, ...]] = {
     "max_seconds": ("budget", "seconds"),
     "seed": ("seed",),
     "name": ("name",),
+    "webhook": ("webhook", "url"),
 }
 
 
@@ -132,6 +133,9 @@ def design(
     max_seconds: Annotated[float | None, typer.Option(help="Budget of the whole job.")] = None,
     seed: Annotated[int | None, typer.Option(help="Same seed, same job.")] = None,
     name: Annotated[str | None, typer.Option(help="A name for people.")] = None,
+    webhook: Annotated[
+        str | None, typer.Option(help="Address that is told, signed, when the job has ended.")
+    ] = None,
     fitness: FitnessText = None,
     settings: SettingsText = None,
     env_kwargs: EnvText = None,
@@ -163,6 +167,10 @@ def design(
             tell_estimate(client.jobs.estimate(**body).model_dump(mode="json"), screen)
             return
         job = client.jobs.create(**body)
+        if webhook is not None:
+            screen.say(
+                f"Secret of the webhook, shown this once: {job.document['webhook']['secret']}"
+            )
         if not watching:
             _accepted(job, screen)
             return

@@ -8,6 +8,7 @@ from core.storage.artifacts import FolderArtifacts
 from core.storage.callers import Caller
 from core.storage.copying import copy_sqlite
 from core.storage.crew import Presence, StoredWorker
+from core.storage.deliveries import Delivery, StoredDelivery
 from core.storage.glances import Glance
 from core.storage.going_on import Extension
 from core.storage.keyring import AuditEntry, StoredKey
@@ -38,6 +39,7 @@ __all__ = [
     "Caller",
     "ClaimedStep",
     "Day",
+    "Delivery",
     "Event",
     "Extension",
     "Failure",
@@ -52,6 +54,7 @@ __all__ = [
     "Store",
     "StoredArtifact",
     "StoredCandidate",
+    "StoredDelivery",
     "StoredJob",
     "StoredKey",
     "StoredRollout",

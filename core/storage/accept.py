@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, func, select
 
 from core.errors import InvalidInput, LimitReached
-from core.records import FINISHED, Given, JobSpec
+from core.records import FINISHED, Given, JobSpec, Webhook
 from core.storage.clean import clean_text
 from core.storage.codec import dump
 from core.storage.facts import insert_once
@@ -28,6 +28,7 @@ def job_row(
     name: str | None,
     labels: Mapping[str, str],
     owner: str = LOCAL,
+    webhook: Webhook | None = None,
 ) -> dict[str, object]:
     """Return the row of a new job.
 
@@ -41,6 +42,7 @@ def job_row(
         "name": name,
         "labels": dict(labels),
         "spec": dump(spec),
+        **({} if webhook is None else {"webhook": dump(webhook)}),
         "task": spec.task.name,
         "method": spec.method,
         "idempotency_key": idempotency_key,

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 from sqlalchemy import Connection, func, select
 
-from core.records import JobSpec, Outcome, Preflight, Spent
+from core.records import JobSpec, Outcome, Preflight, Spent, Webhook
 from core.storage.clock import now
 from core.storage.codec import load
 from core.storage.ids import no_such
@@ -98,6 +98,7 @@ def _job_from(row: Row, counts: Mapping[str, int]) -> StoredJob:
         "preflight": optional(Preflight, row["preflight"]),
         "outcome": optional(Outcome, row["outcome"]),
         "failure": failure,
+        "webhook": optional(Webhook, row["webhook"]),
         "counts": counts,
         "spent": spent(row),
     }

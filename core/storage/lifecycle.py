@@ -22,6 +22,7 @@ from core.loop import Finish, step_key
 from core.records import FINISHED, JobStatus, Json
 from core.storage.clean import clean_row
 from core.storage.clock import now
+from core.storage.deliveries import TOLD, enqueue
 from core.storage.ids import no_such
 from core.storage.tables import claims, events, jobs
 
@@ -100,6 +101,8 @@ def append_event(
     if (fence := connection.get_execution_options().get("fence")) is not None:
         row["fence"] = fence
     connection.execute(insert(events).values(created_at=now(), **clean_row("events", row)))
+    if kind in TOLD:
+        enqueue(connection, job_id, kind, row["seq"])
 
 
 def set_job(connection: Connection, job_id: str, **values: object) -> None:

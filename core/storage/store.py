@@ -15,11 +15,22 @@ from sqlalchemy import Connection, Engine, text
 
 from core.errors import InvalidInput, NotFound, StorageFailed
 from core.failpoints import failpoint
-from core.records import Exchange, Feedback, Given, History, Iteration, JobSpec, Remark
+from core.records import (
+    Exchange,
+    Feedback,
+    Given,
+    History,
+    Iteration,
+    JobSpec,
+    Json,
+    Remark,
+    Webhook,
+)
 from core.storage import (
     accept,
     claims,
     crew,
+    deliveries,
     endpoints,
     filmed,
     glances,
@@ -39,6 +50,7 @@ from core.storage.callers import Caller, introduce, note, sees_all
 from core.storage.claims import Claim, Offer
 from core.storage.clean import clean_integer, clean_text
 from core.storage.crew import Presence, StoredWorker
+from core.storage.deliveries import Delivery, DeliveryStatus, StoredDelivery
 from core.storage.engine import MIGRATE_HINT, Work, open_engine, reading, writing
 from core.storage.glances import Glance
 from core.storage.going_on import Extension
@@ -139,11 +151,12 @@ class Store:
         labels: Mapping[str, str],
         start: Sequence[Given] = (),
         most_open: int | None = None,
+        webhook: Webhook | None = None,
     ) -> tuple[StoredJob, bool]:
         """Accept a job; True when the same request was accepted before, and this is that job.
 
         The programs of `start` become candidates of its first iteration.  `most_open` is how many
-        unfinished jobs its owner may have, this one included.
+        unfinished jobs its owner may have, this one included.  `webhook` is told of its events.
 
         Raises:
             IdempotencyMismatch: the key was used with another body.
@@ -151,7 +164,7 @@ class Store:
             LimitReached: the owner has too many unfinished jobs.
         """
         owner = self._owner or LOCAL
-        row = accept.job_row(spec, idempotency_key, body_sha256, name, labels, owner)
+        row = accept.job_row(spec, idempotency_key, body_sha256, name, labels, owner, webhook)
 
         def work(connection: Connection) -> tuple[str, bool]:
             job_id, replayed = accept.insert_job(connection, row, start, most_open)
@@ -544,6 +557,19 @@ class Store:
         clean_integer(after, "after")
         return self._of_job(job_id, lambda c: reads.events_of(c, job_id, after, limit))
 
+    def deliveries(
+        self, job_id: str, after: int = 0, limit: int = 100
+    ) -> tuple[StoredDelivery, ...]:
+        """Return the messages to a job's webhook about events with a number above `after`.
+
+        Raises:
+            NotFound: no such job.
+            InvalidInput: `limit` or `after` is out of range.
+        """
+        _check_limit(limit)
+        clean_integer(after, "after")
+        return self._of_job(job_id, lambda c: deliveries.listed(c, job_id, after, limit))
+
     def usage(self, days: int) -> tuple[Day, ...]:
         """Return what the caller's jobs used on each of the last days, the newest first."""
         return self._read(lambda c: usage.usage(c, self._owner, days))
@@ -624,6 +650,21 @@ class Store:
     def forget_discarded(self, hashes: Collection[str]) -> None:
         """Note that files wait no longer."""
         self._of_all()._write(lambda c: removal.forget(c, hashes))
+
+    # --- messages to webhooks; for workers ----------------------------------------------------
+
+    def take_deliveries(self, most: int, lease_seconds: float) -> tuple[Delivery, ...]:
+        """Take messages that are due; nobody else does so within that many seconds."""
+        store = self._of_all()
+        if not store._read(deliveries.any_due):
+            return ()  # so that a worker with nothing to send never waits for the right to write
+        return store._write(lambda c: deliveries.take(c, most, lease_seconds))
+
+    def settle_delivery(
+        self, delivery: Delivery, status: DeliveryStatus, attempt: Json, pause: float = 0.0
+    ) -> None:
+        """Write down how an attempt ended; one that still waits is due again after `pause` seconds."""
+        self._of_all()._write(lambda c: deliveries.settle(c, delivery, status, attempt, pause))
 
     # --- who does what ------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from core.records import (
     Rollout,
     Run,
     Spent,
+    Webhook,
 )
 
 T = TypeVar("T")
@@ -55,6 +56,7 @@ class StoredJob:
         extensions:     how often it went on after a confirmation had begun.
         notes:          what people wrote down about it.
         origin:         of an imported job: its id where it was exported.
+        webhook:        who is told of its events.
     """
 
     id: str
@@ -81,6 +83,7 @@ class StoredJob:
     extensions: int = 0
     notes: str | None = None
     origin: str | None = None
+    webhook: Webhook | None = None
 
 
 @dataclass(frozen=True, slots=True)

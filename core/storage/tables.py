@@ -9,6 +9,7 @@ jobs ─┬─ iterations ─┬─ candidates ── checks
       ├─ imports                 lines of an export, until a worker has taken them in
       ├─ rollouts                filmed episodes of the last confirmation's runs
       ├─ events                  numbered per job, without gaps
+      ├─ deliveries              messages to a webhook, until they are taken or given up
       ├─ reservations            set aside for questions whose answers are not stored
       └─ claims                  who works on which step, until when
 endpoints                        how designers' endpoints are doing, as all workers have found
@@ -49,7 +50,7 @@ from sqlalchemy import (
 from core.records import JobStatus, RemarkKind, Stage
 from core.storage.clock import UtcTime
 
-HEAD = "0009"  # the revision of `migrations/` that makes these tables; a test compares them
+HEAD = "0010"  # the revision of `migrations/` that makes these tables; a test compares them
 
 NAMES = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -145,6 +146,7 @@ jobs = Table(
     Column("money", Double, nullable=False, server_default="0"),
     Column("extensions", BigInteger, nullable=False, server_default="0"),
     _json("examples", nullable=True),
+    _json("webhook", nullable=True),
     _time("created_at"),
     _time("started_at", nullable=True),
     _time("finished_at", nullable=True),
@@ -369,6 +371,21 @@ events = Table(
     _json("data"),
     _time("created_at"),
     _integer("fence", nullable=True),  # of the claim whose owner wrote it
+)
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    _job(),
+    _integer("seq", key=True),  # of the event that it tells of
+    _word("status"),
+    _integer("attempts"),
+    _json("log"),
+    _time("not_before"),
+    _time("created_at"),
+    _one_of("status", "waiting", "delivered", "failed"),
+    _belongs_to("events", job_id="job_id", seq="seq"),
+    Index(None, "status", "not_before"),
 )
 
 reservations = Table(

@@ -65,6 +65,7 @@ QUESTIONS = {
     "glances": lambda s, j: s.glances(j),
     "told": lambda s, j: s.told(j),
     "last_words": lambda s, j: s.last_words(j, "job.created"),
+    "deliveries": lambda s, j: s.deliveries(j),
     "activity": lambda s, j: s.activity(j),
     "offer": lambda s, j: s.offer(j, "preflight", 1.0),
     "withdraw": lambda s, j: s.withdraw(j, "preflight"),
@@ -79,6 +80,7 @@ FOR_WORKERS = {
     *("unfinished_jobs", "due_jobs", "enter", "leave"),
     *("ended_before", "discarded", "in_use", "forget_discarded"),
     *("report", "sign_off"),
+    *("take_deliveries", "settle_delivery"),
 }
 FOR_MONITORS = {"standing"}
 
@@ -100,6 +102,8 @@ def test_every_question_that_a_store_answers_is_asked_here():
         pytest.param(lambda s: s.discarded(), id="discarded"),
         pytest.param(lambda s: s.standing(), id="standing"),
         pytest.param(lambda s: s.in_use(["0" * 64]), id="in_use"),
+        pytest.param(lambda s: s.take_deliveries(1, 1.0), id="take_deliveries"),
+        pytest.param(lambda s: s.settle_delivery(None, "failed", {}), id="settle_delivery"),
         pytest.param(lambda s: s.forget_discarded(["0" * 64]), id="forget_discarded"),
         pytest.param(lambda s: s.report(Presence("w", (), 1, 0, "cpu")), id="report"),
         pytest.param(lambda s: s.sign_off("w"), id="sign_off"),

@@ -140,6 +140,11 @@ def test_success_is_measured_as_the_command_line_says(run, tmp_path, task, form)
         pytest.param(["best", "job_x"], "no job", id="the best of an unknown job"),
         pytest.param(["jobs", "fly"], "fly", id="an unknown command"),
         pytest.param(["design", "cartpole", "--seeds", "two"], "seeds", id="a number in words"),
+        pytest.param(
+            ["design", "cartpole", "--webhook", "http://127.0.0.1/x"],
+            "REWARDSMITH_WEBHOOK_HOSTS",
+            id="a webhook into our own network",
+        ),
     ],
 )
 def test_a_wrong_request_is_usage_and_says_why(run, arguments, words):

@@ -56,6 +56,7 @@ REACHES: dict[str, Reach] = {
     "retry_job": lambda c, s: ended(c, s).retry(),
     "fork_job": lambda c, s: finished(c, s).fork(),
     "list_events": lambda c, s: list(finished(c, s).stream()),
+    "list_deliveries": lambda c, s: finished(c, s).deliveries(),
     "list_iterations": lambda c, s: finished(c, s).iterations(),
     "read_iteration": lambda c, s: finished(c, s).iteration(0),
     "list_exchanges": lambda c, s: finished(c, s).exchanges(),

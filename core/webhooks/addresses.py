@@ -1,0 +1,160 @@
+"""Which addresses a webhook may speak to: public ones, and hosts that the operator names.
+
+Whoever submits a job chooses the URL, and the server must not become their arm into its own network.
+A name is resolved once, every address that it has is looked at, and the connection goes to one of
+those: a name that points elsewhere a moment later gains nothing.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import socket
+from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as TooSlow
+from dataclasses import dataclass
+from typing import TypeAlias
+from urllib.parse import urlsplit
+
+from core.errors import InvalidInput
+
+PORTS = (443, 8443)
+RESOLVE_SECONDS = 3.0
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_HOST = re.compile(r"^[a-z0-9_-]+(\.[a-z0-9_-]+)*\.?$")
+
+Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+# A resolver that hangs costs one of these threads and not one that answers requests.
+_resolvers = ThreadPoolExecutor(4, thread_name_prefix="resolve")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a URL leads: `host` in lower case, `path` with its query."""
+
+    scheme: str
+    host: str
+    port: int
+    path: str
+
+    @property
+    def name(self) -> str:
+        """Return the host and port as a `Host` header names them."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        usual = {"https": 443, "http": 80}[self.scheme]
+        return host if self.port == usual else f"{host}:{self.port}"
+
+
+def check_target(url: str, allowed: Collection[str] = ()) -> Target:
+    """Hold a URL to the rules, its name resolved, and return where it leads.
+
+    Args:
+        url:     as the user gave it.
+        allowed: hosts that the operator lets webhooks reach wherever they are, `host` or `host:port`.
+
+    Raises:
+        InvalidInput: says what is wrong, and nothing of what was found behind a name.
+    """
+    target = read_target(url, allowed)
+    if not is_allowed(target.host, target.port, allowed):
+        try:
+            found = _resolvers.submit(addresses_of, target.host, target.port)
+            found.result(RESOLVE_SECONDS)
+        except TooSlow as error:
+            raise _refusal("a name that is not resolved in time") from error
+    return target
+
+
+def read_target(url: str, allowed: Collection[str] = ()) -> Target:
+    """Read a URL without resolving its name.
+
+    Raises:
+        InvalidInput: it is no https URL to a usual port, nor one of an allowed host.
+    """
+    try:
+        parts = urlsplit(url)
+        host, port = (parts.hostname or "").lower(), parts.port
+    except ValueError as error:
+        raise _refusal("no URL") from error
+    if parts.scheme not in ("http", "https") or not host or parts.username or parts.fragment:
+        raise _refusal("a URL of another form")
+    if not (_is_address(host) or _HOST.match(host)) or not url.isascii() or " " in url:
+        raise _refusal("a host or path with unusual characters")
+    port = port or (443 if parts.scheme == "https" else 80)
+    target = Target(parts.scheme, host, port, (parts.path or "/") + _query(parts.query))
+    if is_allowed(host, port, allowed):
+        return target
+    if parts.scheme != "https":
+        raise _refusal("http")
+    if port not in PORTS:
+        raise _refusal(f"port {port}")
+    return target
+
+
+def addresses_of(host: str, port: int) -> list[str]:
+    """Resolve a name once and return its addresses, all of which are public.
+
+    Raises:
+        InvalidInput: it has none, or one of them is not.
+    """
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise _refusal("a name that cannot be resolved") from error
+    addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
+    if not addresses or not all(map(is_public, addresses)):
+        raise _refusal("an address that is not public")
+    return addresses
+
+
+def is_public(text: str) -> bool:
+    """Tell whether an address belongs to the public internet, whatever it is wrapped in.
+
+    >>> [is_public(a) for a in ("1.1.1.1", "10.0.0.1", "::ffff:127.0.0.1", "169.254.169.254")]
+    [True, False, False, False]
+    """
+    try:
+        address = ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        return False
+    inner = _wrapped(address)
+    return all(one.is_global and not one.is_multicast for one in (address, inner) if one)
+
+
+def is_allowed(host: str, port: int, allowed: Collection[str]) -> bool:
+    """Tell whether the operator lets webhooks reach a host."""
+    shown = f"[{host}]" if ":" in host else host
+    return host in allowed or shown in allowed or f"{shown}:{port}" in allowed
+
+
+def _wrapped(address: Address) -> Address | None:
+    """Return the IPv4 address that an IPv6 one leads to by way of a translator."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return None
+    if address in _NAT64:
+        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.sixtofour
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _query(query: str) -> str:
+    return f"?{query}" if query else ""
+
+
+def _refusal(found: str) -> InvalidInput:
+    ports = " or ".join(map(str, PORTS))
+    return InvalidInput(
+        found,
+        expected=f"https://host/path on port {ports}, with a public address",
+        where="url of the webhook",
+        hint="Ask the operator to name other hosts in REWARDSMITH_WEBHOOK_HOSTS.",
+    )

@@ -1,0 +1,309 @@
+"""Webhooks from the request to the receiver: what is told, to whom, how often, and what it may cost."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from core.records import Webhook
+from core.settings import Settings
+from core.storage import Caller
+from core.storage.engine import writing
+from core.webhooks import send
+from tests.builders import a_spec
+from tests.receiver import receiving
+from tests.shells import stories
+from tests.shells.conftest import ON_SQLITE
+from tests.stack import eventually
+from workers import delivering
+
+SECRET = "whsec_" + base64.b64encode(b"a secret of thirty-two bytes here").decode()
+
+
+@pytest.fixture
+def settings(tmp_path, database_url) -> Settings:
+    home = tmp_path / "home"
+    return Settings(home=home, database_url=database_url, webhook_hosts="127.0.0.1, Hooks.Test")
+
+
+@pytest.fixture
+def deliver(store, settings):
+    """Send what is due, once."""
+    with ThreadPoolExecutor(delivering.AT_ONCE) as pool:
+        yield lambda: delivering.deliver_once(store, settings, pool)
+
+
+@pytest.fixture
+def hurry(engine):
+    """Let every message that waits be due now."""
+
+    def made_due() -> None:
+        past = text("UPDATE deliveries SET not_before = created_at")
+        writing(engine, lambda connection: connection.execute(past))
+
+    return made_due
+
+
+def a_told_job(store, url: str, *events: str) -> str:
+    webhook = Webhook(url, events or ("job.completed",), SECRET)
+    job, _ = store.create_job(
+        a_spec(),
+        idempotency_key=None,
+        body_sha256="0" * 64,
+        name=None,
+        labels={},
+        webhook=webhook,
+    )
+    return job.id
+
+
+def verified(got, secret: str = SECRET) -> dict:
+    """Check a message as the specification tells receivers to, and return what it says."""
+    key = base64.b64decode(secret.removeprefix("whsec_"))
+    told = f"{got.headers['webhook-id']}.{got.headers['webhook-timestamp']}.".encode() + got.body
+    expected = base64.b64encode(hmac.new(key, told, hashlib.sha256).digest()).decode()
+    assert got.headers["webhook-signature"] == f"v1,{expected}"
+    return json.loads(got.body)
+
+
+# --- the request ------------------------------------------------------------------------------
+
+
+def test_a_job_names_who_is_told_and_the_secret_is_shown_once(api):
+    asked = {"url": "http://127.0.0.1:1/x", "events": ["job.completed", "best.changed"]}
+    body = {"task": "cartpole-park", "webhook": asked}
+    answer = api.post("/v1/jobs", json=body, headers={"Idempotency-Key": "k"})
+    shown = answer.json()["webhook"]
+    assert {name: shown[name] for name in asked} == asked
+    assert shown["secret"].startswith("whsec_")
+    again = api.post("/v1/jobs", json=body, headers={"Idempotency-Key": "k"})
+    assert again.json()["webhook"] == shown, "whoever lost the answer asks for it again"
+    later = api.get(f"/v1/jobs/{answer.json()['id']}").json()
+    assert later["webhook"] == {**asked, "secret": None}
+    assert shown["secret"] not in json.dumps(api.get("/v1/jobs").json())
+
+
+def test_a_secret_may_be_brought_along_so_that_one_serves_all_jobs(api):
+    webhook = {"url": "http://127.0.0.1:1/x", "secret": SECRET}
+    answer = api.post("/v1/jobs", json={"task": "cartpole-park", "webhook": webhook})
+    assert answer.json()["webhook"]["secret"] == SECRET
+    assert answer.json()["webhook"]["events"] == ["job.completed"]
+
+
+@ON_SQLITE
+@pytest.mark.parametrize(
+    ("webhook", "pointer"),
+    [
+        ({"url": "http://hooks.example.org/x"}, "/webhook/url"),
+        ({"url": "https://10.0.0.1/x"}, "/webhook/url"),
+        ({"url": "https://localhost/x"}, "/webhook/url"),
+        ({"url": "http://127.0.0.2/x"}, "/webhook/url"),
+        ({"url": "http://127.0.0.1/x", "secret": "whsec_short"}, "/webhook/secret"),
+        ({"url": "http://127.0.0.1/x", "events": ["log"]}, "/webhook/events/0"),
+        ({"url": "http://127.0.0.1/x", "events": []}, "/webhook/events"),
+        ({"events": ["job.completed"]}, "/webhook/url"),
+    ],
+)
+def test_a_webhook_that_cannot_be_is_refused_with_its_place(api, store, webhook, pointer):
+    answer = api.post("/v1/jobs", json={"task": "cartpole-park", "webhook": webhook})
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["pointer"] == pointer
+    assert store.unfinished_jobs() == ()
+
+
+@ON_SQLITE
+def test_a_fork_is_told_apart_and_inherits_nobody(api, store):
+    job_id = stories.a_finished_job(store)
+    assert api.post(f"/v1/jobs/{job_id}/fork", json={}).json()["webhook"] is None
+    overrides = {"webhook": {"url": "http://127.0.0.1:1/x"}}
+    forked = api.post(f"/v1/jobs/{job_id}/fork", json={"overrides": overrides}).json()
+    assert forked["webhook"]["secret"]
+
+
+# --- the message ------------------------------------------------------------------------------
+
+
+def test_a_receiver_is_told_of_the_events_that_it_wants_signed_and_in_its_own_time(store, deliver):
+    with receiving() as receiver:
+        job_id = a_told_job(store, receiver.url, "job.paused", "job.completed")
+        store.request_pause(job_id)
+        store.resume(job_id)
+        store.request_cancel(job_id)
+        assert deliver() == 2
+        assert deliver() == 0
+    told = {(said := verified(got))["type"]: said for got in receiver.received}
+    assert set(told) == {"job.paused", "job.completed"}
+    ended = told["job.completed"]
+    assert ended["data"]["job_id"] == job_id
+    assert ended["data"]["status"] == "cancelled"
+    event = next(e for e in store.events(job_id) if e.kind == "job.completed")
+    assert ended["timestamp"] == event.created_at.isoformat()
+    assert ended["data"]["number"] == event.seq
+
+
+def test_a_job_without_a_webhook_writes_no_message(store, deliver):
+    job_id = stories.a_finished_job(store)
+    assert store.deliveries(job_id) == ()
+    assert deliver() == 0
+
+
+def test_what_became_of_messages_can_be_read(api, store, deliver, hurry):
+    with receiving(503, 204) as receiver:
+        job_id = a_told_job(store, receiver.url)
+        store.request_cancel(job_id)
+        deliver()
+        (waiting,) = api.get(f"/v1/jobs/{job_id}/webhook-deliveries").json()["data"]
+        assert (waiting["status"], waiting["attempts"][0]["status"]) == ("waiting", 503)
+        assert waiting["next_at"] is not None
+        assert deliver() == 0, "it is tried again after a pause"
+        hurry()
+        deliver()
+    page = api.get(f"/v1/jobs/{job_id}/webhook-deliveries").json()
+    (done,) = page["data"]
+    assert (done["status"], done["next_at"]) == ("delivered", None)
+    assert [attempt["status"] for attempt in done["attempts"]] == [503, 204]
+    assert {got.headers["webhook-id"] for got in receiver.received} == {done["id"]}
+    rest = api.get(f"/v1/jobs/{job_id}/webhook-deliveries", params={"after": page["next"]}).json()
+    assert rest == {"data": [], "next": page["next"]}
+
+
+def test_a_receiver_that_never_takes_it_is_given_up_after_a_day(store, deliver, hurry):
+    with receiving(500) as receiver:
+        job_id = a_told_job(store, receiver.url)
+        store.request_cancel(job_id)
+        while deliver():
+            hurry()
+    (given_up,) = store.deliveries(job_id)
+    assert (given_up.status, given_up.attempts) == ("failed", 11)
+    assert len(receiver.received) == 11
+
+
+def test_a_receiver_that_is_gone_is_not_asked_again(store, deliver):
+    with receiving(410) as receiver:
+        job_id = a_told_job(store, receiver.url)
+        store.request_cancel(job_id)
+        deliver()
+    assert [one.status for one in store.deliveries(job_id)] == ["failed"]
+
+
+def test_a_worker_that_dies_with_a_message_leaves_it_to_the_others(store, deliver, hurry):
+    with receiving() as receiver:
+        job_id = a_told_job(store, receiver.url)
+        store.request_cancel(job_id)
+        (taken,) = store.take_deliveries(5, 60.0)
+        assert deliver() == 0, "somebody has it in hand"
+        hurry()
+        assert deliver() == 1
+        store.settle_delivery(taken, "failed", {"status": None, "error": "late", "seconds": 99.0})
+    (done,) = store.deliveries(job_id)
+    assert (done.status, done.attempts) == ("delivered", 2)
+
+
+def test_two_workers_do_not_send_the_same_message(store):
+    job_id = a_told_job(store, "http://127.0.0.1:1/", "job.paused", "job.completed")
+    store.request_pause(job_id)
+    store.request_cancel(job_id)
+    with ThreadPoolExecutor(4) as pool:
+        taken = list(pool.map(lambda _: store.take_deliveries(1, 60.0), range(8)))
+    numbers = [one.number for some in taken for one in some]
+    assert len(numbers) == len(set(numbers)) == 2
+
+
+def test_a_failing_receiver_never_touches_the_job(store, deliver):
+    with receiving(500) as receiver:
+        job_id = a_told_job(store, receiver.url, "job.paused")
+        store.request_pause(job_id)
+        before = (store.job(job_id), store.events(job_id))
+        deliver()
+    assert (store.job(job_id).status, store.events(job_id)) == (before[0].status, before[1])
+
+
+def test_messages_go_with_their_job(store, deliver, engine):
+    job_id = a_told_job(store, "http://127.0.0.1:1/")
+    store.request_cancel(job_id)
+    (taken,) = store.take_deliveries(5, 60.0)
+    store.delete(job_id)
+    store.settle_delivery(taken, "delivered", {"status": 204, "error": "", "seconds": 0.1})
+    with engine.connect() as connection:
+        assert connection.execute(text("SELECT count(*) FROM deliveries")).scalar_one() == 0
+
+
+def test_a_message_is_written_with_its_event_or_not_at_all(store):
+    alice = store.of(Caller("alice"))
+    job_id = a_told_job(alice, "http://127.0.0.1:1/")
+    alice.request_cancel(job_id)
+    assert [one.kind for one in alice.deliveries(job_id)] == ["job.completed"]
+
+
+# --- the receiver of the documentation --------------------------------------------------------
+
+
+@pytest.fixture
+def documented(tmp_path):
+    """The receiver of docs/api.md, as a process of its own, and its port."""
+    text = (Path(__file__).parents[2] / "docs" / "api.md").read_text(encoding="utf-8")
+    code = text.split("<!-- receiver -->")[1].split("```python\n")[1].split("```")[0]
+    (tmp_path / "receiver.py").write_text(code)
+    with closing(socket.create_server(("127.0.0.1", 0))) as probe:
+        port = probe.getsockname()[1]
+    environment = {**os.environ, "WEBHOOK_SECRET": SECRET, "PORT": str(port)}
+    process = subprocess.Popen(
+        [sys.executable, str(tmp_path / "receiver.py")],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        yield process, port
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+@ON_SQLITE
+def test_the_receiver_of_the_documentation_takes_our_message_and_no_other(
+    store, documented, deliver
+):
+    process, port = documented
+    url = f"http://127.0.0.1:{port}/"
+    forged = {"webhook-id": "m", "webhook-timestamp": "1", "webhook-signature": "v1,AAAA"}
+    eventually(lambda: send(url, forged, b"{}", ["127.0.0.1"]).status == 401, 20, "it listens")
+    job_id = a_told_job(store, url)
+    store.request_cancel(job_id)
+    deliver()
+    assert [one.status for one in store.deliveries(job_id)] == ["delivered"]
+    assert process.stdout.readline().split() == ["job.completed", job_id]
+
+
+# --- the worker -------------------------------------------------------------------------------
+
+
+@ON_SQLITE
+def test_a_worker_sends_what_is_due_until_it_is_told_to_stop(store, settings, monkeypatch):
+    monkeypatch.setattr(delivering, "PERIOD_SECONDS", 0.01)
+    stopping = threading.Event()
+    thread = threading.Thread(target=delivering.deliver_until, args=(stopping, store, settings))
+    with receiving() as receiver:
+        thread.start()
+        jobs = [a_told_job(store, receiver.url) for _ in range(6)]
+        for job_id in jobs:
+            store.request_cancel(job_id)
+        eventually(lambda: len(receiver.received) == 6, 20, "six messages")
+        stopping.set()
+        thread.join(20)
+    assert {verified(got)["data"]["job_id"] for got in receiver.received} == set(jobs)
