@@ -11,6 +11,7 @@ from api import (
     comparisons,
     datasets,
     events,
+    export_page,
     exports,
     files,
     going_on,
@@ -74,7 +75,8 @@ def create_app(
     known, ready = [Depends(visit)], [Depends(migrated), Depends(visit)]
     door = openapi.AT_THE_DOOR
     kept = (jobs, bundles, going_on, people, iterations, candidates, charts, comparisons, files)
-    for part in (*kept, exports, imports, events, webhooks, library, datasets, work):
+    told = (exports, imports, export_page, events, webhooks, library, datasets, work)
+    for part in (*kept, *told):
         app.include_router(part.router, prefix="/v1", dependencies=ready, responses=door)
     app.include_router(tasks.router, prefix="/v1", dependencies=known, responses=door)
     app.include_router(health.router)

@@ -110,6 +110,12 @@ class PythonResponse(Response):
     media_type = "text/x-python"
 
 
+class HtmlResponse(Response):
+    """One HTML file."""
+
+    media_type = "text/html"
+
+
 class JsonLinesResponse(Response):
     """One JSON object per line."""
 
@@ -196,6 +202,19 @@ JSON_LINES: Responses = json_lines(
     '{"prompt": [{"role": "user", "content": "…"}], "completion": [{"role": '
     '"assistant", "content": "…"}], "fitness": 0.81, "native": 0.12, "split": "train"}\n',
 )
+
+
+HTML_FILE: Responses = {
+    200: {
+        "description": "The page, to be kept or mailed.",
+        "content": {
+            "text/html": {
+                "schema": {"type": "string"},
+                "example": '<!DOCTYPE html><html lang="en"><title>cartpole-park</title>…</html>',
+            }
+        },
+    }
+}
 
 
 def python_file(description: str) -> Responses:

@@ -22,6 +22,7 @@ from client.commands import (
     design,
     doctor,
     env,
+    export,
     jobs,
     keys,
     people,
@@ -125,6 +126,7 @@ for command in (
 app.command("tasks")(catalogue.tasks)
 app.command("methods")(catalogue.methods)
 app.add_typer(env.app, name="env")
+app.command("export")(export.export)
 app.command("doctor")(doctor.doctor)
 app.add_typer(db.app, name="db")
 app.command("tidy")(tidy.tidy)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from client.candidates import Best, Candidates
@@ -180,6 +181,12 @@ class Job:
 
         ids = [self.candidates[name].id for name in names] or [self.best.view().id]
         return read_curves(self.reader(), ids, self.native_runs(), series)
+
+    def save_page(self, path: str | Path) -> Path:
+        """Write the job as one HTML file, which needs nothing beside it; return where it is."""
+        target = Path(path)
+        target.write_bytes(self._transport.answer("GET", self._path("export.html")).content)
+        return target
 
     def cancel(self) -> Job:
         """Ask for the job's end; what it has so far stays."""

@@ -91,17 +91,21 @@ def chart(
     x_name: str,
     y_name: str,
     band: Band | None = None,
+    whole: bool = False,
     width: int = 640,
     height: int = 260,
 ) -> str:
-    """Draw lines and dots over axes, with a legend; "" where there is no point at all."""
+    """Draw lines and dots over axes, with a legend; "" where there is no point at all.
+
+    `whole` says that between two whole numbers of the x axis there is nothing to name.
+    """
     points = [point for line in lines for point in line.points]
     if not points:
         return ""
     heights = [y for _, y in points] + ([band.low, band.high] if band else [])
     widths = _range([x for x, _ in points], 0.02)
     frame = Frame(widths, _range(heights, 0.06), 60, width - 12, 30, height - 42)
-    drawn = [*_axes(frame, x_name, y_name), *_legend(lines, band, frame)]
+    drawn = [*_axes(frame, x_name, y_name, whole), *_legend(lines, band, frame)]
     if band:
         drawn.append(_band(band, frame))
     for line in lines:
@@ -137,7 +141,7 @@ def _dot(point: Point, frame: Frame, colour: str, opacity: float = 1.0) -> str:
     return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}" fill-opacity="{opacity}"/>'
 
 
-def _axes(frame: Frame, x_name: str, y_name: str) -> Iterable[str]:
+def _axes(frame: Frame, x_name: str, y_name: str, whole: bool) -> Iterable[str]:
     for y in ticks(*frame.y):
         down = frame.down(y)
         yield (
@@ -145,7 +149,7 @@ def _axes(frame: Frame, x_name: str, y_name: str) -> Iterable[str]:
             'stroke-opacity="0.15"/>'
         )
         yield _text(frame.left - 6, down + 4, short(y), "end")
-    for x in ticks(*frame.x):
+    for x in (x for x in ticks(*frame.x) if not whole or x.is_integer()):
         yield _text(frame.across(x), frame.bottom + 16, short(x), "middle")
     yield _text((frame.left + frame.right) / 2, frame.bottom + 32, x_name, "middle")
     middle = (frame.top + frame.bottom) / 2

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import httpx2
 import pytest
@@ -43,6 +45,11 @@ def first(job) -> str:
     return next(iter(job.candidates)).id
 
 
+def saved(job) -> None:
+    with TemporaryDirectory() as folder:
+        assert job.save_page(Path(folder) / "job.html").stat().st_size > 0
+
+
 REACHES: dict[str, Reach] = {
     "create_job": lambda c, s: c.jobs.create("cartpole-park"),
     "estimate_job": lambda c, s: c.jobs.estimate("cartpole-park"),
@@ -57,6 +64,7 @@ REACHES: dict[str, Reach] = {
     "fork_job": lambda c, s: finished(c, s).fork(),
     "list_events": lambda c, s: list(finished(c, s).stream()),
     "list_deliveries": lambda c, s: finished(c, s).deliveries(),
+    "export_page": lambda c, s: saved(finished(c, s)),
     "list_iterations": lambda c, s: finished(c, s).iterations(),
     "read_iteration": lambda c, s: finished(c, s).iteration(0),
     "list_exchanges": lambda c, s: finished(c, s).exchanges(),

@@ -85,6 +85,7 @@ SPEAKS: dict[str, Arguments] = {
     "retry": lambda w: [w.failed()],
     "fork": lambda w: [w.finished()],
     "library": lambda w: [],
+    "export": lambda w: [w.finished(), "--to", "csv"],
     "tasks": lambda w: [],
     "methods": lambda w: [],
 }
