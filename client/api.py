@@ -19,9 +19,11 @@ from client.jobs import Job, Reader
 from client.transport import ApiProblem, Document, StreamedEvent, Transport, Unreachable
 
 if TYPE_CHECKING:
+    from api.comparison_views import ComparisonView, DiffView, RunMetricsView
     from api.history_views import CandidateView, RunView, RunWithCurveView
     from api.people_views import LibraryItemView
     from api.views import MethodList, PlanView, TaskView
+    from api.work_views import QueueView, UsageView, WorkerView
 
 __all__ = ["ApiProblem", "Client", "Job", "Jobs", "StreamedEvent", "Unreachable"]
 
@@ -105,6 +107,48 @@ class Client:
     def run(self, run_id: str) -> RunWithCurveView:
         """Return one training with its curve."""
         return self._reader.run(run_id)
+
+    def metrics(self, run_id: str, *keys: str, max_points: int | None = None) -> RunMetricsView:
+        """Return series of a training, thinned so that every extreme stays; all series by default."""
+        from api.comparison_views import RunMetricsView
+
+        asked = {"keys": ",".join(keys) or None, "max_points": max_points}
+        params = {name: value for name, value in asked.items() if value is not None}
+        path = f"/v1/runs/{run_id}/metrics"
+        return self._transport.read(RunMetricsView, "GET", path, params=params)
+
+    def compare(self, *candidates: str) -> ComparisonView:
+        """Lay two to six candidates, by their ids, beside each other and their native rewards."""
+        from api.comparison_views import ComparisonView
+
+        params = {"candidates": ",".join(candidates)}
+        return self._transport.read(ComparisonView, "GET", "/v1/compare", params=params)
+
+    def diff(self, candidate_id: str, against: str = "parent") -> DiffView:
+        """Return what a candidate's program changes: against `parent`, `native`, or another's id."""
+        from api.comparison_views import DiffView
+
+        path = f"/v1/candidates/{candidate_id}/diff"
+        return self._transport.read(DiffView, "GET", path, params={"against": against})
+
+    def usage(self, days: int | None = None) -> UsageView:
+        """Return what your jobs used, by day."""
+        from api.work_views import UsageView
+
+        params = {} if days is None else {"days": days}
+        return self._transport.read(UsageView, "GET", "/v1/usage", params=params)
+
+    def workers(self) -> list[WorkerView]:
+        """Return the workers of the server."""
+        from api.work_views import WorkerList
+
+        return self._transport.read(WorkerList, "GET", "/v1/workers").data
+
+    def queue(self) -> QueueView:
+        """Return your jobs that have not ended, and what each waits for."""
+        from api.work_views import QueueView
+
+        return self._transport.read(QueueView, "GET", "/v1/queue")
 
     def library(
         self, query: str | None = None, *, task: str | None = None, limit: int = 20
@@ -208,6 +252,21 @@ class Jobs:
     def get(self, job_id: str) -> Job:
         """Return a job."""
         return Job(self.transport, self.transport.document("GET", f"/v1/jobs/{job_id}"))
+
+    def take_in(self, history: str | Path) -> Job:
+        """Import a job that was exported elsewhere (`Job.save_history`), as your own.
+
+        Raises:
+            ApiProblem: a line cannot be accepted; says which.
+            Unreachable: nobody answered.
+            OSError: the file cannot be read.
+        """
+        content = Path(history).read_bytes()
+        headers = {"Idempotency-Key": str(uuid.uuid4()), "Content-Type": "application/jsonl"}
+        return Job(
+            self.transport,
+            self.transport.document("POST", "/v1/jobs/import", content=content, headers=headers),
+        )
 
     def list(self, *, status: str | None = None, task: str | None = None) -> Iterator[Job]:
         """Yield jobs, newest first, as far back as the caller reads."""

@@ -99,6 +99,11 @@ class Best:
         target.write_text(self.source(), encoding="utf-8")
         return target
 
+    def save_bundle(self, path: str | Path = "bundle.zip") -> Path:
+        """Write reward, policy, player, numbers and film as one zip, and return where it is."""
+        bundle = f"/v1/jobs/{self.job_id}/best/bundle.zip"
+        return self.transport.download(bundle, Path(path))
+
     def make_env(self, *, trust: bool = False, **kwargs: Any) -> Any:
         """Return the environment with the designed reward, made in this process.
 

@@ -17,6 +17,7 @@ from client import console
 from client.commands import (
     best,
     catalogue,
+    compare,
     db,
     demo,
     design,
@@ -126,7 +127,10 @@ for command in (
 app.command("tasks")(catalogue.tasks)
 app.command("methods")(catalogue.methods)
 app.add_typer(env.app, name="env")
+app.command("candidates")(compare.candidates)
+app.command("compare")(compare.compare)
 app.command("export")(export.export)
+app.command("import")(export.take_in)
 app.command("doctor")(doctor.doctor)
 app.add_typer(db.app, name="db")
 app.command("tidy")(tidy.tidy)

@@ -12,6 +12,7 @@ from client.candidates import Best, Candidates
 from client.transport import Document, StreamedEvent, Transport, read_model
 
 if TYPE_CHECKING:
+    from api.comparison_views import ArtifactView, RolloutView
     from api.history_views import (
         ArmView,
         CandidateView,
@@ -184,9 +185,35 @@ class Job:
 
     def save_page(self, path: str | Path) -> Path:
         """Write the job as one HTML file, which needs nothing beside it; return where it is."""
-        target = Path(path)
-        target.write_bytes(self._transport.answer("GET", self._path("export.html")).content)
-        return target
+        return self._transport.download(self._path("export.html"), Path(path))
+
+    def save_history(self, path: str | Path) -> Path:
+        """Write every fact of the job as lines of JSON, which `jobs.take_in` reads elsewhere."""
+        return self._transport.download(self._path("export"), Path(path))
+
+    def rollouts(self, candidate: str | None = None) -> list[RolloutView]:
+        """Return filmed episodes: of all arms, or of the candidate with an id."""
+        from api.comparison_views import RolloutList
+
+        whose = (
+            self._path("rollouts") if candidate is None else f"/v1/candidates/{candidate}/rollouts"
+        )
+        return self._transport.read(RolloutList, "GET", whose).data
+
+    def artifacts(self) -> list[ArtifactView]:
+        """Return the files that belong to the job, by their hashes."""
+        from api.comparison_views import ArtifactList
+
+        return self._transport.read(ArtifactList, "GET", self._path("artifacts")).data
+
+    def save_artifact(self, sha256: str, path: str | Path) -> Path:
+        """Write one of the job's files."""
+        return self._transport.download(self._path(f"artifacts/{sha256}"), Path(path))
+
+    def describe(self, **changes: Any) -> Job:
+        """Change what people call the job and write down about it: `name`, `notes`, `labels`."""
+        document = self._transport.document("PATCH", self._path(), json=changes)
+        return Job(self._transport, document)
 
     def cancel(self) -> Job:
         """Ask for the job's end; what it has so far stays."""

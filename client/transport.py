@@ -12,6 +12,7 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx2
@@ -225,6 +226,28 @@ class Transport:
                 yield from response.iter_lines()
         except httpx2.TransportError as error:
             raise Unreachable(self.base_url, _reason(error)) from error
+
+    def download(self, path: str, target: Path) -> Path:
+        """Write an answer to a file as it arrives; the file is there once it is whole.
+
+        Raises:
+            ApiProblem: the server refused.
+            Unreachable: nobody answered, or the connection was cut.
+        """
+        partial = target.with_name(f".{target.name}.part")
+        try:
+            with self._http.stream("GET", path) as response:
+                if response.is_error:
+                    response.read()
+                _accepted(response)
+                with partial.open("wb") as out:
+                    for chunk in response.iter_bytes():
+                        out.write(chunk)
+            return partial.replace(target)
+        except httpx2.TransportError as error:
+            raise Unreachable(self.base_url, _reason(error)) from error
+        finally:
+            partial.unlink(missing_ok=True)
 
     def _connection(self, path: str, last: int) -> Iterator[StreamedEvent]:
         headers = {"Accept": "text/event-stream", "Last-Event-ID": str(last)}

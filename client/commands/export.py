@@ -1,4 +1,4 @@
-"""`rewardsmith export`: a job as files that other programs read."""
+"""`rewardsmith export` and `rewardsmith import`: a job as files, and back."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from client.api import Client
-from client.commands.jobs import JobId
+from client.commands.jobs import JobId, show_job
 from client.console import JsonFlag, Screen
 from client.jobs import Job
 from client.saving import check_writable
@@ -21,11 +21,13 @@ class Form(StrEnum):
     """What a job can be written as."""
 
     CSV = "csv"
+    JSONL = "jsonl"
     TENSORBOARD = "tensorboard"
     HTML = "html"
+    BUNDLE = "bundle"
 
 
-ENDINGS = {Form.HTML: ".html"}  # the others are folders
+ENDINGS = {Form.JSONL: ".jsonl", Form.HTML: ".html", Form.BUNDLE: ".zip"}  # the others are folders
 
 
 def export(
@@ -37,7 +39,7 @@ def export(
     ] = None,
     json_output: JsonFlag = False,
 ) -> None:
-    """Write a job to files: tables, TensorBoard events, or one page for papers and mail."""
+    """Write a job to files: tables, its history, TensorBoard events, a page, or the best bundle."""
     screen = Screen(json_output)
     target = output or Path(f"{job_id}{ENDINGS.get(form, f'-{form.value}')}")
     if form in ENDINGS:
@@ -58,5 +60,20 @@ def _write(job: Job, form: Form, target: Path) -> list[Path]:
         Form.CSV: lambda: write_csv(job, target),
         Form.TENSORBOARD: lambda: write_tensorboard(job, target),
         Form.HTML: lambda: [job.save_page(target)],
+        Form.JSONL: lambda: [job.save_history(target)],
+        Form.BUNDLE: lambda: [job.best.save_bundle(target)],
     }
     return writers[form]()
+
+
+def take_in(
+    file: Annotated[Path, typer.Argument(help="What `rewardsmith export --to jsonl` wrote.")],
+    json_output: JsonFlag = False,
+) -> None:
+    """Take in a job that was exported elsewhere, as your own; a worker reads its facts."""
+    with Client() as client:
+        try:
+            job = client.jobs.take_in(file)
+        except OSError as error:
+            raise InvalidInput(str(error), expected="a readable export", where=str(file)) from error
+    show_job(job, Screen(json_output))

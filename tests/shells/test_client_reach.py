@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -13,12 +14,21 @@ from starlette.routing import compile_path
 from api.main import create_app
 from client import Client
 from core.settings import Settings
-from core.storage import Store
-from tests.builders import SOURCE
+from core.storage import FolderArtifacts, Store
+from tests.builders import SOURCE, a_preflight
 from tests.databases import emptied
 from tests.shells import stories
 
-Reach = Callable[[Client, Store], object]
+
+@dataclass(frozen=True)
+class World:
+    """What a call may work on: the server's database and files."""
+
+    store: Store
+    artifacts: FolderArtifacts
+
+
+Reach = Callable[[Client, World], object]
 
 OTHERWISE = {
     "read_health": "for whoever starts and stops servers",
@@ -29,25 +39,44 @@ OTHERWISE = {
 }
 
 
-def finished(client: Client, store: Store):
-    return client.jobs.get(stories.a_finished_job(store))
+def finished(client: Client, world: World):
+    return client.jobs.get(stories.a_finished_job(world.store))
 
 
-def training(client: Client, store: Store):
-    return client.jobs.get(stories.a_job_in_training(store))
+def training(client: Client, world: World):
+    return client.jobs.get(stories.a_job_in_training(world.store))
 
 
-def ended(client: Client, store: Store):
-    return client.jobs.get(stories.a_failed_job(store))
+def ended(client: Client, world: World):
+    return client.jobs.get(stories.a_failed_job(world.store))
 
 
 def first(job) -> str:
     return next(iter(job.candidates)).id
 
 
-def saved(job) -> None:
+def saved(save: Callable[[Path], Path]) -> None:
     with TemporaryDirectory() as folder:
-        assert job.save_page(Path(folder) / "job.html").stat().st_size > 0
+        assert save(Path(folder) / "file").stat().st_size > 0
+        assert [path.name for path in Path(folder).iterdir()] == ["file"]
+
+
+def taken_in(client: Client, world: World) -> None:
+    with TemporaryDirectory() as folder:
+        file = finished(client, world).save_history(Path(folder) / "job.jsonl")
+        assert client.jobs.take_in(file).status == "queued"
+
+
+def a_file(client: Client, world: World) -> None:
+    job_id = stories.a_new_job(world.store)
+    kept = world.artifacts.put(b"a probe set")
+    with stories.step(world.store, job_id, "preflight") as claim:
+        claim.add_preflight(a_preflight(probe=kept))
+    saved(lambda path: client.jobs.get(job_id).save_artifact(kept, path))
+
+
+def two(job) -> list[str]:
+    return [candidate.id for candidate in job.candidates]
 
 
 REACHES: dict[str, Reach] = {
@@ -64,7 +93,21 @@ REACHES: dict[str, Reach] = {
     "fork_job": lambda c, s: finished(c, s).fork(),
     "list_events": lambda c, s: list(finished(c, s).stream()),
     "list_deliveries": lambda c, s: finished(c, s).deliveries(),
-    "export_page": lambda c, s: saved(finished(c, s)),
+    "export_page": lambda c, s: saved(finished(c, s).save_page),
+    "export_job": lambda c, s: saved(finished(c, s).save_history),
+    "import_job": taken_in,
+    "download_bundle": lambda c, s: saved(finished(c, s).best.save_bundle),
+    "describe_job": lambda c, s: finished(c, s).describe(notes="for the paper"),
+    "list_job_rollouts": lambda c, s: finished(c, s).rollouts(),
+    "list_rollouts": lambda c, s: (job := finished(c, s)).rollouts(first(job)),
+    "read_artifact": a_file,
+    "list_artifacts": lambda c, s: finished(c, s).artifacts(),
+    "compare_candidates": lambda c, s: c.compare(*two(finished(c, s))),
+    "diff_candidate": lambda c, s: c.diff(first(finished(c, s)), "native"),
+    "read_run_metrics": lambda c, s: c.metrics(c.runs(first(finished(c, s)))[0].id, "return"),
+    "read_usage": lambda c, s: c.usage(days=2),
+    "list_workers": lambda c, s: c.workers(),
+    "read_queue": lambda c, s: c.queue(),
     "list_iterations": lambda c, s: finished(c, s).iterations(),
     "read_iteration": lambda c, s: finished(c, s).iteration(0),
     "list_exchanges": lambda c, s: finished(c, s).exchanges(),
@@ -117,10 +160,10 @@ def test_every_operation_is_reached_or_left_out_on_purpose(operations):
 
 
 @pytest.mark.parametrize("name", REACHES)
-def test_the_client_reaches(name, client, store, operations):
+def test_the_client_reaches(name, client, store, settings, operations):
     answered: list[httpx2.Response] = []
     client._transport._http.event_hooks["response"].append(answered.append)
-    REACHES[name](client, store)
+    REACHES[name](client, World(store, FolderArtifacts(settings.artifacts_path)))
     verb, path = operations[name]
     there = compile_path(path)[0]
     assert any(

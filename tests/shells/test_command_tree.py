@@ -16,6 +16,7 @@ import pytest
 from typer.main import get_command
 from typer.testing import CliRunner
 
+from api.exports import _lines
 from client import cli, transport
 from client.console import FAILED, INTERRUPTED, OK, UNREACHABLE, USAGE
 from client.transport import Transport
@@ -62,6 +63,17 @@ class World:
         file.write_text(SOURCE.replace("Stay near", "Mine: stay near"))
         return str(file)
 
+    def two(self) -> list[str]:
+        job_id = self.finished()
+        return [stored.id for stored in self.store.candidates(job_id).items]
+
+    def exported(self) -> str:
+        (self.folder / "job.jsonl").write_text("".join(_lines(self.store, self._job())))
+        return str(self.folder / "job.jsonl")
+
+    def _job(self):
+        return self.store.job(self.finished())
+
     def key(self) -> str:
         return self.store.keys.create("alice")[0].id
 
@@ -85,7 +97,10 @@ SPEAKS: dict[str, Arguments] = {
     "retry": lambda w: [w.failed()],
     "fork": lambda w: [w.finished()],
     "library": lambda w: [],
+    "candidates": lambda w: [w.finished()],
+    "compare": lambda w: w.two(),
     "export": lambda w: [w.finished(), "--to", "csv"],
+    "import": lambda w: [w.exported()],
     "tasks": lambda w: [],
     "methods": lambda w: [],
 }
