@@ -181,6 +181,12 @@ FOREIGN_FORM = Kind(
     "The form did not come from a page of this server",
     "Open the page again and send the form from there.",
 )
+ONLY_SHOWS = Kind(
+    "only-shows",
+    403,
+    "This server shows jobs and changes nothing",
+    "Start `rewardsmith serve` on the same database to change something.",
+)
 TOO_MANY_REQUESTS = Kind(
     "too-many-requests", 429, "Too many requests", "Wait as long as Retry-After says."
 )
@@ -236,6 +242,7 @@ KINDS: Mapping[str, Kind] = {
         SCOPE_MISSING,
         NOT_LOCAL,
         FOREIGN_FORM,
+        ONLY_SHOWS,
         TOO_MANY_REQUESTS,
         NO_CANDIDATE_YET,
         NO_CODE,

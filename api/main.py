@@ -48,7 +48,12 @@ is an `application/problem+json` document with a hint, and every list is paged b
 
 
 def create_app(
-    settings: Settings, notify: Notify, store: Store | None = None, *, keyless: bool = False
+    settings: Settings,
+    notify: Notify,
+    store: Store | None = None,
+    *,
+    keyless: bool = False,
+    shows: bool = False,
 ) -> FastAPI:
     """Return the application.
 
@@ -57,6 +62,7 @@ def create_app(
         notify:   tells the workers that a job has moved, by its id.
         store:    the database, opened from the settings if left out.
         keyless:  whether no key is asked for; only for a server that nobody else can reach.
+        shows:    whether it changes nothing, and shows the jobs of all owners.
     """
     app = FastAPI(
         title="Rewardsmith",
@@ -68,7 +74,7 @@ def create_app(
     )
     store = store or open_store(settings.database_url)
     prices = read_prices(settings.prices)
-    app.state.house = House(settings, store, notify, prices, keyless=keyless)
+    app.state.house = House(settings, store, notify, prices, keyless=keyless, shows=shows)
     app.add_middleware(BodyLimit)
     app.add_middleware(Envelope)
     handlers.install(app)

@@ -29,6 +29,7 @@ from client.commands import (
     people,
     serve,
     tidy,
+    ui,
     worker,
 )
 from client.transport import KEY_VARIABLE, ApiProblem, Unreachable
@@ -111,6 +112,7 @@ def rewardsmith(
 
 app.command("demo")(demo.demo)
 app.command("serve")(serve.serve)
+app.command("ui")(ui.ui)
 app.command("worker")(worker.worker)
 app.command("design")(design.design)
 app.add_typer(jobs.app, name="jobs")

@@ -109,6 +109,22 @@ def run_server(settings: Settings, bound: socket.socket, ready: Callable[[], Non
         app.state.house.store.close()
 
 
+def show_database(settings: Settings, bound: socket.socket, ready: Callable[[], None]) -> None:
+    """Serve a database to be looked at, on the loopback, until SIGINT or SIGTERM: no write, no worker.
+
+    Raises:
+        StorageFailed: the database cannot be read, or has another version's tables.
+    """
+    configure_server_logs(settings.log_level)
+    store = open_store(settings.database_url)
+    try:
+        store.check_schema()
+        app = create_app(settings, lambda *_: None, store, keyless=True, shows=True)
+        Server(app, ready).run(sockets=[bound])
+    finally:
+        store.close()
+
+
 def listen(host: str, port: int) -> socket.socket:
     """Return a bound socket; binding before serving makes the port known, and its lack an early error.
 

@@ -89,7 +89,11 @@ class Stack:
     def serve(self, *arguments: str) -> subprocess.Popen[bytes]:
         """Start the server on a free port and wait until it answers."""
         process = self.start("serve", "--port", "0", "--json", *arguments)
-        log = self.home / f"serve-{len(self.processes) - 1}.log"
+        self.url = self._listening(process, "serve")
+        return process
+
+    def _listening(self, process: subprocess.Popen[bytes], name: str) -> str:
+        log = self.home / f"{name}-{len(self.processes) - 1}.log"
 
         def listening() -> str | None:
             assert process.poll() is None, log.read_text()
@@ -98,8 +102,12 @@ class Stack:
                     return str(json.loads(line)["listening"])
             return None
 
-        self.url = str(eventually(listening, 60, "the server listens"))
-        return process
+        return str(eventually(listening, 60, "the server listens"))
+
+    def show(self, database: str) -> None:
+        """Start `rewardsmith ui` on a database and wait until it answers."""
+        process = self.start("ui", database, "--json")
+        self.url = self._listening(process, "ui")
 
     def worker(self, *arguments: str) -> subprocess.Popen[bytes]:
         """Start a worker."""

@@ -120,6 +120,7 @@ LOCAL: dict[str, Arguments] = {
 ELSEWHERE = {
     "serve": "stays (test_serve)",
     "worker": "stays (test_worker)",
+    "ui": "stays (test_ui)",
     "demo": "takes minutes (test_whole_jobs)",
     "db roles": "needs PostgreSQL (test_roles)",
     "env check": "starts a sandbox (test_env_check)",
