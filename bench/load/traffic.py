@@ -25,7 +25,7 @@ from typing import Any, TypeAlias
 Json: TypeAlias = dict[str, Any]
 
 MOST_CONNECTIONS = 200
-ANSWER_SECONDS = 30.0
+ANSWER_SECONDS = 30.0  # after which a request has failed, wherever it waited
 AGAIN = 50  # one submission in so many repeats the key and body of an earlier one
 RECENT = 2_000  # jobs that are asked about
 _ID = re.compile(rb'"id":"(job_[0-9a-z]{26})"')
@@ -122,17 +122,16 @@ class Pool:
         self._room = asyncio.Semaphore(MOST_CONNECTIONS)
         self.opened = 0
 
-    async def exchange(self, request: bytes) -> tuple[int, bytes]:
-        """Send a request and return status and body.
+    async def exchange(self, request: bytes, until: float) -> tuple[int, bytes]:
+        """Send a request and return status and body, both by a moment of the loop's clock.
 
         Raises:
             Broken, OSError, TimeoutError: there is no answer.
         """
-        async with self._room:
+        async with asyncio.timeout_at(until), self._room:
             connection = await self._connection()
             try:
-                async with asyncio.timeout(ANSWER_SECONDS):
-                    answer = await connection.ask(request)
+                answer = await connection.ask(request)
             except BaseException:
                 connection.close()
                 raise
@@ -276,7 +275,7 @@ class Traffic:
         """Exchange one request; return the id of the job in a good answer, or nothing."""
         kind.due += counts
         try:
-            found, body = await self.pool.exchange(request)
+            found, body = await self.pool.exchange(request, due + ANSWER_SECONDS)
         except (Broken, OSError, TimeoutError) as error:
             kind.errors[f"{type(error).__name__}: {error}"] += 1
             return None
