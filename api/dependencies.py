@@ -7,9 +7,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Annotated, TypeAlias
 
-from fastapi import Depends, Path, Request, Security
+from fastapi import BackgroundTasks, Depends, Path, Request, Security
 from fastapi.concurrency import run_in_threadpool
 from fastapi.security import HTTPAuthorizationCredentials
 
@@ -37,10 +38,58 @@ from core.storage.keyring import SCOPES
 log = logging.getLogger(__name__)
 
 STREAM_WAIT_SECONDS = 5.0
+ANNOUNCEMENTS_PER_MINUTE = 600  # of new jobs; the first 600 of a rush at once
+UNTOLD_SECONDS = 1.0
 READING = ("jobs:read", "metrics:read")
 SAMPLE = "01jd7v8a3bqk2m5c6x9z0w4e1r"
 
 Notify: TypeAlias = Callable[[Store, str], object]
+
+
+@dataclass(frozen=True, slots=True)
+class FirstStep:
+    """How workers hear of a new job.  What is its first step needs no look at its history.
+
+    Messages make a quiet system quick.  Where jobs come faster than workers can begin them, these would
+    only be read late, so the others are stored with an offer that lapses soon: whoever has a free
+    slot looks into the database.
+
+    Attributes:
+        offer_seconds: for which nobody else announces it; it is offered as the job is stored.
+        announce:      tells the workers, once the job is stored, as `Notify` does.
+        rates:         of announcements.
+    """
+
+    offer_seconds: float
+    announce: Notify
+    rates: Rates = field(default_factory=lambda: Rates(ANNOUNCEMENTS_PER_MINUTE))
+
+    def is_told(self) -> bool:
+        """Decide whether a job that is about to be stored will be announced."""
+        return self.rates.take("first steps") == 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Herald:
+    """How workers hear of one new job.
+
+    Attributes:
+        offer_seconds: for which its first step is offered as it is stored; None for not at all.
+        tell:          announces it afterwards; None where nobody is told.
+    """
+
+    offer_seconds: float | None
+    tell: Callable[[str], None] | None
+
+    def go(self, background: BackgroundTasks, job_id: str) -> None:
+        """Announce the job once the answer is sent."""
+        if self.tell is not None:
+            background.add_task(self.tell, job_id)
+
+    def now(self, job_id: str) -> None:
+        """Announce the job before somebody waits for it."""
+        if self.tell is not None:
+            self.tell(job_id)
 
 
 @dataclass(slots=True)
@@ -54,6 +103,7 @@ class House:
         keyless:  whoever reaches the server is its owner; only behind the loopback.
         shows:    and nothing else: whoever reaches it may look at the jobs of all owners.
         streams:  open event streams by owner.
+        first:    how workers hear of a new job; as of one that has moved where there is none.
         migrated: the schema was found up to date once, and need not be looked at again.
         stopping: the server is about to end; open streams should end before it.
     """
@@ -63,6 +113,7 @@ class House:
     notify: Notify
     prices: Prices
     keyless: bool = False
+    first: FirstStep | None = None
     shows: bool = False
     migrated: bool = False
     stopping: bool = False
@@ -127,6 +178,15 @@ class Visit:
         if self.house.streams[self.caller.owner] >= most:
             raise too_many(f"{most} event streams are open already", STREAM_WAIT_SECONDS)
 
+    def herald(self) -> Herald:
+        """Decide how workers will hear of a job that is about to be stored."""
+        first = self.house.first
+        if first is None:
+            return Herald(None, self.wake)
+        if not first.is_told():
+            return Herald(UNTOLD_SECONDS, None)
+        return Herald(first.offer_seconds, partial(self._tell, first.announce))
+
     @contextmanager
     def streaming(self) -> Iterator[None]:
         """Count what is open meanwhile as an event stream of the owner's."""
@@ -141,11 +201,17 @@ class Visit:
 
     def wake(self, job_id: str) -> None:
         """Tell the workers that the job has moved; if that fails, their sweep finds the job."""
+        self._tell(self.house.notify, job_id)
+
+    def _tell(self, notify: Notify, job_id: str) -> None:
         try:
-            self.house.notify(self.store, job_id)
+            notify(self.store, job_id)
         # The broker's client may raise anything; the request is already committed and must stand.
         except Exception as error:  # noqa: BLE001
             log.warning("could not wake a worker for %s: %s", job_id, error)
+
+
+# Whatever a route depends on is resolved anew for each request, at a price: so these are few, and flat.
 
 
 async def house(request: Request) -> House:
@@ -155,9 +221,7 @@ async def house(request: Request) -> House:
 
 
 async def enter(
-    request: Request,
-    held: Annotated[House, Depends(house)],
-    shown: Annotated[HTTPAuthorizationCredentials | None, Security(BEARER)],
+    request: Request, shown: Annotated[HTTPAuthorizationCredentials | None, Security(BEARER)]
 ) -> Visit:
     """Find out who asks.
 
@@ -166,7 +230,7 @@ async def enter(
         StorageFailed: the database cannot be asked.
     """
     text = key_of_reader(request) if shown is None else shown.credentials
-    return await admit(request, held, text)
+    return await admit(request, await house(request), text)
 
 
 async def admit(request: Request, held: House, text: str | None) -> Visit:
@@ -188,25 +252,30 @@ async def admit(request: Request, held: House, text: str | None) -> Visit:
     return Visit(held, caller, held.store if held.shows else held.store.of(caller), scopes)
 
 
-async def visit(request: Request, visitor: Annotated[Visit, Depends(enter)]) -> Visit:
+async def visit(
+    request: Request, shown: Annotated[HTTPAuthorizationCredentials | None, Security(BEARER)]
+) -> Visit:
     """Let in who may ask for such things as the request's.
 
     Raises:
-        ApiError: the key was not made for it.
+        ApiError: nobody who may, or the key was not made for it.
+        StorageFailed: as `enter`.
     """
+    visitor = await enter(request, shown)
     visitor.need(usual_scope(request.method))
     return visitor
 
 
-def migrated(here: Annotated[House, Depends(house)]) -> None:
+async def migrated(request: Request) -> None:
     """Refuse every request until the database is reachable and up to date.
 
     Raises:
         StorageFailed: it is not.
     """
-    if not here.migrated:
-        here.store.check_schema()
-        here.migrated = True
+    held = await house(request)
+    if not held.migrated:
+        await run_in_threadpool(held.store.check_schema)
+        held.migrated = True
 
 
 Known = Annotated[Visit, Depends(enter)]

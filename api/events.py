@@ -14,6 +14,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.sse import KEEPALIVE_COMMENT, EventSourceResponse, format_sse_event
 
 from api import openapi
+from api.answers import answer
 from api.dependencies import Here, JobId, Visit
 from api.errors import InvalidField, printable
 from api.limits import MAX_EVENT
@@ -50,21 +51,21 @@ def list_events(
     last_event_id: Annotated[
         str | None, Header(description="As `after`; browsers send it when they reconnect.")
     ] = None,
-) -> Response | EventPage:
+) -> Response:
     """Return events in order; with `Accept: text/event-stream`, go on sending them as they happen.
 
     In the stream, `id` is the event's number, `event` its kind, and `data` the event. Between them come
     `progress` events without a number, which say what is being done right now, or that the job has been
     `waiting` for a worker for a while, and a last one named `end` when there will be no more.
     """
-    here.store.job(job_id)
     start = max(after, read_number(last_event_id))
     if "text/event-stream" in request.headers.get("accept", ""):
+        here.store.status(job_id)  # an answer of its own, which a stream that has begun cannot give
         here.need_a_stream()
         headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
         return EventSourceResponse(follow(here, job_id, start), headers=headers)
     found = [event_view(event) for event in here.store.events(job_id, after=start, limit=limit)]
-    return EventPage(data=found, next=found[-1].id if found else start)
+    return answer(EventPage(data=found, next=found[-1].id if found else start))
 
 
 def read_number(last_event_id: str | None) -> int:
@@ -102,7 +103,7 @@ class Look:
 
 def look(store: Store, job_id: str, after: int) -> Look:
     """Read the job first, so that an ended one has its last event among those read after."""
-    status = store.job(job_id).status
+    status = store.status(job_id)
     events = store.events(job_id, after=after, limit=BATCH)
     activity = () if status in FINISHED else store.activity(job_id)
     return Look(events, activity, status)

@@ -114,6 +114,7 @@ def fork_job(
     task = task_of(parent.spec, parent.preflight)
     check_source(source, "/overrides", task, spec.mode)
     note = body.note or f"Candidate {key} of job {job_id}."
+    herald = here.herald()
     job, replayed = here.store.create_job(
         spec,
         idempotency_key=idempotency_key,
@@ -123,10 +124,11 @@ def fork_job(
         start=(Given(0, source, "fork", note=note),),
         most_open=here.settings.jobs_per_owner,
         webhook=read_webhook(request.webhook, here.settings),
+        offer_seconds=herald.offer_seconds,
     )
     response.headers["Location"] = f"/v1/jobs/{job.id}"
     mark(response, replayed)
-    background.add_task(here.wake, job.id)
+    herald.go(background, job.id)
     return submitted_view(job)
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Annotated, TypeAlias
+from typing import Annotated
 
 from fastapi import APIRouter, BackgroundTasks, Header, Query, Response, status
 from fastapi.concurrency import run_in_threadpool
 
 from api import downloads, openapi
+from api.answers import answer
 from api.bodies import DescribeBody
-from api.dependencies import Here, JobId, Visit
+from api.dependencies import Herald, Here, JobId, Visit
 from api.history_views import CandidateView, ExchangeList
 from api.limits import MAX_PAGE, Text
 from api.patience import Prefer, hold, patience_for
@@ -23,11 +23,10 @@ from api.views import JobView, Page, PlanView
 from api.webhooks import read_webhook
 from core.estimates import before_start
 from core.records import FINISHED, JobStatus
-from core.storage import Activity, StoredJob
+from core.storage import StoredJob
 
 router = APIRouter(tags=["jobs"])
 
-Show: TypeAlias = Callable[[StoredJob, Sequence[Activity]], JobView]
 
 IdempotencyKey = Annotated[
     str | None,
@@ -48,17 +47,17 @@ After = Annotated[
     operation_id="create_job",
     summary="Submit a design job",
     status_code=status.HTTP_202_ACCEPTED,
+    response_model=JobView,
     response_description="The job was accepted; follow it under `Location`.",
     responses=openapi.refusals(413, 422) | openapi.ACCEPTED,
 )
 async def create_job(
     request: JobRequest,
     here: Here,
-    response: Response,
     background: BackgroundTasks,
     idempotency_key: IdempotencyKey = None,
     prefer: Prefer = None,
-) -> JobView:
+) -> Response:
     """Check a request, store it, and wake a worker.
 
     Only `task` is needed; an environment that is not in the catalogue also needs a description. Every
@@ -66,19 +65,24 @@ async def create_job(
     that fails, the job fails with the same kind of problem that a refusal here would have had.
     """
     seconds = patience_for(here, prefer)
-    job, replayed = await run_in_threadpool(accept, request, here, idempotency_key)
-    response.headers["Location"] = f"/v1/jobs/{job.id}"
+    herald = here.herald()
+    job, replayed = await run_in_threadpool(accept, request, here, idempotency_key, herald)
+    headers = {"Location": f"/v1/jobs/{job.id}"}
     if replayed:
-        response.headers["Idempotent-Replayed"] = "true"
+        headers["Idempotent-Replayed"] = "true"
     if not seconds:
-        background.add_task(here.wake, job.id)
-        return submitted_view(job)
-    await run_in_threadpool(here.wake, job.id)
-    await hold(here, job.id, seconds, response)
-    return await run_in_threadpool(_shown, here, job.id, submitted_view)
+        herald.go(background, job.id)
+        return answer(submitted_view(job), status.HTTP_202_ACCEPTED, headers)
+    await run_in_threadpool(herald.now, job.id)
+    held = Response()
+    await hold(here, job.id, seconds, held)
+    shown = await run_in_threadpool(here.store.job_at_work, job.id)
+    return answer(submitted_view(*shown), status.HTTP_202_ACCEPTED, {**_said(held), **headers})
 
 
-def accept(request: JobRequest, here: Visit, key: str | None) -> tuple[StoredJob, bool]:
+def accept(
+    request: JobRequest, here: Visit, key: str | None, herald: Herald
+) -> tuple[StoredJob, bool]:
     """Check a request and store it; True when the same one was stored before."""
     if any(start.source is not None for start in request.start):
         here.need("code:submit")
@@ -93,6 +97,7 @@ def accept(request: JobRequest, here: Visit, key: str | None) -> tuple[StoredJob
         start=read_starts(here.store, request.start, spec.task, spec.mode),
         most_open=here.settings.jobs_per_owner,
         webhook=read_webhook(request.webhook, here.settings),
+        offer_seconds=herald.offer_seconds,
     )
 
 
@@ -138,18 +143,21 @@ def list_jobs(
     "/jobs/{job_id}",
     operation_id="read_job",
     summary="Read a job",
+    response_model=JobView,
     responses=openapi.refusals(404),
 )
-async def read_job(job_id: JobId, here: Here, response: Response, prefer: Prefer = None) -> JobView:
+async def read_job(job_id: JobId, here: Here, prefer: Prefer = None) -> Response:
     """Return the job with what is being done for it, its outcome, and its complete request."""
+    held = Response()
     if seconds := patience_for(here, prefer):
-        await hold(here, job_id, seconds, response)
-    return await run_in_threadpool(_shown, here, job_id)
+        await hold(here, job_id, seconds, held)
+    shown = await run_in_threadpool(here.store.job_at_work, job_id)
+    return answer(job_view(*shown), headers=_said(held))
 
 
-def _shown(here: Visit, job_id: str, show: Show = job_view) -> JobView:
-    job = here.store.job(job_id)
-    return show(job, () if job.status in FINISHED else here.store.activity(job_id))
+def _said(held: Response) -> dict[str, str]:
+    """Return what was said in headers while the answer was held back."""
+    return {name: value for name, value in held.headers.items() if name != "content-length"}
 
 
 @router.patch(

@@ -31,7 +31,7 @@ from api import (
     webhooks,
     work,
 )
-from api.dependencies import House, Notify, migrated, visit
+from api.dependencies import FirstStep, House, Notify, migrated, visit
 from api.headers import Envelope
 from api.limits import BodyLimit
 from core.prices import read_prices
@@ -54,6 +54,7 @@ def create_app(
     *,
     keyless: bool = False,
     shows: bool = False,
+    first: FirstStep | None = None,
 ) -> FastAPI:
     """Return the application.
 
@@ -62,6 +63,7 @@ def create_app(
         notify:   tells the workers that a job has moved, by its id.
         store:    the database, opened from the settings if left out.
         keyless:  whether no key is asked for; only for a server that nobody else can reach.
+        first:    how they hear of a new job, where that is cheaper.
         shows:    whether it changes nothing, and shows the jobs of all owners.
     """
     app = FastAPI(
@@ -74,7 +76,9 @@ def create_app(
     )
     store = store or open_store(settings.database_url)
     prices = read_prices(settings.prices)
-    app.state.house = House(settings, store, notify, prices, keyless=keyless, shows=shows)
+    app.state.house = House(
+        settings, store, notify, prices, keyless=keyless, shows=shows, first=first
+    )
     app.add_middleware(BodyLimit)
     app.add_middleware(Envelope)
     handlers.install(app)

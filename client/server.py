@@ -10,13 +10,14 @@ from types import FrameType
 import uvicorn
 from fastapi import FastAPI
 
+from api.dependencies import FirstStep
 from api.main import create_app
 from core.errors import ConfigurationError
 from core.failpoints import refuse_failpoints
 from core.settings import Settings, read_settings
 from core.storage import Store, open_store
 from workers.logs import configure_server_logs
-from workers.messages import dispatch, make_celery
+from workers.messages import OFFER_SECONDS, dispatch, dispatch_first, make_celery
 
 LINGER_SECONDS = 3
 MOST_CONNECTIONS = 1_000
@@ -56,7 +57,11 @@ def make_app(settings: Settings, *, keyless: bool = False) -> FastAPI:
     def notify(seen: Store, job_id: str) -> None:
         dispatch(seen, celery, job_id)
 
-    return create_app(settings, notify, store, keyless=keyless)
+    def announce(seen: Store, job_id: str) -> None:
+        dispatch_first(seen, celery, job_id)
+
+    first = FirstStep(OFFER_SECONDS, announce)
+    return create_app(settings, notify, store, keyless=keyless, first=first)
 
 
 def app_from_environment() -> FastAPI:

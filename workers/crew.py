@@ -49,6 +49,13 @@ class Crew:
         thread.start()
         return True
 
+    def has_room(self) -> bool:
+        """Tell whether there is a slot for a step at this moment."""
+        if self.carrier.stopping.is_set() or not self.carrier.slots.acquire(blocking=False):
+            return False
+        self.carrier.slots.release()
+        return True
+
     def wait(self, seconds: float) -> None:
         """Wait until the steps that were found here have been left."""
         until = time.monotonic() + seconds

@@ -27,7 +27,7 @@ from workers.delivering import deliver_until
 from workers.logs import configure_logs
 from workers.messages import CARRY_OUT, QUEUES, make_celery
 from workers.presence import tell_until
-from workers.sweep import sweep_until
+from workers.sweep import Sweep, sweep_until
 from workers.tidying import tidy_until
 from workers.toolbox import Bench, open_bench
 
@@ -72,7 +72,7 @@ def run(
     stopping = crew.carrier.stopping
     _stop_in_time(stopping)
     # Before the broker is reached: as long as it is away, the database is worked from.
-    sweep = (stopping, store, crew.celery, alive_file, crew.take)
+    sweep = (stopping, Sweep(store, crew.celery, crew), alive_file)
     threading.Thread(target=sweep_until, args=sweep, name="sweep", daemon=True).start()
     for name, beside in (("tidy", tidy_until), ("deliver", deliver_until)):
         own = (stopping, store, settings)

@@ -6,14 +6,14 @@ when they are received, so that no broker ever redelivers a training that outliv
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from celery import Celery
 
 from core.failpoints import failpoint
-from core.loop import Finish, Import, Propose, Reflect, Step, next_steps, step_key
+from core.loop import KINDS, Finish, Import, Preflight, Propose, Reflect, Step, next_steps, step_key
 from core.settings import Settings
 from core.storage import Store
 from workers.folder_broker import use_whole_messages
@@ -27,6 +27,15 @@ _DESIGN_STEPS = (Import, Propose, Reflect, Finish)
 def queue_of(step: Step) -> str:
     """Say which kind of worker a step needs: `design` waits for models, `train` uses cores."""
     return "design" if isinstance(step, _DESIGN_STEPS) else "train"
+
+
+def kinds_of(queues: Collection[str]) -> tuple[str, ...]:
+    """Return the kinds of step that are done where these queues are served."""
+    return tuple(
+        kind
+        for kind, made in KINDS.items()
+        if ("design" if issubclass(made, _DESIGN_STEPS) else "train") in queues
+    )
 
 
 def make_celery(settings: Settings) -> Celery:
@@ -89,7 +98,14 @@ class BrokerAway(Exception):
     """A step could not be announced; it is still wanted, and the next sweep sees to it."""
 
 
-def dispatch(store: Store, celery: Celery | None, job_id: str, take: Take | None = None) -> int:
+def dispatch(
+    store: Store,
+    celery: Celery | None,
+    job_id: str,
+    take: Take | None = None,
+    *,
+    again: bool = True,
+) -> int:
     """Announce every step of a job that can be started; return how many were.
 
     `offer` is a compare-and-set in the database: whoever calls this, and however often, a step is
@@ -101,6 +117,7 @@ def dispatch(store: Store, celery: Celery | None, job_id: str, take: Take | None
         celery: that is told; None while its broker is known to be away.
         job_id: of the job.
         take:   carries a step out in this process; None in one that carries out nothing.
+        again:  whether steps that were announced before, in vain so far, are as well.
 
     Raises:
         BrokerAway: a step could be neither announced nor carried out.
@@ -110,20 +127,37 @@ def dispatch(store: Store, celery: Celery | None, job_id: str, take: Take | None
     announced = 0
     for step in steps:
         key, queue = step_key(step), queue_of(step)
-        offer = store.offer(job_id, key, OFFER_SECONDS)
+        offer = store.offer(job_id, key, OFFER_SECONDS, again=again)
         if offer is None:
             continue
         failpoint("offer.made")
         if offer == "first" or take is None or not take(queue, job_id, key):
-            _announce(store, celery, queue, job_id, key, take)
+            announce(store, celery, queue, job_id, key, take)
         failpoint("offer.published")
         announced += 1
     return announced
 
 
-def _announce(
+def dispatch_first(store: Store, celery: Celery, job_id: str) -> None:
+    """Announce the first step of a job that was accepted with its offer.
+
+    Raises:
+        BrokerAway: it could not be.
+        NotFound: no such job.
+    """
+    failpoint("offer.made")
+    announce(store, celery, queue_of(Preflight()), job_id, step_key(Preflight()), None)
+    failpoint("offer.published")
+
+
+def announce(
     store: Store, celery: Celery | None, queue: str, job_id: str, key: str, take: Take | None
 ) -> None:
+    """Announce a step that was offered, or carry it out here; else take the offer back.
+
+    Raises:
+        BrokerAway: nobody was told.
+    """
     try:
         if celery is None:
             raise BrokerAway(key)

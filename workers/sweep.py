@@ -1,12 +1,17 @@
 """The sweep: look at unfinished jobs again and again, so that a lost message costs seconds.
 
-Once a second at those that nobody seems to see to, which one query finds; at every other one a tenth as
-often, because only its whole history tells whether something is missing.
+Once a second at those that nobody sees to; where this worker has a free slot, at those whose steps were
+announced and wait, oldest first; and at a few others, because only its whole history tells whether
+something of a job is missing.  However long the queue is, a sweep looks at few of those who merely
+wait in it.
 """
 
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import structlog
@@ -14,71 +19,102 @@ from celery import Celery
 
 from core.errors import NotFound, StorageFailed
 from core.storage import Store
-from workers.messages import BrokerAway, Take, dispatch
+from workers.crew import Crew
+from workers.messages import QUEUES, BrokerAway, dispatch, kinds_of
 
 log = structlog.get_logger("rewardsmith.sweep")
 
 PERIOD_SECONDS = 1.0
-ROUNDS = 10  # sweeps in which every unfinished job is looked at once
+SHARE = 0.2  # of the time that sweeps may take, however long the queue is, …
+LONGEST_SECONDS = 5.0  # … and the pause that they make for it at most
+OTHERS = 10  # jobs in a sweep that nothing points at
+PAGE = 20  # of jobs whose steps wait
 
 
-def sweep_once(
-    store: Store, celery: Celery, take: Take | None = None, round_number: int | None = None
-) -> int:
-    """Settle and announce what is due; return the number of announced steps.
+@dataclass(slots=True)
+class Sweep:
+    """Settles and announces what is due.
 
-    A broker that is away is asked once; what is due is then carried out here, where there are slots.
-
-    Args:
-        store:        that knows the jobs.
-        celery:       that is told of steps.
-        take:         carries a step out in this process; None in one that carries out nothing.
-        round_number: which tenth of the busy jobs is looked at as well; None for none.
+    Attributes:
+        store:  that knows the jobs.
+        celery: that is told of steps.
+        crew:   that carries steps out in this process; None in one that carries out nothing.
     """
-    announced, told = 0, celery
-    for job_id in _due(store, round_number):
+
+    store: Store
+    celery: Celery
+    crew: Crew | None = None
+    _told: Celery | None = field(init=False, default=None)
+    _after: str = field(init=False, default="")
+
+    def once(self) -> int:
+        """Look at what is due, and return the number of announced steps.
+
+        A broker that is away is asked once; what is due is then done here, where there are slots.
+
+        Raises:
+            StorageFailed: the database cannot be asked.
+        """
+        self._told = self.celery
+        return sum(self._look(job_id, again) for job_id, again in self._due())
+
+    def _due(self) -> Iterator[tuple[str, bool]]:
+        """Yield jobs, each once, and whether steps that were announced before are announced again."""
+        seen = set[str]()
+        for job_id, again in self._found():
+            if job_id not in seen:
+                seen.add(job_id)
+                yield job_id, again
+
+    def _found(self) -> Iterator[tuple[str, bool]]:
+        yield from ((job_id, True) for job_id in self.store.neglected_jobs())
+        yield from ((job_id, True) for job_id in self._unheard())
+        others = self.store.unfinished_jobs(self._after, OTHERS)
+        self._after = others[-1] if len(others) == OTHERS else ""
+        yield from ((job_id, False) for job_id in others)
+
+    def _unheard(self) -> Iterator[str]:
+        """Yield jobs whose steps wait, for as long as one of them could be carried out here.
+
+        Where there is no slot somebody else has one, and finds them; or nobody has, and more messages
+        would only wait with the others.
+        """
+        kinds = kinds_of(QUEUES if self.crew is None else self.crew.queues)
+        for job_id in self.store.unheard_jobs(kinds, PAGE):
+            if self.crew is not None and not self.crew.has_room():
+                return
+            yield job_id
+
+    def _look(self, job_id: str, again: bool) -> int:
         try:
-            store.settle(job_id)
-            announced += dispatch(store, told, job_id, take)
+            self.store.settle(job_id)
+            take = None if self.crew is None else self.crew.take
+            return dispatch(self.store, self._told, job_id, take, again=again)
         except NotFound:
-            continue  # deleted since the list was read
+            return 0  # deleted since the list was read
         except BrokerAway as away:
-            if told is not None:
+            if self._told is not None:
                 log.warning("broker away", reason=str(away))
-            told = None
+            self._told = None
         except StorageFailed as error:
             log.warning("job not swept", job_id=job_id, reason=str(error))
         except Exception:
             # One job that cannot be read must not keep the sweep from all the others.
             log.exception("job not swept", job_id=job_id)
-    return announced
+        return 0
 
 
-def _due(store: Store, round_number: int | None) -> list[str]:
-    due = dict.fromkeys(store.due_jobs())
-    if round_number is not None:
-        every = store.unfinished_jobs()
-        due |= dict.fromkeys(every[round_number % ROUNDS :: ROUNDS])
-    return list(due)
-
-
-def sweep_until(
-    stopping: threading.Event,
-    store: Store,
-    celery: Celery,
-    alive_file: Path | None,
-    take: Take | None = None,
-) -> None:
+def sweep_until(stopping: threading.Event, sweep: Sweep, alive_file: Path | None) -> None:
     """Sweep once a second until told to stop; a database or broker that is away is waited for.
 
     After each sweep that went well `alive_file` is touched: a process that is up but cut off from its
     database looks as dead as it is.
     """
-    number = 0
-    while not stopping.wait(PERIOD_SECONDS):
-        number += 1
+    pause = PERIOD_SECONDS
+    while not stopping.wait(pause):
+        begun = time.monotonic()
         try:
-            sweep_once(store, celery, take, number)
+            sweep.once()
             if alive_file is not None:
                 alive_file.touch()
         except StorageFailed as error:
@@ -86,3 +122,5 @@ def sweep_until(
         except Exception:
             # Whatever it is, the next second may be better; a sweep that ends heals nothing any more.
             log.exception("sweep failed")
+        taken = time.monotonic() - begun
+        pause = max(PERIOD_SECONDS, min(LONGEST_SECONDS, taken * (1.0 / SHARE - 1.0)))

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from datetime import datetime
+from typing import Any, cast
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, bindparam, func, select
 
 from core.errors import InvalidInput, LimitReached
-from core.records import FINISHED, Given, JobSpec, Webhook
-from core.storage.clean import clean_text
+from core.records import FINISHED, Given, JobSpec, Spent, Webhook
+from core.storage.claims import offer_first
+from core.storage.clean import clean_row, clean_text
+from core.storage.clock import now
 from core.storage.codec import dump
-from core.storage.facts import insert_once
+from core.storage.facts import INSERT
 from core.storage.ids import new_job_id
-from core.storage.lifecycle import append_event
+from core.storage.lifecycle import add_event
 from core.storage.people import insert_given
 from core.storage.requests import mismatch
+from core.storage.stored import StoredJob
 from core.storage.tables import LOCAL, jobs
 
 LONGEST_KEY = 255
@@ -62,35 +66,86 @@ def insert_job(
     row: Mapping[str, Any],
     start: Sequence[Given] = (),
     most_open: int | None = None,
-) -> tuple[str, bool]:
-    """Insert a job and the programs that it starts from, all or nothing.
+    offer_seconds: float | None = None,
+) -> datetime | None:
+    """Insert a job, the programs that it starts from and the offer of its first step, all or nothing.
 
-    Returns the job's id, and whether it is an earlier one of the owner's with the same key.
+    Returns when that was; None where the owner has a job with the same key (see `earlier_job`).
+
+    Raises:
+        LimitReached: the owner has more unfinished jobs than allowed.
+    """
+    # The first event's number is known, so that the row has not to be written twice.
+    written = {**clean_row("jobs", row), "event_count": 1}
+    created_at = connection.execute(_INSERT[connection.dialect.name], written).scalar()
+    if created_at is None:
+        return None
+    if most_open is not None:
+        _check_open(connection, row["owner"], most_open)
+    details = {"task": row["task"], "method": row["method"]}
+    add_event(connection, row["id"], 1, "job.created", "The job was accepted.", details)
+    for program in start:
+        insert_given(connection, row["id"], program)
+    if offer_seconds is not None:
+        offer_first(connection, row["id"], offer_seconds)
+    return cast("datetime", created_at)
+
+
+# Made once: to put a statement together costs more than to ask it.
+_INSERT = {
+    dialect: statement(jobs)
+    .values(created_at=now())
+    .on_conflict_do_nothing()
+    .returning(jobs.c.created_at)
+    for dialect, statement in INSERT.items()
+}
+_UNFINISHED = select(func.count()).where(
+    jobs.c.owner == bindparam("owner"), jobs.c.status.not_in(FINISHED)
+)
+
+
+def new_job(spec: JobSpec, row: Mapping[str, Any], created_at: datetime) -> StoredJob:
+    """Return a job that was just inserted without programs, as `job_reads.job` would read it."""
+    named = {name: row[name] for name in _SHOWN}
+    nothing = dict.fromkeys(_NOTHING_YET)
+    return StoredJob(
+        **named,
+        **nothing,
+        spec=spec,
+        created_at=created_at,
+        counts={},
+        spent=Spent(),
+        event_count=1,
+    )
+
+
+_SHOWN = (
+    *("id", "name", "labels", "status", "phase", "cancel_requested", "pause_requested"),
+    *("iteration", "extensions"),
+)
+_NOTHING_YET = (
+    *("started_at", "finished_at", "preflight", "failure", "outcome"),
+    *("best_candidate", "best_fitness", "native_fitness"),
+)
+
+
+def earlier_job(connection: Connection, row: Mapping[str, Any]) -> str:
+    """Return the id of the owner's job with the same idempotency key.
 
     Raises:
         IdempotencyMismatch: the key was used with another body.
-        LimitReached: the owner has more unfinished jobs than allowed.
     """
-    if insert_once(connection, jobs, row):
-        if most_open is not None:
-            _check_open(connection, row["owner"], most_open)
-        details = {"task": row["task"], "method": row["method"]}
-        append_event(connection, row["id"], "job.created", "The job was accepted.", details)
-        for program in start:
-            insert_given(connection, row["id"], program)
-        return row["id"], False
-    key = row["idempotency_key"]
-    query = select(jobs.c.id, jobs.c.body_sha256).where(jobs.c.idempotency_key == key)
+    query = select(jobs.c.id, jobs.c.body_sha256)
+    query = query.where(jobs.c.idempotency_key == row["idempotency_key"])
     earlier = connection.execute(query.where(jobs.c.owner == row["owner"])).one()
     if earlier.body_sha256 != row["body_sha256"]:
         raise mismatch(f"job {earlier.id}")
-    return earlier.id, True
+    return cast("str", earlier.id)
 
 
 def _check_open(connection: Connection, owner: str, most: int) -> None:
     """Refuse the newest job of an owner who has too many; those of the same moment may all pass."""
-    unfinished = select(func.count()).where(jobs.c.owner == owner, jobs.c.status.not_in(FINISHED))
-    if connection.execute(unfinished).scalar_one() > most:
+    if connection.execute(_UNFINISHED, {"owner": owner}).scalar_one() > most:
         raise LimitReached(
             f"{most} unfinished jobs",
             expected=f"fewer than {most}",

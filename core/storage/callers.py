@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, func, insert, select, text
+from sqlalchemy import Connection, bindparam, func, insert, select, text
 
 from core.storage.clean import clean_row
 from core.storage.clock import now
@@ -18,6 +18,10 @@ from core.storage.ids import new_body
 from core.storage.tables import LOCAL, audit
 
 SETTING = "rewardsmith.owner"  # read by the policies of migration 0005
+
+# Made once: to put a statement together costs more than to ask it.
+_INTRODUCE = select(func.set_config(SETTING, bindparam("owner"), True))
+_NOTE = insert(audit).values(created_at=now())
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +46,7 @@ OPERATOR = Caller("operator")
 def introduce(connection: Connection, caller: Caller | None) -> None:
     """Tell the database for whom the transaction is; nobody is a worker, which serves all owners."""
     if caller is not None and connection.dialect.name == "postgresql":
-        connection.execute(select(func.set_config(SETTING, caller.owner, True)))
+        connection.execute(_INTRODUCE, {"owner": caller.owner})
 
 
 def sees_all(connection: Connection) -> bool:
@@ -68,4 +72,4 @@ def note(connection: Connection, caller: Caller | None, action: str, subject: st
         "action": action,
         "subject": subject,
     }
-    connection.execute(insert(audit).values(created_at=now(), **clean_row("audit", row)))
+    connection.execute(_NOTE, clean_row("audit", row))

@@ -8,19 +8,37 @@ nothing.  A lease of NULL counts as lapsed.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-from sqlalchemy import Connection, Row, and_, exists, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Double,
+    Row,
+    and_,
+    bindparam,
+    case,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 
 from core.errors import ClaimLost, StepInterrupted
+from core.loop import Preflight
+from core.loop import step_key as key_of
 from core.ports import Progress
 from core.storage.clean import clean_row, clean_text
-from core.storage.clock import now
+from core.storage.clock import DatabaseTime, now
 from core.storage.codec import dump, load
 from core.storage.facts import insert_once
 from core.storage.lifecycle import (
     NOBODY,
+    WORKED_ON,
     append_event,
     lock_job,
     set_job,
@@ -125,10 +143,13 @@ def _note_phase(connection: Connection, job: Row[Any], step_key: str) -> None:
     )
 
 
-def offer(connection: Connection, job_id: str, step_key: str, seconds: float) -> Offer | None:
+def offer(
+    connection: Connection, job_id: str, step_key: str, seconds: float, again: bool = True
+) -> Offer | None:
     """Tell whether the caller may publish the step now; nobody else may for that many seconds.
 
-    "again" is a step that was published before, and that nobody who heard of it has taken.
+    "again" is a step that was published before, and that nobody who heard of it has taken.  A caller
+    who does not publish again is not given one.
 
     Raises:
         NotFound: no such job.
@@ -138,10 +159,19 @@ def offer(connection: Connection, job_id: str, step_key: str, seconds: float) ->
     _make_row(connection, job_id, step_key)
     free = and_(_is(job_id, step_key), _lapsed, _awake, _not_offered)
     before = connection.execute(select(claims.c.offered_until).where(free)).first()
-    if before is None:
+    if before is None or not (again or before.offered_until is None):
         return None
     connection.execute(update(claims).where(free).values(offered_until=now(seconds)))
     return "first" if before.offered_until is None else "again"
+
+
+def offer_first(connection: Connection, job_id: str, seconds: float) -> None:
+    """Offer the first step of a job that is just being accepted; nobody else knows of it yet."""
+    row = {"job_id": job_id, "step_key": key_of(Preflight()), "lapses": 0, "seconds": seconds}
+    connection.execute(_OFFER, row)
+
+
+_OFFER = insert(claims).values(offered_until=DatabaseTime(bindparam("seconds", type_=Double)))
 
 
 def withdraw(connection: Connection, job_id: str, step_key: str) -> None:
@@ -235,21 +265,24 @@ def living(connection: Connection, job_id: str) -> frozenset[str]:
 
 def activity(connection: Connection, job_id: str) -> tuple[Activity, ...]:
     """Return who works on which steps of a job, longest first, then the steps that rest and why."""
-    columns = (claims.c.step_key, claims.c.owner, claims.c.progress, claims.c.claimed_at)
-    query = select(*columns, claims.c.heartbeat_at, now().label("now"))
-    query = query.where(claims.c.job_id == job_id, claims.c.expires_at > now())
-    rows = connection.execute(query.order_by(claims.c.claimed_at, claims.c.step_key))
-    return (*map(_activity, rows), *_resting(connection, job_id))
+    rows = connection.execute(_ACTIVITY, {"job": job_id}).all()
+    working = sorted((r for r in rows if r.lives), key=lambda r: (r.claimed_at, r.step_key))
+    resting = sorted((r for r in rows if not r.lives), key=lambda r: r.step_key)
+    return (*map(_activity, working), *map(_resting, resting))
 
 
-def _resting(connection: Connection, job_id: str) -> tuple[Activity, ...]:
-    columns = (claims.c.step_key, claims.c.resting_reason, claims.c.claimed_at)
-    query = select(*columns).where(claims.c.job_id == job_id, claims.c.resting_until > now())
-    query = query.where(_lapsed, claims.c.claimed_at.is_not(None)).order_by(claims.c.step_key)
-    return tuple(
-        Activity(row.step_key, "", Progress("waiting", 0, 0, row.resting_reason), row.claimed_at, 0)
-        for row in connection.execute(query)
-    )
+_lives = claims.c.expires_at > now()
+_rests = and_(claims.c.resting_until > now(), _lapsed, claims.c.claimed_at.is_not(None))
+_ACTIVITY = select(
+    *(claims.c.step_key, claims.c.owner, claims.c.progress, claims.c.claimed_at),
+    *(claims.c.heartbeat_at, claims.c.resting_reason, _lives.label("lives"), now().label("now")),
+).where(claims.c.job_id == bindparam("job"), or_(_lives, _rests))
+"""Made once: every poll asks it, and to put it together costs more than to ask it."""
+
+
+def _resting(row: Row[Any]) -> Activity:
+    waiting = Progress("waiting", 0, 0, row.resting_reason)
+    return Activity(row.step_key, "", waiting, row.claimed_at, 0)
 
 
 def _activity(row: Row[Any]) -> Activity:
@@ -258,30 +291,52 @@ def _activity(row: Row[Any]) -> Activity:
     return Activity(row.step_key, row.owner, progress, row.claimed_at, age)
 
 
-def unfinished(connection: Connection) -> tuple[str, ...]:
-    """Return the ids of the jobs for which there may be something to do, oldest first."""
-    query = select(jobs.c.id).where(jobs.c.status.in_(("queued", "running"))).order_by(jobs.c.id)
-    return tuple(connection.execute(query).scalars())
+def unfinished(
+    connection: Connection, after: str = "", limit: int | None = None
+) -> tuple[str, ...]:
+    """Return ids of jobs for which there may be something to do, oldest first: those after one."""
+    query = select(jobs.c.id).where(jobs.c.status.in_(WORKED_ON), jobs.c.id > after)
+    return tuple(connection.execute(query.order_by(jobs.c.id).limit(limit)).scalars())
 
 
-def due(connection: Connection) -> tuple[str, ...]:
-    """Return the ids of the unfinished jobs that nobody seems to see to, oldest first.
+def neglected(connection: Connection) -> tuple[str, ...]:
+    """Return the ids of the unfinished jobs that somebody has to see to now, oldest first.
 
-    Those of which a wish waits, an owner vanished, an offer was not taken, or nothing is under way.  A
-    job of which one step is long while another one's successor was never announced is not found here.
+    Those of which a wish waits, an owner vanished, or nothing was ever announced.  A job of which one
+    step is long while another one's successor was never announced is not found here.
     """
-    own = claims.c.job_id == jobs.c.id
-    vanished = exists().where(own, claims.c.owner.is_not(None), _lapsed)
-    unheard = exists().where(own, claims.c.owner.is_(None), claims.c.offered_until <= now(), _awake)
-    busy = or_(
+    asked = or_(jobs.c.cancel_requested, jobs.c.pause_requested)
+    vanished = and_(claims.c.owner.is_not(None), _lapsed)
+    known = or_(
         claims.c.expires_at > now(),
-        claims.c.offered_until > now(),
+        claims.c.offered_until.is_not(None),
         claims.c.resting_until > now(),
     )
-    asked = or_(jobs.c.cancel_requested, jobs.c.pause_requested)
-    query = select(jobs.c.id).where(jobs.c.status.in_(("queued", "running")))
-    query = query.where(or_(asked, vanished, unheard, ~exists().where(own, busy)))
+    own = claims.c.job_id == jobs.c.id
+    query = select(jobs.c.id).outerjoin(claims, own).where(jobs.c.status.in_(WORKED_ON))
+    query = query.group_by(jobs.c.id)
+    query = query.having(or_(_any(asked), _any(vanished), ~_any(known)))
     return tuple(connection.execute(query.order_by(jobs.c.id)).scalars())
+
+
+def unheard(connection: Connection, kinds: Collection[str], limit: int) -> tuple[str, ...]:
+    """Return ids of unfinished jobs, oldest first, a step of which was announced in vain so far."""
+    mine = or_(*(_of_kind(kind) for kind in kinds))
+    own = claims.c.job_id == jobs.c.id
+    waits = exists().where(
+        own, mine, claims.c.owner.is_(None), claims.c.offered_until <= now(), _awake
+    )
+    query = select(jobs.c.id).where(jobs.c.status.in_(WORKED_ON), waits)
+    return tuple(connection.execute(query.order_by(jobs.c.id).limit(limit)).scalars())
+
+
+def _any(condition: ColumnElement[bool]) -> ColumnElement[bool]:
+    """Tell of a group whether the condition holds in one of its rows; both databases can do this."""
+    return func.coalesce(func.max(case((condition, 1), else_=0)), 0) == 1
+
+
+def _of_kind(kind: str) -> ColumnElement[bool]:
+    return or_(claims.c.step_key == kind, claims.c.step_key.startswith(f"{kind}/"))
 
 
 def _is(job_id: str, step_key: str) -> Any:

@@ -21,11 +21,13 @@ from sqlalchemy.exc import (
     DBAPIError,
     InterfaceError,
     InternalError,
+    InvalidatePoolError,
     NoSuchModuleError,
     OperationalError,
     ProgrammingError,
 )
 from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from core.errors import ConfigurationError, StorageFailed
 from core.storage import postgres
@@ -36,6 +38,7 @@ Work = Callable[[Connection], T]
 BUSY_SECONDS = 5.0
 ATTEMPTS = 3
 PAUSE_SECONDS = 0.05
+FRESH_SECONDS = 0.5
 POOL_SIZE = 10
 POOL_SECONDS = 10.0
 POOL_OVERFLOW = 40  # the web server's threads and a Propose step's slots come on top of each other
@@ -63,14 +66,36 @@ def open_engine(database_url: str, *, busy_seconds: float = BUSY_SECONDS) -> Eng
     engine = create_engine(
         url,
         connect_args=postgres.ARGUMENTS,
-        pool_pre_ping=True,
         pool_size=POOL_SIZE,
         max_overflow=POOL_OVERFLOW,
         pool_timeout=POOL_SECONDS,
         json_serializer=to_json,
     )
     event.listen(engine, "do_connect", postgres.connect)
+    _ask_before_use(engine)
     return engine
+
+
+def _ask_before_use(engine: Engine) -> None:
+    """Try connections that have rested before they are used; the server may be another one by now.
+
+    One that was used a moment ago is not asked: under load that would be a question for each question.
+    """
+
+    def stamp(_connection: object, record: ConnectionPoolEntry) -> None:
+        record.info["used_at"] = time.monotonic()
+
+    def ask(connection: Any, record: ConnectionPoolEntry, _proxy: object) -> None:
+        if time.monotonic() - record.info["used_at"] < FRESH_SECONDS:
+            return
+        try:
+            engine.dialect.do_ping(connection)
+        except engine.dialect.loaded_dbapi.Error as error:
+            raise InvalidatePoolError("it does not answer") from error  # the pool makes another one
+
+    event.listen(engine, "connect", stamp)
+    event.listen(engine, "checkin", stamp)
+    event.listen(engine, "checkout", ask)
 
 
 def _read_url(database_url: str) -> URL:
@@ -162,6 +187,21 @@ def reading(engine: Engine) -> Iterator[Connection]:
             yield connection
 
 
+@contextmanager
+def glancing(engine: Engine) -> Iterator[Connection]:
+    """Yield a connection for one statement, without the two that begin and end a transaction.
+
+    Raises:
+        StorageFailed: as `reading`.
+    """
+    if engine.dialect.name != "postgresql":
+        with reading(engine) as connection:
+            yield connection
+        return
+    with named_errors(), engine.connect() as connection:
+        yield connection.execution_options(isolation_level="AUTOCOMMIT")
+
+
 def writing(engine: Engine, work: Work[T]) -> T:
     """Carry out one transaction and return what it gave; repeat it while the database is busy.
 
@@ -184,6 +224,14 @@ def _write(engine: Engine, work: Work[T]) -> T:
         connection.execution_options(writes=True)
         with connection.begin():
             return work(connection)
+
+
+def takes_writes(connection: Connection) -> bool:
+    """Tell whether the transaction of a connection may write."""
+    if connection.dialect.name != "postgresql":
+        return True  # who got the lock of a file may write into it
+    setting = connection.exec_driver_sql("SHOW transaction_read_only").scalar_one()
+    return bool(setting == "off")
 
 
 def is_busy(error: DBAPIError) -> bool:

@@ -17,7 +17,7 @@ from core import loop
 from core.errors import StorageFailed
 from core.records import Candidate
 from core.storage import facts, results
-from core.storage.accept import insert_job, job_row
+from core.storage.accept import earlier_job, insert_job, job_row
 from core.storage.clean import clean_row
 from core.storage.clock import now
 from core.storage.codec import dump, dump_record, to_columns
@@ -62,11 +62,11 @@ def accept_import(
     head = told.head
     row = job_row(head.spec, idempotency_key, body_sha256, head.name, head.labels, owner or LOCAL)
     row |= {"notes": head.notes, "origin": head.id, "phase": "import"}
-    job_id, replayed = insert_job(connection, row, most_open=most_open)
-    if not replayed:
-        kept = {"job_id": job_id, "content": zlib.compress(text.encode())}
-        connection.execute(insert(imports).values(**kept, created_at=now()))
-    return job_id, replayed
+    if insert_job(connection, row, most_open=most_open) is None:
+        return earlier_job(connection, row), True
+    kept = {"job_id": row["id"], "content": zlib.compress(text.encode())}
+    connection.execute(insert(imports).values(**kept, created_at=now()))
+    return str(row["id"]), False
 
 
 def take_in(connection: Connection, job_id: str) -> None:

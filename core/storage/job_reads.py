@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, bindparam, func, select
 
-from core.records import JobSpec, Outcome, Preflight, Spent, Webhook
+from core.records import JobSpec, JobStatus, Outcome, Preflight, Spent, Webhook
 from core.storage.clock import now
 from core.storage.codec import load
 from core.storage.ids import no_such
@@ -17,17 +17,48 @@ from core.storage.tables import candidates, jobs
 Row: TypeAlias = Mapping[str, Any]
 
 
+def _both(query: Any) -> tuple[Any, Any]:
+    """Return a query of one job, and the same for one owner's.
+
+    Made once: nearly every request asks them, and to put one together costs more than to ask it.
+    """
+    one = query.where(jobs.c.id == bindparam("job_id"))
+    return one, one.where(jobs.c.owner == bindparam("owner"))
+
+
+_STATUS = _both(select(jobs.c.status))
+_JOB = _both(select(jobs, now().label("now")))
+
+
+def _of_owner(
+    queries: tuple[Any, Any], job_id: str, owner: str | None
+) -> tuple[Any, Mapping[str, str]]:
+    of_all, of_one = queries
+    if owner is None:
+        return of_all, {"job_id": job_id}
+    return of_one, {"job_id": job_id, "owner": owner}
+
+
 def check_job(connection: Connection, job_id: str, owner: str | None = None) -> None:
     """Make sure that a job exists, and that it is the owner's, if one is named.
 
     Raises:
         NotFound: no such job, or somebody else's: the answer is the same.
     """
-    query = select(jobs.c.id).where(jobs.c.id == job_id)
-    if owner is not None:
-        query = query.where(jobs.c.owner == owner)
-    if connection.execute(query).first() is None:
+    status(connection, job_id, owner)
+
+
+def status(connection: Connection, job_id: str, owner: str | None = None) -> JobStatus:
+    """Return a job's status.
+
+    Raises:
+        NotFound: as `check_job`.
+    """
+    query, given = _of_owner(_STATUS, job_id, owner)
+    found = connection.execute(query, given).first()
+    if found is None:
         raise no_such("job", job_id)
+    return cast("JobStatus", found.status)
 
 
 def job_row(connection: Connection, job_id: str, owner: str | None = None) -> Row:
@@ -36,10 +67,8 @@ def job_row(connection: Connection, job_id: str, owner: str | None = None) -> Ro
     Raises:
         NotFound: as `check_job`.
     """
-    query = select(jobs, now().label("now")).where(jobs.c.id == job_id)
-    if owner is not None:
-        query = query.where(jobs.c.owner == owner)
-    found = read_rows(connection, query)
+    query, given = _of_owner(_JOB, job_id, owner)
+    found = read_rows(connection, query, given)
     if not found:
         raise no_such("job", job_id)
     return found[0]
@@ -52,7 +81,9 @@ def job(connection: Connection, job_id: str, owner: str | None = None) -> Stored
         NotFound: as `check_job`.
     """
     row = job_row(connection, job_id, owner)
-    return _job_from(row, _counts(connection, [job_id])[job_id])
+    # Before the first iteration there is nothing to count.
+    counts = {} if row["iteration"] < 0 else _counts(connection, [job_id])[job_id]
+    return _job_from(row, counts)
 
 
 def jobs_page(
@@ -123,6 +154,8 @@ def optional(kind: type[Any], data: object) -> Any:
     return None if data is None else load(kind, data)
 
 
-def read_rows(connection: Connection, query: Any) -> list[Row]:
-    """Return the rows of a query as dicts."""
-    return [dict(row) for row in connection.execute(query).mappings()]
+def read_rows(
+    connection: Connection, query: Any, given: Mapping[str, object] | None = None
+) -> list[Row]:
+    """Return the rows of a query, with what it leaves to be given, as dicts."""
+    return [dict(row) for row in connection.execute(query, given or {}).mappings()]

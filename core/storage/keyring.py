@@ -15,14 +15,24 @@ from datetime import datetime
 from hashlib import sha256
 from typing import Literal, get_args
 
-from sqlalchemy import ColumnElement, Connection, Engine, and_, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    and_,
+    bindparam,
+    insert,
+    or_,
+    select,
+    update,
+)
 
 from core.errors import InvalidInput, NotFound
 from core.storage.callers import OPERATOR, note
 from core.storage.clean import clean_row
 from core.storage.clock import now
 from core.storage.codec import load
-from core.storage.engine import reading, writing
+from core.storage.engine import glancing, reading, writing
 from core.storage.job_reads import read_rows
 from core.storage.tables import audit, keys
 
@@ -147,10 +157,8 @@ class Keyring:
         if parts is None:
             return None
         key_id, secret = parts.groups()
-        query = select(keys).where(keys.c.id == key_id, _valid)
-        stale = select(keys.c.id).where(keys.c.id == key_id, _stale()).exists()
-        with reading(self._engine) as connection:
-            rows = read_rows(connection, query.add_columns(stale.label("stale")))
+        with glancing(self._engine) as connection:
+            rows = read_rows(connection, _FIND, {"key_id": key_id})
         # Unknown ids are compared as well, so that the time of an answer tells nothing.
         right = hmac.compare_digest(_hash(secret), rows[0]["sha256"] if rows else _NOBODY)
         if not (rows and right):
@@ -178,6 +186,10 @@ class Keyring:
 
 def _stale() -> ColumnElement[bool]:
     return or_(keys.c.last_used_at.is_(None), keys.c.last_used_at < now(-USE_SECONDS))
+
+
+# Made once: every request asks it, and to put it together costs more than to ask it.
+_FIND = select(keys, _stale().label("stale")).where(keys.c.id == bindparam("key_id"), _valid)
 
 
 def _key(connection: Connection, key_id: str) -> StoredKey:

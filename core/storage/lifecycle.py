@@ -90,9 +90,23 @@ def append_event(
         .values(event_count=jobs.c.event_count + 1)
         .returning(jobs.c.event_count)
     )
+    seq = connection.execute(counted).scalar_one()
+    add_event(connection, job_id, seq, kind, message, data, level)
+
+
+def add_event(
+    connection: Connection,
+    job_id: str,
+    seq: int,
+    kind: str,
+    message: str,
+    data: Json | None = None,
+    level: str = "info",
+) -> None:
+    """Write an event under a number that the caller has seen to."""
     row: dict[str, object] = {
         "job_id": job_id,
-        "seq": connection.execute(counted).scalar_one(),
+        "seq": seq,
         "kind": kind,
         "level": level,
         "message": message,
@@ -100,9 +114,12 @@ def append_event(
     }
     if (fence := connection.get_execution_options().get("fence")) is not None:
         row["fence"] = fence
-    connection.execute(insert(events).values(created_at=now(), **clean_row("events", row)))
+    connection.execute(_EVENT, clean_row("events", row))
     if kind in TOLD:
-        enqueue(connection, job_id, kind, row["seq"])
+        enqueue(connection, job_id, kind, seq)
+
+
+_EVENT = insert(events).values(created_at=now())
 
 
 def set_job(connection: Connection, job_id: str, **values: object) -> None:

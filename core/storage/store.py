@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from functools import partial
 from typing import TypeVar
 
@@ -16,12 +17,14 @@ from sqlalchemy import Connection, Engine, text
 from core.errors import InvalidInput, NotFound, StorageFailed
 from core.failpoints import failpoint
 from core.records import (
+    FINISHED,
     Exchange,
     Feedback,
     Given,
     History,
     Iteration,
     JobSpec,
+    JobStatus,
     Json,
     Remark,
     Webhook,
@@ -51,7 +54,14 @@ from core.storage.claims import Claim, Offer
 from core.storage.clean import clean_integer, clean_text
 from core.storage.crew import Presence, StoredWorker
 from core.storage.deliveries import Delivery, DeliveryStatus, StoredDelivery
-from core.storage.engine import MIGRATE_HINT, Work, open_engine, reading, writing
+from core.storage.engine import (
+    MIGRATE_HINT,
+    Work,
+    open_engine,
+    reading,
+    takes_writes,
+    writing,
+)
 from core.storage.glances import Glance
 from core.storage.going_on import Extension
 from core.storage.ids import check_job_id, no_such, read_candidate_id, read_run_id
@@ -125,6 +135,18 @@ class Store:
                 hint=MIGRATE_HINT,
             )
 
+    def check_writes(self) -> None:
+        """Make sure that the database takes writes.
+
+        Raises:
+            StorageFailed: it is a standby, or was told to take none, as one with a full disk may be.
+        """
+        if not self._write(takes_writes):
+            raise StorageFailed(
+                "a database that takes no writes",
+                hint="Make room on its disk, or name the server that is no standby.",
+            )
+
     def check_serves_all(self) -> None:
         """Make sure that the database shows this process the jobs of all owners, as workers need it.
 
@@ -152,11 +174,13 @@ class Store:
         start: Sequence[Given] = (),
         most_open: int | None = None,
         webhook: Webhook | None = None,
+        offer_seconds: float | None = None,
     ) -> tuple[StoredJob, bool]:
         """Accept a job; True when the same request was accepted before, and this is that job.
 
         The programs of `start` become candidates of its first iteration.  `most_open` is how many
-        unfinished jobs its owner may have, this one included.  `webhook` is told of its events.
+        unfinished jobs its owner may have, this one included.  `webhook` is told of its events.  With
+        `offer_seconds` the first step is offered (see `offer`), and the caller announces it.
 
         Raises:
             IdempotencyMismatch: the key was used with another body.
@@ -166,15 +190,18 @@ class Store:
         owner = self._owner or LOCAL
         row = accept.job_row(spec, idempotency_key, body_sha256, name, labels, owner, webhook)
 
-        def work(connection: Connection) -> tuple[str, bool]:
-            job_id, replayed = accept.insert_job(connection, row, start, most_open)
+        def work(connection: Connection) -> tuple[str, datetime | None]:
+            created_at = accept.insert_job(connection, row, start, most_open, offer_seconds)
+            job_id = row["id"] if created_at else accept.earlier_job(connection, row)
             note(connection, self._caller, "jobs.create", job_id)
             failpoint("job.accepting")
-            return job_id, replayed
+            return job_id, created_at
 
-        job_id, replayed = self._write(work)
+        job_id, created_at = self._write(work)
         failpoint("job.accepted")
-        return self.job(job_id), replayed
+        if created_at is None or start or webhook is not None:
+            return self.job(job_id), created_at is None
+        return accept.new_job(spec, row, created_at), False
 
     def import_job(
         self,
@@ -211,6 +238,29 @@ class Store:
         """
         check_job_id(job_id)
         return self._read(lambda connection: job_reads.job(connection, job_id, self._owner))
+
+    def status(self, job_id: str) -> JobStatus:
+        """Return a job's status, which is cheaper than the job.
+
+        Raises:
+            NotFound: no such job.
+        """
+        check_job_id(job_id)
+        return self._read(lambda connection: job_reads.status(connection, job_id, self._owner))
+
+    def job_at_work(self, job_id: str) -> tuple[StoredJob, tuple[Activity, ...]]:
+        """Return a job and, unless it has ended, who works on which of its steps, as of one moment.
+
+        Raises:
+            NotFound: no such job.
+        """
+        check_job_id(job_id)
+
+        def work(connection: Connection) -> tuple[StoredJob, tuple[Activity, ...]]:
+            job = job_reads.job(connection, job_id, self._owner)
+            return job, () if job.status in FINISHED else claims.activity(connection, job_id)
+
+        return self._read(work)
 
     def jobs(
         self,
@@ -676,9 +726,9 @@ class Store:
         """
         return self._of_job(job_id, lambda c: claims.activity(c, job_id))
 
-    def unfinished_jobs(self) -> tuple[str, ...]:
-        """Return the ids of queued and running jobs, oldest first."""
-        return self._of_all()._read(claims.unfinished)
+    def unfinished_jobs(self, after: str = "", limit: int | None = None) -> tuple[str, ...]:
+        """Return the ids of queued and running jobs, oldest first: those after one, and so many."""
+        return self._of_all()._read(lambda c: claims.unfinished(c, after, limit))
 
     def enter(self, endpoint: str, per_minute: float | None) -> float:
         """Return 0 if an endpoint may be asked now, and count the call; else how long to wait, in s."""
@@ -688,20 +738,27 @@ class Store:
         """Note how a call of an endpoint ended."""
         self._of_all()._write(lambda c: endpoints.leave(c, endpoint, ended))
 
-    def due_jobs(self) -> tuple[str, ...]:
-        """Return the ids of the unfinished jobs that nobody seems to see to, oldest first."""
-        return self._of_all()._read(claims.due)
+    def neglected_jobs(self) -> tuple[str, ...]:
+        """Return the ids of the unfinished jobs that somebody has to see to now, oldest first."""
+        return self._of_all()._read(claims.neglected)
 
-    def offer(self, job_id: str, step_key: str, seconds: float) -> Offer | None:
+    def unheard_jobs(self, kinds: Collection[str], limit: int) -> tuple[str, ...]:
+        """Return ids of jobs with a step of these kinds that was announced in vain, oldest first."""
+        return self._of_all()._read(lambda c: claims.unheard(c, kinds, limit))
+
+    def offer(
+        self, job_id: str, step_key: str, seconds: float, *, again: bool = True
+    ) -> Offer | None:
         """Tell whether the caller may publish the step; nobody else may for that many seconds.
 
-        "again" is a step that was published before, and that nobody who heard of it has taken.
+        "again" is a step that was published before, and that nobody who heard of it has taken; it is
+        given only to callers who publish such as well.
 
         Raises:
             NotFound: no such job.
         """
-        work = partial(claims.offer, job_id=job_id, step_key=step_key, seconds=seconds)
-        return self._write_of(job_id, work)
+        given = {"job_id": job_id, "step_key": step_key, "seconds": seconds, "again": again}
+        return self._write_of(job_id, partial(claims.offer, **given))
 
     def withdraw(self, job_id: str, step_key: str) -> None:
         """Note that an offer could not be published, so that the next sweep sees to the step.

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from core.records import Candidate, Exchange, JobSpec, Prompt, Reply, Usage
 from core.storage import ClaimedStep, Store, StoredJob
@@ -17,10 +17,11 @@ T = TypeVar("T")
 LONG, SHORT = 60.0, 0.05  # leases in seconds
 
 
-def a_job(store: Store, spec: JobSpec | None = None, key: str | None = None) -> StoredJob:
-    job, _ = store.create_job(
-        spec or a_spec(), idempotency_key=key, body_sha256="0" * 64, name=None, labels={}
-    )
+def a_job(
+    store: Store, spec: JobSpec | None = None, key: str | None = None, **given: Any
+) -> StoredJob:
+    named = {"idempotency_key": key, "body_sha256": "0" * 64, "name": None, "labels": {}}
+    job, _ = store.create_job(spec or a_spec(), **named, **given)
     return job
 
 

@@ -353,29 +353,58 @@ def test_letting_go_of_a_step_makes_it_worth_offering_again(store):
     assert store.offer(job.id, STEP, LONG) == "first"
 
 
+def test_who_announces_nothing_twice_is_given_no_step_a_second_time(store):
+    job = a_job(store)
+    assert store.offer(job.id, STEP, 0.0, again=False) == "first"
+    assert store.offer(job.id, STEP, 0.0, again=False) is None
+    assert until(lambda: store.offer(job.id, STEP, LONG)) == "again"
+
+
+def test_a_job_is_accepted_together_with_the_offer_of_its_first_step(store):
+    job = a_job(store, offer_seconds=LONG)
+    assert store.offer(job.id, "preflight", LONG) is None
+    assert store.neglected_jobs() == ()
+    assert a_claim(store, job.id, "preflight")
+
+
 def test_a_sweep_is_told_of_the_jobs_that_nobody_sees_to(store):
     fresh, owned, offered, asked = (a_job(store) for _ in range(4))
     claim = a_claim(store, owned.id)
     store.offer(offered.id, STEP, LONG)
     working = a_claim(store, asked.id)
-    assert store.due_jobs() == (fresh.id,)
+    assert store.neglected_jobs() == (fresh.id,)
     store.request_cancel(asked.id)
-    assert store.due_jobs() == (fresh.id, asked.id)
+    assert store.neglected_jobs() == (fresh.id, asked.id)
     working.release()
     claim.release()
-    assert store.due_jobs() == (fresh.id, owned.id)
+    assert store.neglected_jobs() == (fresh.id, owned.id)
 
 
-def test_a_sweep_is_told_of_what_was_offered_in_vain_and_of_owners_that_vanished(store):
-    unheard, left, rested = (a_job(store) for _ in range(3))
-    for job in (unheard, left, rested):
+def test_a_sweep_is_told_of_owners_that_vanished(store):
+    left, rested = (a_job(store) for _ in range(2))
+    for job in (left, rested):
         a_claim(store, job.id, "baseline")  # somebody is at work beside it
-    store.offer(unheard.id, STEP, SHORT)
     a_claim(store, left.id, lease=SHORT)
     with a_claim(store, rested.id) as claim:
         claim.wait(LONG, "tired")
-    assert until(lambda: len(store.due_jobs()) == 2)
-    assert store.due_jobs() == (unheard.id, left.id)
+    assert until(store.neglected_jobs) == (left.id,)
+
+
+def test_steps_that_were_announced_in_vain_are_found_by_kind_oldest_first(store):
+    first, second, other, rested, waiting = (a_job(store) for _ in range(5))
+    for job in (first, second):
+        store.offer(job.id, "train/0/1/2", SHORT)
+    store.offer(other.id, "propose/0", SHORT)
+    store.offer(waiting.id, "train/0/0/0", LONG)
+    store.offer(rested.id, "train/0/0/0", SHORT)
+    with a_claim(store, rested.id, "train/0/0/0") as claim:
+        claim.wait(LONG, "tired")
+    assert until(lambda: len(store.unheard_jobs(["train", "propose"], 10)) == 3)
+    assert store.unheard_jobs(["train"], 10) == (first.id, second.id)
+    assert store.unheard_jobs(["train"], 1) == (first.id,)
+    assert store.unheard_jobs(["propose"], 10) == (other.id,)
+    assert store.unheard_jobs(["prop"], 10) == ()
+    assert store.neglected_jobs() == (), "they wait for a slot, and somebody was told"
 
 
 def test_open_jobs_are_listed_for_the_sweep(store):
@@ -384,6 +413,8 @@ def test_open_jobs_are_listed_for_the_sweep(store):
     store.request_pause(paused.id)
     store.request_cancel(ended.id)
     assert store.unfinished_jobs() == (queued.id, running.id)
+    assert store.unfinished_jobs(limit=1) == (queued.id,)
+    assert store.unfinished_jobs(after=queued.id) == (running.id,)
 
 
 # --- cancel, pause, resume --------------------------------------------------------------------

@@ -34,6 +34,8 @@ def body(job_id: str) -> str:
 # Every question about one job that a bound store answers.  The test below this table holds it complete.
 QUESTIONS = {
     "job": lambda s, j: s.job(j),
+    "status": lambda s, j: s.status(j),
+    "job_at_work": lambda s, j: s.job_at_work(j),
     "request_cancel": lambda s, j: s.request_cancel(j),
     "request_pause": lambda s, j: s.request_pause(j),
     "resume": lambda s, j: s.resume(j),
@@ -72,12 +74,12 @@ QUESTIONS = {
     "claim": lambda s, j: s.claim(j, "preflight", "w", 1.0),
 }
 OF_NO_JOB = {
-    *("close", "check_schema", "of", "create_job", "jobs", "library"),
+    *("close", "check_schema", "check_writes", "of", "create_job", "jobs", "library"),
     *("usage", "crew", "ahead_of", "import_job", "best_so_far", "resting"),
 }
 FOR_WORKERS = {
     "check_serves_all",
-    *("unfinished_jobs", "due_jobs", "enter", "leave"),
+    *("unfinished_jobs", "neglected_jobs", "unheard_jobs", "enter", "leave"),
     *("ended_before", "discarded", "in_use", "forget_discarded"),
     *("report", "sign_off"),
     *("take_deliveries", "settle_delivery"),
@@ -95,7 +97,8 @@ def test_every_question_that_a_store_answers_is_asked_here():
     [
         pytest.param(lambda s: s.check_serves_all(), id="check_serves_all"),
         pytest.param(lambda s: s.unfinished_jobs(), id="unfinished_jobs"),
-        pytest.param(lambda s: s.due_jobs(), id="due_jobs"),
+        pytest.param(lambda s: s.neglected_jobs(), id="neglected_jobs"),
+        pytest.param(lambda s: s.unheard_jobs(["train"], 1), id="unheard_jobs"),
         pytest.param(lambda s: s.enter("models.example small-1", None), id="enter"),
         pytest.param(lambda s: s.leave("models.example small-1", "answered"), id="leave"),
         pytest.param(lambda s: s.ended_before(1.0), id="ended_before"),

@@ -14,9 +14,11 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
 from core.sandbox import MIB, Limits, Sandbox
+from core.sandbox.jailed import NICENESS
 from core.sandbox.start import clean_environment
 from tests.rim.sandbox_entries import ATTACKS
 
@@ -188,3 +190,8 @@ def test_the_selftest_sees_that_landlock_is_missing():
     assert level == 1
     assert failed >= {"read a world-readable file", "write to the folder of temporary files"}
     assert "open a TCP socket" not in failed
+
+
+def test_a_child_gives_way_to_whoever_else_wants_its_core(sandbox):
+    with sandbox.spawn("sandbox_entries:introduce", LIMITS) as child:
+        assert psutil.Process(child.pid).nice() == min(19, os.nice(0) + NICENESS)

@@ -7,13 +7,14 @@ import threading
 import pytest
 
 from core.settings import Settings
+from core.storage import Store
 from tests.fakes import PretendLaboratory
 from tests.rim.storing import a_job, until
 from tests.shells.test_carrying import PretendBench
 from workers.carrying import Carrier
 from workers.crew import Crew
 from workers.messages import QUEUES, BrokerAway, dispatch, make_celery
-from workers.sweep import sweep_once
+from workers.sweep import OTHERS, Sweep
 
 
 @pytest.fixture
@@ -40,7 +41,7 @@ def a_crew(store, celery, laboratory=None, queues=QUEUES, slots=2):
 
 def test_without_a_broker_a_worker_does_whole_steps_from_the_database(store, no_broker):
     crew, job = a_crew(store, no_broker), a_job(store)
-    assert sweep_once(store, no_broker, crew.take) == 1
+    assert Sweep(store, no_broker, crew).once() == 1
     until(lambda: store.history(job.id).preflight is not None)
     until(lambda: store.history(job.id).native)  # what follows is found by whoever did the first
     crew.carrier.stopping.set()
@@ -52,9 +53,9 @@ def test_a_step_that_was_announced_in_vain_is_done_by_whoever_notices(
 ):
     monkeypatch.setattr("workers.messages.OFFER_SECONDS", 0.05)
     crew, job = a_crew(store, deaf_broker), a_job(store)
-    assert sweep_once(store, deaf_broker, crew.take) == 1
+    assert Sweep(store, deaf_broker, crew).once() == 1
     assert store.history(job.id).preflight is None, "it was announced, and no more"
-    until(lambda: sweep_once(store, deaf_broker, crew.take))
+    until(lambda: Sweep(store, deaf_broker, crew).once())
     until(lambda: store.history(job.id).preflight is not None)
     crew.carrier.stopping.set()
     crew.wait(30)
@@ -72,7 +73,7 @@ def test_a_broker_that_is_away_is_asked_once_in_a_sweep(store, no_broker, monkey
     monkeypatch.setattr("workers.messages.send", lambda *given: asked.append(given) or 1 / 0)
     for _ in range(5):
         a_job(store)
-    assert sweep_once(store, no_broker) == 0
+    assert Sweep(store, no_broker).once() == 0
     assert len(asked) == 1
 
 
@@ -88,7 +89,7 @@ def test_what_a_worker_finds_takes_no_more_slots_than_it_has(store, no_broker):
     crew = a_crew(store, no_broker, Slow(lambda arm, seed: 0.5), slots=2)
     for _ in range(4):
         a_job(store)
-    assert sweep_once(store, no_broker, crew.take) == 2
+    assert Sweep(store, no_broker, crew).once() == 2
     until(lambda: len(begun) == 2)
     assert not crew.take("train", a_job(store).id, "preflight")
     crew.carrier.stopping.set()
@@ -99,5 +100,39 @@ def test_what_a_worker_finds_takes_no_more_slots_than_it_has(store, no_broker):
 
 def test_a_worker_finds_only_what_its_queues_are_for(store, no_broker):
     crew, job = a_crew(store, no_broker, queues=("design",)), a_job(store)
-    assert sweep_once(store, no_broker, crew.take) == 0
+    assert Sweep(store, no_broker, crew).once() == 0
     assert store.history(job.id).preflight is None
+
+
+def test_a_worker_whose_slots_are_full_leaves_alone_what_waits_in_line(
+    store, deaf_broker, monkeypatch
+):
+    monkeypatch.setattr("workers.messages.OFFER_SECONDS", 0.01)
+    crew, sent = a_crew(store, deaf_broker, slots=1), []
+    for _ in range(3):
+        a_job(store)
+    Sweep(store, deaf_broker, crew).once()
+    until(lambda: len(store.unheard_jobs(["preflight"], 10)) == 3)
+    monkeypatch.setattr("workers.messages.send", lambda *given: sent.append(given))
+    assert crew.carrier.slots.acquire(blocking=False)
+    assert Sweep(store, deaf_broker, crew).once() == 0
+    assert sent == [], "more messages would only wait with the others"
+    crew.carrier.slots.release()
+    assert Sweep(store, deaf_broker, crew).once() == 1
+    crew.carrier.stopping.set()
+    crew.wait(30)
+
+
+def test_however_long_the_line_is_a_sweep_looks_at_few_of_those_who_wait(
+    store, deaf_broker, monkeypatch
+):
+    jobs, looks = [a_job(store, offer_seconds=60.0).id for _ in range(2 * OTHERS + 5)], []
+    whole = Store.history
+    monkeypatch.setattr(Store, "history", lambda self, job: looks.append(job) or whole(self, job))
+    sweep, seen = Sweep(store, deaf_broker, a_crew(store, deaf_broker)), []
+    for _ in range(3):
+        sweep.once()
+        assert len(looks) <= OTHERS
+        seen += looks
+        looks.clear()
+    assert seen == jobs, "one after the other, all of them have their turn"

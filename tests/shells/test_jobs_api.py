@@ -6,7 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from api.dependencies import FirstStep
+from api.rates import Rates
 from core.methods import METHODS
+from tests.rim.storing import until
 from tests.shells import stories
 
 CARTPOLE = {"task": "cartpole-park"}
@@ -116,6 +119,27 @@ def test_a_broker_that_is_down_does_not_lose_the_job(api, app):
     answer = create(api)
     assert answer.status_code == 202
     assert api.get(answer.headers["location"]).status_code == 200
+
+
+def test_a_new_job_is_announced_with_the_offer_that_it_was_stored_with(api, app, store, woken):
+    told = []
+    app.state.house.first = FirstStep(60.0, lambda seen, job: told.append(job))
+    job = create(api).json()["id"]
+    assert (told, woken) == ([job], [])
+    assert store.offer(job, "preflight", 60.0) is None
+
+
+def test_in_a_rush_nobody_is_told_and_who_has_a_free_slot_finds_the_job(
+    api, app, store, woken, monkeypatch
+):
+    monkeypatch.setattr("api.dependencies.UNTOLD_SECONDS", 0.01)
+    told = []
+    app.state.house.first = FirstStep(60.0, lambda seen, job: told.append(job), Rates(2))
+    jobs = [create(api).json()["id"] for _ in range(4)]
+    assert (told, woken) == (jobs[:2], [])
+    assert store.neglected_jobs() == (), "no sweep of a busy worker has to look at them"
+    assert until(lambda: len(store.unheard_jobs(["preflight"], 10)) == 2)
+    assert store.unheard_jobs(["preflight"], 10) == tuple(jobs[2:])
 
 
 # --- idempotency ------------------------------------------------------------------------------

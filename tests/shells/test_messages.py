@@ -17,7 +17,7 @@ from tests.builders import a_preflight, a_spec
 from tests.stack import valkey_url
 from workers.folder_broker import Channel
 from workers.messages import dispatch, make_celery
-from workers.sweep import sweep_once
+from workers.sweep import Sweep
 
 
 @pytest.fixture(scope="module")
@@ -87,20 +87,20 @@ def test_steps_that_wait_for_models_and_steps_that_use_cores_go_different_ways(
 
 def test_however_often_a_step_is_looked_at_it_is_announced_once(celery, store, job_id):
     assert [dispatch(store, celery, job_id) for _ in range(5)] == [1, 0, 0, 0, 0]
-    assert sweep_once(store, celery) == 0
+    assert Sweep(store, celery).once() == 0
     assert len(messages(celery, "train")) == 1
 
 
 def test_what_somebody_works_on_is_not_announced(celery, store, job_id):
     claim = store.claim(job_id, "preflight", "somebody", 60)
-    assert sweep_once(store, celery) == 0
+    assert Sweep(store, celery).once() == 0
     claim.release()
-    assert sweep_once(store, celery) == 1
+    assert Sweep(store, celery).once() == 1
 
 
 def test_a_cancelled_job_is_announced_no_more(celery, store, job_id):
     store.request_cancel(job_id)
-    assert sweep_once(store, celery) == 0
+    assert Sweep(store, celery).once() == 0
     assert messages(celery, "train") == []
 
 
@@ -112,7 +112,7 @@ def test_a_job_that_cannot_be_read_does_not_keep_the_sweep_from_the_others(celer
         connection.execute(
             text("UPDATE jobs SET spec = :nothing WHERE id = :id"), {"nothing": "{}", "id": job_id}
         )
-    assert sweep_once(store, celery) == 1
+    assert Sweep(store, celery).once() == 1
     assert messages(celery, "train") == [[younger.id, "preflight"]]
 
 

@@ -1,0 +1,155 @@
+"""What the doctor says of the services around this machine: what is wrong, and how to mend it."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import psycopg
+import pytest
+import redis
+from psycopg import sql
+from sqlalchemy import make_url
+
+from client.checkup_services import broker, database, designer, workers
+from core.settings import Settings
+from core.storage import Store
+from tests.rim.storing import a_claim, a_job
+from tests.stack import valkey_url
+
+
+@pytest.fixture
+def settings(tmp_path):
+    return lambda **given: Settings(home=tmp_path, **given)
+
+
+# --- the endpoint of a model ------------------------------------------------------------------
+
+
+@contextmanager
+def endpoint(status: int, body: bytes) -> Iterator[str]:
+    """Answer every question the same, but only to who shows the right key."""
+
+    class Answers(BaseHTTPRequestHandler):
+        def do_GET(self):
+            right = self.headers["Authorization"] == "Bearer sk-right"
+            self.send_response(status if right and self.path == "/v1/models" else 401)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Answers) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/v1"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+MODELS = json.dumps({"data": [{"id": "small"}, {"id": "large"}]}).encode()
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "model", "key", "ok", "found", "fix"),
+    [
+        pytest.param(200, MODELS, "small", "sk-right", True, "has small", "", id="all is well"),
+        pytest.param(200, MODELS, None, "sk-right", True, "name their model", "", id="no model"),
+        pytest.param(200, MODELS, "smal", "sk-right", False, "no model smal", "large", id="typo"),
+        pytest.param(200, MODELS, "small", "sk-no", False, "401", "API_KEY", id="a wrong key"),
+        pytest.param(503, b"", "small", "sk-right", False, "503", "Wait", id="out of order"),
+        pytest.param(404, b"", "small", "sk-right", True, "does not say", "", id="no list"),
+        pytest.param(200, b"[1]", "small", "sk-right", True, "does not say", "", id="nonsense"),
+    ],
+)
+def test_an_endpoint_is_asked_for_its_models(settings, status, body, model, key, ok, found, fix):
+    with endpoint(status, body) as url:
+        given = {"openai_base_url": url, "openai_model": model, "openai_api_key": key}
+        told = designer(settings(**given))
+    assert told.ok is ok
+    assert found in told.found
+    assert fix in told.fix
+    assert bool(told.fix) is not ok, "a fix where there is something to mend, and only there"
+    assert key not in told.found + told.fix
+
+
+def test_an_endpoint_that_is_not_there_is_named(settings):
+    told = designer(settings(openai_base_url="http://127.0.0.1:1/v1", openai_api_key="sk"))
+    assert not told.ok
+    assert "127.0.0.1" in told.found
+    assert "REWARDSMITH_OPENAI_BASE_URL" in told.fix
+
+
+def test_a_list_of_models_that_does_not_end_is_given_up(settings, monkeypatch):
+    monkeypatch.setattr("client.checkup_services.MOST_BYTES", 1_000)
+    with endpoint(200, b" " * 100_000) as url:
+        told = designer(settings(openai_base_url=url, openai_api_key="sk-right"))
+    assert not told.ok
+    assert "did not end" in told.found
+
+
+# --- the database and the workers -------------------------------------------------------------
+
+
+def test_a_database_that_takes_no_writes_is_named_so(settings, database_url, store):
+    assert database(settings(database_url=database_url)).ok
+    if database_url.startswith("sqlite"):
+        return
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        name = sql.Identifier(str(make_url(database_url).database))
+        told = sql.SQL("ALTER DATABASE {} {} default_transaction_read_only")
+        connection.execute(told.format(name, sql.SQL("SET")) + sql.SQL(" = on"))
+        try:
+            found = database(settings(database_url=database_url))
+        finally:
+            connection.execute("SET default_transaction_read_only = off")
+            connection.execute(told.format(name, sql.SQL("RESET")))
+    assert not found.ok
+    assert "takes no writes" in found.found
+    assert "standby" in found.fix
+
+
+def test_jobs_that_nobody_works_on_are_named(settings, database_url, store: Store, monkeypatch):
+    monkeypatch.setattr("client.checkup_services.SILENT_SECONDS", -1.0)
+    given = settings(database_url=database_url)
+    assert workers(given).ok, "nothing is to be done"
+    job = a_job(store)
+    told = workers(given)
+    assert not told.ok
+    assert "1 jobs to work on, last sign of life never" in told.found
+    assert "rewardsmith worker" in told.fix
+    a_claim(store, job.id)
+    assert workers(given).ok, "somebody does it"
+
+
+# --- the broker -------------------------------------------------------------------------------
+
+
+@pytest.mark.slow  # starts a Valkey
+def test_a_broker_that_answers_is_asked_what_it_does_when_it_is_full(settings):
+    with valkey_url() as url:
+        given, client = settings(broker_url=url), redis.Redis.from_url(url)
+        assert (broker(given).ok, broker(given).fix) == (True, "")
+        client.config_set("maxmemory-policy", "allkeys-lru")
+        assert "noeviction" in broker(given).fix
+        client.config_set("requirepass", "hunter2")
+        refused = broker(given)
+        client.close()
+    assert not refused.ok
+    assert "password" in refused.fix
+
+
+def test_a_broker_that_is_away_is_named_with_what_works_without_it(settings):
+    told = broker(settings(broker_url="redis://:hunter2@127.0.0.1:1/0"))
+    assert not told.ok
+    assert "127.0.0.1:1" in told.found
+    assert "REWARDSMITH_BROKER_URL" in told.fix
+    assert "Workers find their steps in the database" in told.fix
+    assert "hunter2" not in told.found + told.fix
