@@ -1,6 +1,6 @@
 """Take the pictures of the pages that the documentation shows, of a real job, in both themes.
 
-    python -m bench.screenshots [--into docs/pages]
+    python -m bench.screenshots [--into docs/pages] [--only compare]
 
 A small job is designed from start to end by a server with two workers; needs Chromium and Playwright.
 """
@@ -39,7 +39,9 @@ def main() -> None:
     """Run the jobs, look at every page, and keep what was seen."""
     parser = argparse.ArgumentParser(description="Take the pictures of the pages.")
     parser.add_argument("--into", type=Path, default=Path("docs/pages"))
-    into: Path = parser.parse_args().into
+    parser.add_argument("--only", nargs="+", default=None, help="Names of pages.")
+    options = parser.parse_args()
+    into: Path = options.into
     into.mkdir(parents=True, exist_ok=True)
     path = chromium_path()
     if path is None:
@@ -59,6 +61,8 @@ def main() -> None:
         running.post("/v1/jobs", LATER)
         for scheme in ("light", "dark"):
             for name, where in pages_of(running, done).items():
+                if options.only and name not in options.only:
+                    continue
                 _take(browser, running, where, into / f"{name}-{scheme}.png", scheme)
         _take(browser, running, f"/jobs/{done}", into / "job-hand.png", "light", HAND)
         browser.close()
