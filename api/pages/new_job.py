@@ -100,11 +100,12 @@ def create(request: Request, here: Writer, form: Form, background: BackgroundTas
     """Submit the job and show it; a request that cannot be accepted is shown again."""
     try:
         asked = wanted(form)
-        made, _ = jobs.accept(asked, here, _key(form, asked))
+        herald = here.herald()
+        made, _ = jobs.accept(asked, here, _key(form, asked), herald)
     except (RewardsmithError, ApiError, RequestValidationError) as error:
         said = said_of(request, error)
         return _page(request, here, form, None, said, said.status)
-    background.add_task(here.wake, made.id)
+    herald.go(background, made.id)
     return RedirectResponse(f"/jobs/{made.id}", 303, background=background)
 
 

@@ -106,11 +106,9 @@ _UNFINISHED = select(func.count()).where(
 
 def new_job(spec: JobSpec, row: Mapping[str, Any], created_at: datetime) -> StoredJob:
     """Return a job that was just inserted without programs, as `job_reads.job` would read it."""
-    named = {name: row[name] for name in _SHOWN}
-    nothing = dict.fromkeys(_NOTHING_YET)
+    known: dict[str, Any] = {name: row[name] for name in _SHOWN} | dict.fromkeys(_NOTHING_YET)
     return StoredJob(
-        **named,
-        **nothing,
+        **known,
         spec=spec,
         created_at=created_at,
         counts={},

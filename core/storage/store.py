@@ -192,7 +192,7 @@ class Store:
 
         def work(connection: Connection) -> tuple[str, datetime | None]:
             created_at = accept.insert_job(connection, row, start, most_open, offer_seconds)
-            job_id = row["id"] if created_at else accept.earlier_job(connection, row)
+            job_id = str(row["id"]) if created_at else accept.earlier_job(connection, row)
             note(connection, self._caller, "jobs.create", job_id)
             failpoint("job.accepting")
             return job_id, created_at
@@ -757,8 +757,7 @@ class Store:
         Raises:
             NotFound: no such job.
         """
-        given = {"job_id": job_id, "step_key": step_key, "seconds": seconds, "again": again}
-        return self._write_of(job_id, partial(claims.offer, **given))
+        return self._write_of(job_id, lambda c: claims.offer(c, job_id, step_key, seconds, again))
 
     def withdraw(self, job_id: str, step_key: str) -> None:
         """Note that an offer could not be published, so that the next sweep sees to the step.
