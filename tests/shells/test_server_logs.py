@@ -61,7 +61,7 @@ def test_a_fault_is_told_with_its_trace(api, monkeypatch, store, logged):
     def broken(self, job_id):
         raise KeyError("broken here")
 
-    monkeypatch.setattr(type(store), "job", broken)
+    monkeypatch.setattr(type(store), "job_at_work", broken)
     api.get("/v1/jobs/job_x")
     lines = logged()
     assert any("broken here" in line.get("exception", "") for line in lines)
