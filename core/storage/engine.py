@@ -21,13 +21,11 @@ from sqlalchemy.exc import (
     DBAPIError,
     InterfaceError,
     InternalError,
-    InvalidatePoolError,
     NoSuchModuleError,
     OperationalError,
     ProgrammingError,
 )
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.pool import ConnectionPoolEntry
 
 from core.errors import ConfigurationError, StorageFailed
 from core.storage import postgres
@@ -38,7 +36,6 @@ Work = Callable[[Connection], T]
 BUSY_SECONDS = 5.0
 ATTEMPTS = 3
 PAUSE_SECONDS = 0.05
-FRESH_SECONDS = 0.5
 POOL_SIZE = 10
 POOL_SECONDS = 10.0
 POOL_OVERFLOW = 40  # the web server's threads and a Propose step's slots come on top of each other
@@ -66,36 +63,14 @@ def open_engine(database_url: str, *, busy_seconds: float = BUSY_SECONDS) -> Eng
     engine = create_engine(
         url,
         connect_args=postgres.ARGUMENTS,
+        pool_pre_ping=True,
         pool_size=POOL_SIZE,
         max_overflow=POOL_OVERFLOW,
         pool_timeout=POOL_SECONDS,
         json_serializer=to_json,
     )
     event.listen(engine, "do_connect", postgres.connect)
-    _ask_before_use(engine)
     return engine
-
-
-def _ask_before_use(engine: Engine) -> None:
-    """Try connections that have rested before they are used; the server may be another one by now.
-
-    One that was used a moment ago is not asked: under load that would be a question for each question.
-    """
-
-    def stamp(_connection: object, record: ConnectionPoolEntry) -> None:
-        record.info["used_at"] = time.monotonic()
-
-    def ask(connection: Any, record: ConnectionPoolEntry, _proxy: object) -> None:
-        if time.monotonic() - record.info["used_at"] < FRESH_SECONDS:
-            return
-        try:
-            engine.dialect.do_ping(connection)
-        except engine.dialect.loaded_dbapi.Error as error:
-            raise InvalidatePoolError("it does not answer") from error  # the pool makes another one
-
-    event.listen(engine, "connect", stamp)
-    event.listen(engine, "checkin", stamp)
-    event.listen(engine, "checkout", ask)
 
 
 def _read_url(database_url: str) -> URL:
