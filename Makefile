@@ -31,7 +31,7 @@ demo: $(STAMP)   ## the whole job over REST on the embedded stack, a few minutes
 serve: $(STAMP)  ## API and workers on the embedded stack
 	@$(BIN)/rewardsmith serve
 
-check: $(STAMP)  ## format, lint, types, import contracts, fast tests: under a minute
+check: $(STAMP)  ## format, lint, types, import contracts, fast tests: a minute and a half
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy --num-workers 2
