@@ -54,7 +54,8 @@ def test_news_come_while_the_job_goes_on(server, store):
 def test_a_feed_counts_as_a_stream_of_its_owner(app, server, store):
     job_id = stories.a_job_in_training(store)
     with httpx2.stream("GET", f"{server}/jobs/{job_id}/feed") as answer:
-        next(answer.iter_lines())
+        lines = answer.iter_lines()  # let go of, it would close the stream
+        next(lines)
         assert sum(app.state.house.streams.values()) == 1
 
 
