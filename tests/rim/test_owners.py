@@ -137,6 +137,12 @@ def test_lists_hold_what_is_ones_own(alices, mallorys):
     assert [item.job for item in alices.library("point")] == [mine]
     assert [job.id for job in mallorys.jobs(task="point-park").items] == [other]
     assert list(alices.best_so_far([mine, other])) == [mine]
+    keys = {candidate.candidate.key for candidate in alices.candidates(mine).items}
+    assert {glance.key for glance in alices.glances(mine)} == keys
+    assert {parent for glance in alices.glances(mine) for parent in glance.parents} <= keys
+    assert [told.iteration for told in alices.told(mine)] == [
+        iteration.number for iteration in alices.iterations(mine)
+    ]
     assert list(mallorys.resting([mine])) == []
 
 
