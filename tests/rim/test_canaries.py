@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -63,16 +65,24 @@ def test_the_canaries_of_a_sound_scorer_pass_beside_a_cheat(laboratory, task):
     assert tried(laboratory, task) == "passed"
 
 
-def test_the_planted_cheat_does_attack(laboratory, monkeypatch):
-    """Without the wall around it, here in this process, it forges what it is after."""
-    import json
+WITHOUT_A_WALL = """
+import json
+import sys
 
+import core.training.episodes as episodes
+
+returns = [1.0, 2.0]
+exec(sys.argv[1], {})
+assert json.dumps({"fitness": [1.0]}) == '{"fitness": [999.0], "was": [1.0]}'
+assert returns == [999.0, 999.0]
+assert episodes.run_episodes() == 999.0
+"""
+
+
+def test_the_planted_cheat_does_attack():
+    """Without the wall, in a process of its own, which it spoils for good."""
     source = canaries._cheat(CART_POLE.fields).source
-    monkeypatch.setattr(json, "dumps", json.dumps)
-    returns = [1.0, 2.0]
-    exec(source, {})
-    assert json.dumps({"fitness": [1.0]}) == '{"fitness": [999.0], "was": [1.0]}'
-    assert returns == [999.0, 999.0]
+    subprocess.run([sys.executable, "-c", WITHOUT_A_WALL, source], check=True)
 
 
 def test_an_environment_of_chance_is_called_unsteady(laboratory):
