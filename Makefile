@@ -38,8 +38,8 @@ check: $(STAMP)  ## format, lint, types, import contracts, fast tests: a minute 
 	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/python -m pytest -q -n 2 -m 'not slow and not gpu'
 
-test: $(STAMP)   ## everything: SQLite and PostgreSQL, filesystem and Valkey, sandbox, training, workers
-	@$(BIN)/python -m pytest -q -n 2 --dist loadscope -m 'not gpu'
+test: $(STAMP)   ## everything but pages in a browser: both databases, both brokers, sandbox, training, workers
+	@$(BIN)/python -m pytest -q -n 2 --dist loadscope -m 'not gpu' --ignore tests/browser
 
 chaos: $(STAMP)  ## everything killed, paused, cut off, again and again, and nothing lost: 5 minutes; LONG=1 takes an hour
 	@$(BIN)/python -m tests.chaos $(if $(LONG),--long) $(CHAOS)

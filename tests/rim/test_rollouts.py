@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from core.storage import Caller, Presence
 from core.storage.engine import writing
 from core.storage.tables import curves
 from tests.builders import a_run
-from tests.rim.storing import a_claim, a_job
+from tests.rim.storing import a_claim, a_job, until
 from tests.shells.stories import a_finished_job, a_job_in_training, step
 
 FILMED = Rollout(
@@ -144,6 +145,7 @@ def test_a_worker_is_there_until_it_signs_off(store):
 
 def test_those_ahead_are_counted_over_all_owners(store):
     first = a_job(store.of(Caller("mallory")))
+    until(lambda: datetime.now(UTC) - first.created_at > timedelta(milliseconds=5))  # clocks tick
     second = a_job(store.of(Caller("alice")))
     assert store.of(Caller("alice")).ahead_of([second]) == (1,)
     store.of(Caller("mallory")).request_cancel(first.id)
