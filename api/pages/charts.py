@@ -14,11 +14,11 @@ from itertools import accumulate
 from markupsafe import Markup, escape
 
 from api.pages.series import Style
+from core.export.svg import ticks
 from core.words import number
 
 WIDTH, HEIGHT = 640.0, 260.0
 LEFT, RIGHT, TOP, BOTTOM = 52.0, 12.0, 28.0, 36.0
-TICKS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,19 +92,6 @@ def around(values: Iterable[float], start: float, end: float) -> Scale:
         low, high = low - 0.5 * (abs(low) or 1.0), high + 0.5 * (abs(high) or 1.0)
     room = 0.06 * (high - low)
     return Scale(low - room, high + room, start, end)
-
-
-def ticks(low: float, high: float, most: int = TICKS) -> list[float]:
-    """Return round numbers between two values.
-
-    >>> ticks(0.03, 0.97)
-    [0.2, 0.4, 0.6, 0.8]
-    """
-    raw = (high - low) / most
-    power = 10.0 ** math.floor(math.log10(raw))
-    step = next(f * power for f in (1.0, 2.0, 5.0, 10.0) if f * power >= raw)
-    first, last = math.ceil(low / step), math.floor(high / step)
-    return [float(f"{n * step:.6g}") for n in range(first, last + 1)]
 
 
 def short(value: float) -> str:
