@@ -16,7 +16,7 @@ import numpy.typing as npt
 from core.errors import ProgramRejected
 from core.fields import Floats
 from core.records import Mode
-from core.training.blocks import by_member, by_time
+from core.training.blocks import by_member
 
 LARGEST_REWARD = 1e30
 """Beyond it, statistics of rewards overflow."""
@@ -133,7 +133,7 @@ class Designs:
                 if not len(found):
                     continue
                 wide = found.reshape(len(found), len(places), -1).astype(np.float64)
-                totals[places] = np.add.reduce(wide, axis=0)
+                totals[_rows(places)] = np.add.reduce(wide, axis=0)
                 designed += places
                 means = np.add.reduce(wide, axis=2) / wide.shape[2]
                 for place, own in zip(places, means.T.tolist(), strict=True):
@@ -159,7 +159,8 @@ class Designs:
         self, native: Floats, totals: npt.NDArray[np.float64], designed: list[int]
     ) -> Floats:
         """Return native rewards [T, P, N], for some members with what was designed [P, T·N]."""
-        own = by_time(totals.astype(np.float32), len(native))
+        own = np.empty(native.shape, np.float32)
+        own.swapaxes(0, 1)[...] = totals.reshape(self._members, len(native), -1)
         if self._mode == "add":
             own = np.asarray(native + self._weight * own, np.float32)
         if len(designed) == self._members:
@@ -185,7 +186,8 @@ class Designs:
         A program that breaks together and holds alone is no function of its rows: nobody goes on.
         """
         try:
-            return [(members, call(*(_joined(block, members) for block in blocks))(code))]
+            rows = _rows(members)
+            return [(members, call(*[_joined(block[rows]) for block in blocks])(code))]
         except ProgramRejected as error:
             together = str(error)
         if len(members) > 1:
@@ -246,12 +248,12 @@ def _components_of(
     return lambda code: code.components(states, actions, following)
 
 
-def _joined(block: npt.NDArray[Any], members: list[int]) -> npt.NDArray[Any]:
-    """Take the rows of some members from [P, B, ...] as [M·B, ...]; neighbours without a copy."""
+def _rows(members: list[int]) -> slice | list[int]:
+    """Return the index of some members' places: for neighbours a slice, which copies nothing."""
     first, last = members[0], members[-1]
-    if first == last:
-        alone: npt.NDArray[Any] = block[first]
-        return alone
-    neighbours = last - first == len(members) - 1
-    chosen = block[first : last + 1] if neighbours else block[members]
-    return chosen.reshape(-1, *block.shape[2:])
+    return slice(first, last + 1) if last - first == len(members) - 1 else members
+
+
+def _joined(block: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Lay the rows [M, B, ...] of some members end to end, [M·B, ...]."""
+    return block.reshape(-1, *block.shape[2:])

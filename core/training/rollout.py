@@ -21,6 +21,8 @@ from core.training.streams import Purpose, stream
 class Rollout:
     """What T steps of P members in N environments each gave; all arrays [T, P, N, ...].
 
+    What programs are called with lies member after member in memory, as they are called.
+
     Attributes:
         raw:        observations and features, I columns.
         inputs:     the same as the policies saw them, normalised.
@@ -167,10 +169,16 @@ def _room(noise: Floats, actors: Actors, layout: Layout) -> Rollout:
         raw=np.empty(inputs, np.float32),
         inputs=np.empty(inputs, np.float32),
         actions=np.empty(action, kind),
-        received=np.empty(action, kind),
-        states=np.empty((*shape, layout.state_size), np.float32),
-        following=np.empty((*shape, layout.size), np.float32),
+        received=_by_member_in_memory(action, kind),
+        states=_by_member_in_memory((*shape, layout.state_size), np.float32),
+        following=_by_member_in_memory((*shape, layout.size), np.float32),
         native=np.empty(shape, np.float32),
         terminated=np.empty(shape, np.bool_),
         truncated=np.empty(shape, np.bool_),
     )
+
+
+def _by_member_in_memory(shape: tuple[int, ...], kind: type[np.generic]) -> npt.NDArray[Any]:
+    """Make room [T, P, ...] in which the steps of a member are neighbours."""
+    steps, members, *rest = shape
+    return np.empty((members, steps, *rest), kind).swapaxes(0, 1)

@@ -165,7 +165,7 @@ class LoadedProgram:
     def _terms(
         self, function: str, result: object, rows: int, most: int
     ) -> dict[str, npt.NDArray[Any]]:
-        if type(result) is not dict or not all(type(name) is str for name in result):
+        if type(result) is not dict or not _STRINGS.issuperset(map(type, result)):
             raise _rejected(
                 function, f"{_describe(result)}", "a dict of name -> array [B]", "Return a dict."
             )
@@ -221,7 +221,7 @@ class LoadedProgram:
         self, kind: str, names: tuple[str, ...], columns: Floats, block: Floats
     ) -> None:
         finite = np.isfinite(columns)
-        if finite.all():
+        if np.logical_and.reduce(finite, axis=None):
             return
         row, column = (int(i) for i in np.argwhere(~finite)[0])
         raise _rejected(
@@ -273,6 +273,7 @@ def _kind(program: Program) -> tuple[type[LoadedProgram], tuple[str, ...]]:
     return TorchProgram, TORCH_MODULES
 
 
+_STRINGS = frozenset({str})
 _UNWATCHED: AbstractContextManager[None] = nullcontext()
 
 
