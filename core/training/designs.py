@@ -96,7 +96,7 @@ class Designs:
         """Call every `features` once, on the first states [P, N, S], to see how many there are."""
         for code, members in self._working():
             for member in members:
-                columns = self._alone(code, member, _features_of(states[member]))
+                columns = self._alone(code, member, _features_of, states[member])
                 if columns is not None:
                     self.feature_counts[member] = columns.shape[1]
 
@@ -187,12 +187,12 @@ class Designs:
         """
         try:
             rows = _rows(members)
-            return [(members, call(*[_joined(block[rows]) for block in blocks])(code))]
+            return [(members, call(code, *[_joined(block[rows]) for block in blocks]))]
         except ProgramRejected as error:
             together = str(error)
         if len(members) > 1:
             alone = [
-                (m, self._alone(code, m, call(*(block[m] for block in blocks)))) for m in members
+                (m, self._alone(code, m, call, *(block[m] for block in blocks))) for m in members
             ]
             sound = [([m], result) for m, result in alone if result is not None]
             if len(sound) < len(members):
@@ -201,9 +201,11 @@ class Designs:
             self.reject(member, together)
         return []
 
-    def _alone(self, code: Code, member: int, call: Callable[[Code], Any]) -> Any:
+    def _alone(
+        self, code: Code, member: int, call: Callable[..., Any], *blocks: npt.NDArray[Any]
+    ) -> Any:
         try:
-            return call(code)
+            return call(code, *blocks)
         except ProgramRejected as error:
             self.reject(member, str(error))
             return None
@@ -238,14 +240,14 @@ class Rewards:
         return designs
 
 
-def _features_of(states: Floats) -> Callable[[Code], Floats]:
-    return lambda code: code.features(states)
+def _features_of(code: Code, states: Floats) -> Floats:
+    return code.features(states)
 
 
 def _components_of(
-    states: Floats, actions: npt.NDArray[Any], following: Floats
-) -> Callable[[Code], Floats]:
-    return lambda code: code.components(states, actions, following)
+    code: Code, states: Floats, actions: npt.NDArray[Any], following: Floats
+) -> Floats:
+    return code.components(states, actions, following)
 
 
 def _rows(members: list[int]) -> slice | list[int]:
