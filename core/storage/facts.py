@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 from sqlalchemy import Connection, Table, delete, func, select, update
@@ -60,11 +61,15 @@ def insert_once(connection: Connection, table: Table, *rows: Mapping[str, object
     if not rows:
         return False
     written = [clean_row(table.name, row) for row in rows]
-    if "created_at" in table.c:
-        written = [{**row, "created_at": now()} for row in written]
-    statement = INSERT[connection.dialect.name](table).values(written).on_conflict_do_nothing()
-    fresh = connection.execute(statement.returning(*table.primary_key)).all()
+    fresh = connection.execute(_inserting(connection.dialect.name, table), written).all()
     return len(fresh) > 0
+
+
+@cache
+def _inserting(dialect: str, table: Table) -> Any:
+    """Return the statement of `insert_once`; with the rows within it it is compiled every time."""
+    statement = INSERT[dialect](table).on_conflict_do_nothing().returning(*table.primary_key)
+    return statement.values(created_at=now()) if "created_at" in table.c else statement
 
 
 def note_artifacts(
