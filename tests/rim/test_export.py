@@ -6,6 +6,7 @@ import ast
 import importlib.util
 import subprocess
 import sys
+import tempfile
 import warnings
 from dataclasses import replace
 from hashlib import sha256
@@ -113,7 +114,8 @@ def provenance(**changes) -> Provenance:
 
 def load(tmp_path: Path, source: str, task: Task = CARTPOLE, mode="replace", **params):
     text = render_reward_file(task, a_program(source, **params), mode, 0.5, provenance())
-    path = tmp_path / "reward.py"
+    # A folder of its own: Python takes a file of the same size and second for the one it compiled.
+    path = Path(tempfile.mkdtemp(dir=tmp_path)) / "reward.py"
     path.write_text(text)
     spec = importlib.util.spec_from_file_location("reward", path)
     module = importlib.util.module_from_spec(spec)
