@@ -8,6 +8,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 KERNEL := $(wildcard core/training/kernel/*.cpp core/training/kernel/*.h)
 
+WITHOUT_FAST_TESTS := attacks browser fuzz
+
 help:            ## list the commands
 	@grep -E '^[a-z-]+: .*##|^[a-z-]+:  +##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
@@ -31,12 +33,16 @@ demo: $(STAMP)   ## the whole job over REST on the embedded stack, a few minutes
 serve: $(STAMP)  ## API and workers on the embedded stack
 	@$(BIN)/rewardsmith serve
 
-check: $(STAMP)  ## format, lint, types, import contracts, fast tests: a minute and a half
+# Compiled modules are kept even where the environment says otherwise: two test processes that compile
+# every module and test anew need half a minute more.
+check test: export PYTHONDONTWRITEBYTECODE :=
+
+check: $(STAMP)  ## format, lint, types, import contracts, fast tests: a minute, the first time more
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy --num-workers 2
 	@$(BIN)/lint-imports --no-cache
-	@$(BIN)/python -m pytest -q -n 2 -m 'not slow and not gpu'
+	@$(BIN)/python -m pytest -q -n 2 -m 'not slow and not gpu' $(WITHOUT_FAST_TESTS:%=--ignore tests/%)
 
 test: $(STAMP)   ## everything but pages in a browser: both databases, both brokers, sandbox, training, workers
 	@$(BIN)/python -m pytest -q -n 2 --dist loadscope -m 'not gpu' --ignore tests/browser

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 from typer.main import get_command
 
@@ -44,7 +46,7 @@ def _words(line: str) -> list[str]:
 
 def _walk(words: Sequence[str]) -> tuple[object | None, set[str]]:
     """Follow the words through the tree of commands; return the last one and all options on the way."""
-    found, options = get_command(app), set[str]()
+    found, options = _tree(), set[str]()
     for word in (*words, None):
         options |= {
             name for parameter in found.params for name in parameter.opts + parameter.secondary_opts
@@ -59,6 +61,12 @@ def _walk(words: Sequence[str]) -> tuple[object | None, set[str]]:
             return (found, options) if word.isupper() else (None, options)
         found = commands[word]
     return found, options
+
+
+@cache
+def _tree() -> Any:
+    """Return all commands; to build them takes longer than to walk them."""
+    return get_command(app)
 
 
 def _options(words: Sequence[str]) -> Iterator[str]:
