@@ -49,7 +49,8 @@ def _parts(store: Store, artifacts: FolderArtifacts, job_id: str) -> Parts:
     job, stored = downloads.best(store, job_id)
     history, key = store.history(job_id), stored.candidate.key
     fields = job.preflight.fields if job.preflight else job.spec.task.fields
-    filmed = [one.rollout for one in store.rollouts(job_id, key)]
+    # The policy that goes along is a confirmation run's, which can repeat only that run's films.
+    filmed = [one.rollout for one in store.rollouts(job_id, key) if one.rollout.stage == "confirm"]
     return Parts(
         job_id=job_id,
         candidate=stored.candidate,

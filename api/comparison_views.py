@@ -118,10 +118,13 @@ class RunMetricsView(BaseModel):
 
 
 class RolloutView(BaseModel):
-    """A filmed episode of the best confirmation run of an arm."""
+    """A filmed episode of the best run of an arm in a stage."""
 
     candidate: str | None = Field(description="Null for the native reward.")
     arm: str
+    stage: records.Stage = Field(
+        description="Of the run: `confirm`, or `search` and `baseline` for people who are to judge."
+    )
     episode: int
     seed: int = Field(description="Of the environment; it serves for nothing else.")
     training_seed: int
@@ -137,12 +140,16 @@ class RolloutView(BaseModel):
     video: str | None = Field(description="Where the MP4 is.")
     preview: str | None = Field(description="Where the animated WebP is.")
     trace: str | None = Field(description="Where fields and components by step are, in JSON.")
+    recording: str | None = Field(
+        description="Where every step is, in safetensors: `observations` [N+1, D], `actions`, "
+        "`rewards`, `terminations` and `truncations` [N], `component.NAME` and `feature.NAME` [N]."
+    )
     failure: str | None = Field(description="Why there is no video.")
     created_at: datetime
 
 
 class RolloutList(BaseModel):
-    """Filmed episodes of the last confirmation, by arm and episode."""
+    """Filmed episodes by arm and episode: the last confirmation's, then what people judged."""
 
     data: list[RolloutView]
 

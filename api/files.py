@@ -15,6 +15,7 @@ from api.comparison_views import ArtifactList, ArtifactView, RolloutList
 from api.dependencies import CandidateId, Here, JobId
 from api.show_comparison import artifact_path, rollout_view
 from core.errors import NotFound
+from core.records import Rollout
 from core.storage import FolderArtifacts, StoredArtifact, StoredRollout
 from core.storage.ids import read_candidate_id
 
@@ -38,7 +39,10 @@ Sha256 = Annotated[
     responses=openapi.refusals(404),
 )
 def list_job_rollouts(job_id: JobId, here: Here) -> RolloutList:
-    """Return what was filmed of the winner and of the native reward, also what could not be."""
+    """Return what was filmed, also what could not be: winner and native reward, and what people judged.
+
+    Where a job waits for feedback, the best candidates of the iteration are filmed before it does.
+    """
     return RolloutList(data=[rollout_view(one) for one in here.store.rollouts(job_id)])
 
 
@@ -49,7 +53,7 @@ def list_job_rollouts(job_id: JobId, here: Here) -> RolloutList:
     responses=openapi.refusals(404),
 )
 def list_rollouts(candidate_id: CandidateId, here: Here) -> RolloutList:
-    """Return the filmed episodes of a candidate; only the winner of a confirmation has some."""
+    """Return the filmed episodes of a candidate: of a winner, or of one that people were to judge."""
     stored = here.store.candidate(candidate_id)
     found = here.store.rollouts(read_candidate_id(candidate_id).job_id, stored.candidate.key)
     return RolloutList(data=[rollout_view(one) for one in found])
@@ -167,17 +171,23 @@ _SORTS = {
     "video": ("mp4", "video/mp4"),
     "preview": ("webp", "image/webp"),
     "trace": ("json", "application/json"),
+    "recording": ("safetensors", OPAQUE),
 }
 
 
 def _roles(filmed: tuple[StoredRollout, ...]) -> dict[str, tuple[str, str]]:
     """Return name and media type of the files of filmed episodes, by hash."""
     return {
-        sha256: (f"{one.rollout.arm}-episode-{one.rollout.episode}.{ending}", media_type)
+        sha256: (f"{_scene(one.rollout)}.{ending}", media_type)
         for one in filmed
         for role, (ending, media_type) in _SORTS.items()
         if (sha256 := getattr(one.rollout, role)) is not None
     }
+
+
+def _scene(one: Rollout) -> str:
+    stage = "" if one.stage == "confirm" else f"-{one.stage}"
+    return f"{one.arm}{stage}-episode-{one.episode}"
 
 
 def _name(stored: StoredArtifact, roles: Mapping[str, tuple[str, str]]) -> tuple[str, str]:

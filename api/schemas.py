@@ -252,7 +252,8 @@ class EvaluationBody(Piece):
         default=1,
         ge=0,
         le=limits.MAX_ROLLOUTS,
-        description="Episodes of the winner, and of the native reward, that are filmed.",
+        description="Episodes that are filmed of the winner and of the native reward, and, before a "
+        "job waits for feedback, of the candidates to be judged.",
     )
 
 

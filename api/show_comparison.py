@@ -92,6 +92,7 @@ def rollout_view(stored: StoredRollout) -> RolloutView:
     return RolloutView(
         candidate=None if one.arm == NATIVE else key_to_id(job_id, one.arm),
         arm=one.arm,
+        stage=one.stage,
         episode=one.episode,
         seed=one.seed,
         training_seed=one.training_seed,
@@ -107,6 +108,7 @@ def rollout_view(stored: StoredRollout) -> RolloutView:
         video=artifact_path(job_id, one.video),
         preview=artifact_path(job_id, one.preview),
         trace=artifact_path(job_id, one.trace),
+        recording=artifact_path(job_id, one.recording),
         failure=one.failure,
         created_at=stored.created_at,
     )

@@ -4,8 +4,8 @@
                          ├→ [ propose → train (rungs, packs) → reflect → await ] × N → confirm → finish
                          ┘
 
-Before confirm comes a runoff of the best, if it is asked for, and after it what was asked for beside
-the verdict: transfer, ablation, a film.
+Who is waited for is shown films first.  Before confirm comes a runoff of the best, if it is asked
+for, and after it what was asked for beside the verdict: transfer, ablation, a film.
 
 `next_steps` is pure: no clock, no database, no chance.  The terminal and the workers drive the same
 function; any of them may die at any moment, and the function then says the same thing again.
@@ -17,7 +17,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
-from typing import TypeAlias, TypeVar
+from typing import NamedTuple, TypeAlias, TypeVar
 
 from core.ablation import ablated_arms
 from core.budgets import exhausted, iteration_cost, out_of_time, refused, rung_begun
@@ -83,6 +83,13 @@ class Reflect:
 
 
 @dataclass(frozen=True, slots=True)
+class Show:
+    """Film the best candidates of an iteration, and the native reward, for people to judge."""
+
+    iteration: int
+
+
+@dataclass(frozen=True, slots=True)
 class Await:
     """Let the job rest until people have said something of an iteration."""
 
@@ -131,6 +138,7 @@ RUNOFF_SEEDS = (
     200  # where they begin in a job's thousand; the search's are the first, fresh ones from 500
 )
 CONFIRM_STRIDE = 20  # seeds set aside for each confirmation of a job
+MOST_SHOWN = 3  # candidates of an iteration that people are shown
 MOST_EXTENSIONS = 500 // CONFIRM_STRIDE - 1
 
 Step: TypeAlias = (
@@ -141,6 +149,7 @@ Step: TypeAlias = (
     | Propose
     | Train
     | Reflect
+    | Show
     | Await
     | Runoff
     | Confirm
@@ -152,12 +161,20 @@ Step: TypeAlias = (
 KINDS: dict[str, type[Step]] = {
     kind.__name__.lower(): kind
     for kind in (
-        *(Import, Preflight, Baseline, FitnessAlone, Propose, Train, Reflect, Await),
+        *(Import, Preflight, Baseline, FitnessAlone, Propose, Train, Reflect, Show, Await),
         *(Runoff, Confirm, Transfer, Ablate, Film, Finish),
     )
 }
 Member: TypeAlias = tuple[str, int]  # (arm key, seed)
 T = TypeVar("T")
+
+
+class Scene(NamedTuple):
+    """An episode to be filmed: of an arm's best run of a stage."""
+
+    arm: str
+    episode: int
+    stage: Stage = "confirm"
 
 
 def step_key(step: Step) -> str:
@@ -195,7 +212,10 @@ def wanted(history: History) -> tuple[Step, ...]:
         return baseline or _closing(history)
     current = current_iteration(history)
     if waits_for_people(history):
-        return (*baseline, Await(current.number - 1))
+        judged = current.number - 1
+        # Who is told that the job waits finds the films there already.
+        shown = Show(judged) if to_show(history, judged) else Await(judged)
+        return (*baseline, shown)
     if not current.proposed:
         return (*baseline, Propose(current.number))
     trainings = _missing_trainings(history, current)
@@ -472,11 +492,22 @@ def or_chance(history: History, runs: Iterable[Run]) -> list[float]:
     return [floor if run.fitness is None else run.fitness for run in runs]
 
 
-def best_run(history: History, arm: str) -> Run | None:
-    """Return the confirmation run of an arm whose policy did best; None if no policy was kept."""
-    own = [run for run in history.confirmations if run.arm == arm and run.weights is not None]
+def best_run(history: History, arm: str, stage: Stage = "confirm") -> Run | None:
+    """Return the run of an arm in a stage whose policy did best; None if no policy was kept.
+
+    In the search it is one of the highest rung that the candidate reached.
+    """
+    own = [run for run in _runs_of(history, arm, stage) if run.weights is not None]
     known = [run for run in own if run.fitness is not None]
     return max(known, key=lambda run: (run.fitness or 0.0, -run.seed), default=None)
+
+
+def _runs_of(history: History, arm: str, stage: Stage) -> Sequence[Run]:
+    if stage == "search":
+        found = (c for i in history.iterations for c in i.candidates if c.key == arm)
+        return [run for c in found for run in c.runs if run.rung == reached(c)]
+    runs = history.native if stage == "baseline" else history.confirmations
+    return [run for run in runs if run.arm == arm]
 
 
 def transfer_packs(history: History) -> list[tuple[Member, ...]]:
@@ -534,19 +565,34 @@ def _split(items: Sequence[T], parts: int) -> list[Sequence[T]]:
     return [items[a:b] for a, b in pairwise(cuts)]
 
 
-def to_film(history: History) -> tuple[tuple[str, int], ...]:
-    """Return the (arm, episode) of every episode that is still to be filmed.
+def to_film(history: History) -> tuple[Scene, ...]:
+    """Return every episode of the winner and of the native reward that is still to be filmed.
 
     What could not be filmed is stored as well, with the reason, and is not tried again.
     """
     best = winner(history)
-    if best is None:
-        return ()
-    known = {(one.arm, one.episode) for one in history.rollouts}
-    wanted = [
-        (arm, n) for arm in (best.key, NATIVE) for n in range(history.spec.evaluation.rollouts)
-    ]
-    return tuple(one for one in wanted if one not in known)
+    return (
+        ()
+        if best is None
+        else _missing_scenes(history, [(best.key, "confirm"), (NATIVE, "confirm")])
+    )
+
+
+def to_show(history: History, iteration: int) -> tuple[Scene, ...]:
+    """Return every episode that is still to be filmed before people judge an iteration.
+
+    They see the best candidates of the search and the native reward, all of them on the same seeds.
+    """
+    judged = ranked(history.iterations[iteration].candidates)[:MOST_SHOWN]
+    arms: list[tuple[str, Stage]] = [(c.key, "search") for c in judged]
+    return _missing_scenes(history, [*arms, (NATIVE, "baseline")]) if judged else ()
+
+
+def _missing_scenes(history: History, arms: Sequence[tuple[str, Stage]]) -> tuple[Scene, ...]:
+    known = {Scene(one.arm, one.episode, one.stage) for one in history.rollouts}
+    episodes = range(history.spec.evaluation.rollouts)
+    wanted = [Scene(arm, n, stage) for arm, stage in arms for n in episodes]
+    return tuple(scene for scene in wanted if scene not in known)
 
 
 # --- fitness and rank -------------------------------------------------------------------------

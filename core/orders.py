@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from core import loop
 from core.ablation import ablated_arms, without
-from core.loop import Member
+from core.loop import Member, Scene
 from core.ports import Arm, FilmOrder, Ledger, PackOrder
 from core.records import FITNESS, NATIVE, Candidate, History, Stage, Task
 from core.rungs import rung_steps
@@ -54,26 +54,30 @@ def pack_order(
     )
 
 
-def film_order(
-    ledger: Ledger, tools: Toolbox, history: History, arm: str, episode: int
-) -> FilmOrder | None:
-    """Write the order for one filmed episode of an arm's best confirmation run; None without any."""
-    assert history.preflight is not None  # there was a confirmation
-    run = loop.best_run(history, arm)
+def film_order(ledger: Ledger, tools: Toolbox, history: History, scene: Scene) -> FilmOrder | None:
+    """Write the order for one filmed episode of an arm's best run of a stage; None without any."""
+    assert history.preflight is not None  # there was a training
+    run = loop.best_run(history, scene.arm, scene.stage)
     if run is None:
         return None
     candidates = {c.key: c for i in history.iterations for c in i.candidates}
-    seeds = tools.held_out(ledger.job_id, FILM - 1_000 * history.extensions, 0, episode + 1)
+    purpose = FILM - 1_000 * filmed_extension(history, scene)
+    seeds = tools.held_out(ledger.job_id, purpose, 0, scene.episode + 1)
     return FilmOrder(
         task=known_task(history),
         preflight=history.preflight,
-        arm=_arm(arm, candidates, loop.winner(history)),
+        arm=_arm(scene.arm, candidates, loop.winner(history)),
         run=run,
-        episode=episode,
-        held_out=seeds[episode:],
+        episode=scene.episode,
+        held_out=seeds[scene.episode :],
         mode=history.spec.mode,
         weight=history.spec.weight,
     )
+
+
+def filmed_extension(history: History, scene: Scene) -> int:
+    """Return the extension that a film belongs to; what people judge is filmed once for all of them."""
+    return history.extensions if scene.stage == "confirm" else 0
 
 
 def _arm(key: str, candidates: dict[str, Candidate], winner: Candidate | None) -> Arm:

@@ -162,7 +162,8 @@ class Evaluation:
         fitness_alone: whether an arm is trained on the fitness alone, beside the native reward.
         ablate:        whether the winner is trained again without each of its terms.
         transfer:      the user's own learner, with which the winner is trained as well; None for none.
-        rollouts:      episodes of the winner, and of the native reward, that are filmed.
+        rollouts:      episodes that are filmed of the winner and of the native reward, and, where a job
+            waits for people, of the candidates that they judge.
     """
 
     episodes: int = 10
@@ -626,13 +627,15 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
-    """One filmed episode of an arm's best confirmation run.  Key: (extension, arm, episode).
+    """One filmed episode of an arm's best run of a stage.  Key: (stage, extension, arm, episode).
 
     Its seed serves for nothing else and may be told: with it, the run's weights and the environment,
     anybody can live the episode again.
 
     Attributes:
-        extension: the job's extensions when it was filmed; another confirmation is filmed anew.
+        stage:     `confirm` at the end; `search` and `baseline` for people who are to judge.
+        extension: the job's extensions when a confirmation was filmed, for another one is filmed anew;
+            0 of the other stages.
         seed:      of the environment.
         training_seed: of the run whose policy acts.
         weights:   artifact of that policy.
@@ -644,6 +647,7 @@ class Rollout:
         steps_per_frame: environment steps from one frame to the next.
         width, height: in pixels.
         video, preview, trace: artifacts: MP4, animated WebP, and JSON of fields and components by step.
+        recording: artifact of every step, as safetensors (`core.training.lived`).
         failure:   why there is no video, in words.
     """
 
@@ -666,6 +670,8 @@ class Rollout:
     preview: str | None = None
     trace: str | None = None
     failure: str | None = None
+    stage: Stage = "confirm"
+    recording: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -907,8 +913,8 @@ class History:
     and `transfers` are the runs of those stages, all arms; `given` and `remarks` are what people handed
     in and said.  `extensions` counts how often the job went on after a confirmation had begun: each
     confirmation has fresh seeds, and `confirmations` holds the present one's runs alone, `rollouts`
-    what was filmed of them.  `importing`: no worker has taken in yet what it is an import of.
-    `examples` are the library's designs that prompts show, chosen once.
+    what was filmed of them and for people to judge.  `importing`: no worker has taken in yet what it
+    is an import of.  `examples` are the library's designs that prompts show, chosen once.
     """
 
     spec: JobSpec

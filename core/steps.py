@@ -27,10 +27,18 @@ from core.errors import (
 )
 from core.estimates import after_preflight
 from core.fitness import describe
-from core.loop import Step
+from core.loop import Scene, Step
 from core.methods import find_method
 from core.methods.breeding import briefs_for_given
-from core.orders import ABLATION, BASELINE, CONFIRMATION, RUNOFF, film_order, pack_order
+from core.orders import (
+    ABLATION,
+    BASELINE,
+    CONFIRMATION,
+    RUNOFF,
+    film_order,
+    filmed_extension,
+    pack_order,
+)
 from core.outcome import decide, no_design
 from core.packs import physics_threads
 from core.ports import (
@@ -80,8 +88,8 @@ def carry_out(step: Step, ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
             train(step, ledger, tools, watch)
         case loop.Reflect(iteration):
             reflect(iteration, ledger, tools, watch)
-        case loop.Await(iteration):
-            await_feedback(iteration, ledger)
+        case loop.Show() | loop.Await():
+            ask_people(step, ledger, tools, watch)
         case (
             loop.Runoff()
             | loop.Confirm()
@@ -257,6 +265,24 @@ def reflect(number: int, ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
         ledger.add_feedback(replace(feedback, analysis=words[0]))
 
 
+def ask_people(step: loop.Show | loop.Await, ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
+    """Show an iteration to people, or wait for what they say of it."""
+    match step:
+        case loop.Show(iteration):
+            show(iteration, ledger, tools, watch)
+        case loop.Await(iteration):
+            await_feedback(iteration, ledger)
+
+
+def show(number: int, ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
+    """Film what people are to judge, as long as they have not said it by now."""
+    history = ledger.history()
+    for scene in loop.to_show(history, number):
+        if not loop.waits_for_people(ledger.history()):
+            return
+        ledger.add_rollouts([_filmed(scene, history, ledger, tools, watch)])
+
+
 def await_feedback(number: int, ledger: Ledger) -> None:
     """Let the job rest until people have said something of an iteration, unless they have by now."""
     if loop.waits_for_people(ledger.history()):
@@ -364,19 +390,21 @@ def ablate(pack: int, ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
 def film(ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
     """Film a few episodes; whatever prevents it is stored as the reason, and the job goes on."""
     history = ledger.history()
-    for arm, episode in loop.to_film(history):
-        ledger.add_rollouts([_filmed(arm, episode, history, ledger, tools, watch)])
+    for scene in loop.to_film(history):
+        ledger.add_rollouts([_filmed(scene, history, ledger, tools, watch)])
 
 
 def _filmed(
-    arm: str, episode: int, history: History, ledger: Ledger, tools: Toolbox, watch: Watch
+    scene: Scene, history: History, ledger: Ledger, tools: Toolbox, watch: Watch
 ) -> Rollout:
-    missing = Rollout(arm, episode, seed=0, extension=history.extensions)
+    extension, stage = filmed_extension(history, scene), scene.stage
+    missing = Rollout(scene.arm, scene.episode, seed=0, extension=extension, stage=stage)
     try:
-        order = film_order(ledger, tools, history, arm, episode)
+        order = film_order(ledger, tools, history, scene)
         if order is None:
-            return replace(missing, failure="no confirmation run of it has a policy")
-        return replace(tools.laboratory.film(order, watch), extension=history.extensions)
+            return replace(missing, failure="none of its runs has a policy")
+        filmed = tools.laboratory.film(order, watch)
+        return replace(filmed, extension=extension, stage=stage)
     except (ClaimLost, StepInterrupted, StorageFailed):
         raise
     except Exception as error:  # noqa: BLE001  # a job that is measured never fails for want of a film

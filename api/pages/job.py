@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from fastapi import Request, Response
 from markupsafe import Markup
 
+from api.comparison_views import RolloutView
 from api.dependencies import JobId, Visit
 from api.downloads import native_interval
 from api.pages import charts, words
@@ -16,6 +17,7 @@ from api.pages.render import page, who
 from api.pages.series import Style, style_of
 from api.pages.trouble import page_router
 from api.show import event_view, job_view, key_to_id
+from api.show_comparison import rollout_view
 from api.views import EventView, JobView
 from api.work import crew_of
 from core.records import FINISHED, Feedback, Remark
@@ -79,6 +81,7 @@ def facts(here: Visit, job_id: str) -> dict[str, object]:
         "alarms": _alarms([event_view(event) for event in events], job),
         "remarks": here.store.remarks(job_id),
         "remark_words": _remark_words,
+        "to_judge": to_judge(here, job, candidates),
         "event_count": stored.event_count,
         "actions": actions(job),
     }
@@ -109,6 +112,22 @@ def _baseline(here: Visit, stored: StoredJob) -> charts.Level | None:
     if found is None:
         return None
     return charts.Level(found.mean, found.low, found.high, "native reward")
+
+
+def to_judge(
+    here: Visit, job: JobView, candidates: Sequence[Glance]
+) -> list[tuple[str, RolloutView]]:
+    """Return the films by which people judge the newest iteration, best first, native reward last."""
+    if job.status in FINISHED or not job.spec.await_feedback or not candidates:
+        return []
+    newest = max(c.iteration for c in candidates)
+    fitness = {c.key: c.fitness for c in candidates if c.iteration == newest}
+    found = [rollout_view(one) for one in here.store.rollouts(job.id)]
+    shown = [one for one in found if one.arm in fitness and one.stage == "search"]
+    shown.sort(key=lambda one: -(fitness[one.arm] or 0.0))
+    native = [one for one in found if one.stage == "baseline"]
+    named = [(f"candidate {one.arm}", one) for one in shown]
+    return [*named, *(("native reward", one) for one in native)] if named else []
 
 
 # --- parts ------------------------------------------------------------------------------------

@@ -38,9 +38,12 @@ PHASES = {
     "propose": "writing programs",
     "train": "training candidates",
     "reflect": "summing up the iteration",
+    "show": "filming what you will judge",
+    "await": "waiting for your feedback",
     "confirm": "confirming on fresh seeds",
     "ablate": "taking terms away, one by one",
     "transfer": "trying your own learner",
+    "film": "filming the winner",
     "finish": "writing the verdict",
 }
 HEADLINES = {

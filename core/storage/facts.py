@@ -326,7 +326,8 @@ def add_rollouts(connection: Connection, job_id: str, filmed: Sequence[Rollout])
         row = to_columns(rollouts, dump_record(one))
         if not insert_once(connection, rollouts, {"job_id": job_id, **row}):
             continue
-        note_artifacts(connection, job_id, "rollout", [one.video, one.preview, one.trace])
+        files = [one.video, one.preview, one.trace, one.recording]
+        note_artifacts(connection, job_id, "rollout", files)
         _tell_of_rollout(connection, job_id, one)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, case, or_, select
 
 from core.records import Rollout
 from core.storage.codec import from_columns, load
@@ -15,12 +15,18 @@ from core.storage.tables import artifacts, imports, jobs, rollouts
 def rollouts_of(
     connection: Connection, job_id: str, arm: str | None = None
 ) -> tuple[StoredRollout, ...]:
-    """Return what was filmed of the job's last confirmation, of one arm if one is named."""
+    """Return what was filmed of a job, of one arm if one is named, of its last confirmation first.
+
+    Earlier confirmations are left out; what people judged in the search stays.
+    """
     newest = select(jobs.c.extensions).where(jobs.c.id == job_id).scalar_subquery()
-    query = select(rollouts).where(rollouts.c.job_id == job_id, rollouts.c.extension == newest)
+    confirmed = rollouts.c.stage == "confirm"
+    query = select(rollouts).where(
+        rollouts.c.job_id == job_id, or_(~confirmed, rollouts.c.extension == newest)
+    )
     if arm is not None:
         query = query.where(rollouts.c.arm == arm)
-    query = query.order_by(rollouts.c.arm, rollouts.c.episode)
+    query = query.order_by(case((confirmed, 0), else_=1), rollouts.c.arm, rollouts.c.episode)
     return tuple(
         StoredRollout(job_id, row["created_at"], load(Rollout, from_columns(row)))
         for row in read_rows(connection, query)

@@ -7,7 +7,7 @@ jobs ─┬─ iterations ─┬─ candidates ── checks
       ├─ saved                   how far runs under way have come; replaced, then forgotten
       ├─ evaluations, exchanges, artifacts
       ├─ imports                 lines of an export, until a worker has taken them in
-      ├─ rollouts                filmed episodes of the last confirmation's runs
+      ├─ rollouts                filmed episodes, of confirmations' runs and for people to judge
       ├─ events                  numbered per job, without gaps
       ├─ deliveries              messages to a webhook, until they are taken or given up
       ├─ reservations            set aside for questions whose answers are not stored
@@ -50,7 +50,7 @@ from sqlalchemy import (
 from core.records import JobStatus, RemarkKind, Stage
 from core.storage.clock import UtcTime
 
-HEAD = "0010"  # the revision of `migrations/` that makes these tables; a test compares them
+HEAD = "0012"  # the revision of `migrations/` that makes these tables; a test compares them
 
 NAMES = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -154,6 +154,7 @@ jobs = Table(
     Column("idle_seconds", Double, nullable=False, server_default="0"),  # of the rests before
     Column("owner", String, nullable=False, server_default=LOCAL),
     _word("origin", nullable=True),  # of an imported job: its id where it was exported
+    _word("key_id", nullable=True),  # of the key that it was submitted with; None without one
     _one_of("status", *JOB_STATUSES),
     *map(_finite, ("best_fitness", "native_fitness", "money", "idle_seconds")),
     UniqueConstraint("owner", "idempotency_key"),
@@ -333,6 +334,7 @@ rollouts = Table(
     _integer("extension", key=True),
     _word("arm", key=True),
     _integer("episode", key=True),
+    Column("stage", String, primary_key=True, server_default="confirm"),
     _integer("seed"),
     *(_number(name, nullable=True) for name in ("fitness", "native")),
     *(_word(name, nullable=True) for name in ("video", "preview", "trace")),

@@ -101,7 +101,7 @@ _KINDS: Mapping[str, tuple[type[Any], str, Callable[[Any], object]]] = {
     "feedback": (Feedback, "feedback", lambda x: x.iteration),
     "given": (Given, "given", lambda x: x.number),
     "remark": (Remark, "remarks", lambda x: x.number),
-    "rollout": (Rollout, "rollouts", lambda x: (x.extension, x.arm, x.episode)),
+    "rollout": (Rollout, "rollouts", lambda x: (x.extension, x.arm, x.episode, x.stage)),
     "event": (Event, "events", lambda x: x.seq),
 }
 
@@ -264,7 +264,8 @@ def _bare_report(report: Report) -> Report:
 
 def _bare_rollout(one: Rollout) -> Rollout:
     missing = "its files stayed where it was exported" if one.video else one.failure
-    return replace(one, weights=None, video=None, preview=None, trace=None, failure=missing)
+    bare = replace(one, weights=None, video=None, preview=None, trace=None, recording=None)
+    return replace(bare, failure=missing)
 
 
 def _bare_events(events: Sequence[Event]) -> tuple[Event, ...]:

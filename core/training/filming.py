@@ -10,18 +10,21 @@ from __future__ import annotations
 
 import json
 import socket
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from core.errors import FilmingFailed, ScoringFailed
+from core.fields import Floats
 from core.ports import Artifacts, FilmOrder, Progress, Watch
 from core.records import Json, Rollout
 from core.sandbox import ChildFailed, Frame, Sandbox
 from core.training.attending import next_frame
 from core.training.examining import LIMITS, read_terms
+from core.training.lived import save_lived
 from core.training.measuring import ACTOR, Companion, converse, expect_ready, limits_of
 from core.training.painting import paint
 from core.training.transitions import Recording, load_recording, save_recording
@@ -33,7 +36,13 @@ TERMS = "core.training.examine:tell_terms"
 LONGEST_SECONDS = 10.0  # of a video
 FPS = 30.0
 MOST_TRACED = 600
+ASKED_AT_ONCE = 1_000  # steps of which a program is asked what it paid
+KINDS = ("components", "features")
 _DIGITS = 6
+
+
+Told: TypeAlias = Mapping[str, Mapping[str, Floats]]
+"""Kind of term -> name -> [N]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +84,15 @@ def film_episode(sandbox: Sandbox, artifacts: Artifacts, order: FilmOrder, watch
         terminated=take.terminated,
         steps_per_frame=take.every,
     )
-    trace = _trace(sandbox, order, take, watch)
-    rollout = replace(rollout, trace=artifacts.put(json.dumps(trace, allow_nan=False).encode()))
+    told = _told(sandbox, order, take.recording, watch)
+    trace = _trace(order, take, told)
+    rollout = replace(
+        rollout,
+        trace=artifacts.put(json.dumps(trace, allow_nan=False).encode()),
+        recording=artifacts.put(
+            save_lived(take.recording.transitions, order.preflight.observation_size, told)
+        ),
+    )
     try:
         pictures = _pictures(order, take, watch)
         progress = _progress(order, "encoding")
@@ -168,37 +184,62 @@ def _pictures(order: FilmOrder, take: Take, watch: Watch) -> Pictures:
 # --- the trace --------------------------------------------------------------------------------
 
 
-def _trace(sandbox: Sandbox, order: FilmOrder, take: Take, watch: Watch) -> Json:
+def _trace(order: FilmOrder, take: Take, told: Told) -> Json:
     """Return what was known at each step, or each k-th of a long episode.
 
     `steps` count from 1, as the state after that many; the picture of a step is number
     step / steps_per_frame.
     """
-    whole = take.recording
-    every = -(-len(whole.transitions) // MOST_TRACED)
-    places = np.arange(every - 1, len(whole.transitions), every)
-    shown = Recording(whole.transitions.take(places), whole.episode[places], whole.fitness)
+    whole = take.recording.transitions
+    every = -(-len(whole) // MOST_TRACED)
+    places = np.arange(every - 1, len(whole), every)
+    shown = whole.take(places)
     layout = layout_from_json(space_to_json(order.preflight))
     fields: dict[str, list[float]] = {}
     for column in layout.columns:
         for place in range(column.start, column.stop):
             number = "" if column.scalar else f"[{place - column.start}]"
-            fields[f"{column.field.name}{number}"] = _rounded(shown.transitions.next[:, place])
-    action = np.asarray(shown.transitions.action, np.float64).reshape(len(places), -1)
+            fields[f"{column.field.name}{number}"] = _rounded(shown.next[:, place])
+    action = np.asarray(shown.action, np.float64).reshape(len(places), -1)
     return {
         "steps": (places + 1).tolist(),
         "steps_per_frame": take.every,
         "fields": fields,
         "action": [_rounded(column) for column in action.T],
-        "native": _rounded(shown.transitions.native),
-        **_terms(sandbox, order, shown, watch),
+        "native": _rounded(shown.native),
+        **{
+            kind: {n: _rounded(v[places]) for n, v in terms.items()} for kind, terms in told.items()
+        },
     }
 
 
-def _terms(sandbox: Sandbox, order: FilmOrder, shown: Recording, watch: Watch) -> Json:
-    """Ask the program, in the jail, what it paid for the steps; empty where it cannot say."""
-    if order.arm.program is None:
-        return {"components": {}, "features": {}}
+def _told(sandbox: Sandbox, order: FilmOrder, lived: Recording, watch: Watch) -> Told:
+    """Ask the program, in the jail, what it paid for the steps; empty where it cannot say.
+
+    It is asked piece by piece, because an answer has a greatest length.
+    """
+    count = len(lived.transitions)
+    cuts = range(0, count if order.arm.program is not None else 0, ASKED_AT_ONCE)
+    pieces = [_terms(sandbox, order, _rows(lived, cut), watch) for cut in cuts]
+    return {kind: _joined([piece[kind] for piece in pieces], count) for kind in KINDS}
+
+
+def _rows(lived: Recording, first: int) -> Recording:
+    rows = slice(first, first + ASKED_AT_ONCE)
+    return Recording(lived.transitions.take(rows), lived.episode[rows], lived.fitness)
+
+
+def _joined(pieces: Sequence[Mapping[str, Sequence[float]]], count: int) -> Mapping[str, Floats]:
+    """Return the terms of which every piece tells, name -> [N]."""
+    names = pieces[0] if pieces else ()
+    found = {n: [v for piece in pieces for v in piece.get(n, ())] for n in names}
+    return {n: np.array(v, np.float32) for n, v in found.items() if len(v) == count}
+
+
+def _terms(
+    sandbox: Sandbox, order: FilmOrder, shown: Recording, watch: Watch
+) -> dict[str, dict[str, list[float]]]:
+    assert order.arm.program is not None  # `_told` asks nobody else
     header = {
         "program": program_to_json(order.arm.program),
         "space": space_to_json(order.preflight),
@@ -208,12 +249,8 @@ def _terms(sandbox: Sandbox, order: FilmOrder, shown: Recording, watch: Watch) -
             child.send(header, {"recording": save_recording(shown)})
             frame = next_frame(child, watch, _progress(order, "its terms"))
         except ChildFailed:
-            return {"components": {}, "features": {}}
-    count = len(shown.transitions)
-    return {
-        kind: {name: _rounded(np.array(v)) for name, v in read_terms(frame, kind, count).items()}
-        for kind in ("components", "features")
-    }
+            return {kind: {} for kind in KINDS}
+    return {kind: read_terms(frame, kind, len(shown.transitions)) for kind in KINDS}
 
 
 def _rounded(values: Any) -> list[float]:

@@ -74,7 +74,7 @@ def repeated(transitions: Transitions, rows: int) -> Transitions:
 
 def save_transitions(transitions: Transitions) -> bytes:
     """Return the transitions as safetensors bytes, one tensor per attribute."""
-    return _save(_tensors(transitions))
+    return as_safetensors(_tensors(transitions))
 
 
 def load_transitions(content: bytes) -> Transitions:
@@ -85,7 +85,7 @@ def load_transitions(content: bytes) -> Transitions:
 def save_recording(recording: Recording) -> bytes:
     """Return a recording as safetensors bytes."""
     extra = {"episode": recording.episode, "fitness": recording.fitness}
-    return _save(_tensors(recording.transitions) | extra)
+    return as_safetensors(_tensors(recording.transitions) | extra)
 
 
 def load_recording(content: bytes) -> Recording:
@@ -101,7 +101,9 @@ def save_evidence(transitions: Transitions, components: Mapping[str, Floats]) ->
     """
     tensors = _tensors(transitions)
     kept = {name: tensors[name] for name in ("state", "action", "next")}
-    return _save(kept | {f"component.{name}": values for name, values in components.items()})
+    return as_safetensors(
+        kept | {f"component.{name}": values for name, values in components.items()}
+    )
 
 
 def _tensors(transitions: Transitions) -> dict[str, npt.NDArray[Any]]:
@@ -112,6 +114,7 @@ def _transitions(tensors: Mapping[str, npt.NDArray[Any]]) -> Transitions:
     return Transitions(**{name: tensors[name] for name in Transitions.__slots__})
 
 
-def _save(tensors: Mapping[str, npt.NDArray[Any]]) -> bytes:
+def as_safetensors(tensors: Mapping[str, npt.NDArray[Any]]) -> bytes:
+    """Return arrays by name as safetensors bytes."""
     content: bytes = save({name: np.ascontiguousarray(t) for name, t in tensors.items()})
     return content

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from core import loop
@@ -106,10 +106,16 @@ def _done(  # noqa: C901 - one case for each kind of step
             runs = tuple(a_run(a, fitness(a, s), seed=s, stage="ablation") for a, s in members)
             return replace(history, ablations=(*history.ablations, *runs))
         case loop.Film():
-            filmed = tuple(Rollout(arm, episode, 7) for arm, episode in loop.to_film(history))
-            return replace(history, rollouts=(*history.rollouts, *filmed))
+            return _with_films(history, loop.to_film(history))
+        case loop.Show(number):
+            return _with_films(history, loop.to_show(history, number))
         case loop.Finish():
             return replace(history, status="succeeded")
+
+
+def _with_films(history: History, scenes: Sequence[loop.Scene]) -> History:
+    filmed = tuple(Rollout(s.arm, s.episode, 7, stage=s.stage) for s in scenes)
+    return replace(history, rollouts=(*history.rollouts, *filmed))
 
 
 def _with_runs(history: History, number: int, runs: list[Run]) -> History:

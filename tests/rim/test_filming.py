@@ -10,6 +10,7 @@ from dataclasses import replace
 import gymnasium
 import numpy as np
 import pytest
+import safetensors.numpy
 from PIL import Image
 
 from core.errors import FilmingFailed, ScoringFailed, StepInterrupted
@@ -131,6 +132,22 @@ def test_the_trace_tells_fields_and_components_by_step(laboratory, filmed):
     angle = np.abs(trace["fields"]["angle"])
     np.testing.assert_allclose(trace["components"]["upright"], 1.0 - angle, atol=1e-5)
     assert len(trace["fields"]["all_of_it[2]"]) == len(trace["native"]) == len(steps)
+
+
+def test_the_recording_has_every_step_and_what_was_paid_for_it(laboratory, filmed):
+    lived = safetensors.numpy.load(laboratory.artifacts.get(filmed.recording))
+    assert lived["observations"].shape == (filmed.length + 1, 4)
+    assert lived["rewards"].sum() == filmed.native
+    assert (lived["terminations"] | lived["truncations"]).nonzero()[0].tolist() == [
+        filmed.length - 1
+    ]
+    env = gymnasium.make(CART_POLE.environment)
+    obs, _ = env.reset(seed=filmed.seed)
+    seen = [obs, *(env.step(int(action))[0] for action in lived["actions"])]
+    np.testing.assert_array_equal(lived["observations"], np.array(seen, np.float32))
+    angle = np.abs(lived["observations"][:, 2])
+    np.testing.assert_allclose(lived["component.upright"], 1.0 - angle[1:], rtol=1e-5)
+    np.testing.assert_allclose(lived["feature.lean"], angle[1:], rtol=1e-5)
 
 
 def test_the_same_episode_gives_the_same_files(laboratory, cart_pole, filmed):

@@ -79,6 +79,23 @@ def test_another_confirmation_is_filmed_anew(store):
     assert [one.rollout.fitness for one in store.rollouts(job_id)] == [0.5]
 
 
+def test_what_people_judged_stays_beside_every_confirmation_and_comes_after_it(store):
+    from core.storage import Extension
+
+    job_id = a_finished_job(store)
+    judged = replace(FILMED, stage="search", fitness=0.3)
+    with_native = replace(judged, arm=NATIVE, stage="baseline")
+    store.extend(job_id, Extension(1), 50)
+    with step(store, job_id, "film") as claim:
+        claim.add_rollouts([with_native, judged, FILMED, replace(FILMED, extension=1, fitness=0.5)])
+    found = [one.rollout for one in store.rollouts(job_id)]
+    assert [(one.arm, one.stage, one.fitness) for one in found] == [
+        ("0.0", "confirm", 0.5),
+        ("0.0", "search", 0.3),
+        (NATIVE, "baseline", 0.3),
+    ]
+
+
 # --- curves -----------------------------------------------------------------------------------
 
 

@@ -18,6 +18,7 @@ from core.records import (
     Prompt,
     Reply,
     Report,
+    Rollout,
     Run,
     TermStatistics,
     Usage,
@@ -88,8 +89,11 @@ def a_blocked_job(store: Store) -> str:
     return job_id
 
 
-def a_job_that_awaits_feedback(store: Store) -> str:
-    """Two candidates are measured, and people have not said yet what they think."""
+def a_job_that_awaits_feedback(store: Store, video: str | None = None) -> str:
+    """Two candidates are measured, and people have not said yet what they think.
+
+    `video` is the artifact of the film that both have got; None where nobody filmed.
+    """
     job_id = a_new_job(store, await_feedback=True)
     with step(store, job_id, "propose/0") as claim:
         claim.add_candidate(trained(0))
@@ -100,8 +104,20 @@ def a_job_that_awaits_feedback(store: Store) -> str:
         claim.add_runs(measured, {"0.0": a_report()})
     with step(store, job_id, "reflect/0") as claim:
         claim.add_feedback(Feedback(0, "Both stand.", "0.1"))
+    if video is not None:
+        films_to_judge(store, job_id, video)
+    with step(store, job_id, "await/0") as claim:
         claim.await_feedback("Say what you think.")
     return job_id
+
+
+def films_to_judge(store: Store, job_id: str, video: str) -> None:
+    """Let a worker film what people judge; the native reward cannot be filmed."""
+    with step(store, job_id, "show/0") as claim:
+        claim.add_rollouts(
+            [Rollout(f"0.{n}", 0, 77, fitness=0.3 + n, video=video, stage="search") for n in (0, 1)]
+        )
+        claim.add_rollouts([Rollout(NATIVE, 0, 77, failure="no driver", stage="baseline")])
 
 
 def while_training(store: Store, job_id: str) -> ClaimedStep:

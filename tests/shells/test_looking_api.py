@@ -206,6 +206,17 @@ def test_who_has_a_file_already_is_told_so(api, filmed):
     assert other.status_code == 200
 
 
+def test_what_people_judge_is_told_apart_from_what_was_confirmed(api, store, filmed):
+    job_id = stories.a_job_that_awaits_feedback(store, video="a" * 64)
+    found = api.get(f"/v1/jobs/{job_id}/rollouts").json()["data"]
+    assert {one["stage"] for one in found} == {"search", "baseline"}
+    names = [file["name"] for file in api.get(f"/v1/jobs/{job_id}/artifacts").json()["data"]]
+    assert "0.1-search-episode-0.mp4" in names
+    assert {one["stage"] for one in api.get(f"/v1/jobs/{filmed}/rollouts").json()["data"]} == {
+        "confirm"
+    }
+
+
 def test_files_are_listed_under_names_of_the_servers(api, filmed):
     files = api.get(f"/v1/jobs/{filmed}/artifacts").json()["data"]
     names = {file["name"]: file["media_type"] for file in files if file["kind"] == "rollout"}

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import httpx2
 import pytest
 
 from core.methods import METHODS
@@ -135,6 +136,7 @@ def test_a_job_ends_and_its_second_prompt_knows_the_first_results(server, endpoi
     job_id = server.post("/v1/jobs", {**SMALL, "method": method})["id"]
     if method == "text2reward":
         eventually(lambda: server.job(job_id)["status"] == "awaiting_feedback", 120, "a wait")
+        films_to_judge(server, job_id)
         say(server, job_id, "It is too slow.")
     job = server.finished(job_id)
     assert job["status"] == "succeeded", job["failure"]
@@ -149,6 +151,20 @@ def test_a_job_ends_and_its_second_prompt_knows_the_first_results(server, endpoi
     assert shown == (method == "eureka")
     analyses = [e for e in exchanges if e["kind"] == "analysis"]
     assert len(analyses) == (2 if method == "lesr" else 0)
+
+
+def films_to_judge(server: Stack, job_id: str) -> None:
+    """Who is asked finds the films of the iteration beside the form: real ones, each a video."""
+    found = server.get(f"/v1/jobs/{job_id}/rollouts")["data"]
+    assert {(one["arm"][:2], one["stage"]) for one in found} == {
+        ("0.", "search"),
+        ("na", "baseline"),
+    }
+    page = httpx2.get(f"{server.url}/jobs/{job_id}", headers={"Accept": "text/html"}).text
+    asked = page[page.index("What do you think of these candidates?") :]
+    for one in found:
+        assert httpx2.get(server.url + one["video"]).content[4:8] == b"ftyp"
+        assert f'<video src="{one["video"]}"' in asked
 
 
 @pytest.mark.slow

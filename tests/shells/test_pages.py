@@ -238,6 +238,24 @@ def test_a_job_that_awaits_feedback_asks_for_it_first(api, store):
     assert "The job waits for you." in page.text
     assert page.text.index("What do you think of these candidates?") < page.text.index("Lineage")
     assert page.all("button", name="value", value="1")
+    assert not page.all("video")
+
+
+def test_the_films_to_judge_stand_beside_the_form(api, store):
+    job_id = stories.a_job_that_awaits_feedback(store, video="a" * 64)
+    page = read(api.get(f"/jobs/{job_id}"))
+    videos = [video["aria-label"] for video in page.all("video")]
+    assert videos == ["candidate 0.1, episode 0", "candidate 0.0, episode 0"], (
+        "the best comes first"
+    )
+    assert "No video: no driver" in page.text, "and the native reward's is said to be missing"
+    form = page.text.index("What do you think of these candidates?")
+    assert form < page.text.index("candidate 0.1 in the search") < page.text.index("Lineage")
+    api.post(f"/v1/jobs/{job_id}/feedback", json={"kind": "text", "text": "calmer"})
+    assert read(api.get(f"/jobs/{job_id}")).all("video"), "until the next iteration has candidates"
+    with stories.step(store, job_id, "propose/1") as claim:
+        claim.add_candidate(trained(0, iteration=1))
+    assert not read(api.get(f"/jobs/{job_id}")).all("video")
 
 
 # --- a candidate ------------------------------------------------------------------------------

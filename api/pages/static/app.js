@@ -124,13 +124,13 @@ async function trace(place) {
   show();
 }
 
-// Videos beside each other go together.
+// Videos beside each other go together; more of them may come while the page is open.
 function together(place) {
-  const videos = [...place.querySelectorAll("video")];
   const button = place.querySelector("[data-play]");
-  if (!videos.length || !button) return;
+  if (!place.querySelector("video") || !button || !button.hidden) return;
   button.hidden = false;
   button.addEventListener("click", () => {
+    const videos = [...place.querySelectorAll("video")];
     const stop = videos.some((video) => !video.paused);
     button.textContent = stop ? "Play together" : "Pause";
     for (const video of videos) {
@@ -191,9 +191,13 @@ function addCopyButtons(root) {
   }
 }
 
+function equip() {
+  document.querySelectorAll("[data-together]").forEach(together);
+  addCopyButtons(document);
+}
+
 drawAll();
 document.querySelectorAll("[data-rollout]").forEach(trace);
-document.querySelectorAll("[data-together]").forEach(together);
-addCopyButtons(document);
-document.addEventListener("htmx:after:swap", () => addCopyButtons(document));
+equip();
+document.addEventListener("htmx:after:swap", equip);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => location.reload());
