@@ -23,11 +23,14 @@ class Form(StrEnum):
     CSV = "csv"
     JSONL = "jsonl"
     TENSORBOARD = "tensorboard"
+    ONNX = "onnx"
+    MINARI = "minari"
     HTML = "html"
     BUNDLE = "bundle"
 
 
-ENDINGS = {Form.JSONL: ".jsonl", Form.HTML: ".html", Form.BUNDLE: ".zip"}  # the others are folders
+ENDINGS = {Form.JSONL: ".jsonl", Form.HTML: ".html", Form.BUNDLE: ".zip", Form.ONNX: ".onnx"}
+"""What is one file; the others are folders."""
 
 
 def export(
@@ -35,11 +38,11 @@ def export(
     form: Annotated[Form, typer.Option("--to", help="What to write.")],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="File, or folder for csv and tensorboard."),
+        typer.Option("--output", "-o", help="File, or folder for csv, tensorboard and minari."),
     ] = None,
     json_output: JsonFlag = False,
 ) -> None:
-    """Write a job to files: tables, its history, TensorBoard events, a page, or the best bundle."""
+    """Write a job to files: tables, its history, a page, the best bundle, or what other tools read."""
     screen = Screen(json_output)
     target = output or Path(f"{job_id}{ENDINGS.get(form, f'-{form.value}')}")
     if form in ENDINGS:
@@ -55,10 +58,13 @@ def export(
 
 def _write(job: Job, form: Form, target: Path) -> list[Path]:
     from client.exporting import write_csv, write_tensorboard
+    from client.policy_files import write_minari, write_onnx
 
     writers: dict[Form, Callable[[], list[Path]]] = {
         Form.CSV: lambda: write_csv(job, target),
         Form.TENSORBOARD: lambda: write_tensorboard(job, target),
+        Form.ONNX: lambda: write_onnx(job, target),
+        Form.MINARI: lambda: write_minari(job, target),
         Form.HTML: lambda: [job.save_page(target)],
         Form.JSONL: lambda: [job.save_history(target)],
         Form.BUNDLE: lambda: [job.best.save_bundle(target)],

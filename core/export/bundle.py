@@ -137,7 +137,7 @@ def _add_policy(contents: dict[str, str | bytes], notes: list[str], parts: Parts
     card = describe_policy(weights, run, parts.task, parts.history.preflight)
     contents["policy.safetensors"] = weights
     contents["policy.json"] = _json(card)
-    for name in ("play.py", "to_sb3.py"):
+    for name in ("play.py", "to_sb3.py", "to_onnx.py"):
         contents[name] = files("core.export").joinpath(name).read_text(encoding="utf-8")
 
 

@@ -102,6 +102,7 @@ def _contents() -> list[str]:
         "| `policy.safetensors`, `policy.json` | the policy of the best confirmation run |",
         "| `play.py` | lets the policy act; needs safetensors besides |",
         "| `to_sb3.py` | puts the policy into a model of Stable-Baselines3 |",
+        "| `to_onnx.py` | puts the policy into a graph of ONNX; designed features stay outside |",
         "| `design.json` | the whole request, and where the design comes from |",
         "| `results.json` | what was measured, and episodes that can be lived again |",
         "| `curves.csv`, `components.csv` | what the trainings said of themselves, and the terms |",

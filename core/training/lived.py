@@ -4,7 +4,8 @@ observations   float32 [N + 1, D], flat, the last one included
 actions        int64 [N] counted from 0, or float32 [N, A], as the environment received them
 rewards        float32 [N], the environment's own
 terminations, truncations   bool [N]
-component.NAME, feature.NAME   float32 [N]: what the program paid and showed, where it could say
+component.NAME float32 [N], what the program paid for each step, where it could say
+feature.NAME   float32 [N], what it made of the state that the step led to
 """
 
 from __future__ import annotations

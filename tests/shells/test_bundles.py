@@ -11,6 +11,8 @@ import sys
 import zipfile
 from pathlib import Path
 
+import httpx2
+import numpy as np
 import pytest
 import yaml
 
@@ -37,7 +39,8 @@ def test_a_bundle_holds_what_its_card_says(api, finished):
     listed = re.findall(r"^\| (.*?) \|", files["README.md"].decode(), re.MULTILINE)
     named = {name for cell in listed for name in re.findall(r"`([\w.]+)`", cell)}
     absent = named - set(files)
-    assert absent == {"policy.safetensors", "policy.json", "play.py", "to_sb3.py"}
+    players = {"play.py", "to_sb3.py", "to_onnx.py"}
+    assert absent == {"policy.safetensors", "policy.json", *players}
     limits = files["README.md"].decode().split("## Limits")[1]
     assert "There is no policy" in limits
     assert "There is no video" in limits
@@ -96,20 +99,24 @@ slow = pytest.mark.slow  # a whole job is done, and a virtual environment is mad
 
 
 @pytest.fixture(scope="module")
-def bundle(tmp_path_factory):
-    """The folder of a job that was really done, with a film."""
-    home = tmp_path_factory.mktemp("bundles")
+def done(tmp_path_factory):
+    """A server, and the id of a job that was really done there, with films."""
     evaluation = {**QUICK_TASK["evaluation"], "rollouts": 2}
-    with stack(home / "data") as server:
+    with stack(tmp_path_factory.mktemp("done")) as server:
         server.serve("--workers", "2")
         job_id = server.post("/v1/jobs", {**QUICK_TASK, "evaluation": evaluation})["id"]
         assert server.finished(job_id)["status"] == "succeeded"
         shown = server.get(f"/v1/jobs/{job_id}/rollouts")["data"]
         assert [one["failure"] for one in shown] == [None] * 4
-        import httpx2
+        yield server, job_id
 
-        content = httpx2.get(f"{server.url}/v1/jobs/{job_id}/best/bundle.zip", timeout=60).content
-    folder = home / "bundle"
+
+@pytest.fixture(scope="module")
+def bundle(done, tmp_path_factory):
+    """The folder of that job."""
+    server, job_id = done
+    content = httpx2.get(f"{server.url}/v1/jobs/{job_id}/best/bundle.zip", timeout=60).content
+    folder = tmp_path_factory.mktemp("bundles") / "bundle"
     for name, body in unpacked(content).items():
         folder.mkdir(exist_ok=True)
         (folder / name).write_bytes(body)
@@ -189,6 +196,52 @@ def test_the_policy_acts_alike_in_sb3(bundle):
     acted = alone(Path(sys.executable), "-W", "ignore", "-c", code, cwd=bundle)
     assert acted.returncode == 0, acted.stderr
     assert acted.stdout.strip() == "True"
+
+
+@slow
+def test_the_policy_acts_alike_in_onnx(bundle):
+    pytest.importorskip("onnxruntime")
+    acted = alone(Path(sys.executable), "-W", "ignore", "to_onnx.py", cwd=bundle)
+    assert acted.returncode == 0, acted.stdout + acted.stderr
+    assert re.search(r"\d{2,} recorded steps, largest difference from play.py: 0\b", acted.stdout)
+
+
+@slow
+def test_the_command_writes_the_same_graph(done, bundle, tmp_path):
+    onnx = pytest.importorskip("onnx")
+    server, job_id = done
+    file = tmp_path / "policy.onnx"
+    told = server.run("export", job_id, "--to", "onnx", "-o", str(file), "--json")
+    assert json.loads(told.stdout)["files"] == [str(file)]
+    card = json.loads((bundle / "policy.json").read_text())
+    assert onnx.load(file).metadata_props[0].value == card["sha256"]
+
+
+@slow
+def test_the_filmed_episodes_are_minari_datasets(done, tmp_path, monkeypatch):
+    minari = pytest.importorskip("minari")
+    server, job_id = done
+    folder = tmp_path / "datasets"
+    told = server.run("export", job_id, "--to", "minari", "-o", str(folder), "--json")
+    assert told.returncode == 0, told.stderr
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(folder))
+    shown = server.get(f"/v1/jobs/{job_id}/rollouts")["data"]
+    names = sorted(str(Path(file).relative_to(folder)) for file in json.loads(told.stdout)["files"])
+    assert names[1] == "rewardsmith/cartpole/native-v0"
+    for name, arm in zip(names, (shown[0]["arm"], "native"), strict=True):
+        dataset = minari.load_dataset(name)
+        own = [one for one in shown if one["arm"] == arm]
+        assert dataset.total_episodes == 2
+        for episode, known in zip(dataset.iterate_episodes(), own, strict=True):
+            assert len(episode.actions) == known["length"] == len(episode.observations) - 1
+            assert episode.rewards.sum() == pytest.approx(known["native_return"], rel=1e-5)
+            assert (episode.terminations | episode.truncations)[-1]
+            assert episode.terminations[-1] == known["terminated"]
+        paid = episode.infos["components"] if arm != "native" else {}
+        assert all(np.isfinite(values[1:]).all() for values in paid.values())
+        assert bool(paid) == (arm != "native")
+    again = server.run("export", job_id, "--to", "minari", "-o", str(folder))
+    assert (again.returncode, "a folder without it" in again.stderr) == (2, True)
 
 
 @slow

@@ -69,6 +69,22 @@ def test_a_spreadsheet_takes_nothing_that_a_model_wrote_for_a_formula(export, st
     assert row["rejection"] == '\'=HYPERLINK("http://x")'
 
 
+@pytest.mark.parametrize(
+    ("form", "said"),
+    [
+        ("onnx", "a bundle without a policy, expected a job whose design was confirmed"),
+        ("minari", "no recorded episode, expected a finished job with films"),
+    ],
+)
+def test_what_a_job_does_not_have_is_not_written(export, store, tmp_path, form, said):
+    job_id = stories.a_finished_job(store)  # as if elsewhere: there are no files
+    told = export(job_id, "--to", form, "-o", "there", "--json")
+    assert told.exit_code == USAGE
+    for part in said.split(", "):
+        assert part in told.stderr
+    assert not (tmp_path / "there").exists()
+
+
 def test_a_page_is_saved_as_one_file(export, store, tmp_path):
     job_id = stories.a_finished_job(store)
     assert export(job_id, "--to", "html", "-o", "job.html").exit_code == OK
