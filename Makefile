@@ -74,7 +74,8 @@ bench-trainer: $(STAMP) ## time the trainer against SB3: hours, resumable; QUICK
 bench-design: $(STAMP) ## native, fitness, expert and designed rewards on the ladder: hours, resumable; QUICK=1 takes minutes
 	@$(BIN)/python -m bench.design $(if $(QUICK),--quick) $(BENCH)
 
-golden: $(STAMP) ## write the golden prompts and the OpenAPI snapshot again
+golden: $(STAMP) ## write the golden prompts, the OpenAPI snapshot and the asynchronous client again
+	@$(BIN)/python -m client.twins
 	@REWARDSMITH_GOLDEN=write $(BIN)/python -m pytest -q tests/heart/test_golden_prompts.py tests/heart/test_tasks_guide.py tests/shells/test_openapi.py tests/shells/test_readme.py
 
 format: $(STAMP) ## format and mend what ruff can mend

@@ -15,7 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from client.jobs import Job, Reader
+from client.jobs import Job
+from client.reading import Reader
 from client.transport import ApiProblem, Document, StreamedEvent, Transport, Unreachable
 
 if TYPE_CHECKING:

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
 from core.export.svg import COLOURS, NATIVE_COLOUR, Line, chart
 
-if TYPE_CHECKING:
-    from api.history_views import RunView, RunWithCurveView
-
-FITNESS = "fitness"  # the scorer's own measurements on the way
 NATIVE = "native"
-STAGES = ("search", "baseline")  # of candidates, and of the native reward beside them
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,16 +20,6 @@ class Curve:
     rung: int
     steps: tuple[int, ...]
     values: tuple[float, ...]
-
-
-class Runs(Protocol):
-    """Who can read trainings."""
-
-    def runs(self, candidate_id: str) -> list[RunView]:
-        """Return the trainings of a candidate."""
-
-    def run(self, run_id: str) -> RunWithCurveView:
-        """Return one training with its curve."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,23 +85,3 @@ class Curves:
     def _repr_html_(self) -> str:
         title = f"{self.series} while training"
         return chart(self._lines(), title, x_name="environment steps", y_name=self.series)
-
-
-def read_curves(
-    reader: Runs, candidates: Sequence[str], native: Sequence[RunView], series: str
-) -> Curves:
-    """Read one series of the search's trainings of some candidates, and of the native reward's."""
-    runs = [run for candidate in candidates for run in reader.runs(candidate)]
-    wanted = [run for run in (*native, *runs) if run.stage in STAGES]
-    found = (_curve(reader, run, series) for run in wanted)
-    return Curves(series, tuple(curve for curve in found if curve.steps))
-
-
-def _curve(reader: Runs, run: RunView, series: str) -> Curve:
-    points: list[tuple[int, float]] = []
-    if series == FITNESS:
-        points = run.checkpoints
-    elif (told := reader.run(run.id).curve) is not None and series in told.series:
-        points = list(zip(told.steps, told.series[series], strict=True))
-    steps, values = tuple(x for x, _ in points), tuple(y for _, y in points)
-    return Curve(run.arm, run.seed, run.rung, steps, values)

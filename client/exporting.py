@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from client.jobs import Job, Reader
+from client.jobs import Job
+from client.reading import Reader
 from client.tables import COLUMNS, candidate_row
 
 if TYPE_CHECKING:

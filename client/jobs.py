@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from client.candidates import Best, Candidates
+from client.reading import Reader, read_curves
 from client.transport import Document, StreamedEvent, Transport, read_model
 
 if TYPE_CHECKING:
     from api.comparison_views import ArtifactView, RolloutView
     from api.history_views import (
         ArmView,
-        CandidateView,
         ExchangeView,
         IterationView,
         RunView,
-        RunWithCurveView,
     )
     from api.people_views import GivenView, RemarkView
     from api.views import DeliveryView, JobView
@@ -27,35 +25,6 @@ if TYPE_CHECKING:
 
 FINISHED = frozenset({"succeeded", "failed", "cancelled"})
 TRANSIENT = frozenset({"progress", "end"})
-
-
-@dataclass(frozen=True, slots=True)
-class Reader:
-    """Reads what has an id of its own."""
-
-    transport: Transport
-
-    def candidate(self, candidate_id: str) -> CandidateView:
-        """Return one candidate."""
-        from api.history_views import CandidateView
-
-        return self.transport.read(CandidateView, "GET", f"/v1/candidates/{candidate_id}")
-
-    def code(self, candidate_id: str) -> str:
-        """Return the text of a candidate's program."""
-        return self.transport.answer("GET", f"/v1/candidates/{candidate_id}/code").text
-
-    def runs(self, candidate_id: str) -> list[RunView]:
-        """Return the trainings of a candidate."""
-        from api.history_views import RunList
-
-        return self.transport.read(RunList, "GET", f"/v1/candidates/{candidate_id}/runs").data
-
-    def run(self, run_id: str) -> RunWithCurveView:
-        """Return one training with its curve."""
-        from api.history_views import RunWithCurveView
-
-        return self.transport.read(RunWithCurveView, "GET", f"/v1/runs/{run_id}")
 
 
 class Job:
@@ -178,8 +147,6 @@ class Job:
             series: `fitness`, which the scorer measured on the way, or one that the training
                 process tells of itself, such as `return`.
         """
-        from client.curves import read_curves
-
         ids = [self.candidates[name].id for name in names] or [self.best.view().id]
         return read_curves(self.reader(), ids, self.native_runs(), series)
 
