@@ -28,7 +28,7 @@ from bench.design.arms import DESIGNED, FIXED, expert_notes
 from bench.design.comparisons import ablation_works, compare_all, variants_for
 from bench.design.costs import plan
 from bench.design.house import open_house
-from bench.design.ladder import FULL, LADDER, QUICK, Scale
+from bench.design.ladder import EVOLUTION, FULL, LADDER, QUICK, Scale
 from bench.design.page import render
 from bench.design.scoring import counts, results
 from bench.design.work import Order, ladder_works, work_off
@@ -124,8 +124,8 @@ def measure(order: Order, cells: Cells, ablations: bool) -> None:
 def document_of(order: Order, cells: Cells, command: str, shown: Scale) -> dict[str, Any]:
     """Return what design.json says, of all tasks of the ladder that were begun."""
     order = replace(order, scale=shown)
-    tasks = results(order, cells)
-    begun = {one["task"] for one in tasks}
+    tasks = [one for one in results(order, cells) if _is_of(order, one)]
+    begun = [one["task"] for one in tasks]
     return {
         "command": command,
         "designer": order.designer["name"],
@@ -134,14 +134,19 @@ def document_of(order: Order, cells: Cells, command: str, shown: Scale) -> dict[
         "counts": counts(tasks),
         "tasks": tasks,
         "not_begun": [e.task for e in shown.entries if e.task not in begun],
-        "experts": {e.task: notes for e in shown.entries if (notes := expert_notes(e.task))},
+        "experts": {task: notes for task in begun if (notes := expert_notes(task))},
         "ablations": compare_all(order, cells),
     }
 
 
+def _is_of(order: Order, task: dict[str, Any]) -> bool:
+    """Tell whether a task is a designer's: the fixed arms alone make it one of the ladder's own."""
+    return order.designer["name"] == EVOLUTION["name"] or bool(task["repetitions"])
+
+
 def write(document: dict[str, Any], folder: Path, order: Order) -> None:
     """Write the JSON file and the page; those of a model carry the designer's name."""
-    own = "" if order.designer["name"] == "evolution" else f"-{order.designer['name']}"
+    own = "" if order.designer["name"] == EVOLUTION["name"] else f"-{order.designer['name']}"
     text = json.dumps(document, indent=1, ensure_ascii=False)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"design{own}.json").write_text(text + "\n", encoding="utf-8")

@@ -62,7 +62,8 @@ VARIANTS: tuple[Variant, ...] = (
 NOT_READ = (
     "The designer `evolution` reads no smoothness of a feature, so the three forms of the smoothness "
     "statistic give it the same questions and the same programs, and nothing can be shown with it; "
-    "`--ablations --designer openai` runs them, for a model reads them."
+    "`--ablations --designer openai` runs them, for a model reads them: "
+    "[design-openai.md](design-openai.md)."
 )
 
 

@@ -483,16 +483,28 @@ def test_an_arm_that_was_not_measured_leaves_its_place_empty():
     assert bracketed({"mean": 0.5, "low": 0.25, "high": 1.0}) == "0.5 [0.25, 1]"
 
 
+MODEL = {"name": "openai", "model": "m"}
+
+
 def test_another_designers_page_does_not_replace_that_of_evolution(tmp_path, measured):
-    order = replace(ORDER, designer={"name": "openai", "model": "m"})
+    order = replace(ORDER, designer=MODEL)
+    (job,) = measured.of(**job_key(TINY.entries[0], TINY, 0, EVOLUTION))
+    said = {name: value for name, value in job.items() if name != "key"}
+    measured.add(job_key(TINY.entries[0], TINY, 0, MODEL), said)
     main.write(document(ORDER, measured), tmp_path, ORDER)
     main.write(document(order, measured), tmp_path, order)
     names = {path.name for path in tmp_path.iterdir() if path.name.startswith("design")}
     assert names == {"design.json", "design.md", "design-openai.json", "design-openai.md"}
     ours, theirs = (json.loads((tmp_path / f"design{n}.json").read_text()) for n in ("", "-openai"))
     assert [one["task"] for one in ours["tasks"]] == ["cartpole-park", "mountaincar"]
-    assert DESIGNED not in theirs["tasks"][0]["fitness"]  # fixed arms are shared, jobs are not
+    assert [one["task"] for one in theirs["tasks"]] == ["cartpole-park"]  # where it has a job
     assert theirs["tasks"][0]["fitness"][EXPERT] == ours["tasks"][0]["fitness"][EXPERT]
+    assert [len(found["tasks"][0]["repetitions"]) for found in (ours, theirs)] == [2, 1]
+
+
+def test_a_designer_without_a_job_has_no_task(measured):
+    found = document(replace(ORDER, designer=MODEL), measured)
+    assert (found["tasks"], found["not_begun"]) == ([], ["cartpole-park", "mountaincar"])
 
 
 # --- for real ------------------------------------------------------------------------------------
