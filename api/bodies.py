@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -29,6 +29,10 @@ Source = Annotated[
         examples=["import numpy as np\n\n\ndef reward(obs, action, next_obs, params): …"],
     ),
 ]
+
+
+OpenStatus = Literal["queued", "running", "awaiting_feedback", "paused"]
+MOST_AT_ONCE = 100  # jobs that one request cancels
 
 
 class Body(Piece):
@@ -113,6 +117,41 @@ class ProgramBody(Body):
         default=None, description="The candidate that it is an edit of, if it is one."
     )
     note: Text = Field(default="", max_length=2_000, description="What was done, in your words.")
+
+
+class CancelBody(Body):
+    """Which jobs shall end: those that are named, or those that have not ended and fit."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {"ids": ["job_01jd7v8a3bqk2m5c6x9z0w4e1r"]},
+                {"labels": {"sweep": "7"}, "status": "queued"},
+            ]
+        },
+    )
+
+    ids: list[Annotated[Text, Field(max_length=200)]] | None = Field(
+        default=None, min_length=1, max_length=MOST_AT_ONCE, description="Of jobs of yours."
+    )
+    status: OpenStatus | None = Field(default=None, description="Only jobs in this state.")
+    task: Annotated[Text, Field(max_length=200)] | None = Field(
+        default=None, description="Only jobs for the task of this name."
+    )
+    labels: dict[Label, Text] | None = Field(
+        default=None, min_length=1, max_length=32, description="Only jobs with all of these labels."
+    )
+
+    @model_validator(mode="after")
+    def _one_way(self) -> CancelBody:
+        filters = (self.status, self.task, self.labels)
+        if (self.ids is None) == all(part is None for part in filters):
+            raise ValueError(
+                "expected either `ids`, or some of `status`, `task` and `labels`; to cancel all of "
+                "your jobs, name their states one after the other"
+            )
+        return self
 
 
 class DescribeBody(Body):

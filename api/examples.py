@@ -8,8 +8,10 @@ from datetime import UTC, datetime
 
 from pydantic import BaseModel
 
+from api.cancelling_views import CancelledList, CancelledView
 from api.dependencies import SAMPLE
 from api.designers import DESIGNERS
+from api.errors import problem
 from api.history_views import ArmList, ExchangeList, IterationList, RunList
 from api.kinds import KINDS
 from api.library import library_item_view
@@ -216,6 +218,20 @@ _VIEWS: Mapping[str, BaseModel] = {
     "list_jobs": Page(data=[job_view(_JOB)], has_more=False, next=None),
     "read_job": job_view(_JOB),
     "cancel_job": job_view(_JOB),
+    "cancel_jobs": CancelledList(
+        data=[
+            CancelledView(id=JOB, status="cancelled", problem=None),
+            CancelledView(
+                id=f"{JOB[:-1]}s",
+                status=None,
+                problem=problem(
+                    KINDS["conflict"],
+                    "cancel is possible while a job is queued, running, awaiting_feedback or paused",
+                ),
+            ),
+        ],
+        has_more=False,
+    ),
     "import_job": job_view(replace(_JOB, origin=JOB)),
     "describe_job": job_view(replace(_JOB, name="gentle parker", notes="For the paper.")),
     "pause_job": job_view(_JOB),

@@ -17,6 +17,7 @@ from core.comparing import Contestant, compare
 from core.records import NATIVE, JobSpec, Rollout, Run, Task
 from core.storage import (
     Day,
+    KeyUse,
     Series,
     StoredArtifact,
     StoredCandidate,
@@ -87,7 +88,9 @@ def examples(job: StoredJob) -> Mapping[str, BaseModel]:
         "list_artifacts": ArtifactList(
             data=[artifact_view(StoredArtifact(JOB, "5d" * 32, "weights", STARTED), {})]
         ),
-        "read_usage": usage_view([_DAY]),
+        "read_usage": usage_view(
+            [_DAY], [KeyUse("9f86d081884c7d65", "laptop", replace(_DAY, day=""))]
+        ),
         "list_workers": WorkerList(data=[worker_view(0, _WORKER)]),
         "read_queue": QueueView(data=[waiting_view(job, 2, (), _CREW)], workers=1, slots=1, busy=1),
     }

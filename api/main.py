@@ -6,6 +6,7 @@ from fastapi import Depends, FastAPI
 
 from api import (
     bundles,
+    cancelling,
     candidates,
     charts,
     comparisons,
@@ -84,9 +85,10 @@ def create_app(
     handlers.install(app)
     known, ready = [Depends(visit)], [Depends(migrated), Depends(visit)]
     door = openapi.AT_THE_DOOR
-    kept = (jobs, bundles, going_on, people, iterations, candidates, charts, comparisons, files)
+    asked = (cancelling, jobs, going_on, people)
+    kept = (bundles, iterations, candidates, charts, comparisons, files)
     told = (exports, imports, export_page, events, webhooks, library, datasets, work)
-    for part in (*kept, *told):
+    for part in (*asked, *kept, *told):
         app.include_router(part.router, prefix="/v1", dependencies=ready, responses=door)
     app.include_router(tasks.router, prefix="/v1", dependencies=known, responses=door)
     app.include_router(health.router)

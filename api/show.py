@@ -36,6 +36,7 @@ def job_view(job: StoredJob, doing: Sequence[Activity] = ()) -> JobView:
         name=job.name,
         notes=job.notes,
         origin=job.origin,
+        key_id=job.key_id,
         labels=dict(job.labels),
         status=job.status,
         phase=job.phase or None,

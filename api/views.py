@@ -198,6 +198,9 @@ class JobView(BaseModel):
     name: str | None
     notes: str | None = Field(description="Markdown, as it was written down.")
     labels: dict[str, str]
+    key_id: str | None = Field(
+        description="Which key it was submitted with; null where none was needed."
+    )
     origin: str | None = Field(
         description="Of an imported job: its id where it was exported. It can be forked, not extended."
     )

@@ -10,9 +10,17 @@ from fastapi import APIRouter, Query
 
 from api import openapi
 from api.dependencies import Here
-from api.work_views import DayView, QueueView, UsageView, WaitingView, WorkerList, WorkerView
+from api.work_views import (
+    DayView,
+    KeyUseView,
+    QueueView,
+    UsageView,
+    WaitingView,
+    WorkerList,
+    WorkerView,
+)
 from core.records import FINISHED
-from core.storage import Activity, Day, Store, StoredJob, StoredWorker
+from core.storage import Activity, Day, KeyUse, Store, StoredJob, StoredWorker
 from core.waiting import Crew, Waiting, why_waiting
 
 router = APIRouter(tags=["work"])
@@ -32,8 +40,8 @@ def read_usage(
     here: Here,
     days: Annotated[int, Query(ge=1, le=MOST_DAYS, description="How far back.")] = 30,
 ) -> UsageView:
-    """Return environment steps, tokens and money by day, from what was stored on each."""
-    return usage_view(here.store.usage(days))
+    """Return environment steps, tokens and money, from what was stored on each day: by day, by key."""
+    return usage_view(here.store.usage(days), here.store.usage_by_key(days))
 
 
 @router.get("/workers", operation_id="list_workers", summary="List workers")
@@ -66,12 +74,20 @@ def _unfinished(store: Store) -> list[StoredJob]:
 # --- views ------------------------------------------------------------------------------------
 
 
-def usage_view(days: Sequence[Day]) -> UsageView:
+def usage_view(days: Sequence[Day], keys: Sequence[KeyUse]) -> UsageView:
     """Show what was used."""
     shown = [DayView(**asdict(day)) for day in days]
     names = [field.name for field in fields(Day) if field.name != "day"]
     sums = {name: sum(getattr(day, name) for day in days) for name in names}
-    return UsageView(data=shown, total=DayView(day=shown[-1].day if shown else "", **sums))
+    used = [_key_use_view(one) for one in keys]
+    return UsageView(
+        data=shown, keys=used, total=DayView(day=shown[-1].day if shown else "", **sums)
+    )
+
+
+def _key_use_view(one: KeyUse) -> KeyUseView:
+    sums = {name: value for name, value in asdict(one.used).items() if name != "day"}
+    return KeyUseView(key_id=one.key_id, name=one.name, **sums)
 
 
 def worker_view(number: int, worker: StoredWorker) -> WorkerView:

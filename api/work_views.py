@@ -22,10 +22,29 @@ class DayView(BaseModel):
     money: float = Field(description="US dollars, as far as prices are known.")
 
 
+class KeyUseView(BaseModel):
+    """What the jobs used that were submitted with one of your keys."""
+
+    key_id: str | None = Field(
+        description="The part of the key before the dot, without `rws_`; null where none was needed."
+    )
+    name: str = Field(description="Of the key; empty without one.")
+    jobs: int = Field(description="Submitted.")
+    runs: int = Field(description="Trainings that ended.")
+    env_steps: int
+    seconds: float = Field(description="Of training, all runs together.")
+    exchanges: int = Field(description="Questions that a designer answered.")
+    tokens: int
+    money: float = Field(description="US dollars, as far as prices are known.")
+
+
 class UsageView(BaseModel):
     """What your jobs used, the newest day first; deleted jobs are not counted any more."""
 
     data: list[DayView]
+    keys: list[KeyUseView] = Field(
+        description="The same by the key that a job was submitted with, most money first."
+    )
     total: DayView = Field(description="Of all these days; `day` is the first of them.")
 
 

@@ -16,6 +16,7 @@ from typer.core import TyperGroup
 from client import console
 from client.commands import (
     best,
+    cancel,
     catalogue,
     compare,
     db,
@@ -116,6 +117,7 @@ app.command("ui")(ui.ui)
 app.command("worker")(worker.worker)
 app.command("design")(design.design)
 app.add_typer(jobs.app, name="jobs")
+app.command("cancel")(cancel.cancel)
 app.command("best")(best.best)
 for command in (
     people.feedback,

@@ -10,8 +10,8 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import RedirectResponse
 from pydantic import BaseModel, ValidationError
 
-from api import going_on, jobs, people
-from api.bodies import ExtendBody, FeedbackBody, ForkBody
+from api import cancelling, going_on, jobs, people
+from api.bodies import MOST_AT_ONCE, CancelBody, ExtendBody, FeedbackBody, ForkBody
 from api.dependencies import JobId, Visit
 from api.errors import InvalidField
 from api.pages.door import Writer
@@ -21,6 +21,14 @@ from api.pages.trouble import page_router
 router = page_router()
 
 Verb = Literal["cancel", "pause", "resume", "retry", "extend", "fork", "feedback", "delete"]
+
+
+@router.post("/jobs/cancel")
+def cancel_chosen(here: Writer, form: Form) -> Response:
+    """Cancel the jobs that are ticked, each a field by its id; the list shows what came of it."""
+    if ids := [name for name in form if name.startswith("job_")][:MOST_AT_ONCE]:
+        cancelling.cancel_jobs(_checked(CancelBody, {"ids": ids}), here)
+    return RedirectResponse("/jobs", 303)
 
 
 @router.post("/jobs/{job_id}/{verb}")

@@ -19,7 +19,7 @@ from api.pages.trouble import page_router
 from api.show import job_view
 from api.views import JobView
 from api.work import crew_of
-from core.records import JobStatus
+from core.records import FINISHED, JobStatus
 
 router = page_router()
 
@@ -74,6 +74,7 @@ def read_jobs(
         statuses=[(name, words.STATUS[name][0]) for name in statuses],
         filters=kept,
         more=more,
+        finished=FINISHED,
         filtered=any(kept.values()) or after is not None,
         **who(here),
     )

@@ -21,6 +21,7 @@ from client.api import PAGE, _body
 from client.transport import ApiProblem, Document, Unreachable
 
 if TYPE_CHECKING:
+    from api.cancelling_views import CancelledView
     from api.comparison_views import ComparisonView, DiffView, RunMetricsView
     from api.history_views import CandidateView, RunView, RunWithCurveView
     from api.people_views import LibraryItemView
@@ -244,6 +245,37 @@ class AsyncJobs:
     async def get(self, job_id: str) -> AsyncJob:
         """Return a job."""
         return AsyncJob(self.transport, await self.transport.document("GET", f"/v1/jobs/{job_id}"))
+
+    async def cancel(
+        self,
+        *ids: str,
+        status: str | None = None,
+        task: str | None = None,
+        labels: Mapping[str, str] | None = None,
+    ) -> list[CancelledView]:
+        """Ask for the end of jobs: those that are named, or all of yours that are open and fit.
+
+        What became of each is told; one that cannot be cancelled keeps no other from it.
+
+        Raises:
+            ApiProblem: neither ids nor a filter, or both, were given.
+            Unreachable: nobody answered.
+        """
+        from api.cancelling_views import CancelledList
+
+        filters = {"status": status, "task": task, "labels": labels and dict(labels)}
+        body = {name: value for name, value in filters.items() if value is not None}
+        found: list[CancelledView] = []
+        for first in range(0, max(1, len(ids)), PAGE):
+            some = [*ids[first : first + PAGE]]
+            more = True
+            while more:
+                asked = {**body, **({"ids": some} if some else {})}
+                answer = await self.transport.read(
+                    CancelledList, "POST", "/v1/jobs/cancel", json=asked
+                )
+                found, more = ([*found, *answer.data], answer.has_more)
+        return found
 
     async def take_in(self, history: str | Path) -> AsyncJob:
         """Import a job that was exported elsewhere (`Job.save_history`), as your own.

@@ -31,7 +31,7 @@ from core.storage.stored import (
 )
 from core.storage.tidying import Tidied, remove_orphans, tidy
 from core.storage.transcripts import Transcript, read_transcript
-from core.storage.usage import Day
+from core.storage.usage import Day, KeyUse
 
 __all__ = [
     "Activity",
@@ -45,6 +45,7 @@ __all__ = [
     "Failure",
     "FolderArtifacts",
     "Glance",
+    "KeyUse",
     "LibraryItem",
     "Page",
     "Presence",

@@ -33,6 +33,7 @@ def job_row(
     labels: Mapping[str, str],
     owner: str = LOCAL,
     webhook: Webhook | None = None,
+    key_id: str | None = None,
 ) -> dict[str, object]:
     """Return the row of a new job.
 
@@ -43,6 +44,7 @@ def job_row(
     return {
         "id": new_job_id(),
         "owner": owner,
+        "key_id": key_id,
         "name": name,
         "labels": dict(labels),
         "spec": dump(spec),
@@ -118,7 +120,7 @@ def new_job(spec: JobSpec, row: Mapping[str, Any], created_at: datetime) -> Stor
 
 
 _SHOWN = (
-    *("id", "name", "labels", "status", "phase", "cancel_requested", "pause_requested"),
+    *("id", "key_id", "name", "labels", "status", "phase", "cancel_requested", "pause_requested"),
     *("iteration", "extensions"),
 )
 _NOTHING_YET = (

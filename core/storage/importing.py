@@ -53,6 +53,7 @@ def accept_import(
     body_sha256: str,
     owner: str | None,
     most_open: int | None,
+    key_id: str | None = None,
 ) -> tuple[str, bool]:
     """Keep an export for a worker to take in; return the new job's id, and whether it is an old one.
 
@@ -60,7 +61,15 @@ def accept_import(
         IdempotencyMismatch, LimitReached: as `accept.insert_job`.
     """
     head = told.head
-    row = job_row(head.spec, idempotency_key, body_sha256, head.name, head.labels, owner or LOCAL)
+    row = job_row(
+        head.spec,
+        idempotency_key,
+        body_sha256,
+        head.name,
+        head.labels,
+        owner or LOCAL,
+        key_id=key_id,
+    )
     row |= {"notes": head.notes, "origin": head.id, "phase": "import"}
     if insert_job(connection, row, most_open=most_open) is None:
         return earlier_job(connection, row), True

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any, TypeAlias, cast
 
 from sqlalchemy import Connection, bindparam, func, select
 
-from core.records import JobSpec, JobStatus, Outcome, Preflight, Spent, Webhook
+from core.records import FINISHED, JobSpec, JobStatus, Outcome, Preflight, Spent, Webhook
 from core.storage.clock import now
 from core.storage.codec import load
 from core.storage.ids import no_such
@@ -108,6 +109,28 @@ def jobs_page(
     shown = found[:limit]
     counts = _counts(connection, [row["id"] for row in shown])
     return Page(tuple(_job_from(row, counts[row["id"]]) for row in shown), len(found) > limit)
+
+
+def open_jobs(
+    connection: Connection,
+    limit: int,
+    status: str | None,
+    task: str | None,
+    labels: Mapping[str, str],
+    owner: str | None = None,
+) -> tuple[str, ...]:
+    """Return ids of jobs that have not ended and whose end nobody asked for, oldest first."""
+    query = select(jobs.c.id, jobs.c.labels).order_by(jobs.c.id)
+    query = query.where(jobs.c.status.not_in(FINISHED), ~jobs.c.cancel_requested)
+    if owner is not None:
+        query = query.where(jobs.c.owner == owner)
+    if status is not None:
+        query = query.where(jobs.c.status == status)
+    if task is not None:
+        query = query.where(jobs.c.task == task)
+    # Labels are compared here: a path into JSON cannot hold every name that a label may have.
+    found = (row.id for row in connection.execute(query) if labels.items() <= row.labels.items())
+    return tuple(islice(found, limit))
 
 
 def _counts(connection: Connection, ids: Sequence[str]) -> dict[str, dict[str, int]]:

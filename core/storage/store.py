@@ -83,7 +83,7 @@ from core.storage.stored import (
 )
 from core.storage.tables import HEAD, LOCAL
 from core.storage.transcripts import Transcript
-from core.storage.usage import Day
+from core.storage.usage import Day, KeyUse
 from core.storage.whole import StoredReport
 
 T = TypeVar("T")
@@ -109,6 +109,7 @@ class Store:
         self._engine = engine
         self._caller = caller
         self._owner = None if caller is None else caller.owner
+        self._key_id = None if caller is None else caller.key_id
         self.keys = Keyring(engine)
 
     def of(self, caller: Caller) -> Store:
@@ -188,7 +189,9 @@ class Store:
             LimitReached: the owner has too many unfinished jobs.
         """
         owner = self._owner or LOCAL
-        row = accept.job_row(spec, idempotency_key, body_sha256, name, labels, owner, webhook)
+        row = accept.job_row(
+            spec, idempotency_key, body_sha256, name, labels, owner, webhook, self._key_id
+        )
 
         def work(connection: Connection) -> tuple[str, datetime | None]:
             created_at = accept.insert_job(connection, row, start, most_open, offer_seconds)
@@ -222,7 +225,14 @@ class Store:
 
         def work(connection: Connection) -> tuple[str, bool]:
             job_id, replayed = importing.accept_import(
-                connection, told, text, idempotency_key, body_sha256, self._owner, most_open
+                connection,
+                told,
+                text,
+                idempotency_key,
+                body_sha256,
+                self._owner,
+                most_open,
+                self._key_id,
             )
             note(connection, self._caller, "jobs.import", job_id)
             return job_id, replayed
@@ -317,6 +327,24 @@ class Store:
             Conflict: it succeeded or failed already.
         """
         return self._ask("cancel", lifecycle.request_cancel, job_id)
+
+    def open_jobs(
+        self,
+        limit: int,
+        *,
+        status: str | None = None,
+        task: str | None = None,
+        labels: Mapping[str, str] | None = None,
+    ) -> tuple[str, ...]:
+        """Return ids of jobs that have not ended and whose end nobody asked for, oldest first.
+
+        Only those in a state, for a task, and with all of the labels, where these are given.
+        """
+        wanted = {name: clean_text(value) for name, value in (labels or {}).items()}
+        status, task = status and clean_text(status), task and clean_text(task)
+        return self._read(
+            lambda c: job_reads.open_jobs(c, limit, status, task, wanted, self._owner)
+        )
 
     def request_pause(self, job_id: str) -> StoredJob:
         """Ask a job to rest; it is paused at once when nobody works on it.
@@ -623,6 +651,10 @@ class Store:
     def usage(self, days: int) -> tuple[Day, ...]:
         """Return what the caller's jobs used on each of the last days, the newest first."""
         return self._read(lambda c: usage.usage(c, self._owner, days))
+
+    def usage_by_key(self, days: int) -> tuple[KeyUse, ...]:
+        """Return what jobs used in the last days, by the key that they were submitted with."""
+        return self._read(lambda c: usage.usage_by_key(c, self._owner, days))
 
     # --- who works, and who waits -------------------------------------------------------------
 

@@ -57,6 +57,7 @@ class StoredJob:
         notes:          what people wrote down about it.
         origin:         of an imported job: its id where it was exported.
         webhook:        who is told of its events.
+        key_id:         of the key that it was submitted with; None where none was needed.
     """
 
     id: str
@@ -83,6 +84,7 @@ class StoredJob:
     extensions: int = 0
     notes: str | None = None
     origin: str | None = None
+    key_id: str | None = None
     webhook: Webhook | None = None
 
 

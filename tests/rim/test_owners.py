@@ -75,7 +75,16 @@ QUESTIONS = {
 }
 OF_NO_JOB = {
     *("close", "check_schema", "check_writes", "of", "create_job", "jobs", "library"),
-    *("usage", "crew", "ahead_of", "import_job", "best_so_far", "resting"),
+    *(
+        "usage",
+        "usage_by_key",
+        "open_jobs",
+        "crew",
+        "ahead_of",
+        "import_job",
+        "best_so_far",
+        "resting",
+    ),
 }
 FOR_WORKERS = {
     "check_serves_all",

@@ -179,6 +179,21 @@ def test_usage_is_ones_own_by_day(store):
     assert {d.jobs for d in store.usage(30)} == {2}
 
 
+def test_usage_is_told_by_the_key_that_a_job_was_submitted_with(store):
+    key, _ = store.keys.create("alice", "laptop")
+    with_key = store.of(Caller("alice", key_id=key.id))
+    job_id = a_finished_job(with_key)
+    a_finished_job(store.of(Caller("alice")))
+    a_finished_job(store.of(Caller("mallory", key_id="0" * 16)))
+    assert with_key.job(job_id).key_id == key.id
+    uses = {use.key_id: use for use in with_key.usage_by_key(30)}
+    assert set(uses) == {key.id, None}
+    assert (uses[key.id].name, uses[None].name) == ("laptop", "")
+    used = uses[key.id].used
+    assert (used.jobs, used.runs, used.env_steps, used.tokens) == (1, 10, 10_000, 150)
+    assert {use.key_id for use in store.usage_by_key(30)} == {key.id, None, "0" * 16}
+
+
 def test_a_job_is_described_by_people(store):
     job = a_job(store)
     changed = store.describe(job.id, name="gentle", notes="for the *paper*", labels={"v": "2"})

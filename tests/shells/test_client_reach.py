@@ -86,6 +86,7 @@ REACHES: dict[str, Reach] = {
     "read_job": lambda c, s: finished(c, s).refresh(),
     "delete_job": lambda c, s: finished(c, s).delete(),
     "cancel_job": lambda c, s: training(c, s).cancel(),
+    "cancel_jobs": lambda c, s: c.jobs.cancel(training(c, s).id),
     "pause_job": lambda c, s: training(c, s).pause(),
     "resume_job": lambda c, s: training(c, s).pause().resume(),
     "extend_job": lambda c, s: finished(c, s).extend(iterations=1),

@@ -90,6 +90,7 @@ SPEAKS: dict[str, Arguments] = {
     "jobs pause": lambda w: [w.training()],
     "jobs resume": lambda w: [w.paused()],
     "jobs rm": lambda w: [w.finished()],
+    "cancel": lambda w: [w.training()],
     "best": lambda w: [w.finished()],
     "feedback": lambda w: [w.training(), "slower"],
     "give": lambda w: [w.training(), w.program()],
