@@ -13,11 +13,9 @@ from client.cli import app as command
 from client.console import FAILED, OK, USAGE
 from core.storage import Caller
 from tests.builders import a_spec
-from tests.shells.conftest import LOCAL_URL, ON_SQLITE
+from tests.shells.conftest import LOCAL_URL
 from tests.shells.reading_pages import read
 from tests.shells.stories import a_finished_job, a_job_in_training, a_new_job
-
-pytestmark = ON_SQLITE
 
 
 def a_labelled_job(store, **labels: str) -> str:

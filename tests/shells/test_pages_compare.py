@@ -5,10 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.shells import stories
-from tests.shells.conftest import ON_SQLITE
 from tests.shells.reading_pages import read
-
-pytestmark = ON_SQLITE
 
 
 @pytest.fixture
