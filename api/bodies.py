@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from api import limits
 from api.limits import Text
 from api.schemas import BudgetBody, JsonObject, Label, Piece, Starts, Whole
-from core import records
+from core.records import kinds
 
 CandidateName = Annotated[
     Text,
@@ -58,7 +58,7 @@ class FeedbackBody(Body):
         },
     )
 
-    kind: records.RemarkKind
+    kind: kinds.RemarkKind
     candidate: CandidateName | None = None
     other: CandidateName | None = Field(
         default=None, description="The candidate that it is compared with (preference)."

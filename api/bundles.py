@@ -13,7 +13,9 @@ from api.dependencies import Here, JobId
 from core import loop
 from core.errors import NotFound
 from core.export import Parts, write_bundle
-from core.records import NATIVE, History, Run
+from core.records.history import History
+from core.records.kinds import NATIVE
+from core.records.measured import Run
 from core.storage import FolderArtifacts, Store
 from core.storage.ids import RunKey, run_id
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, Field
 
 from api.errors import Problem
-from core.records import JobStatus
+from core.records.kinds import JobStatus
 
 
 class CancelledView(BaseModel):

@@ -12,7 +12,7 @@ from api.history_views import CandidateView, RunList, RunWithCurveView
 from api.jobs import After, Limit
 from api.show_history import candidate_view, run_view, run_with_curve_view
 from api.views import Page
-from core.records import CandidateStatus
+from core.records.kinds import CandidateStatus
 
 router = APIRouter(tags=["candidates"])
 

@@ -9,9 +9,9 @@ from pydantic import BaseModel, Field
 
 from api.history_views import TermView
 from api.views import IntervalView
-from core import records
 from core.comparing import Ground
 from core.differences import Change
+from core.records import kinds
 
 
 class LineView(BaseModel):
@@ -72,7 +72,7 @@ class PairView(BaseModel):
 class TermRowView(BaseModel):
     """One component or feature, by side."""
 
-    kind: records.TermKind
+    kind: kinds.TermKind
     name: str
     differs: bool = Field(description="Whether some candidate does not have it.")
     cells: dict[str, TermView]
@@ -122,7 +122,7 @@ class RolloutView(BaseModel):
 
     candidate: str | None = Field(description="Null for the native reward.")
     arm: str
-    stage: records.Stage = Field(
+    stage: kinds.Stage = Field(
         description="Of the run: `confirm`, or `search` and `baseline` for people who are to judge."
     )
     episode: int

@@ -19,7 +19,8 @@ from core.comparing import FEWEST, MOST, Contestant, compare
 from core.differences import unified
 from core.errors import NotFound
 from core.program import current_source
-from core.records import NATIVE, History
+from core.records.history import History
+from core.records.kinds import NATIVE
 from core.storage import Store, StoredCandidate, StoredJob
 
 router = APIRouter(tags=["compare"])

@@ -13,7 +13,8 @@ from api.openapi import PythonResponse
 from api.show import key_to_id
 from api.show_history import fitness_interval, interval_of
 from core.export import Provenance, render_reward_file
-from core.records import Candidate, Interval
+from core.records.outcome import Interval
+from core.records.rounds import Candidate
 from core.storage import Store, StoredCandidate, StoredJob
 
 

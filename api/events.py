@@ -21,7 +21,7 @@ from api.limits import MAX_EVENT
 from api.show import activity_view, event_view
 from api.views import EventPage
 from core.errors import NotFound, StorageFailed
-from core.records import FINISHED
+from core.records.kinds import FINISHED
 from core.storage import Activity, Event, Store
 
 router = APIRouter(tags=["events"])

@@ -40,33 +40,15 @@ from api.views import (
 )
 from api.webhooks import delivery_view
 from core.bandit import posteriors
-from core.records import (
-    Candidate,
-    Check,
-    Curve,
-    Exchange,
-    Feedback,
-    Field,
-    Fitness,
-    Given,
-    History,
-    Interval,
-    Iteration,
-    JobSpec,
-    Outcome,
-    Program,
-    ProgramShape,
-    Prompt,
-    Remark,
-    Reply,
-    Run,
-    Spent,
-    Task,
-    Usage,
-    Variant,
-    Walls,
-    Webhook,
-)
+from core.records.asking import Exchange, Prompt, Reply, Usage
+from core.records.history import History, Spent
+from core.records.measured import Curve, Run, Walls
+from core.records.outcome import Interval, Outcome
+from core.records.people import Given, Remark
+from core.records.programs import Check, Program, ProgramShape
+from core.records.rounds import Candidate, Feedback, Iteration
+from core.records.spec import JobSpec, Variant, Webhook
+from core.records.task import Field, Fitness, Task
 from core.storage import (
     Event,
     LibraryItem,

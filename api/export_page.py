@@ -24,7 +24,7 @@ from api.views import JobView
 from core.export.svg import COLOURS, NATIVE_COLOUR, Band, Line, chart
 from core.fitness import describe
 from core.program import current_source
-from core.records import Interval
+from core.records.outcome import Interval
 from core.storage import Store, StoredCandidate
 from core.words import number
 

@@ -15,7 +15,7 @@ from api.comparison_views import ArtifactList, ArtifactView, RolloutList
 from api.dependencies import CandidateId, Here, JobId
 from api.show_comparison import artifact_path, rollout_view
 from core.errors import NotFound
-from core.records import Rollout
+from core.records.measured import Rollout
 from core.storage import FolderArtifacts, StoredArtifact, StoredRollout
 from core.storage.ids import read_candidate_id
 

@@ -23,7 +23,8 @@ from api.submission import complete, show_spec
 from api.views import JobView
 from api.webhooks import read_webhook
 from core.program import current_source
-from core.records import Budget, Given
+from core.records.people import Given
+from core.records.spec import Budget
 from core.storage import Extension, Request, Store, StoredCandidate
 
 router = APIRouter(tags=["jobs"])

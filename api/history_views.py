@@ -6,7 +6,7 @@ from pydantic import BaseModel, Field
 
 from api.schemas import JsonObject
 from api.views import IntervalView
-from core import records
+from core.records import kinds
 
 
 class CheckView(BaseModel):
@@ -21,7 +21,7 @@ class ScreenView(BaseModel):
     """What a screen says of a program before any training."""
 
     name: str
-    verdict: records.ScreenVerdict
+    verdict: kinds.ScreenVerdict
     score: float | None = Field(description="The number that decided; none where it abstains.")
     message: str
     other: str | None = Field(description="Id of the candidate that it was compared with.")
@@ -101,8 +101,8 @@ class CandidateView(BaseModel):
     key: str
     iteration: int
     number: int
-    operator: records.Operator
-    status: records.CandidateStatus
+    operator: kinds.Operator
+    status: kinds.CandidateStatus
     parents: list[str] = Field(description="Ids of the candidates that it was made from.")
     analysis: str
     prediction: str
@@ -160,11 +160,11 @@ class RunView(BaseModel):
 
     id: str
     job_id: str
-    stage: records.Stage
+    stage: kinds.Stage
     arm: str
     seed: int
     rung: int
-    status: records.RunStatus
+    status: kinds.RunStatus
     fitness: float | None
     episodes: list[float]
     checkpoints: list[tuple[int, float]] = Field(description="(environment steps, fitness).")
@@ -180,7 +180,7 @@ class RunView(BaseModel):
     nondeterministic: bool = Field(
         description="Whether its policy lived other steps when it was measured again on the same seeds."
     )
-    canaries: records.Canaries = Field(
+    canaries: kinds.Canaries = Field(
         description="What came of the policies of known fitness that were measured with it."
     )
     adapter: str = Field(description="The environment layer, such as numpy or mujoco-batch.")
@@ -213,11 +213,11 @@ class ExchangeView(BaseModel):
     iteration: int
     slot: int = Field(description="-1 for a turn that yields no program.")
     attempt: int
-    kind: records.ExchangeKind
+    kind: kinds.ExchangeKind
     designer: str
     prompt: list[MessageView]
     reply: str
-    outcome: records.ReplyOutcome
+    outcome: kinds.ReplyOutcome
     detail: str
     model: str
     finish_reason: str | None
@@ -236,7 +236,7 @@ class ArmView(BaseModel):
     model: str | None = Field(description="That it asks; null for the server's usual one.")
     temperature: float | None
     leaning: str
-    feedback: records.FeedbackForm
+    feedback: kinds.FeedbackForm
     asked: int = Field(description="Candidates that it was asked for.")
     improved: int = Field(
         description="How many of them beat the incumbent beyond their standard error."

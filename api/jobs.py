@@ -22,7 +22,7 @@ from api.submission import check_priced, complete, fingerprint
 from api.views import JobView, Page, PlanView
 from api.webhooks import read_webhook
 from core.estimates import before_start
-from core.records import FINISHED, JobStatus
+from core.records.kinds import FINISHED, JobStatus
 from core.storage import StoredJob
 
 router = APIRouter(tags=["jobs"])

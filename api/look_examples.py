@@ -14,7 +14,10 @@ from api.show_comparison import comparison_view, diff_view, rollout_view, series
 from api.work import usage_view, waiting_view, worker_view
 from api.work_views import QueueView, WorkerList
 from core.comparing import Contestant, compare
-from core.records import NATIVE, JobSpec, Rollout, Run, Task
+from core.records.kinds import NATIVE
+from core.records.measured import Rollout, Run
+from core.records.spec import JobSpec
+from core.records.task import Task
 from core.storage import (
     Day,
     KeyUse,

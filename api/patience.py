@@ -11,7 +11,7 @@ from fastapi import Header, Response
 from fastapi.concurrency import run_in_threadpool
 
 from api.dependencies import Visit
-from core.records import FINISHED
+from core.records.kinds import FINISHED
 
 LONGEST_SECONDS = 60.0
 POLL_SECONDS = 0.25

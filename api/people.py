@@ -12,7 +12,8 @@ from api.people_views import GivenList, GivenView, RemarkList, RemarkView
 from api.programs import check_source, task_of
 from api.show import key_to_id
 from core.errors import InvalidInput, NotFound
-from core.records import Given, Iteration, Remark
+from core.records.people import Given, Remark
+from core.records.rounds import Iteration
 from core.storage import Request
 from core.storage.ids import read_arm, read_candidate_id
 

@@ -7,14 +7,14 @@ from datetime import datetime
 from pydantic import BaseModel, Field
 
 from api.schemas import TaskBody
-from core import records
+from core.records import kinds
 
 
 class RemarkView(BaseModel):
     """What somebody said."""
 
     number: int = Field(description="Counts from 0 in the job.")
-    kind: records.RemarkKind
+    kind: kinds.RemarkKind
     candidate: str | None = Field(description="Id of the candidate that is meant.")
     other: str | None
     value: int
@@ -34,7 +34,7 @@ class GivenView(BaseModel):
     """A program that people handed in."""
 
     number: int = Field(description="Counts from 0 in the job.")
-    origin: records.Origin
+    origin: kinds.Origin
     parent: str | None = Field(description="Id of the candidate that it is an edit of.")
     note: str
     source: str
@@ -56,7 +56,7 @@ class LibraryItemView(BaseModel):
     candidate: str
     task: TaskBody
     fields: list[str]
-    verdict: records.Verdict
+    verdict: kinds.Verdict
     evidence: str = Field(description="How it compares with the native reward on fresh seeds.")
     source: str = Field(description="The module, with the numbers in force. It is untrusted code.")
     finished_at: datetime

@@ -9,7 +9,11 @@ from api.errors import InvalidField, RefusedProgram
 from api.schemas import StartBody
 from core.errors import NotFound, ProgramRejected
 from core.program import read_program
-from core.records import Given, JobSpec, Mode, Preflight, Task
+from core.records.kinds import Mode
+from core.records.measured import Preflight
+from core.records.people import Given
+from core.records.spec import JobSpec
+from core.records.task import Task
 from core.storage import Store
 
 # What can be told of a module whose fields are not known yet.

@@ -22,8 +22,8 @@ from pydantic.config import JsonDict
 
 from api import limits
 from api.limits import Text
-from core import records
 from core.profiles import ProfileName
+from core.records import kinds
 
 Name = Annotated[
     str,
@@ -74,7 +74,7 @@ class FieldBody(Piece):
     low: Real | None = None
     high: Real | None = None
     meaning: Text = Field(default="", max_length=500)
-    visible: tuple[records.Visibility, ...] | None = Field(
+    visible: tuple[kinds.Visibility, ...] | None = Field(
         default=None,
         max_length=3,
         description="Who may see it; by default the reward, and the policy if it is observed.",
@@ -91,14 +91,14 @@ class FitnessBody(Piece):
         },
     )
 
-    kind: records.FitnessKind = "return"
+    kind: kinds.FitnessKind = "return"
     where: Text | None = Field(default=None, max_length=2_000)
     field: Text | None = Field(
         default=None,
         max_length=500,
         description="What a statistic is taken of: a field, or a term such as `-x_velocity`.",
     )
-    over: records.Reduction | None = None
+    over: kinds.Reduction | None = None
     horizon: Whole | None = Field(default=None, ge=1, le=limits.MAX_STEPS)
     goal: Real | None = None
     parts: tuple[FitnessBody, ...] = Field(
@@ -167,7 +167,7 @@ class TaskBody(Piece):
         default="", max_length=5_000, description="What the actions do, in words."
     )
     training: JsonObject = Field(default_factory=dict, max_length=20)
-    array: records.ArrayLibrary = Field(
+    array: kinds.ArrayLibrary = Field(
         default="numpy",
         description="Library in which programs are written; `torch` for simulators on a GPU.",
     )
@@ -199,7 +199,7 @@ class VariantBody(Piece):
         description="What the prompt asks for besides, in your words.",
         examples=["Prefer potentials whose difference is paid."],
     )
-    feedback: records.FeedbackForm = Field(
+    feedback: kinds.FeedbackForm = Field(
         default="full", description="`short` tells the beginning of the feedback alone."
     )
 
@@ -323,7 +323,7 @@ class WebhookBody(Piece):
         description="https, to a public address, unless the operator allows the host.",
         examples=["https://hooks.example.org/rewardsmith"],
     )
-    events: tuple[records.WebhookEvent, ...] = Field(
+    events: tuple[kinds.WebhookEvent, ...] = Field(
         default=("job.completed",),
         min_length=1,
         max_length=20,
@@ -357,15 +357,15 @@ class SpecBody(Piece):
     designer: DesignerBody
     iterations: Whole
     candidates: Whole
-    mode: records.Mode
+    mode: kinds.Mode
     weight: Real
     training: TrainingBody
     evaluation: EvaluationBody
     budget: BudgetBody
     seed: Whole
-    design: records.Design
+    design: kinds.Design
     screens: tuple[ScreenName, ...]
-    smoothness: records.Smoothness
+    smoothness: kinds.Smoothness
     context: ContextBody
     human_weight: Real
     await_feedback: bool
@@ -430,13 +430,13 @@ class JobRequest(Piece):
     candidates: Whole = Field(
         default=4, ge=1, le=limits.MAX_CANDIDATES, description="Per iteration."
     )
-    mode: records.Mode = "replace"
+    mode: kinds.Mode = "replace"
     weight: Real = Field(default=0.02, gt=0, le=1_000)
     training: TrainingBody = TrainingBody()
     evaluation: EvaluationBody = EvaluationBody()
     budget: BudgetBody = BudgetBody()
     seed: Whole = Field(default=0, ge=0, le=limits.MAX_SEED)
-    design: records.Design = Field(
+    design: kinds.Design = Field(
         default="joint", description="What is designed: the reward, the features, or both."
     )
     screens: tuple[ScreenName, ...] = Field(
@@ -444,7 +444,7 @@ class JobRequest(Piece):
         max_length=4,
         description="Screens that may keep a program from being trained.",
     )
-    smoothness: records.Smoothness = Field(
+    smoothness: kinds.Smoothness = Field(
         default="windowed", description="By which statistic features are judged."
     )
     context: ContextBody = ContextBody()

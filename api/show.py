@@ -24,7 +24,8 @@ from api.views import (
     WebhookView,
 )
 from core.budgets import planned_cost
-from core.records import Interval, Outcome, Webhook
+from core.records.outcome import Interval, Outcome
+from core.records.spec import Webhook
 from core.storage import Activity, Event, StoredJob
 from core.storage.ids import candidate_id
 

@@ -21,7 +21,7 @@ from api.show import key_to_id, shown_interval
 from api.views import IntervalView
 from core.comparing import Comparison, Side
 from core.differences import hunks
-from core.records import NATIVE
+from core.records.kinds import NATIVE
 from core.storage import Series, StoredRollout
 from core.storage.ids import RunKey, run_id
 

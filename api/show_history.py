@@ -27,19 +27,12 @@ from api.history_views import (
 )
 from api.show import key_to_id, shown_interval
 from core.bandit import Posterior
-from core.records import (
-    Candidate,
-    Curve,
-    Exchange,
-    Feedback,
-    Interval,
-    Iteration,
-    Report,
-    Run,
-    Screen,
-    TermStatistics,
-    Variant,
-)
+from core.records.asking import Exchange
+from core.records.measured import Curve, Report, Run, TermStatistics
+from core.records.outcome import Interval
+from core.records.programs import Screen
+from core.records.rounds import Candidate, Feedback, Iteration
+from core.records.spec import Variant
 from core.statistics import bootstrap_interval
 from core.storage import StoredCandidate, StoredRun
 from core.storage.ids import candidate_id

@@ -20,16 +20,16 @@ from core.learners import read_learner
 from core.methods import find_method
 from core.prices import Prices, asked_models, asks_a_model
 from core.profiles import PROFILES
-from core.records import (
+from core.records.spec import (
     Budget,
     Context,
     DesignerChoice,
     Evaluation,
     JobSpec,
-    Task,
     Training,
     Variant,
 )
+from core.records.task import Task
 from core.tasks import (
     catalogue,
     check_task,

@@ -14,7 +14,7 @@ from api.views import MethodList, NamedView, TaskList, TaskView
 from core.errors import NotFound
 from core.fitness import describe
 from core.methods import METHODS
-from core.records import Task
+from core.records.task import Task
 from core.tasks import catalogue
 
 router = APIRouter(tags=["catalogue"])

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 
 from api.errors import Problem
 from api.schemas import FieldBody, FitnessBody, JsonObject, SpecBody
-from core import records
+from core.records import kinds
 
 T = TypeVar("T")
 
@@ -26,11 +26,11 @@ class IntervalView(BaseModel):
 class AblatedView(BaseModel):
     """The design without one of its terms, after the first rung, against the whole of it."""
 
-    kind: records.TermKind
+    kind: kinds.TermKind
     name: str
     fitness: IntervalView
     difference: float = Field(description="Its fitness without the term, minus that with it.")
-    verdict: records.Verdict = Field(
+    verdict: kinds.Verdict = Field(
         description="`worse` where the design is worse without it; not corrected for their number."
     )
 
@@ -43,13 +43,13 @@ class TransferView(BaseModel):
     steps: int = Field(description="Environment steps per run.")
     native: IntervalView
     designed: IntervalView
-    verdict: records.Verdict
+    verdict: kinds.Verdict
 
 
 class OutcomeView(BaseModel):
     """How the job ended: the chosen design against the native reward on fresh seeds."""
 
-    verdict: records.Verdict
+    verdict: kinds.Verdict
     best: str | None = Field(description="Id of the chosen candidate.")
     native: IntervalView
     designed: IntervalView | None
@@ -157,7 +157,7 @@ class WebhookView(BaseModel):
     """Who is told of the job's events."""
 
     url: str
-    events: list[records.WebhookEvent]
+    events: list[kinds.WebhookEvent]
     secret: str | None = Field(
         default=None, description="Only in the answer to the request that submitted the job."
     )
@@ -204,7 +204,7 @@ class JobView(BaseModel):
     origin: str | None = Field(
         description="Of an imported job: its id where it was exported. It can be forked, not extended."
     )
-    status: records.JobStatus
+    status: kinds.JobStatus
     phase: str | None = Field(description="What is being done; free to grow new words.")
     created_at: datetime
     started_at: datetime | None
@@ -269,7 +269,7 @@ class TaskView(BaseModel):
     max_episode_steps: int | None
     actions: str
     training: JsonObject
-    array: records.ArrayLibrary
+    array: kinds.ArrayLibrary
 
 
 class TaskList(BaseModel):

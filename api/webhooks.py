@@ -15,7 +15,7 @@ from api.limits import MAX_EVENT, MAX_PAGE
 from api.schemas import WebhookBody
 from api.views import AttemptView, DeliveryPage, DeliveryView
 from core.errors import InvalidInput
-from core.records import Webhook
+from core.records.spec import Webhook
 from core.settings import Settings
 from core.storage import StoredDelivery
 from core.webhooks import check_secret, check_target, message_of, new_secret

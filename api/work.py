@@ -19,7 +19,7 @@ from api.work_views import (
     WorkerList,
     WorkerView,
 )
-from core.records import FINISHED
+from core.records.kinds import FINISHED
 from core.storage import Activity, Day, KeyUse, Store, StoredJob, StoredWorker
 from core.waiting import Crew, Waiting, why_waiting
 

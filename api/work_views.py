@@ -6,7 +6,7 @@ from datetime import datetime
 
 from pydantic import BaseModel, Field
 
-from core.records import JobStatus
+from core.records.kinds import JobStatus
 
 
 class DayView(BaseModel):

@@ -20,7 +20,10 @@ from fastapi.testclient import TestClient
 
 import migrations
 from api.main import create_app
-from core.records import NATIVE, Curve, Evaluation, Fitness, JobSpec, Run, Task
+from core.records.kinds import NATIVE
+from core.records.measured import Curve, Run
+from core.records.spec import Evaluation, JobSpec
+from core.records.task import Fitness, Task
 from core.settings import Settings
 from core.storage import Store, open_store
 

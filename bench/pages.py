@@ -27,7 +27,8 @@ import httpx2
 import psutil
 
 import migrations
-from core.records import NATIVE, Feedback
+from core.records.kinds import NATIVE
+from core.records.rounds import Feedback
 from core.storage import Store, open_store
 from tests.builders import a_preflight, a_run, a_spec, rejected, trained
 from tests.shells.stories import a_report, step

@@ -14,7 +14,10 @@ import time
 
 from core.envs import make_batch
 from core.ports import Arm, PackOrder
-from core.records import NATIVE, Preflight, Task, Training
+from core.records.kinds import NATIVE
+from core.records.measured import Preflight
+from core.records.spec import Training
+from core.records.task import Task
 from core.sandbox import GIB, Limits, Sandbox
 from core.training.deadlines import Notice
 from core.training.laboratory import PRELOAD

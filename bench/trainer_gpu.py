@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from core.envs import make_batch
-from core.records import Task
+from core.records.task import Task
 from core.training.designs import Rewards
 from core.training.device_pack import DevicePack, hyper_on, moved, new_device_pack
 from core.training.graphs import GraphedUpdate, Step, gradient_step

@@ -10,7 +10,8 @@ from pathlib import Path
 from core.context import native_reward, observation_excerpt
 from core.errors import EnvironmentUnusable, InvalidFitness
 from core.fitness import describe
-from core.records import Preflight, Task
+from core.records.measured import Preflight
+from core.records.task import Task
 
 
 @dataclass(frozen=True, slots=True)

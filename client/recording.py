@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core.records import Exchange, Prompt, Reply, Usage
+from core.records.asking import Exchange, Prompt, Reply, Usage
 
 if TYPE_CHECKING:
     from api.history_views import ExchangeView

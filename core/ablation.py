@@ -10,7 +10,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from core.budgets import MOST_ABLATED
-from core.records import Candidate, Program, TermKind, TermStatistics
+from core.records.kinds import TermKind
+from core.records.measured import TermStatistics
+from core.records.programs import Program
+from core.records.rounds import Candidate
 
 
 def ablated_arms(winner: Candidate) -> dict[str, tuple[TermKind, str]]:
@@ -18,7 +21,7 @@ def ablated_arms(winner: Candidate) -> dict[str, tuple[TermKind, str]]:
 
     A reward's only component is not left out, for nothing would be left to train on.
 
-    >>> from core.records import ProgramShape
+    >>> from core.records.programs import ProgramShape
     >>> shape = ProgramShape(("near", "calm"), ("energy",), 1.0)
     >>> list(ablated_arms(Candidate(0, 1, "seed", "trained", shape=shape)))
     ['without-component-near', 'without-component-calm', 'without-feature-energy']

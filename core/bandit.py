@@ -27,7 +27,9 @@ from math import sqrt
 import numpy as np
 
 from core.budgets import unasked
-from core.records import Candidate, Feedback, History, Variant
+from core.records.history import History
+from core.records.rounds import Candidate, Feedback
+from core.records.spec import Variant
 from core.rungs import ranked, reached, rung_values, scored_values
 from core.statistics import lower_bound, mean
 

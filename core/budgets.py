@@ -8,7 +8,9 @@ in the end is kept back from the start.
 from __future__ import annotations
 
 from core.learners import read_learner
-from core.records import Candidate, History, Iteration, JobSpec
+from core.records.history import History
+from core.records.rounds import Candidate, Iteration
+from core.records.spec import JobSpec
 from core.rungs import rung_steps, survivors
 
 MOST_ABLATED = 8

@@ -14,7 +14,11 @@ from dataclasses import asdict, dataclass
 from itertools import combinations
 from typing import Literal, TypeAlias
 
-from core.records import NATIVE, Candidate, Interval, JobSpec, Report, Run, TermKind, TermStatistics
+from core.records.kinds import NATIVE, TermKind
+from core.records.measured import Report, Run, TermStatistics
+from core.records.outcome import Interval
+from core.records.rounds import Candidate
+from core.records.spec import JobSpec
 from core.rungs import reached
 from core.statistics import bootstrap_interval, difference_interval, probability_of_improvement
 

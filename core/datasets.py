@@ -14,7 +14,10 @@ from itertools import combinations
 from typing import Literal, TypeAlias
 
 from core.loop import native_fitness
-from core.records import Candidate, Exchange, History, Interval, Prompt
+from core.records.asking import Exchange, Prompt
+from core.records.history import History
+from core.records.outcome import Interval
+from core.records.rounds import Candidate
 from core.statistics import bootstrap_interval, mean
 from core.words import without_answer_number
 

@@ -17,20 +17,11 @@ from core.ports import Designer, Ledger, Params
 from core.prices import asks_a_model
 from core.program import read_program, refuse_changed_reward, same_code, with_params
 from core.purse import Purse, counted
-from core.records import (
-    Ask,
-    Brief,
-    Candidate,
-    Check,
-    Exchange,
-    History,
-    Program,
-    Prompt,
-    Proposal,
-    Repair,
-    Reply,
-    Task,
-)
+from core.records.asking import Ask, Brief, Exchange, Prompt, Proposal, Repair, Reply
+from core.records.history import History
+from core.records.programs import Check, Program
+from core.records.rounds import Candidate
+from core.records.task import Task
 from core.replies import read_reply
 from core.screening import ScreenBench
 from core.toolbox import Toolbox

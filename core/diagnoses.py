@@ -13,7 +13,10 @@ from statistics import median
 from core.exploits import exploit_reason
 from core.exploits import fitness_curve as fitness_curve
 from core.loop import native_fitness, search_fitness
-from core.records import Candidate, History, Report, Smoothness, TermStatistics
+from core.records.history import History
+from core.records.kinds import Smoothness
+from core.records.measured import Report, TermStatistics
+from core.records.rounds import Candidate
 from core.statistics import standard_error
 from core.words import number, percent, signed
 

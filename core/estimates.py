@@ -11,7 +11,10 @@ from core.methods import find_method
 from core.packs import UNKNOWN_CORES
 from core.prices import Prices, asked_models, asks_a_model
 from core.purse import COMPLETION_TOKENS, prompt_tokens
-from core.records import History, JobSpec, Preflight, Usage
+from core.records.asking import Usage
+from core.records.history import History
+from core.records.measured import Preflight
+from core.records.spec import JobSpec
 
 FEEDBACK_TOKENS = 4_000
 """That a later prompt has beyond the first: a program, and what was measured."""

@@ -36,7 +36,7 @@ LESR_KEPT = 0.995
 
 @dataclass(frozen=True, slots=True)
 class InputStatistics:
-    """What is known of one input; see `core.records.TermStatistics` for the meaning of each."""
+    """What is known of one input; `TermStatistics` says what each means."""
 
     smooth: float | None
     explains: float | None

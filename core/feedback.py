@@ -14,18 +14,11 @@ from core.diagnoses import component_flags, diagnose, fitness_curve, seed_fitnes
 from core.input_words import input_sections
 from core.loop import native_fitness, search_fitness
 from core.predictions import claims_data, record_words, score, tally
-from core.records import (
-    Candidate,
-    Design,
-    Feedback,
-    Field,
-    History,
-    Iteration,
-    Json,
-    Report,
-    Smoothness,
-    TermStatistics,
-)
+from core.records.history import History
+from core.records.kinds import Design, Json, Smoothness
+from core.records.measured import Report, TermStatistics
+from core.records.rounds import Candidate, Feedback, Iteration
+from core.records.task import Field
 from core.rungs import reached
 from core.statistics import mean, standard_error
 from core.words import (

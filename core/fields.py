@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from core.errors import InvalidInput
-from core.records import Field, Visibility
+from core.records.kinds import Visibility
+from core.records.task import Field
 
 Floats: TypeAlias = npt.NDArray[np.float32]
 SourceKind: TypeAlias = Literal["obs", "info", "sim", "terminated"]

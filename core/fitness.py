@@ -1,6 +1,6 @@
 """Fitness: how well an episode was done, measured on the untouched environment.
 
-A fitness is a small value (`core.records.Fitness`), never code.  Its condition is a conjunction of
+A fitness is a small value (`core.records.task.Fitness`), never code.  Its condition is a conjunction of
 comparisons over fields, read with `ast` and evaluated by this file alone:
 
     0.75 < cart_position < 1.25 and abs(pole_angle) < 0.1
@@ -29,7 +29,7 @@ from core.conditions import (
 )
 from core.errors import InvalidFitness
 from core.fields import read_source
-from core.records import Field, Fitness
+from core.records.task import Field, Fitness
 
 __all__ = [
     "Condition",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from core.records import Report, Smoothness, TermStatistics
+from core.records.kinds import Smoothness
+from core.records.measured import Report, TermStatistics
 from core.words import number, percent
 
 MOST_DIMENSIONS = 12

@@ -18,7 +18,8 @@ from typing import Literal, TypeAlias
 
 from core.context import Native
 from core.errors import PromptLeak
-from core.records import Field, Prompt
+from core.records.asking import Prompt
+from core.records.task import Field
 
 LeakKind: TypeAlias = Literal["metric_field", "native_reward"]
 

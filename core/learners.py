@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 
 from core.errors import InvalidInput
-from core.records import Json
+from core.records.kinds import Json
 
 SB3, SCRIPT = "sb3", "script"
 WHERE = "evaluation.transfer"

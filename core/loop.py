@@ -23,18 +23,11 @@ from core.ablation import ablated_arms
 from core.budgets import exhausted, iteration_cost, out_of_time, refused, rung_begun
 from core.exploits import is_suspect
 from core.packs import pack_count
-from core.records import (
-    FINISHED,
-    FITNESS,
-    NATIVE,
-    Candidate,
-    Given,
-    History,
-    Iteration,
-    Run,
-    Saved,
-    Stage,
-)
+from core.records.history import History
+from core.records.kinds import FINISHED, FITNESS, NATIVE, Stage
+from core.records.measured import Run, Saved
+from core.records.people import Given
+from core.records.rounds import Candidate, Iteration
 from core.rungs import promoted, ranked, reached, rung_steps, rung_values, scored_values
 from core.statistics import lower_bound, mean
 

@@ -9,7 +9,10 @@ from core import loop
 from core.ablation import ablated_arms, without
 from core.loop import Member, Scene
 from core.ports import Arm, FilmOrder, Ledger, PackOrder
-from core.records import FITNESS, NATIVE, Candidate, History, Stage, Task
+from core.records.history import History
+from core.records.kinds import FITNESS, NATIVE, Stage
+from core.records.rounds import Candidate
+from core.records.task import Task
 from core.rungs import rung_steps
 from core.toolbox import Toolbox
 

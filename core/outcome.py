@@ -17,16 +17,9 @@ from core.loop import (
     trusted_arms,
     winner,
 )
-from core.records import (
-    FITNESS,
-    NATIVE,
-    Ablated,
-    History,
-    Interval,
-    Json,
-    Outcome,
-    Verdict,
-)
+from core.records.history import History
+from core.records.kinds import FITNESS, NATIVE, Json, Verdict
+from core.records.outcome import Ablated, Interval, Outcome
 from core.statistics import (
     bootstrap_interval,
     difference_interval,

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from math import ceil
 
-from core.records import Preflight, Training
+from core.records.measured import Preflight
+from core.records.spec import Training
 
 OF_OBJECTS = "gymnasium"  # the adapter whose rows are Python objects, one each
 ROWS_OF_OBJECTS = 128  # more in a process leave the cache: 4.4 times as long for 4 times as many

@@ -13,30 +13,15 @@ from typing import Literal, Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from core.records import (
-    Ask,
-    Candidate,
-    Example,
-    Exchange,
-    Feedback,
-    History,
-    Json,
-    Mode,
-    Outcome,
-    Preflight,
-    Program,
-    ProgramShape,
-    Reply,
-    Report,
-    Rollout,
-    Run,
-    Saved,
-    Screen,
-    Stage,
-    Task,
-    Training,
-    Walls,
-)
+from core.records.asking import Ask, Example, Exchange, Reply
+from core.records.history import History
+from core.records.kinds import Json, Mode, Stage
+from core.records.measured import Preflight, Report, Rollout, Run, Saved, Walls
+from core.records.outcome import Outcome
+from core.records.programs import Program, ProgramShape, Screen
+from core.records.rounds import Candidate, Feedback
+from core.records.spec import Training
+from core.records.task import Task
 
 Doubles: TypeAlias = npt.NDArray[np.float64]
 

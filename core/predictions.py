@@ -15,7 +15,9 @@ from typing import Literal, TypeAlias
 
 from core.diagnoses import seed_fitness
 from core.loop import native_fitness, search_fitness
-from core.records import Candidate, History, Json
+from core.records.history import History
+from core.records.kinds import Json
+from core.records.rounds import Candidate
 from core.statistics import standard_error
 from core.words import number
 

@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from core.records import Remark
+from core.records.people import Remark
 
 FIELD = -1  # the opponent of a thumb
 STEPS = 50  # of Newton's method; a handful suffice

@@ -9,7 +9,9 @@ from __future__ import annotations
 from core.desk import written_by_people
 from core.leaks import Leak, audit_prompt
 from core.methods import find_method
-from core.records import History, JobSpec, Prompt
+from core.records.asking import Prompt
+from core.records.history import History
+from core.records.spec import JobSpec
 
 
 def first_prompt(spec: JobSpec) -> tuple[Prompt, tuple[Leak, ...]]:

@@ -10,7 +10,8 @@ from importlib.resources import files
 from pathlib import Path
 
 from core.errors import InvalidInput
-from core.records import JobSpec, Usage
+from core.records.asking import Usage
+from core.records.spec import JobSpec
 
 _MILLION = 1e6
 _FREE = frozenset({"evolution", "replay"})  # designers that ask no model

@@ -11,7 +11,9 @@ import threading
 from dataclasses import dataclass, field
 
 from core.prices import Prices
-from core.records import Budget, Prompt, Spent, Usage
+from core.records.asking import Prompt, Usage
+from core.records.history import Spent
+from core.records.spec import Budget
 
 LETTERS_PER_TOKEN = 4.0
 """Of English and Python, about; tokenisers differ by a quarter."""

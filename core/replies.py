@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from core.errors import ProgramRejected
-from core.records import Proposal
+from core.records.asking import Proposal
 
 MOST_ANALYSIS = 4_000  # characters kept
 MOST_PREDICTION = 600

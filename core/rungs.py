@@ -9,7 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from core.records import Candidate, History, Run, Training
+from core.records.history import History
+from core.records.measured import Run
+from core.records.rounds import Candidate
+from core.records.spec import Training
 from core.statistics import lower_bound, mean
 
 HOPELESS_AFTER = 0.6  # of the steps: who is not above chance by then, where others are, is given up

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from core.ports import Laboratory, Progress, Screened, Screening, Watch
-from core.records import Candidate, History, Screen
+from core.records.history import History
+from core.records.programs import Screen
+from core.records.rounds import Candidate
 from core.screens import SCREENS, Case, judge, known_candidates, known_duplicate, screen_order
 
 

@@ -30,7 +30,10 @@ from core.ports import (
     Trajectory,
 )
 from core.program import same_code
-from core.records import Candidate, History, Json, Screen
+from core.records.history import History
+from core.records.kinds import Json
+from core.records.programs import Screen
+from core.records.rounds import Candidate
 from core.rungs import rung_steps
 from core.trajectories import MOST_TRAJECTORIES, sources
 from core.words import number, one_line, percent

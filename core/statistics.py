@@ -13,7 +13,8 @@ from itertools import combinations
 import numpy as np
 import numpy.typing as npt
 
-from core.records import Interval, Verdict
+from core.records.kinds import Verdict
+from core.records.outcome import Interval
 
 RESAMPLES = 10_000
 

@@ -46,13 +46,10 @@ from core.ports import (
     Progress,
     Watch,
 )
-from core.records import (
-    FITNESS,
-    NATIVE,
-    History,
-    Iteration,
-    Rollout,
-)
+from core.records.history import History
+from core.records.kinds import FITNESS, NATIVE
+from core.records.measured import Rollout
+from core.records.rounds import Iteration
 from core.screening import ScreenBench
 from core.toolbox import Toolbox
 

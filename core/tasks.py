@@ -5,7 +5,7 @@ TOML and JSON have the same form:
     name, environment, description, actions, max_episode_steps, env_kwargs
     fitness  = {kind, where, field, over, horizon, goal, parts}    # parts: [fitness, …]
     fields   = [{name, source, unit, low, high, meaning, visible}, …]
-    training = {steps, …}                          # entries of `core.records.Training`
+    training = {steps, …}                          # entries of `core.records.spec.Training`
     array    = "numpy"                             # or "torch": the library of its programs
 
 A file of the catalogue may say `like = "hopper"`: what it leaves out is taken from that file, so that
@@ -30,17 +30,9 @@ from typing import TypeVar, cast
 from core.errors import InvalidInput, UnknownTask
 from core.fields import read_source
 from core.fitness import check_fitness
-from core.records import (
-    ArrayLibrary,
-    Field,
-    Fitness,
-    FitnessKind,
-    Json,
-    Reduction,
-    Task,
-    Training,
-    Visibility,
-)
+from core.records.kinds import ArrayLibrary, FitnessKind, Json, Reduction, Visibility
+from core.records.spec import Training
+from core.records.task import Field, Fitness, Task
 
 MAX_DESCRIPTION = 20_000  # characters
 MAX_FIELDS = 512

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from core.ports import Designer, Laboratory, Tuner
 from core.prices import Prices
-from core.records import JobSpec
+from core.records.spec import JobSpec
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,9 @@ from __future__ import annotations
 from core.exploits import exploits
 from core.loop import search_fitness
 from core.ports import Source
-from core.records import NATIVE, Candidate, History, Iteration
+from core.records.history import History
+from core.records.kinds import NATIVE
+from core.records.rounds import Candidate, Iteration
 
 RANDOM = "random"  # the arm of the random policy, whose episodes preflight recorded
 MOST_SOURCES = 24

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from core.records import JobStatus
+from core.records.kinds import JobStatus
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Sequence
 
-from core.records import Field
+from core.records.task import Field
 from core.statistics import mean, standard_error
 
 _ANSWER_NUMBER = re.compile(r"^This is answer \d+ of \d+;.*\n*", re.MULTILINE)

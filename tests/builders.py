@@ -6,23 +6,13 @@ from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
-from core.records import (
-    NATIVE,
-    Candidate,
-    Evaluation,
-    Feedback,
-    Field,
-    Fitness,
-    History,
-    Iteration,
-    JobSpec,
-    Preflight,
-    Program,
-    Run,
-    Stage,
-    Task,
-    Training,
-)
+from core.records.history import History
+from core.records.kinds import NATIVE, Stage
+from core.records.measured import Preflight, Run
+from core.records.programs import Program
+from core.records.rounds import Candidate, Feedback, Iteration
+from core.records.spec import Evaluation, JobSpec, Training
+from core.records.task import Field, Fitness, Task
 
 SOURCE = '''import numpy as np
 

@@ -19,30 +19,15 @@ from core.ports import (
     Watch,
     save_nothing,
 )
-from core.records import (
-    FITNESS,
-    NATIVE,
-    Ask,
-    Candidate,
-    Example,
-    Exchange,
-    Feedback,
-    History,
-    Iteration,
-    Json,
-    Outcome,
-    Preflight,
-    Program,
-    ProgramShape,
-    Reply,
-    Report,
-    Rollout,
-    Run,
-    Saved,
-    Task,
-    Training,
-    Walls,
-)
+from core.records.asking import Ask, Example, Exchange, Reply
+from core.records.history import History
+from core.records.kinds import FITNESS, NATIVE, Json
+from core.records.measured import Preflight, Report, Rollout, Run, Saved, Walls
+from core.records.outcome import Outcome
+from core.records.programs import Program, ProgramShape
+from core.records.rounds import Candidate, Feedback, Iteration
+from core.records.spec import Training
+from core.records.task import Task
 from tests.builders import a_preflight, a_run
 
 REPLY = """The point must move to the right and stay there.

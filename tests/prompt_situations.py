@@ -3,25 +3,13 @@
 from dataclasses import replace
 
 from core.program import read_program
-from core.records import (
-    Candidate,
-    Check,
-    Curve,
-    Field,
-    Fitness,
-    History,
-    Iteration,
-    JobSpec,
-    Preflight,
-    ProgramShape,
-    Remark,
-    Report,
-    Run,
-    Screen,
-    Task,
-    TermStatistics,
-    Training,
-)
+from core.records.history import History
+from core.records.measured import Curve, Preflight, Report, Run, TermStatistics
+from core.records.people import Remark
+from core.records.programs import Check, ProgramShape, Screen
+from core.records.rounds import Candidate, Iteration
+from core.records.spec import JobSpec, Training
+from core.records.task import Field, Fitness, Task
 
 FIELDS = (
     Field("position", "obs[0]", "m", -2.4, 2.4, "position of the sled on its rail"),

@@ -12,7 +12,7 @@ import structlog
 
 from core.designers import OPENAI_MODEL, Deadlines, DesignerSettings, make_designer
 from core.prices import read_prices
-from core.records import History
+from core.records.history import History
 from core.sandbox import Sandbox
 from core.sandbox.selftest import FULL
 from core.settings import Settings

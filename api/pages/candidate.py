@@ -20,7 +20,9 @@ from api.show import key_to_id
 from api.show_history import candidate_view, exchange_view, fitness_interval
 from core.diagnoses import component_flags, feature_flags
 from core.program import current_source
-from core.records import Candidate, Feedback, Interval, Report, Run, TermStatistics
+from core.records.measured import Report, Run, TermStatistics
+from core.records.outcome import Interval
+from core.records.rounds import Candidate, Feedback
 from core.storage import StoredCandidate, StoredJob, StoredRun
 from core.words import number
 

@@ -22,7 +22,7 @@ from api.show_comparison import rollout_view
 from core.comparing import FEWEST, MOST, Comparison, Contestant, Pair, Side, compare
 from core.differences import Row, side_by_side
 from core.errors import InvalidInput
-from core.records import NATIVE
+from core.records.kinds import NATIVE
 from core.storage import StoredCandidate
 
 router = page_router()

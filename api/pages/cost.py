@@ -14,7 +14,7 @@ from api.pages.render import page, who
 from api.pages.trouble import page_router
 from api.show import job_view
 from api.show_history import exchange_view
-from core.records import Exchange
+from core.records.asking import Exchange
 
 router = page_router()
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from api.pages.charts import Line
 from api.pages.series import COLOURS, DASHES, Style
-from core.records import Run, TermStatistics
+from core.records.measured import Run, TermStatistics
 from core.statistics import mean
 
 Points = list[tuple[int, float]]

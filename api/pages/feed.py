@@ -24,7 +24,7 @@ from api.pages.door import Reader
 from api.pages.render import text_of
 from api.pages.trouble import page_router
 from core.errors import NotFound, StorageFailed
-from core.records import FINISHED
+from core.records.kinds import FINISHED
 
 router = page_router()
 

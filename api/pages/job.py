@@ -20,7 +20,9 @@ from api.show import event_view, job_view, key_to_id
 from api.show_comparison import rollout_view
 from api.views import EventView, JobView
 from api.work import crew_of
-from core.records import FINISHED, Feedback, Remark
+from core.records.kinds import FINISHED
+from core.records.people import Remark
+from core.records.rounds import Feedback
 from core.storage import Glance, StoredJob
 from core.words import number
 

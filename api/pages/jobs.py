@@ -19,7 +19,7 @@ from api.pages.trouble import page_router
 from api.show import job_view
 from api.views import JobView
 from api.work import crew_of
-from core.records import FINISHED, JobStatus
+from core.records.kinds import FINISHED, JobStatus
 
 router = page_router()
 

@@ -31,7 +31,7 @@ from core.errors import InvalidInput, RewardsmithError
 from core.leaks import Leak
 from core.preview import first_prompt
 from core.profiles import PROFILES
-from core.records import Prompt
+from core.records.asking import Prompt
 
 router = page_router()
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from api.views import JobView
-from core.records import FINISHED, TermStatistics
+from core.records.kinds import FINISHED
+from core.records.measured import TermStatistics
 from core.storage import Glance
 from core.waiting import Crew, Waiting, why_waiting
 from core.words import number, one_line

@@ -7,7 +7,9 @@ from importlib.resources import files
 
 from core.ports import Arm
 from core.program import read_program
-from core.records import FITNESS, NATIVE, JobSpec, Task
+from core.records.kinds import FITNESS, NATIVE
+from core.records.spec import JobSpec
+from core.records.task import Task
 
 EXPERT = "expert"
 DESIGNED = "designed"

@@ -11,7 +11,8 @@ from bench.design.ladder import Entry, Scale, spec_for
 from bench.design.work import is_trained
 from bench.trainer.tables import table
 from core.budgets import planned_cost
-from core.records import NATIVE, JobSpec
+from core.records.kinds import NATIVE
+from core.records.spec import JobSpec
 from core.rungs import survivors
 
 OVERHEAD_SECONDS = 0.6  # of a step of a job besides its training: processes, probing, examining

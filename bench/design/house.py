@@ -23,7 +23,10 @@ from core.loop import next_steps, step_key
 from core.orders import CONFIRMATION
 from core.packs import physics_threads
 from core.ports import Arm, PackOrder, Progress
-from core.records import FINISHED, History, JobSpec, Preflight, Run
+from core.records.history import History
+from core.records.kinds import FINISHED
+from core.records.measured import Preflight, Run
+from core.records.spec import JobSpec
 from core.settings import read_settings
 from core.storage import Store, StoredJob, open_store
 from core.training.held_out import held_out_seeds

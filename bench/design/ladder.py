@@ -8,7 +8,7 @@ from typing import Any
 
 from api.schemas import JobRequest
 from api.submission import complete
-from core.records import JobSpec
+from core.records.spec import JobSpec
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 from bench.design.arms import DESIGNED, EXPERT
 from bench.design.comparisons import FULL_TRAINING, NOT_READ, WANTED_SHARE
 from bench.trainer.tables import table
-from core.records import FITNESS, NATIVE
+from core.records.kinds import FITNESS, NATIVE
 
 Json: TypeAlias = dict[str, Any]
 

@@ -17,7 +17,8 @@ from bench.design.arms import DESIGNED, EXPERT, FIXED
 from bench.design.ladder import Entry, Scale, spec_for
 from bench.design.work import Order, fresh_seeds, is_trained, job_key, run_key
 from bench.trainer.cells import Cells
-from core.records import FITNESS, NATIVE, Interval
+from core.records.kinds import FITNESS, NATIVE
+from core.records.outcome import Interval
 from core.statistics import RESAMPLES, bootstrap_interval, difference_interval, verdict
 
 Json: TypeAlias = dict[str, Any]

@@ -18,7 +18,11 @@ from bench.design.ladder import Entry, Scale, designer_words, request_for, spec_
 from bench.trainer.cells import Cells, Key
 from core import loop
 from core.errors import SandboxFailed
-from core.records import FITNESS, NATIVE, History, JobSpec, Run, Task, Training
+from core.records.history import History
+from core.records.kinds import FITNESS, NATIVE
+from core.records.measured import Run
+from core.records.spec import JobSpec, Training
+from core.records.task import Task
 from core.tasks import task_to_mapping
 
 ATTEMPTS = 3

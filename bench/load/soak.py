@@ -28,7 +28,7 @@ from bench.load.moments import QUICK_JOB
 from bench.load.phases import kept
 from bench.load.watching import Size, load_average, size_of
 from bench.reliability.results import ROOT
-from core.records import FINISHED
+from core.records.kinds import FINISHED
 
 Json: TypeAlias = dict[str, Any]
 

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from bench.trainer.tables import table
-from core.records import Interval
+from core.records.outcome import Interval
 from core.statistics import (
     bootstrap_interval,
     difference_interval,

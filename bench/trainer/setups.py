@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from core.records import Task
+from core.records.task import Task
 
 
 @dataclass(frozen=True, slots=True)

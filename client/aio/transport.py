@@ -29,6 +29,7 @@ from client.transport import (
     _accepted,
     _reason,
     read_model,
+    trusted,
     usual_key,
     usual_url,
 )
@@ -50,7 +51,7 @@ class AsyncTransport:
         headers = {} if key is None else {"Authorization": f"Bearer {key}"}
         try:
             self._http = httpx2.AsyncClient(
-                base_url=self.base_url, timeout=timeout, headers=headers
+                base_url=self.base_url, timeout=timeout, headers=headers, verify=trusted()
             )
         except httpx2.InvalidURL as error:
             raise Unreachable(self.base_url, _reason(error)) from error

@@ -14,7 +14,7 @@ from client.console import FAILED, JsonFlag, Screen
 
 if TYPE_CHECKING:
     from client.environments import Checked
-    from core.records import Field, Task
+    from core.records.task import Field, Task
 
 app = typer.Typer(help="Look at environments.", no_args_is_help=True)
 

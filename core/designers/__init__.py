@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from core.errors import ConfigurationError, UnknownDesigner
 from core.ports import Designer, Gate
-from core.records import DesignerChoice
+from core.records.spec import DesignerChoice
 
 DESIGNERS = ("evolution", "openai", "replay")
 OPENAI_URL = "https://api.openai.com/v1"

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
-from core.records import Json, ReplyOutcome, Usage
+from core.records.asking import Usage
+from core.records.kinds import Json, ReplyOutcome
 
 BLANK = "[key]"
 SHORTEST_SECRET = (

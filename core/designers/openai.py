@@ -20,7 +20,7 @@ from core.designers.completion import cleaned, read_completion, read_json
 from core.designers.endpoint import Answer, attempt
 from core.errors import DesignerUnavailable
 from core.ports import Gate
-from core.records import Ask, Reply
+from core.records.asking import Ask, Reply
 
 RETRIED = frozenset({408, 409, 425, 429, 529})
 NO_MONEY = frozenset(

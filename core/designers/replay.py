@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from core.errors import DesignerUnavailable
-from core.records import Ask, Exchange, Prompt, Reply, Usage
+from core.records.asking import Ask, Exchange, Prompt, Reply, Usage
 
 FORMAT = "rewardsmith-recording/1"
 Key: TypeAlias = tuple[int, int, int]

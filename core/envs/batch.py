@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from core.fields import Floats, Layout
-from core.records import Field, Json
+from core.records.kinds import Json
+from core.records.task import Field
 
 Bools: TypeAlias = npt.NDArray[np.bool_]
 Actions: TypeAlias = npt.NDArray[Any]  # int64 [rows], or float32 [rows, A] clipped to the bounds

@@ -14,7 +14,7 @@ import gymnasium
 
 from core.envs import robotics
 from core.errors import EnvironmentUnusable
-from core.records import Task
+from core.records.task import Task
 
 Env: TypeAlias = gymnasium.Env[Any, Any]
 

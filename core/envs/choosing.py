@@ -19,7 +19,7 @@ from core.envs.spaces import (
 )
 from core.envs.variations import Variation, unknown_parameter
 from core.fields import Layout, lay_out, read_source
-from core.records import Task
+from core.records.task import Task
 
 
 def describe_env(task: Task) -> EnvFacts:

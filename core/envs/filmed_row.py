@@ -20,7 +20,7 @@ from core.envs.batch import Actions, Transition
 from core.envs.building import Env, build
 from core.envs.gymnasium_rows import GymnasiumRows
 from core.fields import Floats, Layout
-from core.records import Task
+from core.records.task import Task
 
 Camera: TypeAlias = Literal["pixels", "states", "nothing"]
 

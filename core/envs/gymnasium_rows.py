@@ -14,7 +14,8 @@ from core.envs.spaces import read_action_space, read_observation_space
 from core.envs.stepping import stepper
 from core.errors import EnvironmentUnusable
 from core.fields import Column, Floats, Layout
-from core.records import Json, Task
+from core.records.kinds import Json
+from core.records.task import Task
 
 
 class GymnasiumRows:

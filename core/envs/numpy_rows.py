@@ -13,7 +13,7 @@ from core.envs.classic import Dynamics
 from core.envs.classic.dynamics import Constants, States
 from core.envs.variations import Variation, checked_factors, unknown_parameter
 from core.fields import Column, Floats, Layout
-from core.records import Json
+from core.records.kinds import Json
 
 STATE = "state"  # the inner state's name as a simulator field: `sim.state[i]`
 

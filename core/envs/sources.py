@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from core.context import MOST_SOURCE, module_constants
 from core.envs.building import Env, build
-from core.records import Task
+from core.records.task import Task
 
 _COMMON = (  # tell nothing of a task
     "builtins",

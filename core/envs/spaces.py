@@ -12,7 +12,8 @@ from gymnasium import spaces
 
 from core.errors import EnvironmentUnusable
 from core.fields import Floats
-from core.records import Field, Json
+from core.records.kinds import Json
+from core.records.task import Field
 
 Flatten: TypeAlias = Callable[[Any], Floats]
 _GREY_IMAGE_RANK, _IMAGE_RANK = 2, 3

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from core.envs.batch import EnvBatch
 from core.fields import Layout
-from core.records import Json
+from core.records.kinds import Json
 
 
 @dataclass(frozen=True, slots=True)

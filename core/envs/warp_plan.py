@@ -13,7 +13,8 @@ from core.envs.mujoco.tasks import TASKS
 from core.envs.spaces import derive_fields, read_action_space, read_observation_space
 from core.errors import EnvironmentUnusable
 from core.fields import Layout, lay_out
-from core.records import Json, Task
+from core.records.kinds import Json
+from core.records.task import Task
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ from core.envs.tensor_batch import TensorTransition
 from core.envs.warp_plan import plan
 from core.errors import EnvironmentUnusable
 from core.fields import Column
-from core.records import Task
+from core.records.task import Task
 
 ADAPTER = "mujoco-warp"
 CONTACTS = 48  # room per row; rows share it, so one may have more

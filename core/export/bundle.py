@@ -19,17 +19,13 @@ from core.export.figures import components_figure, curves_figure
 from core.export.lines import history_lines
 from core.export.policy_file import describe_policy
 from core.export.tables import components_table, curves_table
-from core.records import (
-    NATIVE,
-    Candidate,
-    Exchange,
-    History,
-    Json,
-    Outcome,
-    Rollout,
-    Run,
-    Task,
-)
+from core.records.asking import Exchange
+from core.records.history import History
+from core.records.kinds import NATIVE, Json
+from core.records.measured import Rollout, Run
+from core.records.outcome import Outcome
+from core.records.rounds import Candidate
+from core.records.task import Task
 
 _LONG_AGO = (
     1980,

@@ -7,7 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from core.fitness import describe
-from core.records import JobSpec, Outcome, Rollout, Task
+from core.records.measured import Rollout
+from core.records.outcome import Outcome
+from core.records.spec import JobSpec
+from core.records.task import Task
 
 _TAGS = ("reinforcement-learning", "deep-reinforcement-learning", "reward-design", "rewardsmith")
 

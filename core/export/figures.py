@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from core.errors import ConfigurationError
-from core.records import NATIVE, Report, Run
+from core.records.kinds import NATIVE
+from core.records.measured import Report, Run
 
 # Okabe and Ito's colours, which the colour-blind can tell apart; the native reward is grey.
 COLOURS = {"designed": "#0072B2", "native": "#7F7F7F"}

@@ -7,7 +7,9 @@ from collections.abc import Iterator, Sequence
 from hashlib import sha256
 
 from core.program import current_source
-from core.records import Candidate, Exchange, History
+from core.records.asking import Exchange
+from core.records.history import History
+from core.records.rounds import Candidate
 from core.rungs import reached, rung_values
 
 

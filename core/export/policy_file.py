@@ -11,7 +11,9 @@ from typing import Any
 from core.errors import StorageFailed
 from core.fields import read_source
 from core.fitness import fields_of
-from core.records import Json, Preflight, Run, Task
+from core.records.kinds import Json
+from core.records.measured import Preflight, Run
+from core.records.task import Task
 
 RELU, SQUASHED = "activation.relu", "output.tanh"
 

@@ -14,7 +14,10 @@ from itertools import pairwise
 
 from core.errors import InvalidInput
 from core.fields import read_source
-from core.records import Field, Interval, Mode, Program, Task
+from core.records.kinds import Mode
+from core.records.outcome import Interval
+from core.records.programs import Program
+from core.records.task import Field, Task
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, fields
 
-from core.records import Report, Run, TermStatistics
+from core.records.measured import Report, Run, TermStatistics
 
 _STATISTICS = tuple(f.name for f in fields(TermStatistics) if f.name != "by_checkpoint")
 

@@ -12,17 +12,12 @@ from core.diagnoses import seed_fitness
 from core.feedback import prediction_words
 from core.loop import current_iteration, native_fitness, ranking, search_fitness, waiting_programs
 from core.preferences import preference_scores
-from core.records import (
-    ANALYSIS_SLOT,
-    Brief,
-    Candidate,
-    Feedback,
-    Given,
-    History,
-    Operator,
-    Remark,
-    Variant,
-)
+from core.records.asking import Brief
+from core.records.history import History
+from core.records.kinds import ANALYSIS_SLOT, Operator
+from core.records.people import Given, Remark
+from core.records.rounds import Candidate, Feedback
+from core.records.spec import Variant
 from core.rungs import scored_values
 from core.statistics import lower_bound
 from core.words import cut

@@ -58,7 +58,11 @@ from core.methods.prompting import (
     thumbs_part,
     unusable_part,
 )
-from core.records import Brief, Candidate, Feedback, History, Operator, Prompt, Report
+from core.records.asking import Brief, Prompt
+from core.records.history import History
+from core.records.kinds import Operator
+from core.records.measured import Report
+from core.records.rounds import Candidate, Feedback
 from core.words import cut, number, percent, without_metric
 
 MOST_ROUND = 12_000  # characters of the feedback on one round

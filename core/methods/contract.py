@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
-from core.records import ArrayLibrary, Design, Field
+from core.records.kinds import ArrayLibrary, Design
+from core.records.task import Field
 
 # Parts of a text, each with the initials of the designs that it is for: joint, reward, features.
 Parts: TypeAlias = "tuple[tuple[str, str], ...]"

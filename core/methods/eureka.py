@@ -48,7 +48,10 @@ from core.methods.prompting import (
     unusable_part,
 )
 from core.predictions import record_words
-from core.records import Brief, Candidate, Feedback, History, Iteration, Operator, Prompt
+from core.records.asking import Brief, Prompt
+from core.records.history import History
+from core.records.kinds import Operator
+from core.records.rounds import Candidate, Feedback, Iteration
 from core.words import cut, number, without_metric
 
 TIPS = """\

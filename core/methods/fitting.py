@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import TypeAlias
 
-from core.records import Prompt
+from core.records.asking import Prompt
 from core.words import cut, quoted
 
 CHARACTERS = 3.5  # per token; prose has more, but tables of numbers and code have fewer

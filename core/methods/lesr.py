@@ -43,7 +43,10 @@ from core.methods.prompting import (
     unusable_part,
 )
 from core.program import current_source
-from core.records import Brief, Candidate, Feedback, History, Prompt, Report, TermStatistics
+from core.records.asking import Brief, Prompt
+from core.records.history import History
+from core.records.measured import Report, TermStatistics
+from core.records.rounds import Candidate, Feedback
 from core.words import number, percent, quoted, spread, without_metric
 
 MOST_DIMENSIONS = 16  # of the observation's own, told per candidate

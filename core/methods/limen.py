@@ -53,7 +53,11 @@ from core.methods.prompting import (
     unusable_part,
 )
 from core.program import current_source
-from core.records import Brief, Candidate, Feedback, History, Operator, Program, Prompt
+from core.records.asking import Brief, Prompt
+from core.records.history import History
+from core.records.kinds import Operator
+from core.records.programs import Program
+from core.records.rounds import Candidate, Feedback
 from core.words import number, without_metric
 
 SIZES = (60, 120, 200, 320)  # nodes of the reward's syntax tree at which a cell begins

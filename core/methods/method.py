@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from core.records import Brief, Candidate, Feedback, History, Operator, Prompt
+from core.records.asking import Brief, Prompt
+from core.records.history import History
+from core.records.kinds import Operator
+from core.records.rounds import Candidate, Feedback
 
 
 @dataclass(frozen=True, slots=True)

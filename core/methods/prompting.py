@@ -16,7 +16,10 @@ from core.fitness import describe
 from core.methods.contract import adviser_text, system_text
 from core.methods.fitting import CHARACTERS, SMALL, Part, Piece, Rank, Turn, fit
 from core.program import current_source, visible_fields
-from core.records import Brief, Candidate, Field, Prompt, Remark
+from core.records.asking import Brief, Prompt
+from core.records.people import Remark
+from core.records.rounds import Candidate
+from core.records.task import Field
 from core.words import (
     answer_number,
     cut,

@@ -47,7 +47,11 @@ from core.methods.prompting import (
     unusable_part,
 )
 from core.predictions import record_words
-from core.records import Brief, Candidate, Feedback, History, Json, Prompt, Report
+from core.records.asking import Brief, Prompt
+from core.records.history import History
+from core.records.kinds import Json
+from core.records.measured import Report
+from core.records.rounds import Candidate, Feedback
 from core.statistics import mean
 from core.words import cut, number, percent, without_metric
 

@@ -51,7 +51,10 @@ from core.methods.prompting import (
     thumbs_part,
     unusable_part,
 )
-from core.records import Brief, Candidate, Feedback, History, Operator, Prompt
+from core.records.asking import Brief, Prompt
+from core.records.history import History
+from core.records.kinds import Operator
+from core.records.rounds import Candidate, Feedback
 from core.words import without_metric
 
 SEED_LEANINGS = (

@@ -55,7 +55,10 @@ from core.methods.prompting import (
     unusable_part,
 )
 from core.program import visible_fields
-from core.records import Brief, Candidate, Feedback, Field, History, Prompt
+from core.records.asking import Brief, Prompt
+from core.records.history import History
+from core.records.rounds import Candidate, Feedback
+from core.records.task import Field
 from core.words import number, one_line, quoted
 
 KNOWLEDGE = """\

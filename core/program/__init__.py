@@ -19,7 +19,9 @@ from core.program.frozen import refuse_changed_reward
 from core.program.libraries import LIBRARIES, broken_torch_rules
 from core.program.module import Module, default_bounds, read_module, rejected
 from core.program.names import broken_name_rules, visible_fields
-from core.records import ArrayLibrary, Design, Field, Mode, Program
+from core.records.kinds import ArrayLibrary, Design, Mode
+from core.records.programs import Program
+from core.records.task import Field
 
 __all__ = [
     "current_source",

@@ -12,7 +12,7 @@ import math
 from collections.abc import Mapping
 
 from core.errors import ProgramRejected
-from core.records import Program
+from core.records.programs import Program
 
 _COPIED = 1e-3  # relative: four significant digits
 

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from core.errors import ProgramRejected
 from core.program.module import Module, rejected
 from core.program.names import is_observation
-from core.records import ArrayLibrary, Field
+from core.records.kinds import ArrayLibrary
+from core.records.task import Field
 
 
 @dataclass(frozen=True, slots=True)

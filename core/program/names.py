@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from core.errors import ProgramRejected
 from core.fields import read_source
 from core.program.module import Module, rejected
-from core.records import Field
+from core.records.task import Field
 
 _PLAIN = (
     "abs all any bool dict divmod enumerate filter float frozenset int isinstance len list map max min "

@@ -9,7 +9,10 @@ from typing import Any, cast
 from sqlalchemy import Connection, bindparam, func, select
 
 from core.errors import InvalidInput, LimitReached
-from core.records import FINISHED, Given, JobSpec, Spent, Webhook
+from core.records.history import Spent
+from core.records.kinds import FINISHED
+from core.records.people import Given
+from core.records.spec import JobSpec, Webhook
 from core.storage.claims import offer_first
 from core.storage.clean import clean_row, clean_text
 from core.storage.clock import now

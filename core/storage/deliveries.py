@@ -12,7 +12,8 @@ from typing import Any, Literal, TypeAlias, cast, get_args
 
 from sqlalchemy import Connection, Row, and_, insert, or_, select, update
 
-from core.records import Json, Webhook, WebhookEvent
+from core.records.kinds import Json, WebhookEvent
+from core.records.spec import Webhook
 from core.storage.clean import clean_json
 from core.storage.clock import now
 from core.storage.codec import load

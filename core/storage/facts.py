@@ -15,19 +15,12 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from core.errors import NotFound
 from core.ports import Screened
-from core.records import (
-    NATIVE,
-    Candidate,
-    Example,
-    Exchange,
-    Feedback,
-    Json,
-    Outcome,
-    Preflight,
-    Remark,
-    Rollout,
-    Usage,
-)
+from core.records.asking import Example, Exchange, Usage
+from core.records.kinds import NATIVE, Json
+from core.records.measured import Preflight, Rollout
+from core.records.outcome import Outcome
+from core.records.people import Remark
+from core.records.rounds import Candidate, Feedback
 from core.storage.clean import clean_row, spell_nonfinite
 from core.storage.clock import now
 from core.storage.codec import dump, dump_record, from_columns, load, to_columns

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, case, or_, select
 
-from core.records import Rollout
+from core.records.measured import Rollout
 from core.storage.codec import from_columns, load
 from core.storage.ids import no_such
 from core.storage.job_reads import read_rows

@@ -13,7 +13,8 @@ from itertools import accumulate
 
 from sqlalchemy import Connection, Select, func, select
 
-from core.records import CandidateStatus, Feedback, Operator
+from core.records.kinds import CandidateStatus, Operator
+from core.records.rounds import Feedback
 from core.storage.clock import now
 from core.storage.codec import from_columns, load
 from core.storage.job_reads import read_rows

@@ -15,7 +15,10 @@ from sqlalchemy import Connection, Row, delete, select, update
 from core import loop
 from core.budgets import closing_cost
 from core.errors import Conflict, InvalidInput
-from core.records import FINISHED, NATIVE, Budget, Given, History, JobSpec, Json
+from core.records.history import History
+from core.records.kinds import FINISHED, NATIVE, Json
+from core.records.people import Given
+from core.records.spec import Budget, JobSpec
 from core.storage import reads
 from core.storage.codec import dump
 from core.storage.job_reads import job_row

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 
 from core import loop
 from core.errors import StorageFailed
-from core.records import Candidate
+from core.records.rounds import Candidate
 from core.storage import facts, results
 from core.storage.accept import earlier_job, insert_job, job_row
 from core.storage.clean import clean_row

@@ -8,7 +8,11 @@ from typing import Any, TypeAlias, cast
 
 from sqlalchemy import Connection, bindparam, func, select
 
-from core.records import FINISHED, JobSpec, JobStatus, Outcome, Preflight, Spent, Webhook
+from core.records.history import Spent
+from core.records.kinds import FINISHED, JobStatus
+from core.records.measured import Preflight
+from core.records.outcome import Outcome
+from core.records.spec import JobSpec, Webhook
 from core.storage.clock import now
 from core.storage.codec import load
 from core.storage.ids import no_such

@@ -10,20 +10,12 @@ from sqlalchemy import Connection, Engine, Row
 
 from core.failpoints import failpoint
 from core.ports import Progress, Screened
-from core.records import (
-    Candidate,
-    Example,
-    Exchange,
-    Feedback,
-    History,
-    Json,
-    Outcome,
-    Preflight,
-    Report,
-    Rollout,
-    Run,
-    Saved,
-)
+from core.records.asking import Example, Exchange
+from core.records.history import History
+from core.records.kinds import Json
+from core.records.measured import Preflight, Report, Rollout, Run, Saved
+from core.records.outcome import Outcome
+from core.records.rounds import Candidate, Feedback
 from core.storage import claims, facts, importing, library, reads, results
 from core.storage.claims import Claim
 from core.storage.engine import reading, writing

@@ -17,7 +17,11 @@ from typing import Any, TypeAlias
 from sqlalchemy import Connection, select
 
 from core.program import current_source
-from core.records import Example, JobSpec, Json, Outcome, Task, Verdict
+from core.records.asking import Example
+from core.records.kinds import Json, Verdict
+from core.records.outcome import Outcome
+from core.records.spec import JobSpec
+from core.records.task import Task
 from core.storage import reads
 from core.storage.codec import load
 from core.storage.ids import CandidateKey, no_such, read_arm

@@ -19,7 +19,7 @@ from sqlalchemy import Connection, Row, insert, select, update
 
 from core.errors import Conflict
 from core.loop import Finish, step_key
-from core.records import FINISHED, JobStatus, Json
+from core.records.kinds import FINISHED, JobStatus, Json
 from core.storage.clean import clean_row
 from core.storage.clock import now
 from core.storage.deliveries import TOLD, enqueue

@@ -13,7 +13,10 @@ from sqlalchemy import Connection, Table, func, select
 
 from core import loop
 from core.errors import Conflict, InvalidInput, NotFound
-from core.records import FINISHED, Candidate, Given, History, Remark
+from core.records.history import History
+from core.records.kinds import FINISHED
+from core.records.people import Given, Remark
+from core.records.rounds import Candidate
 from core.storage import reads
 from core.storage.codec import dump_record, to_columns
 from core.storage.facts import insert_once

@@ -10,25 +10,14 @@ from typing import Any, TypeAlias
 from sqlalchemy import ColumnElement, Connection, and_, func, select, tuple_
 
 from core import loop
-from core.records import (
-    FITNESS,
-    NATIVE,
-    Candidate,
-    Example,
-    Exchange,
-    Feedback,
-    Given,
-    History,
-    Iteration,
-    JobSpec,
-    Outcome,
-    Preflight,
-    Remark,
-    Report,
-    Rollout,
-    Run,
-    Saved,
-)
+from core.records.asking import Example, Exchange
+from core.records.history import History
+from core.records.kinds import FITNESS, NATIVE
+from core.records.measured import Preflight, Report, Rollout, Run, Saved
+from core.records.outcome import Outcome
+from core.records.people import Given, Remark
+from core.records.rounds import Candidate, Feedback, Iteration
+from core.records.spec import JobSpec
 from core.storage.claims import living
 from core.storage.codec import from_columns, load
 from core.storage.filmed import rollouts_of, waits_to_be_taken_in

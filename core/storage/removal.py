@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable
 from sqlalchemy import Connection, delete, select
 
 from core.errors import Conflict
-from core.records import FINISHED
+from core.records.kinds import FINISHED
 from core.storage.clock import now
 from core.storage.facts import INSERT
 from core.storage.lifecycle import lock_job

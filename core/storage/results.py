@@ -12,7 +12,10 @@ from sqlalchemy import BigInteger, Connection, cast, delete, func, select, tuple
 
 from core import loop
 from core.errors import InvalidInput
-from core.records import NATIVE, Candidate, CandidateStatus, History, Report, Run, Saved
+from core.records.history import History
+from core.records.kinds import NATIVE, CandidateStatus
+from core.records.measured import Report, Run, Saved
+from core.records.rounds import Candidate
 from core.rungs import reached
 from core.storage import reads, series
 from core.storage.codec import dump, dump_record, to_columns

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from core.errors import StorageFailed
-from core.records import Curve
+from core.records.measured import Curve
 from core.storage.clean import clean_float, clean_integer, clean_text
 
 Chunk: TypeAlias = dict[str, Any]

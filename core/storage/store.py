@@ -16,19 +16,12 @@ from sqlalchemy import Connection, Engine, text
 
 from core.errors import InvalidInput, NotFound, StorageFailed
 from core.failpoints import failpoint
-from core.records import (
-    FINISHED,
-    Exchange,
-    Feedback,
-    Given,
-    History,
-    Iteration,
-    JobSpec,
-    JobStatus,
-    Json,
-    Remark,
-    Webhook,
-)
+from core.records.asking import Exchange
+from core.records.history import History
+from core.records.kinds import FINISHED, JobStatus, Json
+from core.records.people import Given, Remark
+from core.records.rounds import Feedback, Iteration
+from core.records.spec import JobSpec, Webhook
 from core.storage import (
     accept,
     claims,

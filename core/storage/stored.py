@@ -8,18 +8,12 @@ from datetime import datetime
 from typing import Generic, TypeVar
 
 from core.ports import Progress
-from core.records import (
-    Candidate,
-    JobSpec,
-    JobStatus,
-    Json,
-    Outcome,
-    Preflight,
-    Rollout,
-    Run,
-    Spent,
-    Webhook,
-)
+from core.records.history import Spent
+from core.records.kinds import JobStatus, Json
+from core.records.measured import Preflight, Rollout, Run
+from core.records.outcome import Outcome
+from core.records.rounds import Candidate
+from core.records.spec import JobSpec, Webhook
 
 T = TypeVar("T")
 

@@ -47,7 +47,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-from core.records import JobStatus, RemarkKind, Stage
+from core.records.kinds import JobStatus, RemarkKind, Stage
 from core.storage.clock import UtcTime
 
 HEAD = "0012"  # the revision of `migrations/` that makes these tables; a test compares them

@@ -16,22 +16,14 @@ from datetime import datetime
 from typing import Any, NoReturn
 
 from core.errors import InvalidInput, StorageFailed
-from core.records import (
-    FINISHED,
-    Candidate,
-    Exchange,
-    Feedback,
-    Given,
-    JobSpec,
-    JobStatus,
-    Outcome,
-    Preflight,
-    Remark,
-    Report,
-    Rollout,
-    Run,
-    Spent,
-)
+from core.records.asking import Exchange
+from core.records.history import Spent
+from core.records.kinds import FINISHED, JobStatus
+from core.records.measured import Preflight, Report, Rollout, Run
+from core.records.outcome import Outcome
+from core.records.people import Given, Remark
+from core.records.rounds import Candidate, Feedback
+from core.records.spec import JobSpec
 from core.storage.codec import load
 from core.storage.ids import check_job_id, read_arm
 from core.storage.stored import Event, Failure

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, select
 
-from core.records import Report
+from core.records.measured import Report
 from core.storage.codec import load
 from core.storage.job_reads import read_rows
 from core.storage.reads import runs_where

@@ -17,7 +17,9 @@ from safetensors.numpy import save
 from core.errors import SandboxFailed, ScoringFailed
 from core.fields import read_source
 from core.ports import PackOrder, Progress, Watch
-from core.records import Canaries, Field, Program
+from core.records.kinds import Canaries
+from core.records.programs import Program
+from core.records.task import Field
 from core.sandbox import Sandbox
 from core.training.action_space import read_action_space
 from core.training.measuring import Measured, measure

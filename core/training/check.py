@@ -14,7 +14,7 @@ import numpy as np
 
 from core.errors import ProgramRejected
 from core.fields import Floats
-from core.records import ProgramShape
+from core.records.programs import ProgramShape
 from core.sandbox.frames import Channel, Link
 from core.training.blame import line_naming
 from core.training.namespaces import describe_row

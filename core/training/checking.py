@@ -7,7 +7,8 @@ from typing import Any
 
 from core.errors import ProgramRejected, SandboxFailed
 from core.ports import Artifacts
-from core.records import Preflight, Program, ProgramShape
+from core.records.measured import Preflight
+from core.records.programs import Program, ProgramShape
 from core.sandbox import GIB, MIB, Child, ChildFailed, ChildTimedOut, Frame, Limits, Sandbox
 from core.training.runtime import MOST_COMPONENTS, MOST_FEATURES
 from core.training.wire import program_to_json, rejection_from_json, space_to_json

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from core.fields import Floats
-from core.records import Curve
+from core.records.measured import Curve
 
 MOST_POINTS = 200
 _EPISODES = 50

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from core.errors import ProgramRejected
 from core.fields import Floats
-from core.records import Mode
+from core.records.kinds import Mode
 from core.training.blocks import by_member
 
 LARGEST_REWARD = 1e30

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from core.errors import ProgramRejected
-from core.records import Mode
+from core.records.kinds import Mode
 from core.training.designs import LARGEST_REWARD, Designs, Rewards
 from core.training.device_rollout import TensorRollout, by_member
 

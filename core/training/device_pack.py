@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from core.envs.tensor_batch import TensorBatch
-from core.records import Curve
+from core.records.measured import Curve
 from core.training.action_space import ActionSpace, read_action_space
 from core.training.course import LOST, Course, Listener, Span
 from core.training.curves import CurveKeeper

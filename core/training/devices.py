@@ -13,7 +13,7 @@ import torch
 from core.envs import make_batch
 from core.envs.tensor_batch import OnDevice, TensorBatch
 from core.errors import TrainingFailed
-from core.records import Task
+from core.records.task import Task
 
 HOST = torch.device("cpu")
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 from itertools import pairwise
 
 from core.ports import PackOrder
-from core.records import Preflight, Training
+from core.records.measured import Preflight
+from core.records.spec import Training
 from core.training.action_space import read_action_space
 from core.training.deadlines import ROW_SECONDS
 from core.training.runtime import MOST_FEATURES

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from core.envs.batch import Actions, EnvBatch, Transition
 from core.fields import Column, Floats
 from core.fitness import episode_fitness, fields_of
-from core.records import Fitness
+from core.records.task import Fitness
 from core.training.transitions import Transitions
 
 MOST_STEPS = 10_000  # of an episode, where the environment has no time limit

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from core.errors import ProgramRejected
 from core.fields import Column, Floats, Layout
-from core.records import TermStatistics
+from core.records.measured import TermStatistics
 from core.sandbox.frames import Channel, Link
 from core.training.action_space import read_action_space
 from core.training.inputs import MOST_INPUTS, Examined, dimensions, measure_inputs

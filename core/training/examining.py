@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 
 from core.ports import Artifacts, PackOrder, Progress, Watch
-from core.records import Curve, Json, Program, Report, TermStatistics
+from core.records.kinds import Json
+from core.records.measured import Curve, Report, TermStatistics
+from core.records.programs import Program
 from core.sandbox import GIB, ChildFailed, Frame, Limits, Sandbox
 from core.training.attending import next_frame
 from core.training.blame import clean

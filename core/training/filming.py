@@ -20,7 +20,8 @@ import numpy as np
 from core.errors import FilmingFailed, ScoringFailed
 from core.fields import Floats
 from core.ports import Artifacts, FilmOrder, Progress, Watch
-from core.records import Json, Rollout
+from core.records.kinds import Json
+from core.records.measured import Rollout
 from core.sandbox import ChildFailed, Frame, Sandbox
 from core.training.attending import next_frame
 from core.training.examining import LIMITS, read_terms

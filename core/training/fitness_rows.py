@@ -16,7 +16,8 @@ from core.conditions import evaluate, holds, parse_term, parse_where
 from core.envs.batch import Actions, EnvBatch, Transition
 from core.fields import Floats, Layout
 from core.fitness import fields_of
-from core.records import Fitness, Json
+from core.records.kinds import Json
+from core.records.task import Fitness
 
 Doubles = npt.NDArray[np.float64]
 Measured = Callable[[Mapping[str, Floats], Floats], Doubles]

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from core.feature_statistics import Doubles, InputStatistics, fitness_signal, relate
 from core.fields import Floats, Layout
 from core.fitness import step_fitness
-from core.records import Fitness
+from core.records.task import Fitness
 from core.training.numpy_policy import Policies
 from core.training.transitions import Recording
 
@@ -44,7 +44,7 @@ def dimensions(layout: Layout) -> dict[str, int]:
     fields cover it, as the one that is a single number.  Dimensions of the metric alone have no name.
 
     >>> from core.fields import lay_out
-    >>> from core.records import Field
+    >>> from core.records.task import Field
     >>> dimensions(lay_out((Field("all", "obs[0:2]"), Field("x", "obs[1]")), 2))
     {'all[0]': 0, 'x': 1}
     """

@@ -32,19 +32,11 @@ from core.ports import (
     Watch,
     save_nothing,
 )
-from core.records import (
-    Canaries,
-    Json,
-    Preflight,
-    Program,
-    ProgramShape,
-    Report,
-    Rollout,
-    Run,
-    Task,
-    Training,
-    Walls,
-)
+from core.records.kinds import Canaries, Json
+from core.records.measured import Preflight, Report, Rollout, Run, Walls
+from core.records.programs import Program, ProgramShape
+from core.records.spec import Training
+from core.records.task import Task
 from core.sandbox import Sandbox
 from core.statistics import mean
 from core.training.action_space import read_action_space

@@ -16,7 +16,7 @@ from safetensors.numpy import save
 from core.envs import EnvBatch
 from core.errors import TrainingFailed
 from core.learners import SB3, SCRIPT, Learner
-from core.records import Curve
+from core.records.measured import Curve
 from core.training.acting import Acting, acting_weights
 from core.training.action_space import read_action_space
 from core.training.course import Course, Span

@@ -11,7 +11,7 @@ from typing import Any
 
 from core.errors import EnvironmentUnusable, ScoringFailed
 from core.ports import FilmOrder, PackOrder, Progress, Watch
-from core.records import Program
+from core.records.programs import Program
 from core.sandbox import GIB, Child, ChildFailed, ChildTimedOut, Frame, Limits, Sandbox
 from core.training.attending import POLL_SECONDS, next_frame
 from core.training.blame import clean

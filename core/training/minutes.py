@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from core.ports import PackOrder, Progress
-from core.records import Curve
+from core.records.measured import Curve
 from core.sandbox.codec import BadFrame
 from core.training.numpy_policy import MOST_BYTES
 from core.training.protocol import (

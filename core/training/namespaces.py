@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 from core.fields import Column, Floats, Layout
-from core.records import Program
+from core.records.programs import Program
 
 Maker: TypeAlias = Callable[[Floats], Any]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeGuard
 
-from core.records import Curve
+from core.records.measured import Curve
 from core.sandbox.codec import BadFrame, Frame
 from core.training.blame import clean
 from core.training.protocol import (

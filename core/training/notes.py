@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from core.records import Curve
+from core.records.measured import Curve
 from core.training.curves import CurveKeeper
 from core.training.designs import Earned
 from core.training.living import Lived

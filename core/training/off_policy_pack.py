@@ -17,7 +17,7 @@ from torch import Tensor
 
 from core.envs import EnvBatch
 from core.fields import Floats
-from core.records import Curve
+from core.records.measured import Curve
 from core.training.action_space import ActionSpace, read_action_space
 from core.training.chances import Chances
 from core.training.course import Course, Listener, Span

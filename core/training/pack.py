@@ -10,7 +10,7 @@ import torch
 
 from core.envs import EnvBatch
 from core.fields import Floats
-from core.records import Curve
+from core.records.measured import Curve
 from core.training.action_space import ActionSpace, read_action_space
 from core.training.backends import Backend, Networks, choose_backend
 from core.training.blocks import by_member

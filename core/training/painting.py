@@ -17,7 +17,7 @@ import numpy.typing as npt
 import core
 from core.errors import FilmingFailed
 from core.ports import Progress, Watch
-from core.records import Task
+from core.records.task import Task
 from core.sandbox.start import clean_environment
 from core.training.video import HEIGHT, WIDTH, run_attended
 from core.training.wire import task_to_json

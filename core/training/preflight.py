@@ -19,7 +19,7 @@ from core.envs.sources import environment_source
 from core.errors import EnvironmentUnusable, InvalidFitness, InvalidInput
 from core.fields import Floats, Layout, lay_out
 from core.fitness import check_fitness
-from core.records import Field, Task
+from core.records.task import Field, Task
 from core.sandbox.frames import Channel, Link
 from core.training.action_space import read_action_space
 from core.training.episodes import Episode, run_episodes
@@ -71,7 +71,7 @@ def explore(task: Task, seed: int) -> tuple[dict[str, Any], Walk, Transitions]:
     """Build the environment, live random episodes, and describe what was seen.
 
     Returns:
-        What `core.records.Preflight` holds, as JSON, the walk, and the probe set with its edge rows.
+        What a `Preflight` holds, as JSON, the walk, and the probe set with its edge rows.
 
     Raises:
         EnvironmentUnusable: it cannot be built or stepped.

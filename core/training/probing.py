@@ -8,7 +8,8 @@ from typing import Any
 from core.context import MOST_SOURCE
 from core.errors import EnvironmentUnusable, InvalidFitness, SandboxFailed
 from core.ports import Artifacts, Progress, Watch
-from core.records import Preflight, Task
+from core.records.measured import Preflight
+from core.records.task import Task
 from core.sandbox import GIB, ChildFailed, Frame, Limits, Sandbox
 from core.training.attending import next_frame
 from core.training.blame import clean

@@ -22,7 +22,10 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from core.ports import PackOrder
-from core.records import FITNESS, Curve, Json, Mode, Program, Task
+from core.records.kinds import FITNESS, Json, Mode
+from core.records.measured import Curve
+from core.records.programs import Program
+from core.records.task import Task
 from core.sandbox.codec import BadFrame, Frame
 from core.training.wire import program_from_json, program_to_json, task_from_json, task_to_json
 

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from core.errors import ProgramRejected
 from core.fields import Floats, Layout
-from core.records import Program
+from core.records.programs import Program
 from core.training.blame import PROGRAM_FILE, explain, line_naming
 from core.training.deadlines import Guard, Overdue
 from core.training.namespaces import (

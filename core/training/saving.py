@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from core.errors import NotFound, StorageFailed
 from core.ports import Artifacts, PackOrder
-from core.records import Saved
+from core.records.measured import Saved
 from core.training.minutes import Member, Trained
 
 

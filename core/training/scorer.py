@@ -19,7 +19,7 @@ from core.envs import make_batch
 from core.envs.batch import Actions, EnvBatch
 from core.errors import EnvironmentUnusable, SandboxFailed, ScoringFailed
 from core.fields import Floats
-from core.records import Fitness
+from core.records.task import Fitness
 from core.sandbox import MIB
 from core.sandbox.frames import Channel, FloatLink, Link
 from core.training.action_space import ActionSpace, read_action_space

@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from typing import TypeAlias, overload
 
 from core.errors import InvalidInput
-from core.records import Json
+from core.records.kinds import Json
 
 
 @dataclass(frozen=True, slots=True)

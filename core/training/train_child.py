@@ -16,7 +16,7 @@ from core.envs import EnvBatch, load_simulators, make_batch
 from core.errors import EnvironmentUnusable, InvalidInput, ProgramRejected, TrainingFailed
 from core.fields import Layout
 from core.learners import Learner, read_learner
-from core.records import Task
+from core.records.task import Task
 from core.sandbox.frames import Channel, Link
 from core.training.course import Course, Listener, Span
 from core.training.deadlines import Deadlines

@@ -11,7 +11,9 @@ from typing import Any
 
 from core.errors import ProgramRejected
 from core.fields import Layout, lay_out
-from core.records import Field, Fitness, Preflight, Program, Task
+from core.records.measured import Preflight
+from core.records.programs import Program
+from core.records.task import Field, Fitness, Task
 
 
 def program_to_json(program: Program | None) -> dict[str, Any] | None:

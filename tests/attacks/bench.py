@@ -12,7 +12,9 @@ from safetensors.numpy import load
 
 from core.errors import ProgramRejected, ScoringFailed
 from core.ports import Arm, PackOrder, PackResult, Progress
-from core.records import Preflight, Program, Run, Training
+from core.records.measured import Preflight, Run
+from core.records.programs import Program
+from core.records.spec import Training
 from core.sandbox import Sandbox
 from core.statistics import mean
 from core.training.checking import check_program

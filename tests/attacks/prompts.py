@@ -8,7 +8,9 @@ from dataclasses import replace
 
 from core.methods import METHODS
 from core.methods.prompting import repair_text
-from core.records import Prompt, Remark, Report, TermStatistics
+from core.records.asking import Prompt
+from core.records.measured import Report, TermStatistics
+from core.records.people import Remark
 from tests.prompt_situations import (
     PREFLIGHT,
     TASK,

@@ -17,7 +17,7 @@ from typing import Any
 from sqlalchemy import Engine, text
 
 from core import loop
-from core.records import FINISHED
+from core.records.kinds import FINISHED
 from core.storage import Store
 from core.storage.lifecycle import ALLOWED
 from core.storage.tables import metadata

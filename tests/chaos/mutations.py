@@ -12,7 +12,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from core.failpoints import failpoint
-from core.records import JobSpec, Spent
+from core.records.history import Spent
+from core.records.spec import JobSpec
 from core.storage.stored import StoredJob
 
 COMMIT_AFTER_SECONDS = 0.4

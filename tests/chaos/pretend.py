@@ -27,20 +27,12 @@ from core.ports import (
     save_nothing,
 )
 from core.prices import read_prices
-from core.records import (
-    NATIVE,
-    History,
-    Preflight,
-    Program,
-    ProgramShape,
-    Report,
-    Rollout,
-    Run,
-    Saved,
-    Task,
-    Training,
-    Walls,
-)
+from core.records.history import History
+from core.records.kinds import NATIVE
+from core.records.measured import Preflight, Report, Rollout, Run, Saved, Walls
+from core.records.programs import Program, ProgramShape
+from core.records.spec import Training
+from core.records.task import Task
 from core.settings import Settings
 from core.storage import FolderArtifacts, Store
 from core.toolbox import Toolbox

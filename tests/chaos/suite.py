@@ -21,7 +21,7 @@ from sqlalchemy import Engine, text
 
 import migrations
 from core.failpoints import VARIABLE
-from core.records import FINISHED
+from core.records.kinds import FINISHED
 from core.storage import open_store
 from core.storage.engine import open_engine
 from tests.chaos.children import Postgres, Valkey, free_port

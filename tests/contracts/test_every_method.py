@@ -7,7 +7,7 @@ import pytest
 from core.errors import ProgramRejected
 from core.methods import METHODS
 from core.program import read_program
-from core.records import Repair
+from core.records.asking import Repair
 from tests.prompt_situations import (
     FIELDS,
     REPLY,

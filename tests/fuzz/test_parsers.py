@@ -19,7 +19,7 @@ from api.errors import printable
 from api.limits import storable
 from core.errors import InvalidInput, ProgramRejected, ScoringFailed, TrainingFailed
 from core.program import read_program
-from core.records import Proposal
+from core.records.asking import Proposal
 from core.replies import MOST_ANALYSIS, MOST_PREDICTION, read_reply
 from core.sandbox.codec import MAX_HEADER_BYTES, BadFrame, Frame, Incoming, Outgoing
 from core.storage.clean import clean_json, clean_text

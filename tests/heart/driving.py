@@ -7,17 +7,11 @@ from dataclasses import replace
 
 from core import loop
 from core.budgets import learner_steps
-from core.records import (
-    FITNESS,
-    NATIVE,
-    Feedback,
-    History,
-    Iteration,
-    JobSpec,
-    Rollout,
-    Run,
-    Spent,
-)
+from core.records.history import History, Spent
+from core.records.kinds import FITNESS, NATIVE
+from core.records.measured import Rollout, Run
+from core.records.rounds import Feedback, Iteration
+from core.records.spec import JobSpec
 from core.rungs import rung_steps
 from tests.builders import a_preflight, a_run, proposed, rejected
 

@@ -12,17 +12,12 @@ from core.budgets import REFUSED
 from core.loop import next_steps
 from core.methods import METHODS, find_method
 from core.prices import Price, Prices, asked_models
-from core.records import (
-    NATIVE,
-    Budget,
-    Check,
-    DesignerChoice,
-    Feedback,
-    History,
-    Reply,
-    Usage,
-    Variant,
-)
+from core.records.asking import Reply, Usage
+from core.records.history import History
+from core.records.kinds import NATIVE
+from core.records.programs import Check
+from core.records.rounds import Feedback
+from core.records.spec import Budget, DesignerChoice, Variant
 from core.steps import carry_out
 from core.toolbox import Toolbox
 from core.tuning import propose_params

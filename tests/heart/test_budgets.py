@@ -18,16 +18,11 @@ from core.budgets import (
 from core.loop import Confirm, Propose, Reflect, Train, budget_exhausted, confirm_arms, next_steps
 from core.prices import Price, Prices
 from core.purse import COMPLETION_TOKENS, Purse, counted, prompt_tokens
-from core.records import (
-    NATIVE,
-    Budget,
-    Check,
-    Evaluation,
-    Prompt,
-    Spent,
-    Training,
-    Usage,
-)
+from core.records.asking import Prompt, Usage
+from core.records.history import Spent
+from core.records.kinds import NATIVE
+from core.records.programs import Check
+from core.records.spec import Budget, Evaluation, Training
 from core.steps import carry_out
 from tests.builders import a_history, a_run, a_spec, an_iteration, rejected, trained
 from tests.fakes import MemoryLedger, PretendLaboratory, ScriptedDesigner

@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from core.comparing import Contestant, compare
-from core.records import NATIVE, ProgramShape, Report, TermStatistics, Training
+from core.records.kinds import NATIVE
+from core.records.measured import Report, TermStatistics
+from core.records.programs import ProgramShape
+from core.records.spec import Training
 from tests.builders import a_run, a_spec, a_task, confirmations, trained
 
 SPEC = a_spec()

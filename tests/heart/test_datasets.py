@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 
 from core.datasets import rewards, rows_of, split_of
-from core.records import Check, Exchange, Prompt, Reply
+from core.records.asking import Exchange, Prompt, Reply
+from core.records.programs import Check
 from core.words import answer_number
 from tests.builders import a_history, a_run, an_iteration, rejected, trained
 

@@ -7,7 +7,8 @@ import pytest
 from core.diagnoses import component_flags, diagnose, feature_flags, fitness_curve, plateau
 from core.feedback import write_feedback
 from core.methods import METHODS
-from core.records import Feedback, Iteration, Report, Run, TermStatistics
+from core.records.measured import Report, Run, TermStatistics
+from core.records.rounds import Feedback, Iteration
 from core.words import number, one_line, quoted, without_metric
 from tests.prompt_situations import FIELDS, REPORT, SPEC, a_job, broken, rejected, runs_of, trained
 

@@ -23,7 +23,11 @@ from core.loop import (
 )
 from core.ports import Watch
 from core.prices import Prices
-from core.records import NATIVE, Budget, Evaluation, Remark, Rollout, Spent
+from core.records.history import Spent
+from core.records.kinds import NATIVE
+from core.records.measured import Rollout
+from core.records.people import Remark
+from core.records.spec import Budget, Evaluation
 from core.steps import carry_out
 from core.toolbox import Toolbox
 from core.tuning import propose_params

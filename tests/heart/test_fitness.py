@@ -12,7 +12,7 @@ from core.fitness import (
     parse_where,
     step_fitness,
 )
-from core.records import Field, Fitness
+from core.records.task import Field, Fitness
 
 X = np.array([0.0, 2.0, 3.0, 1.0])
 V = np.array([[1.0, -1.0], [2.0, -2.0], [3.0, -3.0], [4.0, -4.0]])

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from core.methods import METHODS
-from core.records import Context, Repair
+from core.records.asking import Repair
+from core.records.spec import Context
 from tests.prompt_situations import (
     REMARK,
     REPLY,

@@ -9,7 +9,8 @@ from core.errors import ProgramRejected, PromptLeak
 from core.leaks import audit_prompt, refuse_leaks
 from core.methods import METHODS
 from core.program import read_program
-from core.records import Field, Prompt
+from core.records.asking import Prompt
+from core.records.task import Field
 from core.words import quoted
 from tests.heart.test_context import SLED
 from tests.prompt_situations import FIELDS, PREFLIGHT, TASK, a_job, some_iteration

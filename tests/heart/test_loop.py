@@ -31,7 +31,11 @@ from core.loop import (
     train_packs,
 )
 from core.packs import physics_threads
-from core.records import NATIVE, Budget, Evaluation, Remark, Saved, Spent, Training
+from core.records.history import Spent
+from core.records.kinds import NATIVE
+from core.records.measured import Saved
+from core.records.people import Remark
+from core.records.spec import Budget, Evaluation, Training
 from tests.builders import (
     a_history,
     a_preflight,

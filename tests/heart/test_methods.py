@@ -15,20 +15,12 @@ from core.methods.contract import EXAMPLE_FIELDS, system_text
 from core.methods.limen import archive, cell, lens, reward_size, sentences
 from core.methods.prompting import action_part, episode_part
 from core.program import read_program, with_params
-from core.records import (
-    ANALYSIS_SLOT,
-    Ask,
-    Context,
-    Example,
-    Given,
-    Iteration,
-    JobSpec,
-    ProgramShape,
-    Prompt,
-    Remark,
-    Repair,
-    Training,
-)
+from core.records.asking import Ask, Example, Prompt, Repair
+from core.records.kinds import ANALYSIS_SLOT
+from core.records.people import Given, Remark
+from core.records.programs import ProgramShape
+from core.records.rounds import Iteration
+from core.records.spec import Context, JobSpec, Training
 from core.replies import read_reply
 from tests.prompt_situations import (
     FIELDS,

@@ -9,7 +9,11 @@ import pytest
 
 from core.loop import ablation_packs, confirm_packs, next_steps, step_key, transfer_packs
 from core.outcome import decidable, decide, normalised, sentence
-from core.records import FITNESS, NATIVE, Budget, Evaluation, Interval, ProgramShape, Spent
+from core.records.history import Spent
+from core.records.kinds import FITNESS, NATIVE
+from core.records.outcome import Interval
+from core.records.programs import ProgramShape
+from core.records.spec import Budget, Evaluation
 from tests.builders import a_history, a_run, a_spec, an_iteration, confirmations, trained
 
 CONFIRM = Evaluation(confirm_seeds=5)

@@ -7,7 +7,7 @@ import pytest
 
 from core.methods import METHODS
 from core.predictions import claims_data, read_prediction, record_words, score, tally
-from core.records import Report, TermStatistics
+from core.records.measured import Report, TermStatistics
 from tests.prompt_situations import (
     a_job,
     broken,

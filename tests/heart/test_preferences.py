@@ -9,7 +9,7 @@ import pytest
 
 from core.methods.breeding import by_lower_bound
 from core.preferences import preference_scores
-from core.records import Remark
+from core.records.people import Remark
 from tests.builders import a_history, a_spec, an_iteration, trained
 
 KEYS = ("0.0", "0.1", "0.2")

@@ -8,7 +8,10 @@ from core.methods import METHODS
 from core.methods.contract import system_text
 from core.methods.fitting import Part, Rank, Turn, fit, tokens_of
 from core.program import read_program
-from core.records import Context, Example, Field, Remark
+from core.records.asking import Example
+from core.records.people import Remark
+from core.records.spec import Context
+from core.records.task import Field
 from tests.prompt_situations import (
     FIELDS,
     GOOD,

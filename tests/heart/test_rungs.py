@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from core.records import Training
+from core.records.spec import Training
 from core.rungs import promoted, ranked
 from tests.builders import a_history, a_spec, trained
 

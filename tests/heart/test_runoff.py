@@ -20,7 +20,10 @@ from core.loop import (
     search_seeds,
     step_key,
 )
-from core.records import NATIVE, Budget, Evaluation, Feedback, Spent, Training
+from core.records.history import Spent
+from core.records.kinds import NATIVE
+from core.records.rounds import Feedback
+from core.records.spec import Budget, Evaluation, Training
 from tests.builders import a_history, a_preflight, a_run, a_spec, an_iteration, rejected, trained
 from tests.heart.driving import drive
 

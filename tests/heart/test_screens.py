@@ -9,7 +9,8 @@ import pytest
 
 from core.feedback import why_not, write_feedback
 from core.ports import Screening, ScreenNumbers, Trajectory
-from core.records import Given, Report
+from core.records.measured import Report
+from core.records.people import Given
 from core.screens import judge, known_candidates, known_duplicate, screen_order
 from core.trajectories import sources
 from tests.builders import (

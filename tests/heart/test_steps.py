@@ -11,19 +11,13 @@ from core.desk import MAX_REPAIRS
 from core.errors import DesignerUnavailable, EnvironmentUnusable, InvalidInput, StepInterrupted
 from core.loop import next_steps, read_step, step_key
 from core.ports import Screening, ScreenNumbers, Trajectory
-from core.records import (
-    ANALYSIS_SLOT,
-    FITNESS,
-    NATIVE,
-    Context,
-    DesignerChoice,
-    Field,
-    History,
-    Remark,
-    Reply,
-    Saved,
-    Training,
-)
+from core.records.asking import Reply
+from core.records.history import History
+from core.records.kinds import ANALYSIS_SLOT, FITNESS, NATIVE
+from core.records.measured import Saved
+from core.records.people import Remark
+from core.records.spec import Context, DesignerChoice, Training
+from core.records.task import Field
 from core.steps import carry_out
 from core.toolbox import Toolbox
 from core.tuning import propose_params

@@ -11,7 +11,12 @@ from core.desk import new_desk
 from core.errors import DesignerUnavailable, PromptLeak
 from core.methods.breeding import brief_for, briefs_for_given
 from core.outcome import decide
-from core.records import NATIVE, Budget, Context, Example, Given, History, Iteration, Prompt, Remark
+from core.records.asking import Example, Prompt
+from core.records.history import History
+from core.records.kinds import NATIVE
+from core.records.people import Given, Remark
+from core.records.rounds import Iteration
+from core.records.spec import Budget, Context
 from core.screening import ScreenBench
 from core.steps import carry_out
 from tests.builders import (

@@ -7,7 +7,7 @@ from importlib.resources import files
 import pytest
 
 from core.errors import InvalidFitness, InvalidInput, UnknownTask
-from core.records import Field, Fitness, Task
+from core.records.task import Field, Fitness, Task
 from core.tasks import (
     catalogue,
     check_task,

@@ -9,7 +9,8 @@ from typing import get_args
 
 from core.fields import Source, read_source
 from core.fitness import describe
-from core.records import Field, FitnessKind
+from core.records.kinds import FitnessKind
+from core.records.task import Field
 from core.tasks import catalogue, check_task, task_from_mapping
 
 GUIDE = Path(__file__).parents[2] / "docs" / "tasks.md"

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from core.loop import next_steps
-from core.records import Ask, History, JobSpec
+from core.records.asking import Ask
+from core.records.history import History
+from core.records.spec import JobSpec
 from core.steps import carry_out
 from core.toolbox import Toolbox
 from core.training.held_out import held_out_seeds

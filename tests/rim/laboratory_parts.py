@@ -11,7 +11,11 @@ from safetensors.numpy import save
 
 from core.errors import NotFound
 from core.ports import Arm, PackOrder
-from core.records import NATIVE, Field, Fitness, Preflight, Program, Task, Training
+from core.records.kinds import NATIVE
+from core.records.measured import Preflight
+from core.records.programs import Program
+from core.records.spec import Training
+from core.records.task import Field, Fitness, Task
 from core.training.wire import fields_to_json
 
 CART_POLE = Task(

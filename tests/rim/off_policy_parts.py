@@ -11,7 +11,7 @@ from gymnasium import spaces
 from safetensors.numpy import load
 
 from core.envs import make_batch
-from core.records import Task
+from core.records.task import Task
 from core.training.course import Span
 from core.training.designs import Rewards
 from core.training.members import Member

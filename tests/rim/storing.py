@@ -8,7 +8,9 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from core.records import Candidate, Exchange, JobSpec, Prompt, Reply, Usage
+from core.records.asking import Exchange, Prompt, Reply, Usage
+from core.records.rounds import Candidate
+from core.records.spec import JobSpec
 from core.storage import ClaimedStep, Store, StoredJob
 from tests.builders import a_spec
 

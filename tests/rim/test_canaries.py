@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from core.ports import Progress
-from core.records import Field, Task, Training
+from core.records.spec import Training
+from core.records.task import Field, Task
 from core.sandbox import Sandbox
 from core.training import canaries
 from core.training.canaries import ScorerBroken, try_scorer

@@ -17,7 +17,7 @@ from core.envs.spaces import read_observation_space
 from core.errors import EnvironmentUnusable
 from core.fields import lay_out, read_source
 from core.fitness import episode_fitness
-from core.records import Task
+from core.records.task import Task
 from core.tasks import catalogue
 
 pytestmark = pytest.mark.slow  # steps all environments of the catalogue

@@ -13,7 +13,9 @@ from sqlalchemy import text, update
 from core.errors import ClaimLost, Conflict, StepInterrupted
 from core.loop import next_steps
 from core.ports import Progress
-from core.records import FINISHED, Feedback, Interval, Outcome
+from core.records.kinds import FINISHED
+from core.records.outcome import Interval, Outcome
+from core.records.rounds import Feedback
 from core.storage import ClaimedStep, open_store
 from core.storage.claims import Claim, take
 from core.storage.engine import reading, writing

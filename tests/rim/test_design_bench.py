@@ -55,7 +55,8 @@ from core import loop
 from core.budgets import planned_cost
 from core.designers.evolution import EvolutionDesigner
 from core.errors import SandboxFailed
-from core.records import FITNESS, NATIVE, History
+from core.records.history import History
+from core.records.kinds import FITNESS, NATIVE
 from core.sandbox import Sandbox
 from core.steps import carry_out
 from core.tasks import catalogue

@@ -11,15 +11,9 @@ from typing import ClassVar
 import pytest
 
 from core.exploits import exploit_reason
-from core.records import (
-    Evaluation,
-    Field,
-    Fitness,
-    JobSpec,
-    Preflight,
-    Task,
-    Training,
-)
+from core.records.measured import Preflight
+from core.records.spec import Evaluation, JobSpec, Training
+from core.records.task import Field, Fitness, Task
 from core.sandbox import Sandbox
 from core.training.laboratory import PRELOAD, Laboratory
 from core.training.transitions import load_recording

@@ -11,7 +11,7 @@ import torch
 
 from core.envs.tensor_batch import OnDevice
 from core.errors import ConfigurationError, TrainingFailed
-from core.records import Task
+from core.records.task import Task
 from core.sandbox.codec import Frame
 from core.training.deadlines import Deadlines
 from core.training.devices import HOST, make_tensor_batch, pick_device

@@ -14,7 +14,7 @@ from core.envs import describe_env, make_batch
 from core.envs.gymnasium_rows import GymnasiumRows
 from core.envs.spaces import read_action_space, read_observation_space
 from core.errors import EnvironmentUnusable, InvalidInput
-from core.records import Field, Task
+from core.records.task import Field, Task
 
 CLASSIC = [
     "CartPole-v0",

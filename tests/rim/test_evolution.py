@@ -22,19 +22,10 @@ from core.envs import make_batch
 from core.fields import lay_out
 from core.fitness import fields_of
 from core.program import read_program, refuse_changed_reward
-from core.records import (
-    Ask,
-    Brief,
-    Candidate,
-    Field,
-    Fitness,
-    Preflight,
-    Prompt,
-    Repair,
-    Report,
-    Task,
-    TermStatistics,
-)
+from core.records.asking import Ask, Brief, Prompt, Repair
+from core.records.measured import Preflight, Report, TermStatistics
+from core.records.rounds import Candidate
+from core.records.task import Field, Fitness, Task
 from core.replies import read_reply
 from core.tasks import catalogue
 from core.training.runtime import load_program

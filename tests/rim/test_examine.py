@@ -13,7 +13,7 @@ from gymnasium import spaces
 
 from core.envs import make_batch
 from core.fields import lay_out
-from core.records import Field, Fitness, Task
+from core.records.task import Field, Fitness, Task
 from core.sandbox.codec import Frame
 from core.training.action_space import ActionSpace
 from core.training.episodes import Episode, run_episodes

@@ -19,7 +19,9 @@ from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from core.export import Provenance, render_reward_file
-from core.records import Field, Interval, Program, Task
+from core.records.outcome import Interval
+from core.records.programs import Program
+from core.records.task import Field, Task
 
 CARTPOLE = Task(
     "cartpole-park",

@@ -15,7 +15,10 @@ from PIL import Image
 
 from core.errors import FilmingFailed, ScoringFailed, StepInterrupted
 from core.ports import Arm, FilmOrder, Progress
-from core.records import NATIVE, Field, Fitness, Run, Task, Training
+from core.records.kinds import NATIVE
+from core.records.measured import Run
+from core.records.spec import Training
+from core.records.task import Field, Fitness, Task
 from core.sandbox import Sandbox
 from core.training import painting, video
 from core.training.laboratory import PRELOAD, Laboratory

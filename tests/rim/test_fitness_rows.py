@@ -11,7 +11,8 @@ import pytest
 from core.envs import make_batch
 from core.fitness import episode_fitness
 from core.ports import Arm
-from core.records import FITNESS, NATIVE, Fitness
+from core.records.kinds import FITNESS, NATIVE
+from core.records.task import Fitness
 from core.tasks import find_task
 from core.training.fitness_rows import FitnessRows
 from core.training.protocol import train_order

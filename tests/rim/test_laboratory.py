@@ -17,7 +17,9 @@ import core.training.laboratory
 from core.ablation import without
 from core.errors import EnvironmentUnusable, InvalidFitness, InvalidInput, StepInterrupted
 from core.ports import Arm, Progress
-from core.records import FITNESS, NATIVE, Field, Fitness, Task, Training
+from core.records.kinds import FITNESS, NATIVE
+from core.records.spec import Training
+from core.records.task import Field, Fitness, Task
 from core.sandbox import Sandbox
 from core.training import supervising
 from core.training.backends import choose_backend

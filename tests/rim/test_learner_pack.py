@@ -16,7 +16,8 @@ from core.envs import make_batch
 from core.errors import InvalidInput
 from core.learners import Learner, read_learner
 from core.ports import Arm
-from core.records import NATIVE, Training
+from core.records.kinds import NATIVE
+from core.records.spec import Training
 from core.sandbox import Sandbox
 from core.tasks import find_task
 from core.training.acting import acting_weights

@@ -13,7 +13,7 @@ from core.envs.building import build
 from core.envs.lunar_lander import lander_step
 from core.envs.stepping import stepper
 from core.errors import EnvironmentUnusable
-from core.records import Field, Task
+from core.records.task import Field, Task
 
 pytest.importorskip("Box2D", reason='needs pip install "gymnasium[box2d]"')
 

@@ -15,7 +15,9 @@ from sqlalchemy import MetaData, Table, insert, inspect, select, text
 
 import migrations
 from core.errors import ConfigurationError, StorageFailed
-from core.records import NATIVE, Saved, Spent
+from core.records.history import Spent
+from core.records.kinds import NATIVE
+from core.records.measured import Saved
 from core.storage import Caller, open_store
 from core.storage.accept import job_row
 from core.storage.clock import now

@@ -18,7 +18,7 @@ from core.envs.mujoco.routes import CONTACT, EQUAL
 from core.envs.mujoco.scene import Machine, Scene
 from core.envs.mujoco.tasks import TASKS
 from core.errors import EnvironmentUnusable, InvalidInput
-from core.records import Field, Task
+from core.records.task import Field, Task
 
 BY_DATA = ("Ant-v5", "Humanoid-v5", "HumanoidStandup-v5")
 SELDOM_END = ("Reacher-v5", "Pusher-v5", "Swimmer-v5", "HalfCheetah-v5", "Ant-v5")

@@ -15,7 +15,9 @@ import pytest
 from core.designers import Deadlines
 from core.designers.openai import OpenAIDesigner
 from core.errors import DesignerUnavailable
-from core.records import Ask, Brief, Prompt, Task, Usage, Variant
+from core.records.asking import Ask, Brief, Prompt, Usage
+from core.records.spec import Variant
+from core.records.task import Task
 
 pytestmark = pytest.mark.slow  # deadlines and retries of a real server are waited for
 

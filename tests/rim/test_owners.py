@@ -6,7 +6,8 @@ import pytest
 from sqlalchemy import insert, select, text
 
 from core.errors import IdempotencyMismatch, LimitReached, NotFound
-from core.records import Context, Given, Remark
+from core.records.people import Given, Remark
+from core.records.spec import Context
 from core.storage import Caller, Extension, Presence, Request, Store
 from core.storage.engine import writing
 from core.storage.tables import jobs

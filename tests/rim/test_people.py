@@ -9,7 +9,12 @@ from sqlalchemy import update
 
 from core.errors import ClaimLost, Conflict, IdempotencyMismatch, InvalidInput, NotFound
 from core.loop import confirm_seeds, next_steps, search_ended, step_key
-from core.records import NATIVE, Budget, Example, Feedback, Given, Outcome, Remark
+from core.records.asking import Example
+from core.records.kinds import NATIVE
+from core.records.outcome import Outcome
+from core.records.people import Given, Remark
+from core.records.rounds import Feedback
+from core.records.spec import Budget
 from core.storage import Extension, Request
 from core.storage.clock import now
 from core.storage.engine import writing

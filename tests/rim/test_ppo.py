@@ -14,7 +14,7 @@ from safetensors.numpy import save
 
 from core.envs import make_batch
 from core.errors import InvalidInput, TrainingFailed
-from core.records import Task
+from core.records.task import Task
 from core.training.advantages import estimate_advantages
 from core.training.backends import TorchBackend, choose_backend
 from core.training.course import Span

@@ -11,7 +11,8 @@ import pytest
 from sqlalchemy import func, select, update
 
 from core.errors import Conflict, NotFound
-from core.records import NATIVE, Saved
+from core.records.kinds import NATIVE
+from core.records.measured import Saved
 from core.storage import Caller, FolderArtifacts, remove_orphans, tidy
 from core.storage.clock import now
 from core.storage.engine import reading, writing

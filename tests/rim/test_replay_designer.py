@@ -9,7 +9,9 @@ from core.designers import DesignerSettings, make_designer
 from core.designers.openai import OpenAIDesigner
 from core.designers.replay import ReplayDesigner, write_recording
 from core.errors import ConfigurationError, DesignerUnavailable, UnknownDesigner
-from core.records import Ask, Brief, DesignerChoice, Exchange, Prompt, Reply, Task, Usage
+from core.records.asking import Ask, Brief, Exchange, Prompt, Reply, Usage
+from core.records.spec import DesignerChoice
+from core.records.task import Task
 
 PROMPT = Prompt((("system", "rules"), ("user", "Größe ≥ 1 \ud83d?")))
 BRIEF = Brief(Task("t", "E-v0", "d"), 0, 0, "seed", "replace", 1)

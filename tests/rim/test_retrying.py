@@ -14,7 +14,9 @@ import pytest
 
 from core.errors import ClaimLost, EnvironmentUnusable, InvalidInput, TrainingFailed
 from core.ports import Arm, Progress
-from core.records import NATIVE, Curve, Preflight, Training
+from core.records.kinds import NATIVE
+from core.records.measured import Curve, Preflight
+from core.records.spec import Training
 from core.sandbox import ChildMisbehaved
 from core.sandbox.codec import Frame
 from core.training import attending

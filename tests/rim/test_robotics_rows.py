@@ -15,7 +15,7 @@ from core.envs import describe_env, make_batch
 from core.envs.building import build
 from core.envs.point_maze import point_maze_step
 from core.envs.stepping import stepper
-from core.records import Field, Task
+from core.records.task import Field, Task
 from core.sandbox import GIB, Limits, Sandbox
 from core.training.protocol import Done, MemberDone, order_message
 from tests.rim.test_train_child import an_order, only, until_the_last_word

@@ -16,7 +16,9 @@ from sqlalchemy import select
 
 import migrations
 from core.errors import ConfigurationError, NotFound, StorageFailed
-from core.records import NATIVE, Given, Remark, Saved
+from core.records.kinds import NATIVE
+from core.records.measured import Saved
+from core.records.people import Given, Remark
 from core.storage import Caller, open_store
 from core.storage.engine import open_engine, reading
 from core.storage.tables import metadata

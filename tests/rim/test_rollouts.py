@@ -10,7 +10,8 @@ import pytest
 from sqlalchemy import update
 
 from core.errors import NotFound, StorageFailed
-from core.records import NATIVE, Curve, Rollout
+from core.records.kinds import NATIVE
+from core.records.measured import Curve, Rollout
 from core.storage import Caller, Presence
 from core.storage.engine import writing
 from core.storage.tables import curves

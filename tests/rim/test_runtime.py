@@ -10,7 +10,7 @@ import pytest
 from core.ablation import without
 from core.errors import ProgramRejected
 from core.fields import lay_out
-from core.records import Field
+from core.records.task import Field
 from core.training.blame import clean
 from core.training.runtime import load_program
 from core.training.wire import program_from_json, program_to_json

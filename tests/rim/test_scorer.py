@@ -11,7 +11,7 @@ from safetensors.numpy import load, save
 
 from core.errors import EnvironmentUnusable, ScoringFailed
 from core.ports import Progress
-from core.records import Fitness
+from core.records.task import Fitness
 from core.sandbox import GIB, MIB, Sandbox
 from core.training.action_space import read_action_space
 from core.training.held_out import held_out_seeds

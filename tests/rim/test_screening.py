@@ -10,7 +10,7 @@ import pytest
 from core.errors import StepInterrupted
 from core.ordering import likeness
 from core.ports import ScreenOrder, Source
-from core.records import Training
+from core.records.spec import Training
 from core.sandbox import Sandbox
 from core.training import screening
 from core.training.keeping import MOST_KEPT_ROWS, kept_episodes, put_together

@@ -12,7 +12,10 @@ from core.context import MOST_SOURCE, native_reward, observation_excerpt
 from core.envs.sources import environment_source
 from core.leaks import audit_prompt
 from core.methods import METHODS
-from core.records import History, JobSpec, Prompt, Task
+from core.records.asking import Prompt
+from core.records.history import History
+from core.records.spec import JobSpec
+from core.records.task import Task
 from core.tasks import catalogue
 from core.words import quoted
 from tests.prompt_situations import PREFLIGHT

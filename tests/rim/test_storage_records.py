@@ -15,17 +15,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from core.errors import NotFound
-from core.records import (
-    Candidate,
-    Curve,
-    Exchange,
-    Feedback,
-    JobSpec,
-    Outcome,
-    Preflight,
-    Report,
-    Run,
-)
+from core.records.asking import Exchange
+from core.records.measured import Curve, Preflight, Report, Run
+from core.records.outcome import Outcome
+from core.records.rounds import Candidate, Feedback
+from core.records.spec import JobSpec
 from core.storage import ids
 from core.storage.clean import clean_text
 from core.storage.codec import dump, load

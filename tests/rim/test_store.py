@@ -21,28 +21,14 @@ from core.errors import (
 )
 from core.loop import next_steps, ranking, rung_candidates
 from core.ports import Screened
-from core.records import (
-    ANALYSIS_SLOT,
-    FITNESS,
-    NATIVE,
-    Check,
-    Curve,
-    Exchange,
-    Feedback,
-    History,
-    Interval,
-    Outcome,
-    Prompt,
-    Remark,
-    Reply,
-    Report,
-    Run,
-    Saved,
-    Screen,
-    Spent,
-    TermStatistics,
-    Usage,
-)
+from core.records.asking import Exchange, Prompt, Reply, Usage
+from core.records.history import History, Spent
+from core.records.kinds import ANALYSIS_SLOT, FITNESS, NATIVE
+from core.records.measured import Curve, Report, Run, Saved, TermStatistics
+from core.records.outcome import Interval, Outcome
+from core.records.people import Remark
+from core.records.programs import Check, Screen
+from core.records.rounds import Feedback
 from core.storage import Store, open_store
 from core.storage.clock import now
 from core.storage.engine import open_engine, reading, writing

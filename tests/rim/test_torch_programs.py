@@ -13,7 +13,8 @@ from core.fields import lay_out
 from core.methods import METHODS
 from core.methods.contract import EXAMPLE, EXAMPLE_FIELDS, TORCH_EXAMPLE
 from core.program import read_program
-from core.records import Brief, Field, Task
+from core.records.asking import Brief
+from core.records.task import Field, Task
 from core.tasks import check_task, task_from_mapping, task_to_mapping
 from core.training.check import hold_to_contract
 from core.training.course import Span

@@ -13,7 +13,11 @@ import pytest
 
 import core.training.train_child
 from core.ports import Arm, PackOrder
-from core.records import FITNESS, Curve, Fitness, Preflight, Program, Training
+from core.records.kinds import FITNESS
+from core.records.measured import Curve, Preflight
+from core.records.programs import Program
+from core.records.spec import Training
+from core.records.task import Fitness
 from core.sandbox import GIB, Limits, Sandbox
 from core.sandbox.codec import BadFrame, Frame
 from core.sandbox.frames import Channel

@@ -22,7 +22,7 @@ from bench.trainer.setups import LEARNING, SPEED, Setup
 from bench.trainer.tables import render, table
 from bench.trainer.watching import Watched, evaluate, last_mean, learning_curve
 from core.envs import make_batch
-from core.records import Task
+from core.records.task import Task
 from core.training.action_space import read_action_space
 
 CART_POLE, PENDULUM = (Task(name, name, "") for name in ("CartPole-v1", "Pendulum-v1"))

@@ -10,7 +10,8 @@ from safetensors.numpy import load
 
 from core.errors import InvalidInput
 from core.ports import Arm
-from core.records import NATIVE, Training
+from core.records.kinds import NATIVE
+from core.records.spec import Training
 from core.sandbox import Sandbox
 from core.sandbox.codec import Frame
 from core.training.laboratory import PRELOAD, Laboratory

@@ -14,7 +14,7 @@ import torch
 
 from core.envs.device_starts import chosen, row_keys
 from core.errors import EnvironmentUnusable
-from core.records import Field, Task
+from core.records.task import Field, Task
 from tests.rim.device_parts import on_every_device
 
 pytest.importorskip("mujoco_warp", reason="needs the extra gpu-sim")

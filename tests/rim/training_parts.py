@@ -10,7 +10,7 @@ from safetensors.numpy import load
 
 from core.envs import make_batch
 from core.errors import ProgramRejected
-from core.records import Field, Task
+from core.records.task import Field, Task
 from core.training.action_space import read_action_space
 from core.training.backends import choose_backend
 from core.training.course import Span

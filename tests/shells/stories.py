@@ -7,22 +7,11 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from core.ports import Progress
-from core.records import (
-    NATIVE,
-    Candidate,
-    Curve,
-    Exchange,
-    Feedback,
-    Interval,
-    Outcome,
-    Prompt,
-    Reply,
-    Report,
-    Rollout,
-    Run,
-    TermStatistics,
-    Usage,
-)
+from core.records.asking import Exchange, Prompt, Reply, Usage
+from core.records.kinds import NATIVE
+from core.records.measured import Curve, Report, Rollout, Run, TermStatistics
+from core.records.outcome import Interval, Outcome
+from core.records.rounds import Candidate, Feedback
 from core.storage import ClaimedStep, Store
 from tests.builders import a_preflight, a_program, a_run, a_spec, confirmations, rejected, trained
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import yaml
 
-from core.records import Outcome
+from core.records.outcome import Outcome
 from tests.shells import stories
 from tests.stack import QUICK_TASK, stack
 

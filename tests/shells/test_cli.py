@@ -24,7 +24,8 @@ from client.commands import design
 from client.commands.serve import announce
 from client.console import FAILED, INTERRUPTED, OK, UNREACHABLE, USAGE, Screen
 from core.designers.replay import ReplayDesigner
-from core.records import Ablated, Ask, Interval
+from core.records.asking import Ask
+from core.records.outcome import Ablated, Interval
 from core.settings import Settings
 from tests.builders import SOURCE
 from tests.databases import emptied

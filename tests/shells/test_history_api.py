@@ -7,7 +7,7 @@ import hashlib
 import pytest
 
 from core.ports import Screened
-from core.records import Screen
+from core.records.programs import Screen
 from tests.builders import SOURCE, proposed
 from tests.rim.storing import a_claim, a_job, propose
 from tests.shells import stories

@@ -7,7 +7,9 @@ import json
 import pytest
 
 from core.loop import Import, next_steps
-from core.records import NATIVE, Remark, Rollout
+from core.records.kinds import NATIVE
+from core.records.measured import Rollout
+from core.records.people import Remark
 from tests.shells import stories
 from tests.shells.stories import step
 

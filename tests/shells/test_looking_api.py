@@ -9,7 +9,8 @@ from hashlib import sha256
 
 import pytest
 
-from core.records import NATIVE, Rollout
+from core.records.kinds import NATIVE
+from core.records.measured import Rollout
 from core.storage import FolderArtifacts, Presence
 from tests.builders import SOURCE, trained
 from tests.rim.storing import a_claim

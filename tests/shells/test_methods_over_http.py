@@ -18,7 +18,7 @@ import pytest
 
 from core.methods import METHODS
 from core.program import read_program
-from core.records import Remark
+from core.records.people import Remark
 from core.replies import read_reply
 from core.storage import open_store
 from core.tasks import find_task

@@ -6,7 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from core.records import NATIVE, DesignerChoice, Feedback, Interval, Remark, Screen
+from core.records.kinds import NATIVE
+from core.records.outcome import Interval
+from core.records.people import Remark
+from core.records.programs import Screen
+from core.records.rounds import Feedback
+from core.records.spec import DesignerChoice
 from tests.builders import a_preflight, a_program, a_run, a_task, proposed, rejected, trained
 from tests.shells import stories
 from tests.shells.conftest import ON_SQLITE

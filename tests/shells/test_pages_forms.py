@@ -11,7 +11,7 @@ from api.schemas import JobRequest
 from api.submission import complete
 from core.methods import find_method
 from core.prices import read_prices
-from core.records import History
+from core.records.history import History
 from core.storage import Caller
 from core.storage.keyring import SCOPES
 from tests.shells import stories

@@ -9,7 +9,7 @@ import httpx2
 import pytest
 import safetensors.numpy
 
-from core.records import DesignerChoice, Evaluation, JobSpec, Training
+from core.records.spec import DesignerChoice, Evaluation, JobSpec, Training
 from core.storage import FolderArtifacts, Store, open_store
 from core.tasks import find_task
 from tests.stack import QUICK_TASK, Stack, eventually, stack

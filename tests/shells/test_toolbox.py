@@ -6,7 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from core.records import DesignerChoice, Given, History, Walls
+from core.records.history import History
+from core.records.measured import Walls
+from core.records.people import Given
+from core.records.spec import DesignerChoice
 from core.sandbox import Isolation, IsolationTooWeak, Sandbox
 from core.settings import Settings
 from core.storage import open_store

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from core.records import Webhook
+from core.records.spec import Webhook
 from core.settings import Settings
 from core.storage import Caller
 from core.storage.engine import writing

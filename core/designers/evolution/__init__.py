@@ -35,7 +35,10 @@ from core.designers.evolution.parsing import read_design, with_features, with_nu
 from core.designers.evolution.reading import Reading, read_task
 from core.designers.evolution.terms import Design
 from core.designers.evolution.writing import predict, write_module, write_reply
-from core.records import Ask, Brief, Candidate, Program, Reply, Report
+from core.records.asking import Ask, Brief, Reply
+from core.records.measured import Report
+from core.records.programs import Program
+from core.records.rounds import Candidate
 
 __all__ = ["EvolutionDesigner"]
 

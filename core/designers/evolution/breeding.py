@@ -19,7 +19,8 @@ from core.designers.evolution.reading import Reading
 from core.designers.evolution.terms import LIVING, Design, Term
 from core.designers.evolution.writing import main_term
 from core.diagnoses import DUPLICATE, UNUSED, component_flags
-from core.records import Candidate, TermStatistics
+from core.records.measured import TermStatistics
+from core.records.rounds import Candidate
 
 _DOMINANT, _FAINT, _SILENT = 0.75, 0.05, 0.005  # shares of the whole reward
 _FLAT = 1e-3  # standard deviation over weight below which a component says nothing

@@ -24,7 +24,7 @@ from core.conditions import Absolute, Number, Sum, Term, Value, parse_term, pars
 from core.designers.evolution.quantities import Kind, Quantiles, Quantity, component
 from core.designers.evolution.wishes import Aim, Wish
 from core.fields import read_source
-from core.records import Field, Fitness
+from core.records.task import Field, Fitness
 
 _CLEAR = 4.0  # clearer than anything that words say
 _BEYOND = 0.1  # of a bound or span: so far past a bound is aimed, that noise does not cross it

@@ -10,7 +10,7 @@ import ast
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from core.designers.evolution.terms import Design, Feature, Term, number
-from core.records import Program
+from core.records.programs import Program
 
 _ARGUMENTS = {"reward": {"obs", "action", "next_obs", "params", "np"}, "features": {"obs", "np"}}
 

@@ -14,7 +14,7 @@ from typing import Literal, TypeAlias
 
 from core.designers.evolution.words import concepts, stem, tokens
 from core.fields import read_source
-from core.records import Field
+from core.records.task import Field
 
 Kind: TypeAlias = Literal[
     "position",

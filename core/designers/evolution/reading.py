@@ -25,7 +25,8 @@ from core.designers.evolution.words import (
     stem,
     tokens,
 )
-from core.records import Field, Fitness, Json
+from core.records.kinds import Json
+from core.records.task import Field, Fitness
 
 _DIMENSIONS = {  # kinds that a measure of a dimension may be about
     "m": ("position", "height"),

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from core.fields import Floats
-from core.records import Json
+from core.records.kinds import Json
 
 States: TypeAlias = npt.NDArray[Any]  # [B, S], float64 unless the original keeps float32
 Constants: TypeAlias = Mapping[str, Any]  # name -> number, or [B] where rows differ

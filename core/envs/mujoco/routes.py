@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeAlias
 from core.envs.mujoco.scene import MujocoTask, Options
 from core.envs.mujoco.tasks import TASKS
 from core.fields import Source, read_source
-from core.records import Task
+from core.records.task import Task
 
 Adapter: TypeAlias = Literal["mujoco-batch", "mujoco-data"]
 BATCH: Adapter = "mujoco-batch"

@@ -25,7 +25,8 @@ from core.envs.mujoco.tasks import TASKS
 from core.envs.variations import Variation
 from core.errors import EnvironmentUnusable
 from core.fields import Column, Floats, Layout
-from core.records import Json, Task
+from core.records.kinds import Json
+from core.records.task import Task
 
 _NO_LIMIT = np.iinfo(np.int64).max
 _SIMULATIONS: dict[str, type[BatchSimulation] | type[DataSimulation]] = {

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from client.console import Screen
 from core.export import Provenance, render_reward_file
 from core.program import read_program
-from core.records import Field, Task
+from core.records.task import Field, Task
 from core.sandbox import clean_text
 from tests.attacks.cases.kinds import Trial
 from tests.attacks.pages import answers_with

@@ -6,7 +6,7 @@ import time
 
 from core.errors import ProgramRejected
 from core.program import read_program
-from core.records import Field
+from core.records.task import Field
 from core.replies import read_reply
 from tests.attacks.cases.kinds import Trial
 
