@@ -28,6 +28,7 @@ JOB = {
     "evaluation": {"episodes": 8, "confirm_seeds": 5, "confirm_episodes": 10},
 }
 LATER = {"task": "pendulum", "iterations": 2, "candidates": 3, "training": {"steps": 40_000}}
+PATIENT = {**JOB, "name": "judge the parking", "iterations": 2, "await_feedback": True}
 SIZE = {"width": 1280, "height": 900}
 HAND = {"width": 360, "height": 720}
 TALLEST = 1_700  # pixels of a page that are shown
@@ -58,9 +59,12 @@ def main() -> None:
         for scheme in ("light", "dark"):
             _take(browser, running, f"/jobs/{done}", into / f"job-live-{scheme}.png", scheme)
         running.finished(done, 900)
+        patient = running.post("/v1/jobs", PATIENT)["id"]
+        eventually(lambda: running.job(patient)["status"] == "awaiting_feedback", 900, "a wait")
         running.post("/v1/jobs", LATER)
+        shown = {**pages_of(running, done), "job-judged": f"/jobs/{patient}"}
         for scheme in ("light", "dark"):
-            for name, where in pages_of(running, done).items():
+            for name, where in shown.items():
                 if options.only and name not in options.only:
                     continue
                 _take(browser, running, where, into / f"{name}-{scheme}.png", scheme)
