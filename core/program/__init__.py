@@ -105,7 +105,8 @@ def with_params(program: Program, params: Mapping[str, float]) -> Program:
 def current_source(program: Program) -> str:
     """Return the source with the numbers in force, which the tuner may have changed, in PARAMS.
 
-    What the author wrote stays as it is when its numbers are the ones in force.
+    What the author wrote stays as it is when its numbers are the ones in force.  Otherwise they are
+    written on as many lines as the author's, so that a comparison shows those that changed.
     """
     for node in ast.parse(program.source).body:
         target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
@@ -113,8 +114,16 @@ def current_source(program: Program) -> str:
         if isinstance(target, ast.Name) and target.id == "PARAMS" and isinstance(value, ast.Dict):
             if ast.literal_eval(value) == dict(program.params):
                 return program.source
-            return _replaced(program.source, value, repr(dict(program.params)).replace("'", '"'))
+            several = value.end_lineno != value.lineno
+            return _replaced(program.source, value, _listed(program.params, several=several))
     return program.source
+
+
+def _listed(params: Mapping[str, float], *, several: bool) -> str:
+    entries = [f'"{name}": {value!r}' for name, value in params.items()]
+    if not several:
+        return f"{{{', '.join(entries)}}}"
+    return "\n".join(["{", *(f"    {entry}," for entry in entries), "}"])
 
 
 def same_code(one: Program, other: Program) -> bool:

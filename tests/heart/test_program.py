@@ -1,6 +1,7 @@
 """The static rules: what a program may contain, and what its author is told otherwise."""
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -349,6 +350,15 @@ def test_the_current_source_holds_the_numbers_in_force():
     tuned = current_source(with_params(program, {"hold": 2.5, "calm": -0.3}))
     assert 'PARAMS = {"hold": 2.5, "calm": -0.3}' in tuned
     assert read(tuned).params == {"hold": 2.5, "calm": -0.3}
+
+
+def test_numbers_that_stood_on_lines_of_their_own_stay_there():
+    spread = 'PARAMS = {\n    "hold": 1.0,\n    "calm": 0.5,\n}'
+    program = read(GOOD.replace(re.search("PARAMS = .*", GOOD).group(), spread))
+    tuned = current_source(with_params(program, {"hold": 1.0, "calm": -0.3}))
+    changed = set(tuned.splitlines()) ^ set(program.source.splitlines())
+    assert changed == {'    "calm": 0.5,', '    "calm": -0.3,'}
+    assert read(tuned).params == {"hold": 1.0, "calm": -0.3}
 
 
 # --- the example of the prompt, executed ------------------------------------------------------
