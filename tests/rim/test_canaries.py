@@ -24,6 +24,7 @@ from tests.rim.laboratory_parts import (
     PENDULUM,
     MemoryArtifacts,
     an_order,
+    ignore,
     linear_policy,
     program,
 )
@@ -39,10 +40,6 @@ CLOCK = (
     "time = found[0].__init__.__globals__['sys'].modules['time']\n"
     "def features(obs):\n    return {'lean': 3 * obs.angle + time.time_ns() % 97 - 48}\n"
 )
-
-
-def ignore(progress):
-    pass
 
 
 @pytest.fixture(scope="module")

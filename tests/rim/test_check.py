@@ -7,7 +7,6 @@ from dataclasses import replace
 import pytest
 
 from core.errors import ProgramRejected
-from core.sandbox import Sandbox
 from core.training.checking import LIMITS, check_program
 from core.training.probing import probe_task
 from tests.rim.laboratory_parts import (
@@ -15,6 +14,7 @@ from tests.rim.laboratory_parts import (
     ESCAPE,
     PENDULUM,
     MemoryArtifacts,
+    ignore,
     program,
     rewarding,
 )
@@ -23,15 +23,8 @@ ARTIFACTS = MemoryArtifacts()
 
 
 @pytest.fixture(scope="module")
-def sandbox():
-    box = Sandbox(["core.training.check", "core.training.preflight"])
-    yield box
-    box.close()
-
-
-@pytest.fixture(scope="module")
 def cart_pole(sandbox):
-    return probe_task(sandbox, ARTIFACTS, CART_POLE, 0, lambda progress: None)
+    return probe_task(sandbox, ARTIFACTS, CART_POLE, 0, ignore)
 
 
 def rejection(sandbox, preflight, candidate, limits=LIMITS) -> ProgramRejected:
@@ -75,7 +68,7 @@ def test_a_program_of_features_alone_passes(sandbox, cart_pole):
 
 
 def test_continuous_actions_come_as_rows_of_numbers(sandbox):
-    preflight = probe_task(sandbox, ARTIFACTS, PENDULUM, 0, lambda progress: None)
+    preflight = probe_task(sandbox, ARTIFACTS, PENDULUM, 0, ignore)
     effort = rewarding("return {'effort': -np.square(action).sum(-1), 'up': next_obs.cosine}")
     assert check_program(sandbox, ARTIFACTS, effort, preflight).components == ("effort", "up")
 

@@ -19,11 +19,9 @@ from core.records.kinds import NATIVE
 from core.records.measured import Run
 from core.records.spec import Training
 from core.records.task import Field, Fitness, Task
-from core.sandbox import Sandbox
 from core.training import painting, video
-from core.training.laboratory import PRELOAD, Laboratory
 from core.training.video import Pictures, encode_mp4, encode_preview, fitted, run_attended
-from tests.rim.laboratory_parts import CART_POLE, MemoryArtifacts, linear_policy, program
+from tests.rim.laboratory_parts import CART_POLE, ignore, linear_policy, program
 
 # A sandbox is started, and videos are encoded.
 pytestmark = pytest.mark.slow
@@ -44,17 +42,6 @@ PENDULUM = Task(
     fields=(Field("x", "obs[0]"), Field("angle", "obs[1]")),
     fitness=Fitness("return"),
 )
-
-
-def ignore(progress):
-    pass
-
-
-@pytest.fixture(scope="module")
-def laboratory():
-    box = Sandbox(PRELOAD)
-    yield Laboratory(box, MemoryArtifacts())
-    box.close()
 
 
 @pytest.fixture(scope="module")

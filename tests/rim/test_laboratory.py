@@ -33,22 +33,12 @@ from tests.rim.laboratory_parts import (
     PENDULUM,
     MemoryArtifacts,
     an_order,
+    ignore,
     program,
     rewarding,
 )
 
 pytestmark = pytest.mark.slow  # a sandbox is started, and children are waited for
-
-
-def ignore(progress):
-    pass
-
-
-@pytest.fixture(scope="module")
-def laboratory():
-    box = Sandbox(PRELOAD)
-    yield Laboratory(box, MemoryArtifacts())
-    box.close()
 
 
 @pytest.fixture(scope="module")

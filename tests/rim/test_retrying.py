@@ -35,7 +35,7 @@ from core.training.protocol import (
 )
 from core.training.retrying import train_pack
 from core.training.supervising import Supervision
-from tests.rim.laboratory_parts import CART_POLE, MemoryArtifacts, an_order, rewarding
+from tests.rim.laboratory_parts import CART_POLE, MemoryArtifacts, an_order, ignore, rewarding
 
 FOUND = Preflight((), 4, {"kind": "discrete", "n": 2}, 500, {}, 0.0, 1e5, "numpy", "", {})
 CURVE = Curve((500,), {"native_return": (20.0,)})
@@ -71,10 +71,6 @@ class PlayedChild:
 
     def receive_or_none(self, seconds):
         return Frame(*news_message(next(self._life)))
-
-
-def ignore(progress):
-    pass
 
 
 def a_pack(*arms, **changes):

@@ -18,13 +18,16 @@ from core.training.laboratory import PRELOAD_DESIGN, Laboratory
 from core.training.probing import probe_task
 from core.training.screening import screen_programs
 from core.training.transitions import Transitions, load_recording, save_recording
-from tests.rim.laboratory_parts import CART_POLE, ESCAPE, MemoryArtifacts, program, rewarding
+from tests.rim.laboratory_parts import (
+    CART_POLE,
+    ESCAPE,
+    MemoryArtifacts,
+    ignore,
+    program,
+    rewarding,
+)
 
 ARTIFACTS = MemoryArtifacts()
-
-
-def ignore(progress):
-    pass
 
 
 @pytest.fixture(scope="module")

@@ -12,17 +12,15 @@ from core.errors import InvalidInput
 from core.ports import Arm
 from core.records.kinds import NATIVE
 from core.records.spec import Training
-from core.sandbox import Sandbox
 from core.sandbox.codec import Frame
-from core.training.laboratory import PRELOAD, Laboratory
 from core.training.protocol import order_message, read_order, train_order
 from core.training.settings import MOST_REPLAY_BYTES
 from core.training.supervising import Supervision
 from tests.rim.laboratory_parts import (
     CART_POLE,
     PENDULUM,
-    MemoryArtifacts,
     an_order,
+    ignore,
     program,
 )
 
@@ -41,17 +39,6 @@ def reward(obs, action, next_obs, params):
 )
 SETTINGS = {"hidden": [32, 32], "minibatch": 32, "learning_starts": 100, "learning_rate": 1e-3}
 TRAINING = Training(algorithm="sac", steps=400, envs=2, settings=SETTINGS)
-
-
-def ignore(progress):
-    pass
-
-
-@pytest.fixture(scope="module")
-def laboratory():
-    box = Sandbox(PRELOAD)
-    yield Laboratory(box, MemoryArtifacts())
-    box.close()
 
 
 @pytest.fixture(scope="module")

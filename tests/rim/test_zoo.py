@@ -13,24 +13,16 @@ import pytest
 
 from core.errors import ProgramRejected
 from core.program import read_program
-from core.sandbox import Sandbox
 from core.training.checking import LIMITS, check_program
 from core.training.probing import probe_task
-from tests.rim.laboratory_parts import CART_POLE, MemoryArtifacts
+from tests.rim.laboratory_parts import CART_POLE, MemoryArtifacts, ignore
 
 ARTIFACTS = MemoryArtifacts()
 
 
 @pytest.fixture(scope="module")
-def sandbox():
-    box = Sandbox(["core.training.check", "core.training.preflight"])
-    yield box
-    box.close()
-
-
-@pytest.fixture(scope="module")
 def cart_pole(sandbox):
-    return probe_task(sandbox, ARTIFACTS, CART_POLE, 0, lambda progress: None)
+    return probe_task(sandbox, ARTIFACTS, CART_POLE, 0, ignore)
 
 
 def reward(body: str, before: str = "") -> str:
