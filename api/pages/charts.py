@@ -14,7 +14,7 @@ from itertools import accumulate
 from markupsafe import Markup, escape
 
 from api.pages.series import Style
-from core.export.svg import ticks
+from core.export.svg import short, ticks
 from core.words import number
 
 WIDTH, HEIGHT = 640.0, 260.0
@@ -92,18 +92,6 @@ def around(values: Iterable[float], start: float, end: float) -> Scale:
         low, high = low - 0.5 * (abs(low) or 1.0), high + 0.5 * (abs(high) or 1.0)
     room = 0.06 * (high - low)
     return Scale(low - room, high + room, start, end)
-
-
-def short(value: float) -> str:
-    """Write a tick in few characters.
-
-    >>> short(200000.0), short(0.25)
-    ('200k', '0.25')
-    """
-    for size, sign in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if abs(value) >= size:
-            return f"{value / size:.4g}{sign}"
-    return number(value)
 
 
 # --- the chart of a job -----------------------------------------------------------------------

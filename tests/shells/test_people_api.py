@@ -363,12 +363,12 @@ def test_an_unknown_format_is_refused(api):
     ],
 )
 def test_a_body_that_is_no_request_is_refused_in_words(api, store, path, raw):
-    job_id = stories.a_finished_job(store)
+    job_id = stories.a_new_job(store)
     json_body = {"Content-Type": "application/json"}
     answer = api.post(f"/v1/jobs/{job_id}/{path}", content=raw, headers=json_body)
     assert answer.status_code == 422
     assert answer.json()["detail"]
-    assert api.get(f"/v1/jobs/{job_id}").json()["status"] == "succeeded"
+    assert api.get(f"/v1/jobs/{job_id}").json()["status"] == "queued"
 
 
 def test_an_empty_fork_is_a_fork_of_the_best(api, store):
