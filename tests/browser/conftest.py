@@ -81,7 +81,7 @@ def told(browser, tmp_path_factory) -> Iterator[tuple[str, dict[str, str]]]:
     store = open_store(settings.database_url)
     jobs = {name: tell(store) for name, tell in stories.STORIES.items()}
     jobs["blocked"] = stories.a_blocked_job(store)
-    jobs["awaiting"] = stories.a_job_that_awaits_feedback(store)
+    jobs["awaiting"] = stories.a_job_that_awaits_feedback(store, video="a" * 64)
     with serving(create_app(settings, lambda *_: None, store, keyless=True)) as url:
         yield url, jobs
     store.close()

@@ -7,7 +7,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from tests.stack import QUICK_TASK
+from tests.stack import QUICK_TASK, eventually
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]  # a browser, and a job from start to end
 
@@ -16,6 +16,7 @@ MORE = (
     '"evaluation": {"episodes": 2, "confirm_seeds": 2, "confirm_episodes": 2}}'
 )
 ENOUGH = 240_000  # milliseconds that a small job may take on a busy machine
+PLAYING = "[...document.querySelectorAll('.ask video')].every((f) => !f.paused && f.currentTime)"
 VERDICT = re.compile(r"The (designed|native) reward")
 
 
@@ -62,6 +63,22 @@ def test_from_a_new_job_to_the_download(look, life):
         page.click("text=reward.py")
     with open(download.value.path()) as file:
         assert "def reward(" in file.read()
+
+
+def test_what_is_to_be_judged_is_filmed_and_played_beside_the_form(look, life):
+    job = life.post("/v1/jobs", {**QUICK_TASK, "iterations": 2, "await_feedback": True})
+    page = look(life.url).go(f"/jobs/{job['id']}")
+    expect(page.locator("#now .badge").first).to_have_text("awaiting your feedback", timeout=ENOUGH)
+    videos = page.locator(".ask video")
+    expect(videos).to_have_count(3)  # both candidates and the native reward
+    page.click("text=Play together")  # the films came while the page was open
+    eventually(lambda: page.evaluate(PLAYING), 20, "all films play")
+    page.locator("[data-play]").click()
+    expect(page.locator("[data-play]")).to_have_text("Play together")
+    page.fill(".ask textarea", "Calmer, please.")
+    page.click(".ask button.primary")
+    expect(page.locator("#now .badge").first).to_have_text("finished", timeout=ENOUGH)
+    assert life.get(f"/v1/jobs/{job['id']}/feedback")["data"][0]["text"] == "Calmer, please."
 
 
 def test_by_keyboard_alone(look, life):
