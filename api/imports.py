@@ -65,7 +65,7 @@ async def import_job(
 def _accept(here: Visit, content: bytes, key: str | None) -> tuple[StoredJob, bool]:
     text = _text(content)
     told = read_transcript(text, check_json)
-    return here.store.import_job(
+    return here.store.imports.accept(
         told,
         text,
         idempotency_key=key,

@@ -41,7 +41,7 @@ def search_library(
     Post a job with `start: [{"library": "<job>"}]` to begin with a design, or with `context.examples`
     to show such designs to the model.
     """
-    found = here.store.library(q, task=task, limit=limit)
+    found = here.store.library.search(q, task=task, limit=limit)
     return LibraryList(data=[library_item_view(item) for item in found])
 
 

@@ -38,7 +38,7 @@ def _start(store: Store, body: StartBody, place: int, task: Task, mode: Mode) ->
         return Given(0, body.source or "", "user", note=body.note)
     pointer = f"/start/{place}/library"
     try:
-        found = store.library_item(body.library)
+        found = store.library.item(body.library)
     except NotFound as error:
         raise InvalidField(
             str(error),

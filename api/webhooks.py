@@ -42,7 +42,7 @@ def list_deliveries(
     A message is tried for about a day, ever more rarely, until the receiver answers with a 2xx; 410
     ends it at once. It keeps its `webhook-id`: a receiver may get it twice, and should act once.
     """
-    found = here.store.deliveries(job_id, after=after, limit=limit)
+    found = here.store.deliveries.of(job_id, after=after, limit=limit)
     shown = [delivery_view(job_id, one) for one in found]
     return DeliveryPage(data=shown, next=shown[-1].number if shown else after)
 

@@ -47,15 +47,15 @@ def read_usage(
 @router.get("/workers", operation_id="list_workers", summary="List workers")
 def list_workers(here: Here) -> WorkerList:
     """Return the workers with their slots, and when each was last heard of."""
-    return WorkerList(data=[worker_view(n, one) for n, one in enumerate(here.store.crew())])
+    return WorkerList(data=[worker_view(n, one) for n, one in enumerate(here.store.crew.workers())])
 
 
 @router.get("/queue", operation_id="read_queue", summary="Read what waits, and why")
 def read_queue(here: Here) -> QueueView:
     """Return your jobs that have not ended, how many are ahead of each, and what it waits for."""
     jobs = _unfinished(here.store)
-    crew = crew_of(here.store.crew())
-    ahead = here.store.ahead_of(jobs)
+    crew = crew_of(here.store.crew.workers())
+    ahead = here.store.crew.ahead_of(jobs)
     data = [
         waiting_view(job, before, here.store.activity(job.id), crew)
         for job, before in zip(jobs, ahead, strict=True)

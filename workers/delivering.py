@@ -38,7 +38,7 @@ def deliver_until(stopping: threading.Event, store: Store, settings: Settings) -
 
 def deliver_once(store: Store, settings: Settings, pool: ThreadPoolExecutor) -> int:
     """Take a few messages that are due and make one attempt at each; return how many there were."""
-    taken = store.take_deliveries(AT_ONCE, LEASE_SECONDS)
+    taken = store.deliveries.take(AT_ONCE, LEASE_SECONDS)
     sent = pool.map(lambda one: _attempt(one, settings), taken)
     for one, answer in zip(taken, sent, strict=True):
         _settle(store, one, answer)
@@ -56,12 +56,12 @@ def _attempt(one: Delivery, settings: Settings) -> Sent:
 def _settle(store: Store, one: Delivery, sent: Sent) -> None:
     entry = {"status": sent.status, "error": sent.error, "seconds": round(sent.seconds, 3)}
     if sent.delivered:
-        store.settle_delivery(one, "delivered", entry)
+        store.deliveries.settle(one, "delivered", entry)
         return
     pause = None if sent.unwanted else pause_after(one.attempt, random.random)
     if pause is None:
-        store.settle_delivery(one, "failed", entry)
+        store.deliveries.settle(one, "failed", entry)
     else:
-        store.settle_delivery(one, "waiting", entry, pause)
+        store.deliveries.settle(one, "waiting", entry, pause)
     reason = sent.error or f"status {sent.status}"
     log.info("message not taken", job_id=one.job_id, number=one.number, reason=reason, again=pause)

@@ -21,9 +21,9 @@ def tell_until(carrier: Carrier, settings: Settings, queues: Sequence[str]) -> N
     while True:
         try:
             if carrier.stopping.is_set():
-                carrier.store.sign_off(carrier.owner)
+                carrier.store.crew.sign_off(carrier.owner)
                 return
-            carrier.store.report(
+            carrier.store.crew.report(
                 Presence(carrier.owner, tuple(queues), carrier.most, carrier.busy, settings.device)
             )
             said = ""

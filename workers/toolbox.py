@@ -65,11 +65,11 @@ class StoredGate:
 
     def enter(self) -> float:
         """Return 0 if a call may be made now, and count it; else for how many seconds to wait."""
-        return self.store.enter(self.name, self.per_minute)
+        return self.store.endpoints.enter(self.name, self.per_minute)
 
     def leave(self, ended: Literal["answered", "failed", "refused"]) -> None:
         """Note how a call ended."""
-        self.store.leave(self.name, ended)
+        self.store.endpoints.leave(self.name, ended)
 
 
 def open_bench(settings: Settings, store: Store, *, trains: bool, slots: int = 1) -> Bench:

@@ -65,7 +65,7 @@ def read_candidate(request: Request, candidate_id: CandidateId, here: Reader) ->
     fitness = fitness_interval(candidate)
     native = native_interval(here.store, job.id)
     style = style_of(candidate.iteration, candidate.number, job.spec.candidates)
-    keys = [glance.key for glance in here.store.glances(job.id)]
+    keys = [glance.key for glance in here.store.glances.candidates(job.id)]
     place = keys.index(candidate.key)
     return page(
         request,
@@ -191,5 +191,5 @@ def _exchanges(here: Visit, stored: StoredCandidate) -> list[ExchangeView]:
 
 def _given(here: Visit, job_id: str, candidate: Candidate) -> Feedback | None:
     """Return what was told after its iteration, which the next prompts saw."""
-    told = here.store.told(job_id)
+    told = here.store.glances.told(job_id)
     return next((one for one in told if one.iteration == candidate.iteration), None)

@@ -20,7 +20,7 @@ def read_iteration(
     request: Request, job_id: JobId, number: Annotated[int, Path(ge=0, le=1_000)], here: Reader
 ) -> Response:
     """Return the page."""
-    told = next((one for one in here.store.told(job_id) if one.iteration == number), None)
+    told = next((one for one in here.store.glances.told(job_id) if one.iteration == number), None)
     if told is None:
         raise NotFound(f"Nothing was told of iteration {number} of job {job_id}.")
     return page(request, "iteration.html", job_id=job_id, told=told, **who(here))

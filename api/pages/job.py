@@ -63,11 +63,13 @@ def facts(here: Visit, job_id: str) -> dict[str, object]:
     """Return everything that the page tells; the feed tells it again when something has happened."""
     stored = here.store.job(job_id)
     job = _now(here, stored)
-    candidates = here.store.glances(job_id)
+    candidates = here.store.glances.candidates(job_id)
     events = here.store.events(
         job_id, after=max(0, stored.event_count - LAST_EVENTS), limit=LAST_EVENTS
     )
-    blocked = here.store.last_words(job_id, "job.blocked") if job.status == "paused" else None
+    blocked = (
+        here.store.glances.last_words(job_id, "job.blocked") if job.status == "paused" else None
+    )
     return {
         "job": job,
         "open": job.status not in FINISHED,
@@ -78,7 +80,7 @@ def facts(here: Visit, job_id: str) -> dict[str, object]:
         "tree": tree(job, candidates),
         "rows": rows(job, candidates),
         "allowances": allowances(job),
-        "told": _reflections(here.store.told(job_id)),
+        "told": _reflections(here.store.glances.told(job_id)),
         "events": [event_view(event) for event in reversed(events)],
         "alarms": _alarms([event_view(event) for event in events], job),
         "remarks": here.store.remarks(job_id),
@@ -104,9 +106,9 @@ def _now(here: Visit, stored: StoredJob) -> JobView:
 def _waiting(here: Visit, stored: StoredJob, job: JobView) -> str | None:
     if job.status in FINISHED:
         return None
-    (ahead,) = here.store.ahead_of([stored])
-    rests = here.store.resting([job.id]).get(job.id)
-    return words.waiting(job, ahead, crew_of(here.store.crew()), rests)
+    (ahead,) = here.store.crew.ahead_of([stored])
+    rests = here.store.glances.resting([job.id]).get(job.id)
+    return words.waiting(job, ahead, crew_of(here.store.crew.workers()), rests)
 
 
 def _baseline(here: Visit, stored: StoredJob) -> charts.Level | None:

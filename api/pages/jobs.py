@@ -58,8 +58,8 @@ def read_jobs(
         after=after or None, limit=PAGE, status=chosen or None, task=task or None
     )
     ids = [job.id for job in found.items]
-    best, rests = here.store.best_so_far(ids), here.store.resting(ids)
-    crew, ahead = crew_of(here.store.crew()), here.store.ahead_of(found.items)
+    best, rests = here.store.glances.best_so_far(ids), here.store.glances.resting(ids)
+    crew, ahead = crew_of(here.store.crew.workers()), here.store.crew.ahead_of(found.items)
     rows = []
     for stored, before in zip(found.items, ahead, strict=True):
         job = job_view(stored)

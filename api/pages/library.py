@@ -25,6 +25,6 @@ def read_library(
     task: Annotated[Text, Query(max_length=200)] = "",
 ) -> Response:
     """Return the page; what is searched for stands in its address."""
-    found = here.store.library(q.strip() or None, task=task or None, limit=MOST)
+    found = here.store.library.search(q.strip() or None, task=task or None, limit=MOST)
     items = [library_item_view(item) for item in found]
     return page(request, "library.html", items=items, q=q, task=task, **who(here))

@@ -23,8 +23,8 @@ def read_workers(request: Request, here: Reader) -> Response:
     """Return the page: sums over all owners, and the caller's own unfinished jobs."""
     standing = here.house.store.standing()
     found = [job for status in OPEN for job in here.store.jobs(status=status, limit=MOST).items]
-    rests = here.store.resting([job.id for job in found])
-    crew, ahead = here.store.crew(), here.store.ahead_of(found)
+    rests = here.store.glances.resting([job.id for job in found])
+    crew, ahead = here.store.crew.workers(), here.store.crew.ahead_of(found)
     rows = []
     for stored, before in zip(found, ahead, strict=True):
         job = job_view(stored)

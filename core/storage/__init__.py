@@ -1,6 +1,7 @@
 """The store: facts, claims and artifacts, on SQLite or PostgreSQL.
 
-`store.py` is the way in; `tables.py` is the model; `lifecycle.py`, `claims.py`, `facts.py` and
+`store.py` is the way in, and has parts for what is asked of it besides jobs; `access.py` is what they
+stand on; `tables.py` is the model; `lifecycle.py`, `claims.py`, `facts.py` and
 `results.py` write, `reads.py`, `job_reads.py` and `glances.py` read.
 """
 

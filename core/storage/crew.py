@@ -8,11 +8,13 @@ from datetime import datetime
 
 from sqlalchemy import Column, Connection, column, delete, func, select, table
 
+from core.storage.access import Access
 from core.storage.clean import clean_row
 from core.storage.clock import UtcTime, now
 from core.storage.codec import load
 from core.storage.facts import INSERT
 from core.storage.job_reads import read_rows
+from core.storage.stored import StoredJob
 from core.storage.tables import workers
 
 ALIVE_SECONDS = 20.0
@@ -49,6 +51,27 @@ class StoredWorker:
     def alive(self) -> bool:
         """Tell whether it was heard of lately."""
         return self.silent_seconds < ALIVE_SECONDS
+
+
+class Crew(Access):
+    """Who works, and who waits."""
+
+    def workers(self) -> tuple[StoredWorker, ...]:
+        """Return the workers; they serve all owners."""
+        return self._read(crew_of)
+
+    def ahead_of(self, waiting: Sequence[StoredJob]) -> tuple[int, ...]:
+        """Return for each job how many older ones wait or are worked on, whoever owns them."""
+        moments = [job.created_at for job in waiting]
+        return self._read(lambda c: ahead_of(c, moments))
+
+    def report(self, presence: Presence) -> None:
+        """Note that a worker is there."""
+        self._of_all()._write(lambda c: report(c, presence))
+
+    def sign_off(self, name: str) -> None:
+        """Note that a worker has ended."""
+        self._of_all()._write(lambda c: leave(c, name))
 
 
 def report(connection: Connection, presence: Presence) -> None:

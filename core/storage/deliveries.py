@@ -14,7 +14,8 @@ from sqlalchemy import Connection, Row, and_, insert, or_, select, update
 
 from core.records.kinds import Json, WebhookEvent
 from core.records.spec import Webhook
-from core.storage.clean import clean_json
+from core.storage.access import Access, check_limit
+from core.storage.clean import clean_integer, clean_json
 from core.storage.clock import now
 from core.storage.codec import load
 from core.storage.tables import deliveries, events, jobs
@@ -56,6 +57,34 @@ class StoredDelivery:
     log: tuple[Json, ...]
     created_at: datetime
     next_at: datetime | None
+
+
+class Deliveries(Access):
+    """Messages to webhooks: read by whoever owns the job, sent by workers."""
+
+    def of(self, job_id: str, after: int = 0, limit: int = 100) -> tuple[StoredDelivery, ...]:
+        """Return the messages to a job's webhook about events with a number above `after`.
+
+        Raises:
+            NotFound: no such job.
+            InvalidInput: `limit` or `after` is out of range.
+        """
+        check_limit(limit)
+        clean_integer(after, "after")
+        return self._of_job(job_id, lambda c: listed(c, job_id, after, limit))
+
+    def take(self, most: int, lease_seconds: float) -> tuple[Delivery, ...]:
+        """Take messages that are due; nobody else does so within that many seconds."""
+        store = self._of_all()
+        if not store._read(any_due):
+            return ()  # so that a worker with nothing to send never waits for the right to write
+        return store._write(lambda c: take(c, most, lease_seconds))
+
+    def settle(
+        self, delivery: Delivery, status: DeliveryStatus, attempt: Json, pause: float = 0.0
+    ) -> None:
+        """Write down how an attempt ended; one that still waits is due again after `pause` seconds."""
+        self._of_all()._write(lambda c: settle(c, delivery, status, attempt, pause))
 
 
 def enqueue(connection: Connection, job_id: str, kind: str, number: object) -> None:

@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeAlias
 
 from sqlalchemy import Connection, Row, select, update
 
+from core.storage.access import Access
 from core.storage.clock import now
 from core.storage.facts import insert_once
 from core.storage.tables import endpoints
@@ -20,6 +21,18 @@ WINDOW_SECONDS = 60.0
 CLOSED_SECONDS = 60.0
 Ended: TypeAlias = Literal["answered", "failed", "refused"]
 """How a call ended: "failed" may pass by itself, "refused" must be mended by people."""
+
+
+class Endpoints(Access):
+    """Whether designers' endpoints may be asked; for workers."""
+
+    def enter(self, endpoint: str, per_minute: float | None) -> float:
+        """Return 0 if an endpoint may be asked now, and count the call; else how long to wait, in s."""
+        return self._of_all()._write(lambda c: enter(c, endpoint, per_minute))
+
+    def leave(self, endpoint: str, ended: Ended) -> None:
+        """Note how a call of an endpoint ended."""
+        self._of_all()._write(lambda c: leave(c, endpoint, ended))
 
 
 def enter(connection: Connection, name: str, per_minute: float | None) -> float:

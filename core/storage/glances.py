@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Select, func, select
 
 from core.records.kinds import CandidateStatus, Operator
 from core.records.rounds import Feedback
+from core.storage.access import Access
 from core.storage.clock import now
 from core.storage.codec import from_columns, load
 from core.storage.job_reads import read_rows
@@ -42,6 +43,42 @@ class Glance:
     def key(self) -> str:
         """Its natural key inside its job, such as "0.3"."""
         return f"{self.iteration}.{self.number}"
+
+
+class Glances(Access):
+    """What lists and pages show at a glance."""
+
+    def candidates(self, job_id: str) -> tuple[Glance, ...]:
+        """Return where each candidate of a job stands, without programs and reports.
+
+        Raises:
+            NotFound: no such job.
+        """
+        return self._of_job(job_id, lambda c: glances(c, job_id))
+
+    def told(self, job_id: str) -> tuple[Feedback, ...]:
+        """Return what the designer was told after each iteration.
+
+        Raises:
+            NotFound: no such job.
+        """
+        return self._of_job(job_id, lambda c: told(c, job_id))
+
+    def last_words(self, job_id: str, kind: str) -> str | None:
+        """Return the message of a job's newest event of a kind; None without one.
+
+        Raises:
+            NotFound: no such job.
+        """
+        return self._of_job(job_id, lambda c: last_words(c, job_id, kind))
+
+    def best_so_far(self, job_ids: Sequence[str]) -> Mapping[str, tuple[float, ...]]:
+        """Return the best fitness up to each measured iteration, of those jobs that are there."""
+        return self._read(lambda c: best_so_far(c, job_ids, self._owner))
+
+    def resting(self, job_ids: Sequence[str]) -> Mapping[str, str]:
+        """Return why a step of a job rests, of those jobs of which one does."""
+        return self._read(lambda c: resting(c, job_ids, self._owner))
 
 
 def glances(connection: Connection, job_id: str) -> tuple[Glance, ...]:

@@ -16,13 +16,16 @@ from sqlalchemy import Connection, delete, insert, select, update
 from core import loop
 from core.errors import StorageFailed
 from core.records.rounds import Candidate
-from core.storage import facts, results
+from core.storage import facts, job_reads, results
 from core.storage.accept import earlier_job, insert_job, job_row
+from core.storage.access import Access
+from core.storage.callers import note
 from core.storage.clean import clean_row
 from core.storage.clock import now
 from core.storage.codec import dump, dump_record, to_columns
 from core.storage.facts import insert_once
 from core.storage.lifecycle import append_event, lock_job, set_job, transition
+from core.storage.stored import StoredJob
 from core.storage.tables import (
     LOCAL,
     candidates,
@@ -43,6 +46,45 @@ _WORDS = {
     "failed": "The imported job had failed.",
     "cancelled": "The imported job had been cancelled.",
 }
+
+
+class Imports(Access):
+    """Jobs that were exported elsewhere."""
+
+    def accept(
+        self,
+        told: Transcript,
+        text: str,
+        *,
+        idempotency_key: str | None,
+        body_sha256: str,
+        most_open: int | None = None,
+    ) -> tuple[StoredJob, bool]:
+        """Accept a job that was exported elsewhere; a worker takes its facts in.
+
+        `told` is what `text` says.  True when the same request was accepted before.
+
+        Raises:
+            IdempotencyMismatch, LimitReached, InvalidInput: as for a job that is new.
+        """
+
+        def work(connection: Connection) -> tuple[str, bool]:
+            job_id, replayed = accept_import(
+                connection,
+                told,
+                text,
+                idempotency_key,
+                body_sha256,
+                self._owner,
+                most_open,
+                self._key_id,
+            )
+            note(connection, self._caller, "jobs.import", job_id)
+            return job_id, replayed
+
+        job_id, replayed = self._write(work)
+        job = self._read(lambda connection: job_reads.job(connection, job_id, self._owner))
+        return job, replayed
 
 
 def accept_import(

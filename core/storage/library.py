@@ -23,6 +23,8 @@ from core.records.outcome import Outcome
 from core.records.spec import JobSpec
 from core.records.task import Task
 from core.storage import reads
+from core.storage.access import Access, check_limit
+from core.storage.clean import clean_text
 from core.storage.codec import load
 from core.storage.ids import CandidateKey, no_such, read_arm
 from core.storage.job_reads import job_row, read_rows
@@ -56,6 +58,30 @@ class LibraryItem:
     evidence: str
     finished_at: datetime
     score: float | None = None
+
+
+class Library(Access):
+    """Finished designs."""
+
+    def search(
+        self, query: str | None = None, *, task: str | None = None, limit: int = 20
+    ) -> tuple[LibraryItem, ...]:
+        """Return finished designs, those that fit the query best first, without one the newest.
+
+        Raises:
+            InvalidInput: `limit` is out of range.
+        """
+        check_limit(limit)
+        query, task = query and clean_text(query), task and clean_text(task)
+        return self._read(lambda c: search(c, query, task, limit, self._owner))
+
+    def item(self, job_id: str) -> LibraryItem:
+        """Return the design that a job ended with.
+
+        Raises:
+            NotFound: no such job, or it has not ended with one.
+        """
+        return self._of_job(job_id, lambda c: item(c, job_id))
 
 
 def search(

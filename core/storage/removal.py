@@ -12,12 +12,33 @@ from sqlalchemy import Connection, delete, select
 
 from core.errors import Conflict
 from core.records.kinds import FINISHED
+from core.storage.access import Access
 from core.storage.clock import now
 from core.storage.facts import INSERT
 from core.storage.lifecycle import lock_job
 from core.storage.tables import artifacts, discarded, jobs, saved
 
 AT_ONCE = 500
+
+
+class Leftovers(Access):
+    """What is left of deleted jobs, and which jobs are to be deleted; for workers."""
+
+    def ended_before(self, days: float) -> tuple[str, ...]:
+        """Return ids of jobs that ended more than that many days ago, a few hundred at most."""
+        return self._of_all()._read(lambda c: ended_before(c, days))
+
+    def discarded(self, after: str = "") -> tuple[str, ...]:
+        """Return hashes of files that wait for their removal, in order, a few hundred at most."""
+        return self._of_all()._read(lambda c: waiting(c, after))
+
+    def in_use(self, hashes: Collection[str]) -> frozenset[str]:
+        """Return those of the hashes that a row of some job refers to."""
+        return self._of_all()._read(lambda c: in_use(c, hashes))
+
+    def forget(self, hashes: Collection[str]) -> None:
+        """Note that files wait no longer."""
+        self._of_all()._write(lambda c: forget(c, hashes))
 
 
 def delete_job(connection: Connection, job_id: str) -> None:

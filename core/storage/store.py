@@ -9,31 +9,25 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from functools import partial
+from functools import cached_property, partial
 from typing import TypeVar
 
 from sqlalchemy import Connection, Engine, text
 
-from core.errors import InvalidInput, NotFound, StorageFailed
+from core.errors import NotFound, StorageFailed
 from core.failpoints import failpoint
 from core.records.asking import Exchange
 from core.records.history import History
-from core.records.kinds import FINISHED, JobStatus, Json
+from core.records.kinds import FINISHED, JobStatus
 from core.records.people import Given, Remark
-from core.records.rounds import Feedback, Iteration
+from core.records.rounds import Iteration
 from core.records.spec import JobSpec, Webhook
 from core.storage import (
     accept,
     claims,
-    crew,
-    deliveries,
-    endpoints,
     filmed,
-    glances,
     going_on,
-    importing,
     job_reads,
-    library,
     lifecycle,
     people,
     reads,
@@ -42,25 +36,26 @@ from core.storage import (
     usage,
     whole,
 )
-from core.storage.callers import Caller, introduce, note, sees_all
+from core.storage.access import Access, check_limit
+from core.storage.callers import Caller, note, sees_all
 from core.storage.claims import Claim, Offer
 from core.storage.clean import clean_integer, clean_text
-from core.storage.crew import Presence, StoredWorker
-from core.storage.deliveries import Delivery, DeliveryStatus, StoredDelivery
+from core.storage.crew import Crew
+from core.storage.deliveries import Deliveries
+from core.storage.endpoints import Endpoints
 from core.storage.engine import (
     MIGRATE_HINT,
-    Work,
     open_engine,
-    reading,
     takes_writes,
-    writing,
 )
-from core.storage.glances import Glance
+from core.storage.glances import Glances
 from core.storage.going_on import Extension
 from core.storage.ids import check_job_id, no_such, read_candidate_id, read_run_id
+from core.storage.importing import Imports
 from core.storage.keyring import Keyring
 from core.storage.ledger import ClaimedStep
-from core.storage.library import LibraryItem
+from core.storage.library import Library
+from core.storage.removal import Leftovers
 from core.storage.requests import UNMARKED, Request
 from core.storage.standing import Standing, read_standing
 from core.storage.stored import (
@@ -75,13 +70,10 @@ from core.storage.stored import (
     StoredRun,
 )
 from core.storage.tables import HEAD, LOCAL
-from core.storage.transcripts import Transcript
 from core.storage.usage import Day, KeyUse
 from core.storage.whole import StoredReport
 
 T = TypeVar("T")
-
-LARGEST_PAGE = 1000
 
 
 def open_store(database_url: str) -> Store:
@@ -95,15 +87,51 @@ def open_store(database_url: str) -> Store:
     return Store(open_engine(database_url))
 
 
-class Store:
+class Store(Access):
     """Jobs and everything that is known of them."""
 
     def __init__(self, engine: Engine, caller: Caller | None = None) -> None:
-        self._engine = engine
-        self._caller = caller
-        self._owner = None if caller is None else caller.owner
-        self._key_id = None if caller is None else caller.key_id
+        super().__init__(engine, caller)
         self.keys = Keyring(engine)
+
+    # --- questions of other kinds, as the same caller -----------------------------------------
+
+    @cached_property
+    def crew(self) -> Crew:
+        """Who works, and who waits."""
+        return Crew(self._engine, self._caller)
+
+    @cached_property
+    def deliveries(self) -> Deliveries:
+        """Messages to webhooks."""
+        return Deliveries(self._engine, self._caller)
+
+    @cached_property
+    def endpoints(self) -> Endpoints:
+        """Whether designers' endpoints may be asked."""
+        return Endpoints(self._engine, self._caller)
+
+    @cached_property
+    def glances(self) -> Glances:
+        """What lists and pages show at a glance."""
+        return Glances(self._engine, self._caller)
+
+    @cached_property
+    def imports(self) -> Imports:
+        """Jobs that were exported elsewhere."""
+        return Imports(self._engine, self._caller)
+
+    @cached_property
+    def leftovers(self) -> Leftovers:
+        """What is left of deleted jobs."""
+        return Leftovers(self._engine, self._caller)
+
+    @cached_property
+    def library(self) -> Library:
+        """Finished designs."""
+        return Library(self._engine, self._caller)
+
+    # --- the database -------------------------------------------------------------------------
 
     def of(self, caller: Caller) -> Store:
         """Return the same store as one owner may see it; its connections are shared."""
@@ -199,40 +227,6 @@ class Store:
             return self.job(job_id), created_at is None
         return accept.new_job(spec, row, created_at), False
 
-    def import_job(
-        self,
-        told: Transcript,
-        text: str,
-        *,
-        idempotency_key: str | None,
-        body_sha256: str,
-        most_open: int | None = None,
-    ) -> tuple[StoredJob, bool]:
-        """Accept a job that was exported elsewhere; a worker takes its facts in.
-
-        `told` is what `text` says.  True when the same request was accepted before.
-
-        Raises:
-            IdempotencyMismatch, LimitReached, InvalidInput: as `create_job`.
-        """
-
-        def work(connection: Connection) -> tuple[str, bool]:
-            job_id, replayed = importing.accept_import(
-                connection,
-                told,
-                text,
-                idempotency_key,
-                body_sha256,
-                self._owner,
-                most_open,
-                self._key_id,
-            )
-            note(connection, self._caller, "jobs.import", job_id)
-            return job_id, replayed
-
-        job_id, replayed = self._write(work)
-        return self.job(job_id), replayed
-
     def job(self, job_id: str) -> StoredJob:
         """Return a job.
 
@@ -279,7 +273,7 @@ class Store:
             NotFound: `after` is not a job's id.
             InvalidInput: `limit` is out of range.
         """
-        _check_limit(limit)
+        check_limit(limit)
         after = after and check_job_id(after)
         status, task = status and clean_text(status), task and clean_text(task)
         return self._read(
@@ -460,28 +454,6 @@ class Store:
         """
         return self._of_job(job_id, lambda c: reads.remarks_of(c, job_id))
 
-    # --- the library --------------------------------------------------------------------------
-
-    def library(
-        self, query: str | None = None, *, task: str | None = None, limit: int = 20
-    ) -> tuple[LibraryItem, ...]:
-        """Return finished designs, those that fit the query best first, without one the newest.
-
-        Raises:
-            InvalidInput: `limit` is out of range.
-        """
-        _check_limit(limit)
-        query, task = query and clean_text(query), task and clean_text(task)
-        return self._read(lambda c: library.search(c, query, task, limit, self._owner))
-
-    def library_item(self, job_id: str) -> LibraryItem:
-        """Return the design that a job ended with.
-
-        Raises:
-            NotFound: no such job, or it has not ended with one.
-        """
-        return self._of_job(job_id, lambda c: library.item(c, job_id))
-
     # --- what is known of a job ---------------------------------------------------------------
 
     def history(self, job_id: str) -> History:
@@ -510,7 +482,7 @@ class Store:
             NotFound: no such job, or `after` is not a candidate's id.
             InvalidInput: `limit` is out of range.
         """
-        _check_limit(limit)
+        check_limit(limit)
         start = read_candidate_id(after) if after else None
         status = status and clean_text(status)
         return self._of_job(
@@ -624,22 +596,9 @@ class Store:
             NotFound: no such job.
             InvalidInput: `limit` or `after` is out of range.
         """
-        _check_limit(limit)
+        check_limit(limit)
         clean_integer(after, "after")
         return self._of_job(job_id, lambda c: reads.events_of(c, job_id, after, limit))
-
-    def deliveries(
-        self, job_id: str, after: int = 0, limit: int = 100
-    ) -> tuple[StoredDelivery, ...]:
-        """Return the messages to a job's webhook about events with a number above `after`.
-
-        Raises:
-            NotFound: no such job.
-            InvalidInput: `limit` or `after` is out of range.
-        """
-        _check_limit(limit)
-        clean_integer(after, "after")
-        return self._of_job(job_id, lambda c: deliveries.listed(c, job_id, after, limit))
 
     def usage(self, days: int) -> tuple[Day, ...]:
         """Return what the caller's jobs used on each of the last days, the newest first."""
@@ -649,97 +608,11 @@ class Store:
         """Return what jobs used in the last days, by the key that they were submitted with."""
         return self._read(lambda c: usage.usage_by_key(c, self._owner, days))
 
-    # --- who works, and who waits -------------------------------------------------------------
-
-    def crew(self) -> tuple[StoredWorker, ...]:
-        """Return the workers; they serve all owners."""
-        return self._read(crew.crew_of)
-
-    def ahead_of(self, waiting: Sequence[StoredJob]) -> tuple[int, ...]:
-        """Return for each job how many older ones wait or are worked on, whoever owns them."""
-        moments = [job.created_at for job in waiting]
-        return self._read(lambda c: crew.ahead_of(c, moments))
-
-    def report(self, presence: Presence) -> None:
-        """Note that a worker is there."""
-        self._of_all()._write(lambda c: crew.report(c, presence))
-
-    def sign_off(self, name: str) -> None:
-        """Note that a worker has ended."""
-        self._of_all()._write(lambda c: crew.leave(c, name))
-
-    # --- at a glance --------------------------------------------------------------------------
-
-    def glances(self, job_id: str) -> tuple[Glance, ...]:
-        """Return where each candidate of a job stands, without programs and reports.
-
-        Raises:
-            NotFound: no such job.
-        """
-        return self._of_job(job_id, lambda c: glances.glances(c, job_id))
-
-    def told(self, job_id: str) -> tuple[Feedback, ...]:
-        """Return what the designer was told after each iteration.
-
-        Raises:
-            NotFound: no such job.
-        """
-        return self._of_job(job_id, lambda c: glances.told(c, job_id))
-
-    def last_words(self, job_id: str, kind: str) -> str | None:
-        """Return the message of a job's newest event of a kind; None without one.
-
-        Raises:
-            NotFound: no such job.
-        """
-        return self._of_job(job_id, lambda c: glances.last_words(c, job_id, kind))
-
-    def best_so_far(self, job_ids: Sequence[str]) -> Mapping[str, tuple[float, ...]]:
-        """Return the best fitness up to each measured iteration, of those jobs that are there."""
-        return self._read(lambda c: glances.best_so_far(c, job_ids, self._owner))
-
-    def resting(self, job_ids: Sequence[str]) -> Mapping[str, str]:
-        """Return why a step of a job rests, of those jobs of which one does."""
-        return self._read(lambda c: glances.resting(c, job_ids, self._owner))
-
     # --- all owners' jobs together ------------------------------------------------------------
 
     def standing(self) -> Standing:
         """Return how all jobs stand, in numbers."""
         return self._of_all()._read(read_standing)
-
-    # --- what is left of deleted jobs; for workers --------------------------------------------
-
-    def ended_before(self, days: float) -> tuple[str, ...]:
-        """Return ids of jobs that ended more than that many days ago, a few hundred at most."""
-        return self._of_all()._read(lambda c: removal.ended_before(c, days))
-
-    def discarded(self, after: str = "") -> tuple[str, ...]:
-        """Return hashes of files that wait for their removal, in order, a few hundred at most."""
-        return self._of_all()._read(lambda c: removal.waiting(c, after))
-
-    def in_use(self, hashes: Collection[str]) -> frozenset[str]:
-        """Return those of the hashes that a row of some job refers to."""
-        return self._of_all()._read(lambda c: removal.in_use(c, hashes))
-
-    def forget_discarded(self, hashes: Collection[str]) -> None:
-        """Note that files wait no longer."""
-        self._of_all()._write(lambda c: removal.forget(c, hashes))
-
-    # --- messages to webhooks; for workers ----------------------------------------------------
-
-    def take_deliveries(self, most: int, lease_seconds: float) -> tuple[Delivery, ...]:
-        """Take messages that are due; nobody else does so within that many seconds."""
-        store = self._of_all()
-        if not store._read(deliveries.any_due):
-            return ()  # so that a worker with nothing to send never waits for the right to write
-        return store._write(lambda c: deliveries.take(c, most, lease_seconds))
-
-    def settle_delivery(
-        self, delivery: Delivery, status: DeliveryStatus, attempt: Json, pause: float = 0.0
-    ) -> None:
-        """Write down how an attempt ended; one that still waits is due again after `pause` seconds."""
-        self._of_all()._write(lambda c: deliveries.settle(c, delivery, status, attempt, pause))
 
     # --- who does what ------------------------------------------------------------------------
 
@@ -754,14 +627,6 @@ class Store:
     def unfinished_jobs(self, after: str = "", limit: int | None = None) -> tuple[str, ...]:
         """Return the ids of queued and running jobs, oldest first: those after one, and so many."""
         return self._of_all()._read(lambda c: claims.unfinished(c, after, limit))
-
-    def enter(self, endpoint: str, per_minute: float | None) -> float:
-        """Return 0 if an endpoint may be asked now, and count the call; else how long to wait, in s."""
-        return self._of_all()._write(lambda c: endpoints.enter(c, endpoint, per_minute))
-
-    def leave(self, endpoint: str, ended: endpoints.Ended) -> None:
-        """Note how a call of an endpoint ended."""
-        self._of_all()._write(lambda c: endpoints.leave(c, endpoint, ended))
 
     def neglected_jobs(self) -> tuple[str, ...]:
         """Return the ids of the unfinished jobs that somebody has to see to now, oldest first."""
@@ -809,53 +674,6 @@ class Store:
         taken = self._write_of(job_id, take)
         return None if taken is None else ClaimedStep(self._engine, taken, lease_seconds)
 
-    def _of_all(self) -> Store:
-        if self._caller is not None:
-            raise RuntimeError("a question about all owners' rows needs a store bound to nobody")
-        return self
-
-    # --- transactions -------------------------------------------------------------------------
-
-    def _read(self, work: Work[T]) -> T:
-        with reading(self._engine) as connection:
-            introduce(connection, self._caller)
-            return work(connection)
-
-    def _write(self, work: Work[T]) -> T:
-        def introduced(connection: Connection) -> T:
-            introduce(connection, self._caller)
-            return work(connection)
-
-        return writing(self._engine, introduced)
-
-    def _of_job(self, job_id: str, work: Work[T]) -> T:
-        return self._read(self._checked(job_id, work))
-
-    def _write_of(self, job_id: str, work: Work[T]) -> T:
-        checked = self._checked(job_id, work)
-        # Who writes locks the job's row first, and finds out by that whether there is one.
-        return self._write(work if self._caller is None else checked)
-
-    def _checked(self, job_id: str, work: Work[T]) -> Work[T]:
-        """Return the work on a job, held to the caller's jobs."""
-        check_job_id(job_id)
-
-        def checked(connection: Connection) -> T:
-            job_reads.check_job(connection, job_id, self._owner)
-            return work(connection)
-
-        return checked
-
-    def _change(self, action: str, job_id: str, work: Work[T]) -> T:
-        """Carry out what people asked for, and write down who it was."""
-
-        def noted(connection: Connection) -> T:
-            result = work(connection)
-            note(connection, self._caller, f"jobs.{action}", job_id)
-            return result
-
-        return self._write_of(job_id, noted)
-
 
 @contextmanager
 def _named(kind: str, name: str) -> Iterator[None]:
@@ -864,8 +682,3 @@ def _named(kind: str, name: str) -> Iterator[None]:
         yield
     except NotFound as error:
         raise no_such(kind, name) from error
-
-
-def _check_limit(limit: int) -> None:
-    if not 1 <= limit <= LARGEST_PAGE:
-        raise InvalidInput(f"{limit}", expected=f"1 to {LARGEST_PAGE}", where="limit")

@@ -50,7 +50,7 @@ def tidy(
 
 def _expire(store: Store, days: float) -> int:
     gone = 0
-    for job_id in store.ended_before(days):
+    for job_id in store.leftovers.ended_before(days):
         try:
             store.delete(job_id)
         except (Conflict, NotFound):
@@ -61,7 +61,7 @@ def _expire(store: Store, days: float) -> int:
 
 def _waiting(store: Store) -> Iterator[tuple[str, ...]]:
     last = ""
-    while batch := store.discarded(last):
+    while batch := store.leftovers.discarded(last):
         yield batch
         last = batch[-1]
 
@@ -69,9 +69,9 @@ def _waiting(store: Store) -> Iterator[tuple[str, ...]]:
 def _remove(
     store: Store, artifacts: FolderArtifacts, hashes: tuple[str, ...], spared_seconds: float
 ) -> int:
-    used = store.in_use(hashes)
+    used = store.leftovers.in_use(hashes)
     gone = [h for h in hashes if h not in used and artifacts.remove(h, spared_seconds)]
-    store.forget_discarded([*used, *gone])
+    store.leftovers.forget([*used, *gone])
     return len(gone)
 
 
@@ -87,6 +87,6 @@ def remove_orphans(
     """
     found, gone = artifacts.names(), 0
     while batch := tuple(islice(found, AT_ONCE)):
-        used = store.in_use(batch)
+        used = store.leftovers.in_use(batch)
         gone += sum(artifacts.remove(h, spared_seconds) for h in batch if h not in used)
     return gone

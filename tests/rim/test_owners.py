@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+from typing import get_type_hints
+
 import pytest
 from sqlalchemy import insert, select, text
 
@@ -48,7 +51,7 @@ QUESTIONS = {
     "given": lambda s, j: s.given(j),
     "add_remark": lambda s, j: s.add_remark(j, Remark(0, "text", text="mine")),
     "remarks": lambda s, j: s.remarks(j),
-    "library_item": lambda s, j: s.library_item(j),
+    "library.item": lambda s, j: s.library.item(j),
     "history": lambda s, j: s.history(j),
     "iterations": lambda s, j: s.iterations(j),
     "candidates": lambda s, j: s.candidates(j),
@@ -65,41 +68,42 @@ QUESTIONS = {
     "describe": lambda s, j: s.describe(j, name="mine"),
     "exchanges": lambda s, j: s.exchanges(j),
     "events": lambda s, j: s.events(j),
-    "glances": lambda s, j: s.glances(j),
-    "told": lambda s, j: s.told(j),
-    "last_words": lambda s, j: s.last_words(j, "job.created"),
-    "deliveries": lambda s, j: s.deliveries(j),
+    "glances.candidates": lambda s, j: s.glances.candidates(j),
+    "glances.told": lambda s, j: s.glances.told(j),
+    "glances.last_words": lambda s, j: s.glances.last_words(j, "job.created"),
+    "deliveries.of": lambda s, j: s.deliveries.of(j),
     "activity": lambda s, j: s.activity(j),
     "offer": lambda s, j: s.offer(j, "preflight", 1.0),
     "withdraw": lambda s, j: s.withdraw(j, "preflight"),
     "claim": lambda s, j: s.claim(j, "preflight", "w", 1.0),
 }
 OF_NO_JOB = {
-    *("close", "check_schema", "check_writes", "of", "create_job", "jobs", "library"),
-    *(
-        "usage",
-        "usage_by_key",
-        "open_jobs",
-        "crew",
-        "ahead_of",
-        "import_job",
-        "best_so_far",
-        "resting",
-    ),
+    *("close", "check_schema", "check_writes", "of", "create_job", "imports.accept"),
+    *("jobs", "open_jobs", "library.search", "glances.best_so_far", "glances.resting"),
+    *("usage", "usage_by_key", "crew.workers", "crew.ahead_of"),
 }
 FOR_WORKERS = {
     "check_serves_all",
-    *("unfinished_jobs", "neglected_jobs", "unheard_jobs", "enter", "leave"),
-    *("ended_before", "discarded", "in_use", "forget_discarded"),
-    *("report", "sign_off"),
-    *("take_deliveries", "settle_delivery"),
+    *("unfinished_jobs", "neglected_jobs", "unheard_jobs"),
+    *("endpoints.enter", "endpoints.leave"),
+    *("leftovers.ended_before", "leftovers.discarded", "leftovers.in_use", "leftovers.forget"),
+    *("crew.report", "crew.sign_off"),
+    *("deliveries.take", "deliveries.settle"),
 }
 FOR_MONITORS = {"standing"}
 
 
+def questions_of(kind, before=""):
+    """The names of what a store, and every part of it, can be asked."""
+    for name, found in vars(kind).items():
+        if isinstance(found, cached_property):
+            yield from questions_of(get_type_hints(found.func)["return"], f"{name}.")
+        elif not name.startswith("_"):
+            yield before + name
+
+
 def test_every_question_that_a_store_answers_is_asked_here():
-    asked = {name for name in vars(Store) if not name.startswith("_")}
-    assert asked == set(QUESTIONS) | OF_NO_JOB | FOR_WORKERS | FOR_MONITORS
+    assert set(questions_of(Store)) == set(QUESTIONS) | OF_NO_JOB | FOR_WORKERS | FOR_MONITORS
 
 
 @pytest.mark.parametrize(
@@ -109,17 +113,21 @@ def test_every_question_that_a_store_answers_is_asked_here():
         pytest.param(lambda s: s.unfinished_jobs(), id="unfinished_jobs"),
         pytest.param(lambda s: s.neglected_jobs(), id="neglected_jobs"),
         pytest.param(lambda s: s.unheard_jobs(["train"], 1), id="unheard_jobs"),
-        pytest.param(lambda s: s.enter("models.example small-1", None), id="enter"),
-        pytest.param(lambda s: s.leave("models.example small-1", "answered"), id="leave"),
-        pytest.param(lambda s: s.ended_before(1.0), id="ended_before"),
-        pytest.param(lambda s: s.discarded(), id="discarded"),
+        pytest.param(
+            lambda s: s.endpoints.enter("models.example small-1", None), id="endpoints.enter"
+        ),
+        pytest.param(
+            lambda s: s.endpoints.leave("models.example small-1", "answered"), id="endpoints.leave"
+        ),
+        pytest.param(lambda s: s.leftovers.ended_before(1.0), id="leftovers.ended_before"),
+        pytest.param(lambda s: s.leftovers.discarded(), id="leftovers.discarded"),
         pytest.param(lambda s: s.standing(), id="standing"),
-        pytest.param(lambda s: s.in_use(["0" * 64]), id="in_use"),
-        pytest.param(lambda s: s.take_deliveries(1, 1.0), id="take_deliveries"),
-        pytest.param(lambda s: s.settle_delivery(None, "failed", {}), id="settle_delivery"),
-        pytest.param(lambda s: s.forget_discarded(["0" * 64]), id="forget_discarded"),
-        pytest.param(lambda s: s.report(Presence("w", (), 1, 0, "cpu")), id="report"),
-        pytest.param(lambda s: s.sign_off("w"), id="sign_off"),
+        pytest.param(lambda s: s.leftovers.in_use(["0" * 64]), id="leftovers.in_use"),
+        pytest.param(lambda s: s.deliveries.take(1, 1.0), id="deliveries.take"),
+        pytest.param(lambda s: s.deliveries.settle(None, "failed", {}), id="deliveries.settle"),
+        pytest.param(lambda s: s.leftovers.forget(["0" * 64]), id="leftovers.forget"),
+        pytest.param(lambda s: s.crew.report(Presence("w", (), 1, 0, "cpu")), id="crew.report"),
+        pytest.param(lambda s: s.crew.sign_off("w"), id="crew.sign_off"),
     ],
 )
 def test_what_workers_ask_is_not_for_a_store_that_is_bound(alices, question):
@@ -143,17 +151,19 @@ def test_somebody_elses_job_does_not_exist(store, alices, mallorys, question):
 def test_lists_hold_what_is_ones_own(alices, mallorys):
     mine, other = a_finished_job(alices), a_finished_job(mallorys)
     assert [job.id for job in alices.jobs().items] == [mine]
-    assert [item.job for item in alices.library()] == [mine]
-    assert [item.job for item in alices.library("point")] == [mine]
+    assert [item.job for item in alices.library.search()] == [mine]
+    assert [item.job for item in alices.library.search("point")] == [mine]
     assert [job.id for job in mallorys.jobs(task="point-park").items] == [other]
-    assert list(alices.best_so_far([mine, other])) == [mine]
+    assert list(alices.glances.best_so_far([mine, other])) == [mine]
     keys = {candidate.candidate.key for candidate in alices.candidates(mine).items}
-    assert {glance.key for glance in alices.glances(mine)} == keys
-    assert {parent for glance in alices.glances(mine) for parent in glance.parents} <= keys
-    assert [told.iteration for told in alices.told(mine)] == [
+    assert {glance.key for glance in alices.glances.candidates(mine)} == keys
+    assert {
+        parent for glance in alices.glances.candidates(mine) for parent in glance.parents
+    } <= keys
+    assert [told.iteration for told in alices.glances.told(mine)] == [
         iteration.number for iteration in alices.iterations(mine)
     ]
-    assert list(mallorys.resting([mine])) == []
+    assert list(mallorys.glances.resting([mine])) == []
 
 
 def test_workers_see_the_jobs_of_all(store, alices, mallorys):

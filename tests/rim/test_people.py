@@ -392,7 +392,7 @@ def a_design(
 
 
 def found(store, query, **options):
-    return [item.task.name for item in store.library(query, **options)]
+    return [item.task.name for item in store.library.search(query, **options)]
 
 
 def test_designs_are_found_by_the_words_of_their_task_best_fit_first(store):
@@ -427,13 +427,13 @@ def test_without_words_the_newest_designs_come_first_and_a_task_can_be_asked_for
 
 def test_a_design_comes_with_its_source_and_its_evidence(store):
     job_id = a_finished_job(store)
-    item = store.library_item(job_id)
+    item = store.library.item(job_id)
     assert (item.job, item.candidate, item.verdict) == (job_id, "0.0", "better")
     assert item.fields == ("position", "velocity", "distance_driven")
     assert "def reward" in item.source
     assert item.evidence == "The designed reward is better than the native one."
     with pytest.raises(NotFound, match="finished design"):
-        store.library_item(a_job_in_training(store))
+        store.library.item(a_job_in_training(store))
 
 
 def examples(store, **context) -> list[str]:
@@ -470,7 +470,7 @@ def test_an_outcome_without_a_design_is_no_library_item(store):
     job_id = a_job(store).id
     with a_claim(store, job_id) as claim:
         claim.finish(nothing_found())
-    assert store.library() == ()
+    assert store.library.search() == ()
 
 
 def nothing_found() -> Outcome:

@@ -84,7 +84,7 @@ def test_its_files_go_and_shared_ones_stay(store, files):
     store.delete(other)
     tidy(store, files)
     assert there(files) == set()
-    assert store.discarded() == ()
+    assert store.leftovers.discarded() == ()
 
 
 def test_a_file_that_was_stored_again_meanwhile_is_spared(store, files):
@@ -93,12 +93,12 @@ def test_a_file_that_was_stored_again_meanwhile_is_spared(store, files):
     again = files.put(b"wanted again")
     tidy(store, files)
     assert there(files) == {b"wanted again"}
-    assert store.discarded() == (again,), "it is looked at again"
+    assert store.leftovers.discarded() == (again,), "it is looked at again"
     claim = a_claim(store, a_job(store).id)
     claim.save([Saved("baseline", NATIVE, 0, 0, 1, checkpoint=again)])
     tidy(store, files, spared_seconds=0.0)
     assert there(files) == {b"wanted again"}
-    assert store.discarded() == ()
+    assert store.leftovers.discarded() == ()
 
 
 def test_a_file_that_is_gone_already_is_no_trouble(store, files):
@@ -106,7 +106,7 @@ def test_a_file_that_is_gone_already_is_no_trouble(store, files):
     for name in list(files.names()):
         files._path(name).unlink()
     tidy(store, files)
-    assert store.discarded() == ()
+    assert store.leftovers.discarded() == ()
 
 
 @pytest.mark.parametrize(

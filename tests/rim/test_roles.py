@@ -209,11 +209,11 @@ def test_the_files_of_a_deleted_job_wait_for_a_worker(web, worker):
     store = web.of(CAROL)
     job_id = a_cancelled_job(store, worker)
     store.delete(job_id)
-    waiting = worker.discarded()
+    waiting = worker.leftovers.discarded()
     assert waiting
-    assert worker.in_use(waiting) == frozenset()
-    worker.forget_discarded(waiting)
-    assert worker.discarded() == ()
+    assert worker.leftovers.in_use(waiting) == frozenset()
+    worker.leftovers.forget(waiting)
+    assert worker.leftovers.discarded() == ()
 
 
 def a_cancelled_job(store, worker):

@@ -57,7 +57,7 @@ def test_its_files_are_the_jobs(store):
     job_id = a_filmed_job(store)
     kinds = {one.sha256: one.kind for one in store.artifacts(job_id)}
     assert {sha: kinds[sha * 64] for sha in "abcd"} == dict.fromkeys("abcd", "rollout")
-    assert store.in_use(["a" * 64, "e" * 64]) == {"a" * 64}
+    assert store.leftovers.in_use(["a" * 64, "e" * 64]) == {"a" * 64}
     assert store.artifact(job_id, "a" * 64).kind == "rollout"
     with pytest.raises(NotFound):
         store.artifact(job_id, "e" * 64)
@@ -67,7 +67,7 @@ def test_they_go_with_the_job(store):
     job_id = a_filmed_job(store)
     store.request_cancel(job_id)
     store.delete(job_id)
-    assert {"a" * 64, "b" * 64, "c" * 64, "d" * 64} <= set(store.discarded())
+    assert {"a" * 64, "b" * 64, "c" * 64, "d" * 64} <= set(store.leftovers.discarded())
 
 
 def test_another_confirmation_is_filmed_anew(store):
@@ -152,22 +152,22 @@ def test_a_damaged_chunk_is_said_to_be_damaged(store, engine):
 
 
 def test_a_worker_is_there_until_it_signs_off(store):
-    store.report(Presence("box-1", ("train",), 2, 0, "cpu"))
-    store.report(Presence("box-1", ("train",), 2, 1, "cpu"))
-    (worker,) = store.crew()
+    store.crew.report(Presence("box-1", ("train",), 2, 0, "cpu"))
+    store.crew.report(Presence("box-1", ("train",), 2, 1, "cpu"))
+    (worker,) = store.crew.workers()
     assert (worker.name, worker.queues, worker.slots, worker.busy) == ("box-1", ("train",), 2, 1)
     assert worker.alive
-    store.sign_off("box-1")
-    assert store.crew() == ()
+    store.crew.sign_off("box-1")
+    assert store.crew.workers() == ()
 
 
 def test_those_ahead_are_counted_over_all_owners(store):
     first = a_job(store.of(Caller("mallory")))
     until(lambda: datetime.now(UTC) - first.created_at > timedelta(milliseconds=5))  # clocks tick
     second = a_job(store.of(Caller("alice")))
-    assert store.of(Caller("alice")).ahead_of([second]) == (1,)
+    assert store.of(Caller("alice")).crew.ahead_of([second]) == (1,)
     store.of(Caller("mallory")).request_cancel(first.id)
-    assert store.of(Caller("alice")).ahead_of([second]) == (0,)
+    assert store.of(Caller("alice")).crew.ahead_of([second]) == (0,)
 
 
 def test_usage_is_ones_own_by_day(store):

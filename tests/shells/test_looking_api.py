@@ -242,7 +242,7 @@ def test_a_queued_job_says_why_it_waits(api, store):
     (waiting,) = api.get("/v1/queue").json()["data"]
     assert waiting["job_id"] == job_id
     assert waiting["reason"].startswith("no worker runs")
-    store.report(Presence("box-1", ("design", "train"), 1, 1, "cpu"))
+    store.crew.report(Presence("box-1", ("design", "train"), 1, 1, "cpu"))
     second = stories.a_new_job(store)
     found = api.get("/v1/queue").json()
     assert (found["workers"], found["slots"], found["busy"]) == (1, 1, 1)
@@ -258,7 +258,7 @@ def test_a_job_that_is_worked_on_waits_for_nothing(api, store):
 
 
 def test_workers_are_told_without_the_names_of_machines(api, store):
-    store.report(Presence("secret-host-77", ("train",), 2, 1, "cpu"))
+    store.crew.report(Presence("secret-host-77", ("train",), 2, 1, "cpu"))
     (worker,) = api.get("/v1/workers").json()["data"]
     assert (worker["name"], worker["slots"], worker["busy"]) == ("worker 1", 2, 1)
     assert worker["alive"]

@@ -36,18 +36,18 @@ def test_it_is_there_with_its_slots_until_it_ends(store, telling):
     carrier = Carrier(store, None, "box-1", 15.0, most=2)
     carrier.doing.add(("job", "train/0/0/0"))
     thread = telling(carrier)
-    eventually(store.crew, 10, "the worker")
-    (worker,) = store.crew()
+    eventually(store.crew.workers, 10, "the worker")
+    (worker,) = store.crew.workers()
     assert (worker.name, worker.queues, worker.slots, worker.busy) == ("box-1", ("train",), 2, 1)
     carrier.stopping.set()
     thread.join(10)
-    assert store.crew() == ()
+    assert store.crew.workers() == ()
 
 
 def test_a_database_that_is_away_keeps_no_worker_from_ending(tmp_path, telling):
     store = open_store(f"sqlite:///{tmp_path / 'nowhere' / 'never-migrated.db'}")
     with pytest.raises(StorageFailed):
-        store.crew()
+        store.crew.workers()
     carrier = Carrier(store, None, "box-1", 15.0)
     thread = telling(carrier)
     carrier.stopping.set()

@@ -156,7 +156,7 @@ def test_a_receiver_is_told_of_the_events_that_it_wants_signed_and_in_its_own_ti
 
 def test_a_job_without_a_webhook_writes_no_message(store, deliver):
     job_id = stories.a_finished_job(store)
-    assert store.deliveries(job_id) == ()
+    assert store.deliveries.of(job_id) == ()
     assert deliver() == 0
 
 
@@ -186,7 +186,7 @@ def test_a_receiver_that_never_takes_it_is_given_up_after_a_day(store, deliver, 
         store.request_cancel(job_id)
         while deliver():
             hurry()
-    (given_up,) = store.deliveries(job_id)
+    (given_up,) = store.deliveries.of(job_id)
     assert (given_up.status, given_up.attempts) == ("failed", 11)
     assert len(receiver.received) == 11
 
@@ -196,19 +196,19 @@ def test_a_receiver_that_is_gone_is_not_asked_again(store, deliver):
         job_id = a_told_job(store, receiver.url)
         store.request_cancel(job_id)
         deliver()
-    assert [one.status for one in store.deliveries(job_id)] == ["failed"]
+    assert [one.status for one in store.deliveries.of(job_id)] == ["failed"]
 
 
 def test_a_worker_that_dies_with_a_message_leaves_it_to_the_others(store, deliver, hurry):
     with receiving() as receiver:
         job_id = a_told_job(store, receiver.url)
         store.request_cancel(job_id)
-        (taken,) = store.take_deliveries(5, 60.0)
+        (taken,) = store.deliveries.take(5, 60.0)
         assert deliver() == 0, "somebody has it in hand"
         hurry()
         assert deliver() == 1
-        store.settle_delivery(taken, "failed", {"status": None, "error": "late", "seconds": 99.0})
-    (done,) = store.deliveries(job_id)
+        store.deliveries.settle(taken, "failed", {"status": None, "error": "late", "seconds": 99.0})
+    (done,) = store.deliveries.of(job_id)
     assert (done.status, done.attempts) == ("delivered", 2)
 
 
@@ -217,7 +217,7 @@ def test_two_workers_do_not_send_the_same_message(store):
     store.request_pause(job_id)
     store.request_cancel(job_id)
     with ThreadPoolExecutor(4) as pool:
-        taken = list(pool.map(lambda _: store.take_deliveries(1, 60.0), range(8)))
+        taken = list(pool.map(lambda _: store.deliveries.take(1, 60.0), range(8)))
     numbers = [one.number for some in taken for one in some]
     assert len(numbers) == len(set(numbers)) == 2
 
@@ -234,9 +234,9 @@ def test_a_failing_receiver_never_touches_the_job(store, deliver):
 def test_messages_go_with_their_job(store, deliver, engine):
     job_id = a_told_job(store, "http://127.0.0.1:1/")
     store.request_cancel(job_id)
-    (taken,) = store.take_deliveries(5, 60.0)
+    (taken,) = store.deliveries.take(5, 60.0)
     store.delete(job_id)
-    store.settle_delivery(taken, "delivered", {"status": 204, "error": "", "seconds": 0.1})
+    store.deliveries.settle(taken, "delivered", {"status": 204, "error": "", "seconds": 0.1})
     with engine.connect() as connection:
         assert connection.execute(text("SELECT count(*) FROM deliveries")).scalar_one() == 0
 
@@ -245,7 +245,7 @@ def test_a_message_is_written_with_its_event_or_not_at_all(store):
     alice = store.of(Caller("alice"))
     job_id = a_told_job(alice, "http://127.0.0.1:1/")
     alice.request_cancel(job_id)
-    assert [one.kind for one in alice.deliveries(job_id)] == ["job.completed"]
+    assert [one.kind for one in alice.deliveries.of(job_id)] == ["job.completed"]
 
 
 # --- the receiver of the documentation --------------------------------------------------------
@@ -286,7 +286,7 @@ def test_the_receiver_of_the_documentation_takes_our_message_and_no_other(
     job_id = a_told_job(store, url)
     store.request_cancel(job_id)
     deliver()
-    assert [one.status for one in store.deliveries(job_id)] == ["delivered"]
+    assert [one.status for one in store.deliveries.of(job_id)] == ["delivered"]
     assert process.stdout.readline().split() == ["job.completed", job_id]
 
 
