@@ -33,3 +33,19 @@ def laboratory() -> Iterator[Laboratory]:
     box = Sandbox(PRELOAD)
     yield Laboratory(box, MemoryArtifacts())
     box.close()
+
+
+@pytest.fixture
+def one_thread() -> None:
+    """As trainings compute in their children."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def one_seed() -> None:
+    """For tests that draw from torch's own stream."""
+    import torch
+
+    torch.manual_seed(0)

@@ -45,15 +45,13 @@ from tests.rim.sb3_parts import (
 )
 from tests.rim.training_parts import Heard
 
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:stable_baselines3.*")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::UserWarning:stable_baselines3.*"),
+    pytest.mark.usefixtures("one_thread"),
+]
 
 CART_POLE = Setup("CartPole-v1", 0, envs=4, rollout=64)
 HOPPER = Setup("Hopper-v5", 0, envs=4, rollout=64)
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    torch.set_num_threads(1)
 
 
 @pytest.fixture(params=["torch", "kernel"])

@@ -32,9 +32,7 @@ from tests.rim.training_parts import (
 TASKS = pytest.mark.parametrize("task", [CART_POLE, PENDULUM], ids=["choices", "vectors"])
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    torch.set_num_threads(1)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def device_pack_of(members, device, programs=None, task=CART_POLE, envs=4, settings=None, **how):

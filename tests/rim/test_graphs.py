@@ -21,9 +21,7 @@ MEMBERS, ROWS = 3, 100
 SETTINGS = PPOSettings(minibatch=30, epochs=3, entropy=0.01)
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    torch.set_num_threads(1)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def filled_stack(shapes, device):

@@ -43,9 +43,7 @@ SHAPES = [
 BOTH = [SHAPES[0], SHAPES[1]]
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    torch.set_num_threads(1)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture

@@ -33,17 +33,12 @@ from tests.rim.off_policy_parts import (
 )
 from tests.rim.training_parts import CART_POLE, PENDULUM, Code, Heard, measured_return
 
-pytestmark = pytest.mark.slow  # some forty trainings of a second each
+# Some forty trainings of a second each.
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread", "one_seed")]
 
 ALGORITHMS = ["sac", "dqn"]
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(autouse=True)
-def one_thread_and_one_seed():
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
 
 
 def first_column(states, action, following):

@@ -15,15 +15,10 @@ from core.training.stacked import Batch
 baselines = pytest.importorskip("stable_baselines3", reason="Stable-Baselines3 is not installed")
 samples = pytest.importorskip("stable_baselines3.common.buffers")
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 
 CPU = torch.device("cpu")
 ROWS, UPDATES = 32, 5
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    torch.set_num_threads(1)
 
 
 class Given:

@@ -56,9 +56,7 @@ USUAL = {"rollout": 64, "minibatch": 64, "epochs": 2}
 TARGET = replace(PENDULUM, name="target", environment="Target-v0")
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    torch.set_num_threads(1)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def leaning(states, action, following):

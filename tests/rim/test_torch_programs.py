@@ -67,9 +67,7 @@ IN_NUMPY = (
 )
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    torch.set_num_threads(1)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def read(source, array="torch"):
