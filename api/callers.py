@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import math
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -20,7 +20,6 @@ from api import kinds
 from api.errors import ApiError, printable
 from api.rates import Rates
 from core.storage import StoredKey
-from core.storage.keyring import Keyring
 
 BEARER = HTTPBearer(
     scheme_name="key",
@@ -35,13 +34,17 @@ ASK_FOR_A_KEY = {"WWW-Authenticate": "Bearer"}
 
 @dataclass(frozen=True, slots=True)
 class Lock:
-    """What opens the door: keys, each so many times a minute."""
+    """What opens the door: keys, each so many times a minute.
 
-    keyring: Keyring
+    Attributes:
+        find: a key by what was shown; see `Keyring.find`.
+    """
+
+    find: Callable[[str], Awaitable[StoredKey | None]]
     uses: Rates
     wrong: Rates
 
-    def open(self, shown: str | None, address: str) -> StoredKey:
+    async def open(self, shown: str | None, address: str) -> StoredKey:
         """Return the key that was shown.
 
         Raises:
@@ -53,7 +56,7 @@ class Lock:
                 kinds.NO_KEY, "expected the header Authorization: Bearer …", headers=ASK_FOR_A_KEY
             )
         _hold_back(self.wrong.empty(address), "wrong keys")
-        key = self.keyring.find(shown)
+        key = await self.find(shown)
         if key is None:
             self.wrong.take(address)
             found = "the key is unknown, has expired or was revoked"

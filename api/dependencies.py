@@ -27,23 +27,31 @@ from api.callers import (
 )
 from api.errors import ApiError
 from api.headers import request_id
+from api.quick import ask
 from api.rates import Rates
 from api.requests import Requests
 from core.designers import OPENAI_MODEL
 from core.prices import Prices
 from core.settings import Settings
-from core.storage import Caller, Store
+from core.storage import Caller, Store, StoredKey, Swift
 from core.storage.keyring import SCOPES
 
 log = logging.getLogger(__name__)
 
 STREAM_WAIT_SECONDS = 5.0
-ANNOUNCEMENTS_PER_MINUTE = 600  # of new jobs; the first 600 of a rush at once
+ANNOUNCEMENTS_PER_MINUTE = 600  # of new jobs
+ANNOUNCEMENTS_AT_ONCE = (
+    20  # a rush is told of by its first jobs; each costs as much as to accept one
+)
 UNTOLD_SECONDS = 1.0
 READING = ("jobs:read", "metrics:read")
 SAMPLE = "01jd7v8a3bqk2m5c6x9z0w4e1r"
 
 Notify: TypeAlias = Callable[[Store, str], object]
+
+
+def _announcements() -> Rates:
+    return Rates(ANNOUNCEMENTS_PER_MINUTE, at_once=ANNOUNCEMENTS_AT_ONCE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +70,7 @@ class FirstStep:
 
     offer_seconds: float
     announce: Notify
-    rates: Rates = field(default_factory=lambda: Rates(ANNOUNCEMENTS_PER_MINUTE))
+    rates: Rates = field(default_factory=_announcements)
 
     def is_told(self) -> bool:
         """Decide whether a job that is about to be stored will be announced."""
@@ -124,7 +132,17 @@ class House:
     def __post_init__(self) -> None:
         """Hang the lock into the door."""
         uses = Rates(self.settings.requests_per_minute)
-        self.lock = Lock(self.store.keys, uses, Rates(WRONG_KEYS_PER_MINUTE))
+        self.lock = Lock(self._find_key, uses, Rates(WRONG_KEYS_PER_MINUTE))
+
+    async def _find_key(self, shown: str) -> StoredKey | None:
+        keys = self.store.keys
+        return await ask(
+            self.store.swift, lambda swift: swift.find_key(shown), lambda: keys.find(shown)
+        )
+
+
+def _stay() -> None:
+    """Take no notice: there is no gate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,17 +152,24 @@ class Visit:
     Attributes:
         store:  knows the caller's jobs alone.
         scopes: what the caller may ask for.
+        leave:  says that the request is no work any more, though its answer is not there.
     """
 
     house: House
     caller: Caller
     store: Store
     scopes: frozenset[str]
+    leave: Callable[[], None] = _stay
 
     @property
     def settings(self) -> Settings:
         """Return the server's settings."""
         return self.house.settings
+
+    @property
+    def swift(self) -> Swift | None:
+        """Return who answers some questions about the caller's jobs without a thread, if anybody."""
+        return None if self.house.shows else self.store.swift
 
     @property
     def prices(self) -> Prices:
@@ -189,7 +214,8 @@ class Visit:
 
     @contextmanager
     def streaming(self) -> Iterator[None]:
-        """Count what is open meanwhile as an event stream of the owner's."""
+        """Count what is open meanwhile as an event stream of the owner's, and no more as work."""
+        self.leave()
         open_now, owner = self.house.streams, self.caller.owner
         open_now[owner] += 1
         try:
@@ -246,10 +272,11 @@ async def admit(request: Request, held: House, text: str | None) -> Visit:
         scopes = frozenset[str](READING if held.shows else SCOPES)
     else:
         address = request.client.host if request.client else ""
-        key = await run_in_threadpool(held.lock.open, text, address)
+        key = await held.lock.open(text, address)
         caller, scopes = Caller(key.owner, key.id, name), frozenset(key.scopes)
     request.state.caller = caller
-    return Visit(held, caller, held.store if held.shows else held.store.of(caller), scopes)
+    store = held.store if held.shows else held.store.of(caller)
+    return Visit(held, caller, store, scopes, request.scope["state"].get("leave", _stay))
 
 
 async def visit(

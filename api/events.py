@@ -18,19 +18,33 @@ from api.answers import answer
 from api.dependencies import Here, JobId, Visit
 from api.errors import InvalidField, printable
 from api.limits import MAX_EVENT
+from api.quick import ask
+from api.short import Route, arrive, job_in, key_in, short_cut
 from api.show import activity_view, event_view
 from api.views import EventPage
 from core.errors import NotFound, StorageFailed
 from core.records.kinds import FINISHED
 from core.storage import Activity, Event, Store
 
-router = APIRouter(tags=["events"])
+router = APIRouter(tags=["events"], route_class=Route)
 
 POLL_SECONDS = 0.5
 KEEP_ALIVE_SECONDS = 10.0
 PATIENCE_SECONDS = 3.0  # after which a queued job is said to wait for a worker
 LONGEST_SECONDS = 900.0
 BATCH = 200
+USUAL_LIMIT = 100
+_STREAM = "text/event-stream"
+
+
+async def list_events_shortly(request: Request) -> Response | None:
+    """Answer a plain request for the first page of a list; a stream is none."""
+    if _STREAM in request.headers.get("accept", ""):
+        return None
+    key, job_id = key_in(request), job_in(request)
+    if key is None or job_id is None:
+        return None
+    return await _page(await arrive(request, key), job_id, 0, USUAL_LIMIT)
 
 
 @router.get(
@@ -40,14 +54,17 @@ BATCH = 200
     response_model=EventPage,
     responses=openapi.refusals(404, 422) | openapi.EVENT_STREAM,
 )
-def list_events(
+@short_cut(list_events_shortly)
+async def list_events(
     job_id: JobId,
     here: Here,
     request: Request,
     after: Annotated[
         int, Query(ge=0, le=MAX_EVENT, description="Number of the last one seen.")
     ] = 0,
-    limit: Annotated[int, Query(ge=1, le=1_000, description="How many at most (list only).")] = 100,
+    limit: Annotated[
+        int, Query(ge=1, le=1_000, description="How many at most (list only).")
+    ] = USUAL_LIMIT,
     last_event_id: Annotated[
         str | None, Header(description="As `after`; browsers send it when they reconnect.")
     ] = None,
@@ -59,12 +76,23 @@ def list_events(
     `waiting` for a worker for a while, and a last one named `end` when there will be no more.
     """
     start = max(after, read_number(last_event_id))
-    if "text/event-stream" in request.headers.get("accept", ""):
-        here.store.status(job_id)  # an answer of its own, which a stream that has begun cannot give
+    if _STREAM in request.headers.get("accept", ""):
+        await run_in_threadpool(
+            here.store.status, job_id
+        )  # an answer of its own, which a stream that has begun cannot give
         here.need_a_stream()
         headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
         return EventSourceResponse(follow(here, job_id, start), headers=headers)
-    found = [event_view(event) for event in here.store.events(job_id, after=start, limit=limit)]
+    return await _page(here, job_id, start, limit)
+
+
+async def _page(here: Visit, job_id: str, start: int, limit: int) -> Response:
+    events = await ask(
+        here.swift,
+        lambda swift: swift.events(here.caller, job_id, start, limit),
+        lambda: here.store.events(job_id, after=start, limit=limit),
+    )
+    found = [event_view(event) for event in events]
     return answer(EventPage(data=found, next=found[-1].id if found else start))
 
 

@@ -35,7 +35,7 @@ _BY_STATUS = {
 def install(app: FastAPI) -> None:
     """Let the app answer every failure with a problem."""
     app.add_exception_handler(RewardsmithError, _house_error)
-    app.add_exception_handler(ApiError, _api_error)
+    app.add_exception_handler(ApiError, refuse)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(Exception, _fault)
@@ -64,7 +64,8 @@ def _house_error(request: Request, error: Exception) -> JSONResponse:
     return answer(request, said)
 
 
-def _api_error(request: Request, error: Exception) -> JSONResponse:
+def refuse(request: Request, error: Exception) -> JSONResponse:
+    """Answer what only the API refuses."""
     assert isinstance(error, ApiError)
     said = _said(request, error.kind, error.detail, at=error.at, hint=error.hint)
     return answer(request, said, error.headers)

@@ -20,6 +20,16 @@ log = logging.getLogger("rewardsmith.api")
 _REQUEST_ID = re.compile(r"^[A-Za-z0-9._-]{1,64}$")
 
 
+_SEALS = [
+    (b"content-security-policy", STRICT.encode()),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cache-control", b"no-store"),
+]
+
+
 class Envelope:
     """Give every request an id, and every answer the security headers."""
 
@@ -84,12 +94,8 @@ def _is_id(name: str) -> bool:
 
 def seal(headers: MutableHeaders, request_id: str | None) -> None:
     """Set the headers that every answer has, unless the route chose its own."""
-    headers.setdefault("Content-Security-Policy", STRICT)
-    headers.setdefault("X-Content-Type-Options", "nosniff")
-    headers.setdefault("Referrer-Policy", "no-referrer")
-    headers.setdefault("Cross-Origin-Resource-Policy", "same-origin")
-    headers.setdefault("Cross-Origin-Opener-Policy", "same-origin")
-    headers.setdefault("Cache-Control", "no-store")
+    present = {name for name, _ in headers.raw}
+    headers.raw.extend(pair for pair in _SEALS if pair[0] not in present)
     if request_id:
         headers.setdefault("X-Request-ID", request_id)
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
-from fastapi import APIRouter, BackgroundTasks, Header, Query, Response, status
+from fastapi import APIRouter, BackgroundTasks, Header, Query, Request, Response, status
 from fastapi.concurrency import run_in_threadpool
 
 from api import downloads, openapi
@@ -15,7 +16,9 @@ from api.history_views import CandidateView, ExchangeList
 from api.limits import MAX_PAGE, Text
 from api.patience import Prefer, hold, patience_for
 from api.programs import read_starts
+from api.quick import ask
 from api.schemas import JobRequest
+from api.short import Route, arrive, job_in, key_in, short_cut
 from api.show import job_view, plan_view, submitted_view
 from api.show_history import candidate_view, exchange_view
 from api.submission import check_priced, complete, fingerprint
@@ -23,15 +26,19 @@ from api.views import JobView, Page, PlanView
 from api.webhooks import read_webhook
 from core.estimates import before_start
 from core.records.kinds import FINISHED, JobStatus
-from core.storage import StoredJob
+from core.storage import Activity, StoredJob, Submission, Swift
 
-router = APIRouter(tags=["jobs"])
+router = APIRouter(tags=["jobs"], route_class=Route)
 
+
+KEY_PATTERN = r"^[\x21-\x7e]{1,255}$"
+_KEY = re.compile(KEY_PATTERN[:-1] + r"\Z")
+_JSON_UTF8 = "application/json; charset=utf-8"
 
 IdempotencyKey = Annotated[
     str | None,
     Header(
-        pattern=r"^[\x21-\x7e]{1,255}$",
+        pattern=KEY_PATTERN,
         description="Repeat a key with the same body, and the job is created once.",
         examples=["3f9a6a0e-6c1f-4f0e-9e59-0f0c6b0d8a11"],
     ),
@@ -40,6 +47,26 @@ Limit = Annotated[int, Query(ge=1, le=MAX_PAGE, description="How many at most.")
 After = Annotated[
     str | None, Query(max_length=200, description="`next` of the page before; leave out to begin.")
 ]
+
+
+async def create_job_shortly(request: Request) -> Response | None:
+    """Accept a plain request that cannot be refused for what it says."""
+    key = key_in(request)
+    if key is None or not is_json(request):
+        return None
+    idempotency_key = request.headers.get("idempotency-key")
+    if idempotency_key is not None and not _KEY.match(idempotency_key):
+        return None
+    try:
+        asked = JobRequest.model_validate(await request.json())
+    except ValueError:
+        return None
+    if not is_plain(asked):
+        return None
+    here, background = await arrive(request, key), BackgroundTasks()
+    response = await _accepted(asked, here, background, idempotency_key, here.herald())
+    response.background = background
+    return response
 
 
 @router.post(
@@ -51,6 +78,7 @@ After = Annotated[
     response_description="The job was accepted; follow it under `Location`.",
     responses=openapi.refusals(413, 422) | openapi.ACCEPTED,
 )
+@short_cut(create_job_shortly)
 async def create_job(
     request: JobRequest,
     here: Here,
@@ -66,18 +94,71 @@ async def create_job(
     """
     seconds = patience_for(here, prefer)
     herald = here.herald()
-    job, replayed = await run_in_threadpool(accept, request, here, idempotency_key, herald)
-    headers = {"Location": f"/v1/jobs/{job.id}"}
-    if replayed:
-        headers["Idempotent-Replayed"] = "true"
     if not seconds:
-        herald.go(background, job.id)
-        return answer(submitted_view(job), status.HTTP_202_ACCEPTED, headers)
+        return await _accepted(request, here, background, idempotency_key, herald)
+    job, headers = await _store(request, here, idempotency_key, herald)
     await run_in_threadpool(herald.now, job.id)
     held = Response()
     await hold(here, job.id, seconds, held)
     shown = await run_in_threadpool(here.store.job_at_work, job.id)
     return answer(submitted_view(*shown), status.HTTP_202_ACCEPTED, {**_said(held), **headers})
+
+
+async def _accepted(
+    request: JobRequest,
+    here: Visit,
+    background: BackgroundTasks,
+    key: str | None,
+    herald: Herald,
+) -> Response:
+    job, headers = await _store(request, here, key, herald)
+    herald.go(background, job.id)
+    return answer(submitted_view(job), status.HTTP_202_ACCEPTED, headers)
+
+
+async def _store(
+    request: JobRequest, here: Visit, key: str | None, herald: Herald
+) -> tuple[StoredJob, dict[str, str]]:
+    """Store what was asked for; return it with the headers of the answer."""
+    job, replayed = await ask(
+        here.swift if is_plain(request) else None,
+        lambda swift: accept_swiftly(swift, request, here, key, herald),
+        lambda: accept(request, here, key, herald),
+    )
+    repeated = {"Idempotent-Replayed": "true"} if replayed else {}
+    return job, {"Location": f"/v1/jobs/{job.id}", **repeated}
+
+
+def is_json(request: Request) -> bool:
+    """Tell whether a request says in the usual words that its body is JSON."""
+    return request.headers.get("content-type", "") in ("application/json", _JSON_UTF8)
+
+
+def is_plain(request: JobRequest) -> bool:
+    """Tell whether a request takes no time to be checked: it bears no programs, tasks and addresses."""
+    return isinstance(request.task, str) and not request.start and request.webhook is None
+
+
+async def accept_swiftly(
+    swift: Swift, request: JobRequest, here: Visit, key: str | None, herald: Herald
+) -> tuple[StoredJob, bool]:
+    """Check a plain request and store it, as `accept` does.
+
+    Raises:
+        Unusual: the store has to be asked.
+    """
+    spec = complete(request)
+    check_priced(spec, here.prices, here.model)
+    new = Submission(
+        spec,
+        key,
+        fingerprint(request),
+        request.name,
+        request.labels,
+        here.settings.jobs_per_owner,
+        herald.offer_seconds,
+    )
+    return await swift.create_job(here.caller, new), False
 
 
 def accept(
@@ -139,6 +220,14 @@ def list_jobs(
     return Page(data=shown, has_more=page.has_more, next=shown[-1].id if page.has_more else None)
 
 
+async def read_job_shortly(request: Request) -> Response | None:
+    """Answer a plain request for a job."""
+    key, job_id = key_in(request), job_in(request)
+    if key is None or job_id is None:
+        return None
+    return answer(job_view(*await _at_work(await arrive(request, key), job_id)))
+
+
 @router.get(
     "/jobs/{job_id}",
     operation_id="read_job",
@@ -146,13 +235,21 @@ def list_jobs(
     response_model=JobView,
     responses=openapi.refusals(404),
 )
+@short_cut(read_job_shortly)
 async def read_job(job_id: JobId, here: Here, prefer: Prefer = None) -> Response:
     """Return the job with what is being done for it, its outcome, and its complete request."""
     held = Response()
     if seconds := patience_for(here, prefer):
         await hold(here, job_id, seconds, held)
-    shown = await run_in_threadpool(here.store.job_at_work, job_id)
-    return answer(job_view(*shown), headers=_said(held))
+    return answer(job_view(*await _at_work(here, job_id)), headers=_said(held))
+
+
+async def _at_work(here: Visit, job_id: str) -> tuple[StoredJob, tuple[Activity, ...]]:
+    return await ask(
+        here.swift,
+        lambda swift: swift.job_at_work(here.caller, job_id),
+        lambda: here.store.job_at_work(job_id),
+    )
 
 
 def _said(held: Response) -> dict[str, str]:

@@ -190,6 +190,12 @@ ONLY_SHOWS = Kind(
 TOO_MANY_REQUESTS = Kind(
     "too-many-requests", 429, "Too many requests", "Wait as long as Retry-After says."
 )
+OVERLOADED = Kind(
+    "overloaded",
+    503,
+    "The server has more to do than it can",
+    "Send the request again after as many seconds as Retry-After says.",
+)
 NO_CANDIDATE_YET = Kind(
     "no-valid-candidate-yet",
     404,
@@ -244,6 +250,7 @@ KINDS: Mapping[str, Kind] = {
         FOREIGN_FORM,
         ONLY_SHOWS,
         TOO_MANY_REQUESTS,
+        OVERLOADED,
         NO_CANDIDATE_YET,
         NO_CODE,
         NO_SUCH_RANGE,

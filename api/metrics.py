@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.metrics_core import GaugeMetricFamily
 
 from api import openapi
 from api.dependencies import Building, Known
+from api.gate import Room
 from core.storage import Standing
 
 router = APIRouter(tags=["health"])
@@ -54,6 +55,21 @@ class _Work:
                 yield GaugeMetricFamily(f"rewardsmith_{name}", words, value=value)
 
 
+class _Crowd:
+    """Collects how many requests there are at this moment."""
+
+    def __init__(self, room: Room) -> None:
+        self._room = room
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Yield the gauges."""
+        room = self._room
+        words = "Requests that are worked on now."
+        yield GaugeMetricFamily("rewardsmith_requests_at_work", words, value=room.at_work)
+        words = "Requests that wait for their turn now."
+        yield GaugeMetricFamily("rewardsmith_requests_waiting", words, value=room.waiting)
+
+
 def is_moving(standing: Standing) -> bool:
     """Tell whether workers do what there is to do; a job may wait a moment before it is taken up."""
     if not standing.open:
@@ -71,7 +87,7 @@ def is_moving(standing: Standing) -> bool:
     response_class=openapi.MetricsResponse,
     responses=openapi.AT_THE_DOOR | openapi.METRICS,
 )
-def read_metrics(caller: Known, here: Building) -> Response:
+def read_metrics(caller: Known, here: Building, request: Request) -> Response:
     """Return requests, jobs and signs of life in the text format of Prometheus.
 
     A key needs the scope `metrics:read`.
@@ -79,5 +95,6 @@ def read_metrics(caller: Known, here: Building) -> Response:
     caller.need("metrics:read")
     registry = CollectorRegistry()
     registry.register(_Work(here.store.standing()))
+    registry.register(_Crowd(request.app.state.room))
     text = generate_latest(registry) + generate_latest(here.requests.registry)
     return openapi.MetricsResponse(text)

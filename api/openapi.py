@@ -27,7 +27,7 @@ _DETAILS: Mapping[int, tuple[Kind, str]] = {
     422: (kinds.KINDS["invalid-input"], "/iterations: Input should be less than or equal to 50"),
     429: (kinds.TOO_MANY_REQUESTS, "too many requests in the last minute"),
     500: (kinds.KINDS["internal"], "an unexpected error, which has been logged"),
-    503: (kinds.KINDS["storage-failed"], "The database is not migrated."),
+    503: (kinds.OVERLOADED, "200 requests are waiting already"),
 }
 
 
@@ -44,9 +44,11 @@ def _refusal(kind: Kind, detail: str) -> dict[str, Any]:
     }
 
 
-EVERYWHERE: Responses = refusals(500, 503)
-
 _LATER = {"description": "Seconds to wait.", "schema": {"type": "string"}}
+EVERYWHERE: Responses = refusals(500, 503)
+EVERYWHERE[503]["description"] = "The server, or what it stands on, cannot do this at the moment"
+EVERYWHERE[503]["headers"] = {"Retry-After": _LATER}
+
 _HOW = {"description": "How to say who asks.", "schema": {"type": "string"}}
 
 AT_THE_DOOR: Responses = refusals(401, 403, 429)

@@ -10,13 +10,18 @@ MOST_NAMES = 10_000  # beyond which full buckets, which nobody misses, are throw
 
 
 class Rates:
-    """So many requests a minute for each name; all of them may come at once.
+    """So many requests a minute for each name; all of them, or `at_once`, may come at once.
 
     Kept in this process alone: behind several servers, each allows as many.
     """
 
-    def __init__(self, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self._most = float(per_minute)
+    def __init__(
+        self,
+        per_minute: int,
+        clock: Callable[[], float] = time.monotonic,
+        at_once: int | None = None,
+    ) -> None:
+        self._most = float(per_minute if at_once is None else at_once)
         self._per_second = per_minute / 60.0
         self._clock = clock
         self._buckets: dict[

@@ -20,7 +20,6 @@ from workers.logs import configure_server_logs
 from workers.messages import OFFER_SECONDS, dispatch, dispatch_first, make_celery
 
 LINGER_SECONDS = 3
-MOST_CONNECTIONS = 1_000
 
 
 class Server(uvicorn.Server):
@@ -33,7 +32,6 @@ class Server(uvicorn.Server):
             access_log=False,
             server_header=False,
             timeout_graceful_shutdown=LINGER_SECONDS,
-            limit_concurrency=MOST_CONNECTIONS,
         )
         super().__init__(config)
         self._app, self._ready = app, ready

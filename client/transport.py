@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import ssl
 import time
 import uuid
@@ -31,6 +32,7 @@ ANY_HOST = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # a server listens there; nobo
 KEY_VARIABLE = "REWARDSMITH_API_KEY"
 ATTEMPTS = 4
 PAUSE_SECONDS = 0.25
+LONGEST_PAUSE_SECONDS = 5.0  # however much longer a server asks for
 RETRIED = frozenset({502, 503, 504})
 TOO_MANY = 429  # a stream comes back later; other requests are the caller's to space out
 STREAM_SILENCE_SECONDS = 45.0
@@ -177,6 +179,7 @@ class Transport:
             Unreachable: nobody answered.
         """
         for attempt in range(1, ATTEMPTS + 1):
+            pause = PAUSE_SECONDS * 2 ** (attempt - 1)
             try:
                 response = self._http.request(method, path, **options)
             except httpx2.TransportError as error:
@@ -187,7 +190,8 @@ class Transport:
             else:
                 if response.status_code not in RETRIED or attempt == ATTEMPTS:
                     return _accepted(response)
-            time.sleep(PAUSE_SECONDS * 2 ** (attempt - 1))
+                pause = _asked_pause(response, pause)
+            time.sleep(pause)
         raise AssertionError("unreachable: the last attempt returns or raises")
 
     def stream(self, path: str, after: int) -> Iterator[StreamedEvent]:
@@ -310,6 +314,16 @@ def _accepted(response: httpx2.Response) -> httpx2.Response:
             "hint": "Check that REWARDSMITH_API_URL names a Rewardsmith server.",
         }
     raise ApiProblem(problem)
+
+
+def _asked_pause(response: httpx2.Response, usual: float) -> float:
+    """Return how long to wait: what Retry-After asks for, and a little more, not all the same.
+
+    Those who were turned away together would otherwise all come back together.
+    """
+    asked = response.headers.get("retry-after", "")
+    seconds = min(float(asked), LONGEST_PAUSE_SECONDS) if asked.isdecimal() else 0.0
+    return max(usual, seconds) * random.uniform(1.0, 1.5)
 
 
 def _reason(error: Exception) -> str:

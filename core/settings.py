@@ -127,6 +127,13 @@ class Settings(BaseSettings):
     requests_per_minute: int = Field(
         1_200, ge=1, le=10_000_000, description="Requests a minute with one key."
     )
+    requests_at_once: int = Field(
+        40,
+        ge=1,
+        le=1_000,
+        description="Requests that a process of the server works on at a time. Five times as many may "
+        "wait for two seconds; all others are told at once to come back.",
+    )
     streams_per_owner: int = Field(
         50, ge=1, le=10_000, description="Event streams that one owner may have open."
     )

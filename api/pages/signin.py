@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import Depends, Query, Request, Response
-from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import RedirectResponse
 
 from api.callers import check_local
@@ -41,7 +40,7 @@ async def sign_in(request: Request, here: Here, form: Form) -> Response:
     key, following = form.get("key", "").strip(), _inside(form.get("next", "/"))
     address = request.client.host if request.client else ""
     try:
-        await run_in_threadpool(here.lock.open, key, address)
+        await here.lock.open(key, address)
     except ApiError as error:
         wrong = error.detail
         return page(

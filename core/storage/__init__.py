@@ -2,7 +2,8 @@
 
 `store.py` is the way in, and has parts for what is asked of it besides jobs; `access.py` is what they
 stand on; `tables.py` is the model; `lifecycle.py`, `claims.py`, `facts.py` and
-`results.py` write, `reads.py`, `job_reads.py` and `glances.py` read.
+`results.py` write, `reads.py`, `job_reads.py` and `glances.py` read; `swift.py` asks PostgreSQL what
+most requests ask, without a thread.
 """
 
 from core.storage.artifacts import FolderArtifacts
@@ -30,6 +31,7 @@ from core.storage.stored import (
     StoredRollout,
     StoredRun,
 )
+from core.storage.swift import Submission, Swift, Unusual
 from core.storage.tidying import Tidied, remove_orphans, tidy
 from core.storage.transcripts import Transcript, read_transcript
 from core.storage.usage import Day, KeyUse
@@ -62,8 +64,11 @@ __all__ = [
     "StoredRollout",
     "StoredRun",
     "StoredWorker",
+    "Submission",
+    "Swift",
     "Tidied",
     "Transcript",
+    "Unusual",
     "copy_sqlite",
     "open_store",
     "read_transcript",

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, cast
+from typing import Any, cast, get_args
 
-from sqlalchemy import Connection, bindparam, func, select
+from sqlalchemy import Connection, bindparam, func, or_, select
 
 from core.errors import InvalidInput, LimitReached
 from core.records.history import Spent
-from core.records.kinds import FINISHED
+from core.records.kinds import FINISHED, JobStatus
 from core.records.people import Given
 from core.records.spec import JobSpec, Webhook
 from core.storage.claims import offer_first
@@ -37,8 +37,9 @@ def job_row(
     owner: str = LOCAL,
     webhook: Webhook | None = None,
     key_id: str | None = None,
+    write: Callable[[JobSpec], object] = dump,
 ) -> dict[str, object]:
-    """Return the row of a new job.
+    """Return the row of a new job; `write` makes of its spec what the database is to be handed.
 
     Raises:
         InvalidInput: a number of the spec is not finite, or the key cannot be stored as it is.
@@ -50,7 +51,7 @@ def job_row(
         "key_id": key_id,
         "name": name,
         "labels": dict(labels),
-        "spec": dump(spec),
+        "spec": write(spec),
         **({} if webhook is None else {"webhook": dump(webhook)}),
         "task": spec.task.name,
         "method": spec.method,
@@ -80,15 +81,12 @@ def insert_job(
     Raises:
         LimitReached: the owner has more unfinished jobs than allowed.
     """
-    # The first event's number is known, so that the row has not to be written twice.
-    written = {**clean_row("jobs", row), "event_count": 1}
-    created_at = connection.execute(_INSERT[connection.dialect.name], written).scalar()
+    created_at = connection.execute(NEW[connection.dialect.name], written(row)).scalar()
     if created_at is None:
         return None
     if most_open is not None:
         _check_open(connection, row["owner"], most_open)
-    details = {"task": row["task"], "method": row["method"]}
-    add_event(connection, row["id"], 1, "job.created", "The job was accepted.", details)
+    add_event(connection, *first_event(row))
     for program in start:
         insert_given(connection, row["id"], program)
     if offer_seconds is not None:
@@ -96,16 +94,31 @@ def insert_job(
     return cast("datetime", created_at)
 
 
+def written(row: Mapping[str, Any]) -> dict[str, object]:
+    """Return a row of `job_row` as it is stored; the first event's number is known already."""
+    dumped = {name: row[name] for name in ("spec", "webhook") if name in row}  # and clean by that
+    others = {name: value for name, value in row.items() if name not in dumped}
+    return {**clean_row("jobs", others), **dumped, "event_count": 1}
+
+
+def first_event(row: Mapping[str, Any]) -> tuple[str, int, str, str, dict[str, object]]:
+    """Return id, number, kind, message and details of a new job's first event."""
+    details = {"task": row["task"], "method": row["method"]}
+    return row["id"], 1, "job.created", "The job was accepted.", details
+
+
 # Made once: to put a statement together costs more than to ask it.
-_INSERT = {
+NEW = {
     dialect: statement(jobs)
     .values(created_at=now())
     .on_conflict_do_nothing()
     .returning(jobs.c.created_at)
     for dialect, statement in INSERT.items()
 }
-_UNFINISHED = select(func.count()).where(
-    jobs.c.owner == bindparam("owner"), jobs.c.status.not_in(FINISHED)
+# Told by name, so that an index finds them without a walk through all that an owner ever finished.
+_OPEN = sorted(set(get_args(JobStatus)) - FINISHED)
+UNFINISHED = select(func.count().label("number")).where(
+    jobs.c.owner == bindparam("owner"), or_(*(jobs.c.status == status for status in _OPEN))
 )
 
 
@@ -148,7 +161,7 @@ def earlier_job(connection: Connection, row: Mapping[str, Any]) -> str:
 
 def _check_open(connection: Connection, owner: str, most: int) -> None:
     """Refuse the newest job of an owner who has too many; those of the same moment may all pass."""
-    if connection.execute(_UNFINISHED, {"owner": owner}).scalar_one() > most:
+    if connection.execute(UNFINISHED, {"owner": owner}).scalar_one() > most:
         raise LimitReached(
             f"{most} unfinished jobs",
             expected=f"fewer than {most}",

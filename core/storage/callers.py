@@ -20,8 +20,8 @@ from core.storage.tables import LOCAL, audit
 SETTING = "rewardsmith.owner"  # read by the policies of migration 0005
 
 # Made once: to put a statement together costs more than to ask it.
-_INTRODUCE = select(func.set_config(SETTING, bindparam("owner"), True))
-_NOTE = insert(audit).values(created_at=now())
+INTRODUCE = select(func.set_config(SETTING, bindparam("owner"), True))
+NOTE = insert(audit).values(created_at=now())
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ OPERATOR = Caller("operator")
 def introduce(connection: Connection, caller: Caller | None) -> None:
     """Tell the database for whom the transaction is; nobody is a worker, which serves all owners."""
     if caller is not None and connection.dialect.name == "postgresql":
-        connection.execute(_INTRODUCE, {"owner": caller.owner})
+        connection.execute(INTRODUCE, {"owner": caller.owner})
 
 
 def sees_all(connection: Connection) -> bool:
@@ -62,8 +62,12 @@ def sees_all(connection: Connection) -> bool:
 
 def note(connection: Connection, caller: Caller | None, action: str, subject: str | None) -> None:
     """Write down, in the transaction of the change itself, who asked for it; workers are not people."""
-    if caller is None:
-        return
+    if caller is not None:
+        connection.execute(NOTE, note_row(caller, action, subject))
+
+
+def note_row(caller: Caller, action: str, subject: str | None) -> dict[str, object]:
+    """Return the row of the audit that tells who asked for what, fit to be stored."""
     row = {
         "id": f"audit_{new_body()}",
         "owner": caller.owner,
@@ -72,4 +76,4 @@ def note(connection: Connection, caller: Caller | None, action: str, subject: st
         "action": action,
         "subject": subject,
     }
-    connection.execute(_NOTE, clean_row("audit", row))
+    return clean_row("audit", row)

@@ -8,7 +8,7 @@ nothing.  A lease of NULL counts as lapsed.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -36,6 +36,7 @@ from core.storage.clean import clean_row, clean_text
 from core.storage.clock import DatabaseTime, now
 from core.storage.codec import dump, load
 from core.storage.facts import insert_once
+from core.storage.job_reads import read_rows
 from core.storage.lifecycle import (
     NOBODY,
     WORKED_ON,
@@ -167,11 +168,15 @@ def offer(
 
 def offer_first(connection: Connection, job_id: str, seconds: float) -> None:
     """Offer the first step of a job that is just being accepted; nobody else knows of it yet."""
-    row = {"job_id": job_id, "step_key": key_of(Preflight()), "lapses": 0, "seconds": seconds}
-    connection.execute(_OFFER, row)
+    connection.execute(OFFER, first_offer(job_id, seconds))
 
 
-_OFFER = insert(claims).values(offered_until=DatabaseTime(bindparam("seconds", type_=Double)))
+def first_offer(job_id: str, seconds: float) -> dict[str, object]:
+    """Return what OFFER needs to offer the first step of a job."""
+    return {"job_id": job_id, "step_key": key_of(Preflight()), "lapses": 0, "seconds": seconds}
+
+
+OFFER = insert(claims).values(offered_until=DatabaseTime(bindparam("seconds", type_=Double)))
 
 
 def withdraw(connection: Connection, job_id: str, step_key: str) -> None:
@@ -265,30 +270,36 @@ def living(connection: Connection, job_id: str) -> frozenset[str]:
 
 def activity(connection: Connection, job_id: str) -> tuple[Activity, ...]:
     """Return who works on which steps of a job, longest first, then the steps that rest and why."""
-    rows = connection.execute(_ACTIVITY, {"job": job_id}).all()
-    working = sorted((r for r in rows if r.lives), key=lambda r: (r.claimed_at, r.step_key))
-    resting = sorted((r for r in rows if not r.lives), key=lambda r: r.step_key)
+    return activities(read_rows(connection, ACTIVITY, {"job_id": job_id}))
+
+
+def activities(rows: Sequence[Mapping[str, Any]]) -> tuple[Activity, ...]:
+    """Return what the rows of ACTIVITY tell, in the order of `activity`."""
+    working = sorted(
+        (r for r in rows if r["lives"]), key=lambda r: (r["claimed_at"], r["step_key"])
+    )
+    resting = sorted((r for r in rows if not r["lives"]), key=lambda r: r["step_key"])
     return (*map(_activity, working), *map(_resting, resting))
 
 
 _lives = claims.c.expires_at > now()
 _rests = and_(claims.c.resting_until > now(), _lapsed, claims.c.claimed_at.is_not(None))
-_ACTIVITY = select(
+ACTIVITY = select(
     *(claims.c.step_key, claims.c.owner, claims.c.progress, claims.c.claimed_at),
     *(claims.c.heartbeat_at, claims.c.resting_reason, _lives.label("lives"), now().label("now")),
-).where(claims.c.job_id == bindparam("job"), or_(_lives, _rests))
+).where(claims.c.job_id == bindparam("job_id"), or_(_lives, _rests))
 """Made once: every poll asks it, and to put it together costs more than to ask it."""
 
 
-def _resting(row: Row[Any]) -> Activity:
-    waiting = Progress("waiting", 0, 0, row.resting_reason)
-    return Activity(row.step_key, "", waiting, row.claimed_at, 0)
+def _resting(row: Mapping[str, Any]) -> Activity:
+    waiting = Progress("waiting", 0, 0, row["resting_reason"])
+    return Activity(row["step_key"], "", waiting, row["claimed_at"], 0)
 
 
-def _activity(row: Row[Any]) -> Activity:
-    progress = None if row.progress is None else load(Progress, row.progress)
-    age = max(0.0, (row.now - row.heartbeat_at).total_seconds())
-    return Activity(row.step_key, row.owner, progress, row.claimed_at, age)
+def _activity(row: Mapping[str, Any]) -> Activity:
+    progress = None if row["progress"] is None else load(Progress, row["progress"])
+    age = max(0.0, (row["now"] - row["heartbeat_at"]).total_seconds())
+    return Activity(row["step_key"], row["owner"], progress, row["claimed_at"], age)
 
 
 def unfinished(

@@ -46,6 +46,12 @@ def clean_json(value: object, where: str) -> Plain:
         return value
     if isinstance(value, str):
         return clean_text(value)
+    # Asked by exact type first, and with the place named only if there is something to say of it: every
+    # request of everybody goes through here.
+    if type(value) is int and -LARGEST_INTEGER <= value <= LARGEST_INTEGER:
+        return value
+    if type(value) is float and math.isfinite(value):
+        return value
     if isinstance(value, Mapping):
         return {clean_text(str(k)): clean_json(v, f"{where}.{k}") for k, v in value.items()}
     if isinstance(value, list | tuple):

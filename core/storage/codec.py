@@ -7,10 +7,13 @@ of those that an older version did not write.
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
+from pydantic_core import PydanticSerializationError, to_json
 from sqlalchemy import Table
 
 from core.errors import StorageFailed
@@ -37,6 +40,26 @@ def dump(record: object) -> Plain:
     kind = type(record)
     # Python mode: JSON mode would turn NaN into null before anybody could object.
     return clean_json(_adapter(kind).dump_python(record, warnings=False), kind.__name__)
+
+
+def dump_text(record: object) -> str:
+    """Return a record as the JSON text of what `dump` gives, in a fraction of the time.
+
+    Raises:
+        InvalidInput: as `dump`.
+    """
+    data = _adapter(type(record)).dump_python(record, warnings=False)
+    try:
+        text = to_json(data, inf_nan_mode="constants").decode()
+    except PydanticSerializationError:
+        text = ""
+    if text and not _DOUBTFUL.search(text):
+        return text
+    return json.dumps(dump(record), allow_nan=False, ensure_ascii=False)
+
+
+# What `dump` mends or refuses shows in the text in one of these ways, and other things do as well.
+_DOUBTFUL = re.compile(r"NaN|Infinity|\\u0000|[\x00\ud800-\udfff]|\d{19}")
 
 
 def dump_record(record: object) -> dict[str, Plain]:

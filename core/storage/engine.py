@@ -42,7 +42,7 @@ POOL_OVERFLOW = 40  # the web server's threads and a Propose step's slots come o
 
 _RETRIED_STATES = frozenset({"40001", "40P01", "55P03"})  # serialization, deadlock, lock timeout
 _READ_ONLY = "25006"  # a standby, or a server that was told so
-_CHECK_HINT = "Check that it can be reached, and that REWARDSMITH_DATABASE_URL names it."
+CHECK_HINT = "Check that it can be reached, and that REWARDSMITH_DATABASE_URL names it."
 MIGRATE_HINT = "Run `rewardsmith db upgrade`."
 
 
@@ -238,7 +238,7 @@ def named_errors() -> Iterator[None]:
     except (OperationalError, InterfaceError) as error:
         raise _storage_failed(error) from error
     except OSError as error:  # the folder of a SQLite file cannot be made
-        raise StorageFailed(f"{error}", where="database", hint=_CHECK_HINT) from error
+        raise StorageFailed(f"{error}", where="database", hint=CHECK_HINT) from error
 
 
 def _storage_failed(error: DBAPIError) -> StorageFailed:
@@ -249,4 +249,4 @@ def _storage_failed(error: DBAPIError) -> StorageFailed:
         return StorageFailed(f"The disk of the database is full: {text}", hint="Make room.")
     if is_busy(error):
         return StorageFailed(f"The database stayed busy: {text}", hint="Try again in a moment.")
-    return StorageFailed(f"The database cannot be used: {text}", hint=_CHECK_HINT)
+    return StorageFailed(f"The database cannot be used: {text}", hint=CHECK_HINT)

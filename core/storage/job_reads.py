@@ -31,8 +31,13 @@ def _both(query: Any) -> tuple[Any, Any]:
     return one, one.where(jobs.c.owner == bindparam("owner"))
 
 
-_STATUS = _both(select(jobs.c.status))
-_JOB = _both(select(jobs, now().label("now")))
+STATUS = _both(select(jobs.c.status))
+JOB = _both(select(jobs, now().label("now")))
+COUNTS = (
+    select(candidates.c.status, func.count().label("number"))
+    .where(candidates.c.job_id == bindparam("job_id"))
+    .group_by(candidates.c.status)
+)
 
 
 def _of_owner(
@@ -59,7 +64,7 @@ def status(connection: Connection, job_id: str, owner: str | None = None) -> Job
     Raises:
         NotFound: as `check_job`.
     """
-    query, given = _of_owner(_STATUS, job_id, owner)
+    query, given = _of_owner(STATUS, job_id, owner)
     found = connection.execute(query, given).first()
     if found is None:
         raise no_such("job", job_id)
@@ -72,7 +77,7 @@ def job_row(connection: Connection, job_id: str, owner: str | None = None) -> Ro
     Raises:
         NotFound: as `check_job`.
     """
-    query, given = _of_owner(_JOB, job_id, owner)
+    query, given = _of_owner(JOB, job_id, owner)
     found = read_rows(connection, query, given)
     if not found:
         raise no_such("job", job_id)
@@ -87,8 +92,8 @@ def job(connection: Connection, job_id: str, owner: str | None = None) -> Stored
     """
     row = job_row(connection, job_id, owner)
     # Before the first iteration there is nothing to count.
-    counts = {} if row["iteration"] < 0 else _counts(connection, [job_id])[job_id]
-    return _job_from(row, counts)
+    counted = () if row["iteration"] < 0 else read_rows(connection, COUNTS, {"job_id": job_id})
+    return job_from(row, counts_from(counted))
 
 
 def jobs_page(
@@ -112,7 +117,7 @@ def jobs_page(
     found = read_rows(connection, query)
     shown = found[:limit]
     counts = _counts(connection, [row["id"] for row in shown])
-    return Page(tuple(_job_from(row, counts[row["id"]]) for row in shown), len(found) > limit)
+    return Page(tuple(job_from(row, counts[row["id"]]) for row in shown), len(found) > limit)
 
 
 def open_jobs(
@@ -146,7 +151,13 @@ def _counts(connection: Connection, ids: Sequence[str]) -> dict[str, dict[str, i
     return counts
 
 
-def _job_from(row: Row, counts: Mapping[str, int]) -> StoredJob:
+def counts_from(rows: Sequence[Row]) -> dict[str, int]:
+    """Return candidates by status, as COUNTS found them."""
+    return {row["status"]: row["number"] for row in rows}
+
+
+def job_from(row: Row, counts: Mapping[str, int]) -> StoredJob:
+    """Return the job that a row of JOB tells of."""
     failure = None
     if row["failure_reason"] is not None:
         data = row["failure_data"] or {}

@@ -33,7 +33,7 @@ from core.storage.clean import clean_row
 from core.storage.clock import now
 from core.storage.codec import load
 from core.storage.engine import glancing, reading, writing
-from core.storage.job_reads import read_rows
+from core.storage.job_reads import Row, read_rows
 from core.storage.tables import audit, keys
 
 Scope = Literal["jobs:read", "jobs:write", "code:submit", "metrics:read"]
@@ -153,19 +153,16 @@ class Keyring:
         Raises:
             StorageFailed: the database cannot be asked.
         """
-        parts = _KEY.fullmatch(key)
+        parts = take_apart(key)
         if parts is None:
             return None
-        key_id, secret = parts.groups()
+        key_id, secret = parts
         with glancing(self._engine) as connection:
-            rows = read_rows(connection, _FIND, {"key_id": key_id})
-        # Unknown ids are compared as well, so that the time of an answer tells nothing.
-        right = hmac.compare_digest(_hash(secret), rows[0]["sha256"] if rows else _NOBODY)
-        if not (rows and right):
-            return None
-        if rows[0]["stale"]:
+            rows = read_rows(connection, FIND, {"key_id": key_id})
+        found = opened(rows, secret)
+        if found is not None and rows[0]["stale"]:
             self._note_use(key_id)
-        return load(StoredKey, rows[0])
+        return found
 
     def _note_use(self, key_id: str) -> None:
         used = update(keys).where(keys.c.id == key_id, _stale()).values(last_used_at=now())
@@ -189,7 +186,20 @@ def _stale() -> ColumnElement[bool]:
 
 
 # Made once: every request asks it, and to put it together costs more than to ask it.
-_FIND = select(keys, _stale().label("stale")).where(keys.c.id == bindparam("key_id"), _valid)
+FIND = select(keys, _stale().label("stale")).where(keys.c.id == bindparam("key_id"), _valid)
+
+
+def take_apart(key: str) -> tuple[str, str] | None:
+    """Return the id and the secret of a key that somebody shows; None if it is none."""
+    parts = _KEY.fullmatch(key)
+    return None if parts is None else (parts[1], parts[2])
+
+
+def opened(rows: Sequence[Row], secret: str) -> StoredKey | None:
+    """Return the key that FIND found under an id; None if there is none, or its secret is another."""
+    # Unknown ids are compared as well, so that the time of an answer tells nothing.
+    right = hmac.compare_digest(_hash(secret), rows[0]["sha256"] if rows else _NOBODY)
+    return load(StoredKey, rows[0]) if rows and right else None
 
 
 def _key(connection: Connection, key_id: str) -> StoredKey:

@@ -104,22 +104,28 @@ def add_event(
     level: str = "info",
 ) -> None:
     """Write an event under a number that the caller has seen to."""
-    row: dict[str, object] = {
-        "job_id": job_id,
-        "seq": seq,
-        "kind": kind,
-        "level": level,
-        "message": message,
-        "data": dict(data or {}),
-    }
+    row = event_row(job_id, seq, kind, message, data, level)
     if (fence := connection.get_execution_options().get("fence")) is not None:
         row["fence"] = fence
-    connection.execute(_EVENT, clean_row("events", row))
+    connection.execute(EVENT, row)
     if kind in TOLD:
         enqueue(connection, job_id, kind, seq)
 
 
-_EVENT = insert(events).values(created_at=now())
+def event_row(
+    job_id: str,
+    seq: int,
+    kind: str,
+    message: str,
+    data: Json | None = None,
+    level: str = "info",
+) -> dict[str, object]:
+    """Return the row of an event, fit to be stored."""
+    row = {"job_id": job_id, "seq": seq, "kind": kind, "level": level, "message": message}
+    return clean_row("events", {**row, "data": dict(data or {})})
+
+
+EVENT = insert(events).values(created_at=now())
 
 
 def set_job(connection: Connection, job_id: str, **values: object) -> None:

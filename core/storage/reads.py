@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
 
-from sqlalchemy import ColumnElement, Connection, and_, func, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Integer, and_, bindparam, func, select, tuple_
 
 from core import loop
 from core.records.asking import Example, Exchange
@@ -296,9 +296,17 @@ def exchange_from(row: Row) -> Exchange:
 
 def events_of(connection: Connection, job_id: str, after: int, limit: int) -> tuple[Event, ...]:
     """Return the events of a job with a number above `after`, oldest first."""
-    query = select(events).where(events.c.job_id == job_id, events.c.seq > after)
-    rows = read_rows(connection, query.order_by(events.c.seq).limit(limit))
-    return tuple(load(Event, row) for row in rows)
+    asked = {"job_id": job_id, "after": after, "most": limit}
+    return tuple(load(Event, row) for row in read_rows(connection, EVENTS, asked))
+
+
+EVENTS = (
+    select(events)
+    .where(events.c.job_id == bindparam("job_id"), events.c.seq > bindparam("after"))
+    .order_by(events.c.seq)
+    .limit(bindparam("most", type_=Integer))
+)
+"""Made once: many requests ask it, and to put it together costs more than to ask it."""
 
 
 def failures_of(connection: Connection, job_id: str, step_key: str) -> int:

@@ -69,6 +69,7 @@ from core.storage.stored import (
     StoredRollout,
     StoredRun,
 )
+from core.storage.swift import Swift
 from core.storage.tables import HEAD, LOCAL
 from core.storage.usage import Day, KeyUse
 from core.storage.whole import StoredReport
@@ -84,14 +85,23 @@ def open_store(database_url: str) -> Store:
     Raises:
         ConfigurationError: the URL is of an unknown kind.
     """
-    return Store(open_engine(database_url))
+    engine = open_engine(database_url)
+    return Store(engine, swift=Swift(engine) if engine.dialect.name == "postgresql" else None)
 
 
 class Store(Access):
-    """Jobs and everything that is known of them."""
+    """Jobs and everything that is known of them.
 
-    def __init__(self, engine: Engine, caller: Caller | None = None) -> None:
+    Attributes:
+        keys:  who may ask.
+        swift: answers a few of the questions without a thread; None where nobody does.
+    """
+
+    def __init__(
+        self, engine: Engine, caller: Caller | None = None, swift: Swift | None = None
+    ) -> None:
         super().__init__(engine, caller)
+        self.swift = swift
         self.keys = Keyring(engine)
 
     # --- questions of other kinds, as the same caller -----------------------------------------
@@ -135,11 +145,13 @@ class Store(Access):
 
     def of(self, caller: Caller) -> Store:
         """Return the same store as one owner may see it; its connections are shared."""
-        return Store(self._engine, caller)
+        return Store(self._engine, caller, self.swift)
 
     def close(self) -> None:
         """Close all connections."""
         self._engine.dispose()
+        if self.swift is not None:
+            self.swift.close()
 
     def check_schema(self) -> None:
         """Make sure that the database can be reached and has this version's tables.

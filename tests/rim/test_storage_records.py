@@ -5,6 +5,7 @@ Records are made at random from their own annotations, so a new field is tested 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
 from types import NoneType, UnionType
@@ -14,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from core.errors import NotFound
+from core.errors import InvalidInput, NotFound
 from core.records.asking import Exchange
 from core.records.measured import Curve, Preflight, Report, Run
 from core.records.outcome import Outcome
@@ -22,10 +23,10 @@ from core.records.rounds import Candidate, Feedback
 from core.records.spec import JobSpec
 from core.storage import ids
 from core.storage.clean import clean_text
-from core.storage.codec import dump, load
+from core.storage.codec import dump, dump_text, load
 from core.storage.ids import RunKey, candidate_id, new_job_id
 from core.storage.series import chunks, curve_from
-from tests.builders import a_spec
+from tests.builders import a_spec, a_task
 from tests.rim.storing import a_claim, a_job, a_step
 
 TEXT = st.text(max_size=12).map(clean_text)
@@ -198,3 +199,19 @@ def test_any_other_text_is_no_id(text):
     for read in (ids.check_job_id, ids.read_candidate_id, ids.read_run_id):
         with pytest.raises(NotFound):
             read(text)
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["plain", "NaN", "Infinity", "a\x00b", "half \ud800 a pair", "1" * 30, "\\u0000", "ümläut"],
+)
+def test_a_record_in_one_text_is_what_the_record_is_as_data(words):
+    spec = a_spec(task=a_task(description=words))
+    assert json.loads(dump_text(spec)) == dump(spec)
+
+
+def test_a_record_in_one_text_is_held_to_the_same_rules():
+    with pytest.raises(InvalidInput):
+        dump_text(a_spec(weight=float("nan")))
+    with pytest.raises(InvalidInput):
+        dump_text(a_spec(seed=2**70))

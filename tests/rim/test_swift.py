@@ -1,0 +1,225 @@
+"""Asked without a thread: the answers of the store, the same two walls, and no half-done work."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from typing import Any
+
+import psycopg
+import pytest
+from sqlalchemy import text
+
+import migrations
+from core.errors import InvalidInput, NotFound, StorageFailed
+from core.ports import Progress
+from core.records.history import Spent
+from core.storage import (
+    Activity,
+    Caller,
+    Store,
+    StoredJob,
+    Submission,
+    Swift,
+    Unusual,
+    open_store,
+    swift,
+)
+from core.storage.ready import Ready
+from migrations.roles import API, make_roles
+from tests.builders import a_spec, proposed
+from tests.databases import fresh_database, user_of
+from tests.rim.storing import a_claim, a_job
+from tests.shells.stories import a_failed_job, a_finished_job
+
+pytestmark = pytest.mark.slow  # asks a real PostgreSQL
+
+ALICE, MALLORY = Caller("alice", "key", "req_1"), Caller("mallory", "key", "req_2")
+
+
+@pytest.fixture(scope="module")
+def url(postgres) -> Iterator[str]:
+    with fresh_database(postgres) as url:
+        migrations.upgrade(url)
+        make_roles(url)
+        yield url
+
+
+@pytest.fixture
+def store(url) -> Iterator[Store]:
+    """A store as the tables' owner has it, whom the second wall does not hold."""
+    with closing(open_store(url)) as store:
+        yield store
+
+
+@pytest.fixture
+def quick(store) -> Swift:
+    assert store.swift is not None
+    return store.swift
+
+
+@pytest.fixture
+def web(url) -> Iterator[Swift]:
+    """The same for the role of the web server, which sees one owner's rows at a time."""
+    with user_of(url, API) as login, closing(open_store(login)) as store:
+        assert store.swift is not None
+        yield store.swift
+
+
+def a_submission(**changes: Any) -> Submission:
+    return replace(
+        Submission(a_spec(), None, "0" * 64, "a name", {"a": "b"}, 1000, 10.0), **changes
+    )
+
+
+def test_jobs_and_events_are_told_as_the_store_tells_them(store, quick):
+    mine = store.of(ALICE)
+    told = [a_job(mine), a_finished_job(mine), a_failed_job(mine), worked_on(store, mine)]
+
+    for job_id in (job if isinstance(job, str) else job.id for job in told):
+        job, doing = asyncio.run(quick.job_at_work(ALICE, job_id))
+        same, done = mine.job_at_work(job_id)
+        assert replace(job, spent=Spent()) == replace(same, spent=Spent())  # it grows by the clock
+        assert list(map(ageless, doing)) == list(map(ageless, done))
+        for after, limit in ((0, 100), (1, 2)):
+            found = asyncio.run(quick.events(ALICE, job_id, after, limit))
+            assert found == mine.events(job_id, after=after, limit=limit)
+
+
+def ageless(activity: Activity) -> Activity:
+    return replace(activity, age_seconds=0.0)
+
+
+def worked_on(store: Store, mine: Store) -> StoredJob:
+    """A job on which a worker works, with candidates to count."""
+    job = a_job(mine)
+    step = a_claim(store, job.id)
+    step.add_candidate(proposed(0))
+    step.beat(Progress("asking", 1, 3, "two to go"))
+    return job
+
+
+def test_nobody_is_told_of_another_owners_job(store, quick, web):
+    job = a_job(store.of(ALICE))
+    for asked in (quick, web):
+        assert asyncio.run(asked.job_at_work(ALICE, job.id))[0].id == job.id
+        with pytest.raises(NotFound):
+            asyncio.run(asked.job_at_work(MALLORY, job.id))
+        with pytest.raises(NotFound):
+            asyncio.run(asked.events(MALLORY, job.id, 0, 100))
+
+
+def test_a_query_that_forgets_its_owner_finds_nothing(store, web):
+    """The owner is told to the database for one transaction, and forgotten with it."""
+    a_job(store.of(ALICE))
+
+    async def forgetful() -> list[int]:
+        async with web._wire() as wire:
+            [rows] = await wire.ask((Ready(text("SELECT count(*) AS n FROM jobs")), {}))
+        return [row["n"] for row in rows]
+
+    asyncio.run(web.create_job(ALICE, a_submission()))  # the connection has served alice
+    assert asyncio.run(forgetful()) == [0]
+
+
+def test_a_job_is_accepted_as_the_store_accepts_it(store, quick, web):
+    mine = store.of(ALICE)
+    plain, _ = mine.create_job(
+        a_spec(),
+        idempotency_key=None,
+        body_sha256="0" * 64,
+        name="a name",
+        labels={"a": "b"},
+        offer_seconds=10.0,
+    )
+    for asked in (quick, web):
+        job = asyncio.run(asked.create_job(ALICE, a_submission()))
+        assert job == mine.job(job.id)
+        own = {"id": plain.id, "created_at": plain.created_at}
+        assert replace(job, **own) == mine.job(plain.id)
+        assert story(mine, job.id) == story(mine, plain.id)
+        assert [(e.action, e.key_id, e.request_id) for e in store.keys.audit(subject=job.id)] == [
+            ("jobs.create", "key", "req_1")
+        ]
+        assert store.offer(job.id, "preflight", 10.0) is None, "it is offered already"
+
+
+def story(store: Store, job_id: str) -> list[tuple[int, str, str, object]]:
+    return [(e.seq, e.kind, e.message, e.data) for e in store.events(job_id)]
+
+
+def test_a_repeated_request_and_one_too_many_are_left_to_the_store(store, quick):
+    owner = Caller("keen")
+    first = asyncio.run(quick.create_job(owner, a_submission(idempotency_key="k", most_open=2)))
+    with pytest.raises(Unusual):
+        asyncio.run(quick.create_job(owner, a_submission(idempotency_key="k")))
+    asyncio.run(quick.create_job(owner, a_submission(most_open=2)))
+    with pytest.raises(Unusual):
+        asyncio.run(quick.create_job(owner, a_submission(most_open=2)))
+    kept = store.of(owner).jobs().items
+    assert len(kept) == 2
+    assert kept[-1].id == first.id
+
+
+def test_what_cannot_be_stored_is_refused(quick):
+    with pytest.raises(InvalidInput):
+        asyncio.run(quick.create_job(ALICE, a_submission(idempotency_key="")))
+
+
+def test_a_key_opens_until_it_is_revoked(store, quick):
+    made, key = store.keys.create("alice")
+    with pytest.raises(Unusual):  # its first use has to be noted
+        asyncio.run(quick.find_key(key))
+    store.keys.find(key)
+    assert asyncio.run(quick.find_key(key)) == store.keys.find(key)
+    for other in (key[:-1] + ("a" if key[-1] != "a" else "b"), "rws_" + "0" * 16 + key[20:], ""):
+        assert asyncio.run(quick.find_key(other)) is None
+    store.keys.revoke(made.id)
+    assert asyncio.run(quick.find_key(key)) is None
+
+
+def test_connections_that_died_are_given_up(url, store, quick):
+    job = a_job(store.of(ALICE))
+
+    async def twice() -> str:
+        await quick.job_at_work(ALICE, job.id)
+        end_others(url)
+        with pytest.raises(Unusual):
+            await quick.job_at_work(ALICE, job.id)
+        return (await quick.job_at_work(ALICE, job.id))[0].id
+
+    assert asyncio.run(twice()) == job.id
+
+
+def test_a_connection_that_breaks_before_the_commit_leaves_nothing_and_says_that_it_is_not_known(
+    url, store, quick, monkeypatch
+):
+    monkeypatch.setattr(
+        swift, "failpoint", lambda name: name == "job.accepting" and end_others(url)
+    )
+    owner = Caller("unlucky")
+    with pytest.raises(StorageFailed):
+        asyncio.run(quick.create_job(owner, a_submission()))
+    assert store.of(owner).jobs().items == ()
+
+
+def test_more_ask_at_once_than_there_are_connections(store, quick):
+    job = a_job(store.of(ALICE))
+
+    async def many() -> set[str]:
+        found = await asyncio.gather(*(quick.job_at_work(ALICE, job.id) for _ in range(100)))
+        return {one.id for one, _ in found}
+
+    assert asyncio.run(many()) == {job.id}
+
+
+def end_others(url: str) -> None:
+    """End every other connection to the database, as a restart does."""
+    query = (
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(query)
