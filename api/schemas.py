@@ -6,7 +6,7 @@ The same pieces are echoed back in a job's `spec`, so a spec can be posted again
 from __future__ import annotations
 
 import itertools
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -60,9 +60,13 @@ JsonObject = dict[str, object]
 
 
 class Piece(BaseModel):
-    """A part of a request: a typo is an error, not a default."""
+    """A part of a request: a typo is an error, not a default.  Nobody changes one that was made."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        """Return itself: where it is a default, pydantic would copy it for every request."""
+        return self
 
 
 class FieldBody(Piece):
