@@ -64,9 +64,9 @@ class _Crowd:
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """Yield the gauges."""
         room = self._room
-        words = "Requests that are worked on now."
+        words = "Requests that this process works on now."
         yield GaugeMetricFamily("rewardsmith_requests_at_work", words, value=room.at_work)
-        words = "Requests that wait for their turn now."
+        words = "Requests that wait for this process now."
         yield GaugeMetricFamily("rewardsmith_requests_waiting", words, value=room.waiting)
 
 
@@ -96,5 +96,5 @@ def read_metrics(caller: Known, here: Building, request: Request) -> Response:
     registry = CollectorRegistry()
     registry.register(_Work(here.store.standing()))
     registry.register(_Crowd(request.app.state.room))
-    text = generate_latest(registry) + generate_latest(here.requests.registry)
+    text = generate_latest(registry) + here.requests.text()
     return openapi.MetricsResponse(text)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+import os
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
 from starlette.types import Scope
 
+_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 OTHER = "other"  # what no route took, whatever paths and verbs strangers think of
 
 
@@ -14,6 +18,7 @@ class Requests:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         names = ("method", "route", "status")
+        # With several processes these numbers are kept in files, and told for all of them.
         self._count = Counter(
             "rewardsmith_requests", "Requests answered.", names, registry=self.registry
         )
@@ -23,6 +28,14 @@ class Requests:
             ("method", "route"),
             registry=self.registry,
         )
+
+    def text(self) -> bytes:
+        """Return the numbers as a monitor reads them, those of all processes of the server together."""
+        if _FOLDER not in os.environ:
+            return generate_latest(self.registry)
+        together = CollectorRegistry()
+        MultiProcessCollector(together)
+        return generate_latest(together)
 
     def count(self, scope: Scope, status: int, seconds: float, *, streamed: bool) -> None:
         """Count a request that was answered."""

@@ -62,6 +62,7 @@ class Children:
 
     environment: Mapping[str, str]
     report: Callable[[str], None]
+    keep: Sequence[int] = ()  # descriptors that they inherit
     _children: list[Child] = field(default_factory=list)
     _stopping: threading.Event = field(default_factory=threading.Event)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -85,6 +86,7 @@ class Children:
             env=child_environment(self.environment),
             stdin=subprocess.DEVNULL,
             start_new_session=True,
+            pass_fds=self.keep,
         )
 
     def _watch(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import ipaddress
 import socket
 from collections.abc import Callable
@@ -34,6 +35,7 @@ class Server(uvicorn.Server):
             timeout_graceful_shutdown=LINGER_SECONDS,
         )
         super().__init__(config)
+        gc.freeze()  # what is there by now stays, and need not be looked through for garbage
         self._app, self._ready = app, ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:

@@ -110,6 +110,13 @@ class Settings(BaseSettings):
 
     api_host: str = Field("127.0.0.1", description="Address on which the server listens.")
     api_port: int = Field(8700, ge=0, le=65_535, description="Its port; 0 picks a free one.")
+    processes: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="Processes of the server behind its one address, where one core is not enough for "
+        "it. Limits on requests and streams hold for each of them.",
+    )
     retention_days: float | None = Field(
         None,
         gt=0,
@@ -154,6 +161,13 @@ class Settings(BaseSettings):
         le=256,
         description="Steps that one machine trains at the same time, each in a process: one per GPU, "
         "or up to one per core.",
+    )
+    training_nice: int = Field(
+        5,
+        ge=0,
+        le=19,
+        description="By how much trainings give way to a server, a database or anything else that wants "
+        "their core; the workers themselves never do.",
     )
     device: str = Field(
         "cpu",

@@ -101,7 +101,7 @@ def open_bench(settings: Settings, store: Store, *, trains: bool, slots: int = 1
         laboratory=Laboratory(
             sandbox,
             artifacts,
-            Supervision(device=settings.device),
+            Supervision(device=settings.device, niceness=settings.training_nice),
             at_once=slots,
             waived=waived,
         ),

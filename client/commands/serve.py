@@ -29,18 +29,23 @@ def serve(
         int | None, typer.Option(min=0, help="Trainings at a time; 0 starts no worker at all.")
     ] = None,
     queues: Annotated[str, typer.Option(help="Kinds of step to serve.")] = "design,train",
+    processes: Annotated[
+        int | None, typer.Option(min=1, help="Processes of the server; REWARDSMITH_PROCESSES.")
+    ] = None,
     migrate: Annotated[
         bool, typer.Option("--migrate", help="Also bring a PostgreSQL database up to date.")
     ] = False,
     exit_with_parent: Annotated[
         bool, typer.Option(help="End when the process that started this one ends.")
     ] = False,
+    inherited: Annotated[int | None, typer.Option("--socket", hidden=True)] = None,
     json_output: JsonFlag = False,
 ) -> None:
     """Serve the API, and start workers as child processes."""
     if exit_with_parent:
         end_with_parent()
     from client.server import listen, run_server
+    from client.several import run_servers
     from core.failpoints import refuse_failpoints
     from core.settings import read_settings
 
@@ -49,13 +54,24 @@ def serve(
     names = known_queues(queues)
     refuse_failpoints()
     settings = read_settings()
+    if inherited is not None:  # one of several, for which all else has been seen to
+        run_server(settings, socket.socket(fileno=inherited), lambda: None)
+        return
     prepare_database(settings, migrate)
     bound = listen(host or settings.api_host, settings.api_port if port is None else port)
     count = usual_workers() if workers is None else workers
     children = Children(os.environ, screen.complain)
     children.start(worker_commands(count, names))
+    number = settings.processes if processes is None else processes
+
+    def ready() -> None:
+        announce(bound, count, settings, screen)
+
     try:
-        run_server(settings, bound, lambda: announce(bound, count, settings, screen))
+        if number == 1:
+            run_server(settings, bound, ready)
+        else:
+            run_servers(settings, bound, number, ready, screen.complain)
     finally:
         children.stop()
 

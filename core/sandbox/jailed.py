@@ -30,12 +30,6 @@ LOCKED = b"locked"
 _LAST_WORDS_BYTES = 32 * 1024
 _PARKED = 128  # descriptors are moved out of the way before they are put in their places
 _FIRST_FREE = 3
-NICENESS = 5
-"""Children take a quarter of a core from whoever else wants it, and all of it where nobody does.
-
-A training uses every core that it gets; a server, a database and the worker's own claims beside it
-should not have to wait for that.
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +75,7 @@ def _live(order: Order, jail: Jail, parent: int, tell: int) -> NoReturn:
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     tell = _arrange(order.streams, tell)
-    os.nice(NICENESS)
+    os.nice(order.limits.niceness)
     try:
         lock(jail, order.limits, order.slot, parent)
     except (OSError, ValueError, LockError) as error:

@@ -13,6 +13,13 @@ from typing import Any
 MIB = 1024**2
 GIB = 1024**3
 
+NICENESS = 5
+"""Children take a quarter of a core from whoever else wants it, and all of it where nobody does.
+
+A training uses every core that it gets; a server, a database and the worker's own claims beside it
+should not have to wait for that.
+"""
+
 GRACE_SECONDS = 5.0
 """How long after the wall deadline the zygote itself kills a child whose worker does not."""
 
@@ -29,6 +36,7 @@ class Limits:
     threads       threads of the child, enforced where it has a user id of its own (worker is root)
     gpu           whether the child may speak to the GPU's driver (`core.sandbox.gpu`); its
                   address space is then without limit, because CUDA reserves very much of it
+    niceness      by how much the child gives way to whoever else wants its core, 0 to 19
     """
 
     wall_seconds: float = 60.0
@@ -38,10 +46,11 @@ class Limits:
     stderr_bytes: int = 16 * MIB
     threads: int = 64
     gpu: bool = False
+    niceness: int = NICENESS
 
     def __post_init__(self) -> None:
         for name, value in dataclasses.asdict(self).items():
-            if name != "gpu" and not 0 < value < 2**53:
+            if name not in ("gpu", "niceness") and not 0 < value < 2**53:
                 raise ValueError(f"{name}: expected a positive, finite number, but found {value}")
 
     def to_json(self) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from core.sandbox import (
     Sandbox,
     gpu,
 )
+from core.sandbox.limits import NICENESS
 from core.training.attending import ChildSilent, next_frame
 from core.training.deadlines import Notice
 from core.training.effort import (
@@ -57,6 +58,7 @@ class Supervision:
     memory_bytes     private memory of the child
     row_bytes        the same for each environment; simulators reserve more than they use
     device           where packs are trained, as `core.training.devices.pick_device` reads it
+    niceness         by how much a training gives way to whoever else wants its core
     """
 
     wall_seconds: float = 120.0
@@ -66,6 +68,7 @@ class Supervision:
     memory_bytes: int = 4 * GIB
     row_bytes: int = 48 * MIB
     device: str = "cpu"
+    niceness: int = NICENESS
 
     def limits(self, order: PackOrder) -> Limits:
         """Return the limits of the child that carries out an order.
@@ -84,6 +87,7 @@ class Supervision:
             memory_bytes=self.memory_bytes + rows * self.row_bytes + replay_bytes(order),
             result_bytes=max(Limits().result_bytes, checkpoint_bytes(order)),
             gpu=self.device_for(order) != HOST,
+            niceness=self.niceness,
         )
 
     def device_for(self, order: PackOrder) -> str:

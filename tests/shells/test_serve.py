@@ -136,3 +136,25 @@ def test_on_the_loopback_keys_can_be_demanded_too(tmp_path):
         process = here.start("serve", "--port", "0", "--workers", "0")
         assert process.wait(30) == 2
         assert "keys are demanded" in (here.home / "serve-0.log").read_text()
+
+
+def test_several_processes_serve_one_address_and_count_together(here: Stack):
+    process = here.serve("--workers", "0", "--processes", "2")
+    servers = eventually(
+        lambda: len(family(process.pid)) == 3 and family(process.pid)[1:], 30, "two"
+    )
+    for _ in range(20):  # a connection each: any of them may take it
+        assert httpx2.get(f"{here.url}/v1/tasks").status_code == 200
+    counted = 'rewardsmith_requests_total{method="GET",route="/tasks",status="200"} 20.0'
+    for _ in range(10):
+        assert counted in httpx2.get(f"{here.url}/metrics").text
+
+    servers[0].kill()
+    eventually(lambda: not servers[0].is_running(), 10, "it is dead")
+    assert httpx2.get(f"{here.url}/v1/tasks").status_code == 200
+    eventually(lambda: len(family(process.pid)) == 3, 30, "another one in its place")
+
+    below = family(process.pid)[1:]
+    process.send_signal(signal.SIGTERM)
+    process.wait(15)
+    assert gone(below)
