@@ -166,7 +166,7 @@ class Settings(BaseSettings):
         5,
         ge=0,
         le=19,
-        description="By how much trainings give way to a server, a database or anything else that wants "
+        description="By how much trainings give way to a server, a database or whatever else wants "
         "their core; the workers themselves never do.",
     )
     device: str = Field(

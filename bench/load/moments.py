@@ -31,7 +31,8 @@ QUICK_JOB = {
     "training": {"steps": 2_000, "seeds": 1},
     "evaluation": {"episodes": 3, "confirm_seeds": 2, "confirm_episodes": 3},
 }
-TRAINS = ("preflight", "baseline", "train", "confirm", "ablation", "transfer")
+# These step an environment, or render one, for as long as they were asked to.
+LIVES = ("preflight", "baseline", "train", "runoff", "confirm", "ablation", "transfer", "film")
 
 
 def cancel(times: int) -> Json:
@@ -147,8 +148,11 @@ def steps(times: int) -> Json:
     for line in filter(lambda line: '"step done"' in line, lines):
         told = json.loads(line)
         taken[told["step"].partition("/")[0]].append(told["seconds"])
-    kinds = {kind: _told(seconds, None) for kind, seconds in sorted(taken.items())}
-    light = [s for kind, seconds in taken.items() if kind not in TRAINS for s in seconds]
+    kinds = {
+        kind: {**_told(seconds, None), "lives": kind in LIVES}
+        for kind, seconds in sorted(taken.items())
+    }
+    light = [s for kind, seconds in taken.items() if kind not in LIVES for s in seconds]
     return {**_told(light, 100), "by_kind": kinds}
 
 

@@ -21,6 +21,7 @@ def load(found: Json) -> str:
             table(_MIX_HEADS, mixed),
             *(f"- {_beside(name, mix)}" for name, mix in mixes.items()),
             "",
+            f"{_OF_STEPS}\n",
             table(_MOMENT_HEADS, single),
             f"Missed: {'; '.join(shortfalls(found)) or 'nothing'}.\n",
         )
@@ -34,6 +35,11 @@ whether or not earlier ones were answered, and count from when they were due. *b
 train all the time, and what is submitted waits behind that; *idle*: both live, see to the queue and \
 have nothing to do.\
 """
+_OF_STEPS = """\
+What is wanted of a step's time holds for steps that step no environment: they check and screen programs \
+in locked children, write down, and decide. The others train, measure or film for as long as they \
+were asked to.\
+"""
 _MIX_HEADS = (
     *("workers", "requests", "offered (/s)", "answered (/s)", "p50 (ms)", "p99 (ms)", "max (ms)"),
     *("wanted p99 (ms)", "errors"),
@@ -43,7 +49,7 @@ _MOMENT_WORDS = {
     "cancel": "cancel to dead process",
     "reclaim": "worker killed until its step has another owner",
     "jail": "start of a locked child",
-    "steps": "a step that does not train",
+    "steps": "a step that steps no environment",
 }
 ENOUGH = 0.98  # of the rate that was offered; chance makes it a little more or less
 
@@ -82,7 +88,10 @@ def _moment_rows(name: str, part: Json) -> list[tuple[str, ...]]:
     if "lease_seconds" in part:
         words += f", lease {part['lease_seconds']:g} s"
     rows = [(words, part)]
-    rows += [(f"… {kind}", one) for kind, one in part.get("by_kind", {}).items()]
+    rows += [
+        (f"… {kind}{' (steps one)' if one.get('lives') else ''}", one)
+        for kind, one in part.get("by_kind", {}).items()
+    ]
     return [
         (
             label,

@@ -21,6 +21,7 @@ LIMITS = Limits(
     result_bytes=128 * MIB,  # of the probe set on its way in, above all
     stderr_bytes=MIB,
     threads=8,
+    niceness=0,  # tens of milliseconds, for which a whole iteration waits
 )
 
 

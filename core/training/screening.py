@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -27,8 +28,10 @@ from core.training.settings import PPOSettings, read_settings
 from core.training.wire import program_to_json, rejection_from_json, space_to_json
 
 ENTRY = "core.training.screen_child:screen"
-LIMITS = Limits(wall_seconds=60.0, cpu_seconds=60, memory_bytes=2 * GIB, stderr_bytes=MIB)
-ALONE = Limits(wall_seconds=15.0, cpu_seconds=15, memory_bytes=2 * GIB, stderr_bytes=MIB)
+LIMITS = Limits(
+    wall_seconds=60.0, cpu_seconds=60, memory_bytes=2 * GIB, stderr_bytes=MIB, niceness=0
+)
+ALONE = replace(LIMITS, wall_seconds=15.0, cpu_seconds=15)
 
 
 def screen_programs(
