@@ -11,6 +11,7 @@ import ipaddress
 import math
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 from urllib.parse import urlsplit
 
 from fastapi.security import HTTPBearer
@@ -32,6 +33,9 @@ WRONG_KEYS_PER_MINUTE = 60  # from one address
 ASK_FOR_A_KEY = {"WWW-Authenticate": "Bearer"}
 
 
+Find: TypeAlias = Callable[[str], Awaitable[StoredKey | None]]
+
+
 @dataclass(frozen=True, slots=True)
 class Lock:
     """What opens the door: keys, each so many times a minute.
@@ -40,12 +44,12 @@ class Lock:
         find: a key by what was shown; see `Keyring.find`.
     """
 
-    find: Callable[[str], Awaitable[StoredKey | None]]
+    find: Find
     uses: Rates
     wrong: Rates
 
-    async def open(self, shown: str | None, address: str) -> StoredKey:
-        """Return the key that was shown.
+    async def open(self, shown: str | None, address: str, find: Find | None = None) -> StoredKey:
+        """Return the key that was shown; `find` may find it together with something else.
 
         Raises:
             ApiError: none was, it opens nothing (any more), or it was used too often.
@@ -56,7 +60,7 @@ class Lock:
                 kinds.NO_KEY, "expected the header Authorization: Bearer …", headers=ASK_FOR_A_KEY
             )
         _hold_back(self.wrong.empty(address), "wrong keys")
-        key = await self.find(shown)
+        key = await (find or self.find)(shown)
         if key is None:
             self.wrong.take(address)
             found = "the key is unknown, has expired or was revoked"

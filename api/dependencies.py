@@ -18,6 +18,7 @@ from api import kinds
 from api.callers import (
     BEARER,
     WRONG_KEYS_PER_MINUTE,
+    Find,
     Lock,
     check_local,
     key_of_reader,
@@ -259,8 +260,8 @@ async def enter(
     return await admit(request, await house(request), text)
 
 
-async def admit(request: Request, held: House, text: str | None) -> Visit:
-    """Find out who asks, by the key that was shown.
+async def admit(request: Request, held: House, text: str | None, find: Find | None = None) -> Visit:
+    """Find out who asks, by the key that was shown; `find` may find it together with something else.
 
     Raises:
         ApiError, StorageFailed: as `enter`.
@@ -272,7 +273,7 @@ async def admit(request: Request, held: House, text: str | None) -> Visit:
         scopes = frozenset[str](READING if held.shows else SCOPES)
     else:
         address = request.client.host if request.client else ""
-        key = await held.lock.open(text, address)
+        key = await held.lock.open(text, address, find)
         caller, scopes = Caller(key.owner, key.id, name), frozenset(key.scopes)
     request.state.caller = caller
     store = held.store if held.shows else held.store.of(caller)

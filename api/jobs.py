@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import APIRouter, BackgroundTasks, Header, Query, Request, Response, status
@@ -11,7 +12,7 @@ from fastapi.concurrency import run_in_threadpool
 from api import downloads, openapi
 from api.answers import answer
 from api.bodies import DescribeBody
-from api.dependencies import Herald, Here, JobId, Visit
+from api.dependencies import Herald, Here, House, JobId, Visit, house
 from api.history_views import CandidateView, ExchangeList
 from api.limits import MAX_PAGE, Text
 from api.patience import Prefer, hold, patience_for
@@ -26,7 +27,7 @@ from api.views import JobView, Page, PlanView
 from api.webhooks import read_webhook
 from core.estimates import before_start
 from core.records.kinds import FINISHED, JobStatus
-from core.storage import Activity, StoredJob, Submission, Swift
+from core.storage import Activity, JobAtWork, StoredJob, StoredKey, Submission, Swift
 
 router = APIRouter(tags=["jobs"], route_class=Route)
 
@@ -225,7 +226,28 @@ async def read_job_shortly(request: Request) -> Response | None:
     key, job_id = key_in(request), job_in(request)
     if key is None or job_id is None:
         return None
-    return answer(job_view(*await _at_work(await arrive(request, key), job_id)))
+    opened = Together(await house(request), job_id)
+    here = await arrive(request, key, opened.find)
+    return answer(job_view(*(opened.job or await _at_work(here, job_id))))
+
+
+@dataclass(slots=True)
+class Together:
+    """Finds a key and a job in one go, where that can be."""
+
+    house: House
+    job_id: str
+    job: JobAtWork | None = None
+
+    async def find(self, shown: str) -> StoredKey | None:
+        """Return the row of a key; see `Keyring.find`."""
+        store = self.house.store
+
+        async def swiftly(swift: Swift) -> StoredKey | None:
+            key, self.job = await swift.open_job(shown, self.job_id)
+            return key
+
+        return await ask(store.swift, swiftly, lambda: store.keys.find(shown))
 
 
 @router.get(

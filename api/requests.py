@@ -34,7 +34,7 @@ class Requests:
         if _FOLDER not in os.environ:
             return generate_latest(self.registry)
         together = CollectorRegistry()
-        MultiProcessCollector(together)
+        MultiProcessCollector(together)  # type: ignore[no-untyped-call]
         return generate_latest(together)
 
     def count(self, scope: Scope, status: int, seconds: float, *, streamed: bool) -> None:

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias, TypeVar
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
-from api.callers import usual_scope
+from api.callers import Find, usual_scope
 from api.dependencies import Visit, admit, house, migrated
 
 ShortCut: TypeAlias = Callable[[Request], Awaitable[Response | None]]
@@ -73,13 +73,13 @@ def job_in(request: Request) -> str | None:
     return job_id if len(job_id) <= LONGEST_ID else None
 
 
-async def arrive(request: Request, key: str) -> Visit:
+async def arrive(request: Request, key: str, find: Find | None = None) -> Visit:
     """Let in who shows a key, exactly as the long way does.
 
     Raises:
         ApiError, StorageFailed: as `api.dependencies.visit`.
     """
     await migrated(request)
-    visitor = await admit(request, await house(request), key)
+    visitor = await admit(request, await house(request), key, find)
     visitor.need(usual_scope(request.method))
     return visitor

@@ -36,9 +36,9 @@ train all the time, and what is submitted waits behind that; *idle*: both live, 
 have nothing to do.\
 """
 _OF_STEPS = """\
-What is wanted of a step's time holds for steps that step no environment: they check and screen programs \
-in locked children, write down, and decide. The others train, measure or film for as long as they \
-were asked to.\
+What is wanted of a step's time holds for steps that step no environment: they check and screen \
+programs in locked children, write down, and decide. The others train, measure or film for as long as \
+they were asked to.\
 """
 _MIX_HEADS = (
     *("workers", "requests", "offered (/s)", "answered (/s)", "p50 (ms)", "p99 (ms)", "max (ms)"),

@@ -31,7 +31,7 @@ from core.storage.stored import (
     StoredRollout,
     StoredRun,
 )
-from core.storage.swift import Submission, Swift, Unusual
+from core.storage.swift import JobAtWork, Submission, Swift, Unusual
 from core.storage.tidying import Tidied, remove_orphans, tidy
 from core.storage.transcripts import Transcript, read_transcript
 from core.storage.usage import Day, KeyUse
@@ -48,6 +48,7 @@ __all__ = [
     "Failure",
     "FolderArtifacts",
     "Glance",
+    "JobAtWork",
     "KeyUse",
     "LibraryItem",
     "Page",

@@ -68,9 +68,14 @@ def check_job_id(job_id: str) -> str:
     Raises:
         NotFound: it does not have the form of a job's id, so that nothing can be stored under it.
     """
-    if not _JOB.fullmatch(job_id):
+    if not is_job_id(job_id):
         raise no_such("job", job_id)
     return job_id
+
+
+def is_job_id(text: str) -> bool:
+    """Tell whether a text has the form of a job's id."""
+    return _JOB.fullmatch(text) is not None
 
 
 def candidate_id(job_id: str, iteration: int, number: int) -> str:

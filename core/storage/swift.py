@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeAlias
 
 import psycopg
 from sqlalchemy import Engine, text
@@ -30,13 +30,14 @@ from core.storage.callers import INTRODUCE, NOTE, Caller, note_row
 from core.storage.codec import dump_text, load
 from core.storage.connections import Connections
 from core.storage.engine import CHECK_HINT
-from core.storage.ids import check_job_id, no_such
+from core.storage.ids import check_job_id, is_job_id, no_such
 from core.storage.job_reads import Row
 from core.storage.ready import Ready
 from core.storage.stored import Activity, Event, StoredJob
 from core.storage.wire import Asked, Rows, Wire
 
 COUNT_SECONDS = 1.0  # for which it is known that an owner is far from having too many jobs
+MOST_OWNERS = 10_000
 FAR = 0.5  # share of what an owner may have
 
 _BEGIN = Ready(text("BEGIN ISOLATION LEVEL READ COMMITTED"))
@@ -49,6 +50,9 @@ _ACTIVITY = Ready(claims.ACTIVITY)
 _COUNTS = Ready(job_reads.COUNTS)
 _EVENTS = Ready(reads.EVENTS)
 _UNFINISHED = Ready(accept.UNFINISHED)
+
+
+JobAtWork: TypeAlias = tuple[StoredJob, tuple[Activity, ...]]
 
 
 class Unusual(Exception):
@@ -76,7 +80,8 @@ class Swift:
         _, arguments = engine.dialect.create_connect_args(engine.url)
         self._connections = Connections(arguments)
         self._inserts: dict[str, Ready] = {}
-        self._far: dict[str, float] = {}
+        self._far: dict[str, float] = {}  # owner -> when it was known to be far from its limit
+        self._owners: dict[str, str] = {}  # key's id -> owner
 
     def close(self) -> None:
         """Close the connections that nobody uses."""
@@ -93,29 +98,54 @@ class Swift:
             return None
         async with self._wire() as wire:
             [rows] = await wire.ask((_KEY, {"key_id": parts[0]}))
-        found = keyring.opened(rows, parts[1])
-        if found is not None and rows[0]["stale"]:
+        return self._opened(rows, parts[1])
+
+    async def open_job(
+        self, shown: str, job_id: str
+    ) -> tuple[keyring.StoredKey | None, JobAtWork | None]:
+        """Return the row of a key that somebody shows, and a job with it, in one go if that can be.
+
+        What is behind the key can be asked for together with the key, because its owner never changes:
+        who that is was told when the key was seen before.  Nothing is told unless the key opens it now.
+
+        Raises:
+            Unusual: as `find_key`.
+        """
+        parts = keyring.take_apart(shown)
+        owner = None if parts is None else self._owners.get(parts[0])
+        if parts is None or owner is None or not is_job_id(job_id):
+            return await self.find_key(shown), None
+        async with self._wire() as wire:
+            key = (_KEY, {"key_id": parts[0]})
+            _, rows, *job = await wire.ask(_introduced(Caller(owner)), key, *_of_job(owner, job_id))
+        found = self._opened(rows, parts[1])
+        if found is None or found.owner != owner or not job[0]:
+            return found, None
+        return found, _job_at_work(*job)
+
+    def _opened(self, rows: Rows, secret: str) -> keyring.StoredKey | None:
+        found = keyring.opened(rows, secret)
+        if found is None:
+            return None
+        if rows[0]["stale"]:
             raise Unusual
+        if len(self._owners) >= MOST_OWNERS:
+            self._owners.clear()
+        self._owners[found.id] = found.owner
         return found
 
-    async def job_at_work(
-        self, caller: Caller, job_id: str
-    ) -> tuple[StoredJob, tuple[Activity, ...]]:
+    async def job_at_work(self, caller: Caller, job_id: str) -> JobAtWork:
         """Return a job and who works on its steps, as `Store.job_at_work` does.
 
         Raises:
             NotFound: no such job.
             Unusual: see there.
         """
-        one = {"job_id": check_job_id(job_id)}
-        mine = {**one, "owner": caller.owner}
-        jobs, doing, counts = await self._read(
-            caller, (_JOB, mine), (_ACTIVITY, one), (_COUNTS, one)
-        )
+        asked = _of_job(caller.owner, check_job_id(job_id))
+        jobs, doing, counts = await self._read(caller, *asked)
         if not jobs:
             raise no_such("job", job_id)
-        job = job_reads.job_from(jobs[0], job_reads.counts_from(counts))
-        return job, () if job.status in FINISHED else claims.activities(doing)
+        return _job_at_work(jobs, doing, counts)
 
     async def events(
         self, caller: Caller, job_id: str, after: int, limit: int
@@ -215,6 +245,16 @@ class Swift:
         except psycopg.Error as error:
             self._connections.forget()
             raise Unusual from error
+
+
+def _of_job(owner: str, job_id: str) -> tuple[Asked, ...]:
+    one = {"job_id": job_id}
+    return (_JOB, {**one, "owner": owner}), (_ACTIVITY, one), (_COUNTS, one)
+
+
+def _job_at_work(jobs: Rows, doing: Rows, counts: Rows) -> JobAtWork:
+    job = job_reads.job_from(jobs[0], job_reads.counts_from(counts))
+    return job, () if job.status in FINISHED else claims.activities(doing)
 
 
 def _introduced(caller: Caller) -> Asked:

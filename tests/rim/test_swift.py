@@ -180,6 +180,27 @@ def test_a_key_opens_until_it_is_revoked(store, quick):
     assert asyncio.run(quick.find_key(key)) is None
 
 
+def test_a_job_is_told_together_with_the_key_that_opens_it_and_not_without(store, quick):
+    made, key = store.keys.create("alice")
+    _, others = store.keys.create("mallory")
+    job = a_job(store.of(ALICE))
+    for one in (key, others):
+        store.keys.find(one)
+
+    def opened(shown: str, job_id: str = job.id):
+        return asyncio.run(quick.open_job(shown, job_id))
+
+    assert opened(key) == (store.keys.find(key), None)  # whose it is was not known yet
+    assert opened(key) == (store.keys.find(key), store.of(ALICE).job_at_work(job.id))
+    assert opened(others) == opened(others) == (store.keys.find(others), None)
+    wrong = key[:-1] + ("a" if key[-1] != "a" else "b")
+    assert opened(wrong) == (None, None)
+    for shown in (key, wrong):  # what is wrong with the key is told first
+        assert opened(shown, "no job") == (store.keys.find(shown), None)
+    store.keys.revoke(made.id)
+    assert opened(key) == (None, None)
+
+
 def test_connections_that_died_are_given_up(url, store, quick):
     job = a_job(store.of(ALICE))
 
