@@ -99,7 +99,7 @@ def _take(
     context = browser.new_context(viewport=size or SIZE, color_scheme=scheme)
     page = context.new_page()
     page.goto(running.url + where, wait_until="load")
-    page.wait_for_timeout(300)
+    page.wait_for_timeout(1_000)
     tall = page.evaluate("document.documentElement.scrollHeight")
     shown = size or dict(SIZE, height=min(tall, TALLEST))
     clip = {"x": 0, "y": 0, **shown}
