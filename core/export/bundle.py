@@ -121,7 +121,7 @@ def _contents(parts: Parts) -> tuple[dict[str, str | bytes], list[str]]:
     if parts.video is not None:
         contents["replay.mp4"] = parts.video
     else:
-        notes.append(f"There is no video: {_why_dark(parts.rollouts)}")
+        notes.append(f"There is no video: {_why_dark(parts)}")
     return contents, notes
 
 
@@ -146,8 +146,10 @@ def _draw(
         notes.append(f"`{name}` is missing: {error}")
 
 
-def _why_dark(rollouts: Sequence[Rollout]) -> str:
-    return next((one.failure for one in rollouts if one.failure), "none was asked for.")
+def _why_dark(parts: Parts) -> str:
+    if parts.history.outcome is None and not parts.rollouts:
+        return "the winner is filmed after the confirmation."
+    return next((one.failure for one in parts.rollouts if one.failure), "none was asked for.")
 
 
 def _outcome(parts: Parts) -> Outcome | None:

@@ -43,7 +43,14 @@ def test_a_bundle_holds_what_its_card_says(api, finished):
     assert absent == {"policy.safetensors", "policy.json", *players}
     limits = files["README.md"].decode().split("## Limits")[1]
     assert "There is no policy" in limits
-    assert "There is no video" in limits
+    assert "There is no video: none was asked for." in limits
+
+
+def test_before_the_end_the_card_says_when_there_will_be_a_film(api, store):
+    job_id = stories.a_job_that_awaits_feedback(store, video="a" * 64)
+    files = unpacked(api.get(f"/v1/jobs/{job_id}/best/bundle.zip").content)
+    assert "the winner is filmed after the confirmation." in files["README.md"].decode()
+    assert "replay.mp4" not in files, "what people judge is a policy of the search"
 
 
 def test_the_same_facts_give_the_same_bytes(api, finished):

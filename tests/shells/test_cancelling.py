@@ -68,6 +68,7 @@ def test_jobs_are_found_by_state_and_task(api, store):
     assert store.job(working).status == "running"
 
 
+@pytest.mark.slow  # a hundred jobs
 def test_what_is_too_much_for_one_request_is_left_for_the_next(api, store):
     made = [a_labelled_job(store, many="1") for _ in range(MOST_AT_ONCE + 1)]
     answer = api.post("/v1/jobs/cancel", json={"labels": {"many": "1"}}).json()
@@ -95,6 +96,7 @@ def test_somebody_elses_jobs_are_neither_named_nor_found(api, store):
     assert store.job(theirs).status == "queued"
 
 
+@pytest.mark.slow  # two hundred requests to cancel
 def test_the_client_asks_until_all_are_cancelled(server, store):
     made = [a_labelled_job(store, many="1") for _ in range(MOST_AT_ONCE + 1)]
     with Client(server) as client:
