@@ -19,10 +19,19 @@ from core.training.off_policy_pack import new_off_policy_pack
 from core.training.settings import read_settings
 from tests.rim.training_parts import CART_POLE, PENDULUM, Heard
 
+ALGORITHMS = ["sac", "dqn"]
 TARGET = Task("target", "Target-v0", "")
 CHAIN = Task("chain", "Chain-v0", "")
 TASKS = {"sac": PENDULUM, "dqn": CART_POLE}
 QUICK = {"hidden": [16, 16], "minibatch": 16, "learning_starts": 40, "train_every": 2}
+
+
+def first_column(states, action, following):
+    return {"first": following[:, 0], "effort": -0.1 * following[:, 1] ** 2}
+
+
+def squares(states):
+    return {"square": states[:, 0] ** 2, "product": states[:, 0] * states[:, 1]}
 
 
 class Chain(gymnasium.Env):

@@ -17,9 +17,12 @@ from core.training.course import Span
 from core.training.designs import Rewards
 from core.training.kernel import available, why_absent
 from core.training.members import Member
+from core.training.networks import initial_parameters
 from core.training.numpy_policy import stack_policies
 from core.training.pack import new_pack
+from core.training.ppo import new_stack
 from core.training.settings import read_settings
+from core.training.weights import put_parameters
 
 CART_POLE = Task(
     "cart-pole",
@@ -151,3 +154,13 @@ def measured_return(task, weights, episodes=10, limit=500):
         total += step.native
         state = step.state
     return float(total.mean())
+
+
+def filled_stack(shapes, members=3):
+    """A stack whose policies are far from indifferent."""
+    stack = new_stack(shapes, members)
+    for member in range(members):
+        drawn = initial_parameters(shapes, np.random.default_rng(member), log_std=-0.3)
+        drawn["policy.out.weight"] *= 50
+        put_parameters(stack, member, shapes.inputs, drawn)
+    return stack
