@@ -1,13 +1,12 @@
 """What the tests of the designer without a model share: asking it, and real transitions."""
 
 import ast
-import importlib
 import re
-import warnings
 from functools import cache
 
 import numpy as np
 
+import tests.rim.box2d  # noqa: F401
 from core.designers.evolution import EvolutionDesigner
 from core.designers.evolution.reading import read_task
 from core.envs import make_batch
@@ -16,10 +15,6 @@ from core.records.asking import Ask, Brief, Prompt
 from core.records.rounds import Candidate
 from core.replies import read_reply
 from core.tasks import catalogue
-
-with warnings.catch_warnings():  # Box2D's extension warns while it loads, and cannot bear an error
-    warnings.simplefilter("ignore")
-    importlib.import_module("Box2D")
 
 TASKS = list(catalogue())
 PARK = catalogue()["cartpole-park"]

@@ -18,7 +18,7 @@ from core.envs.stepping import stepper
 from core.records.task import Field, Task
 from core.sandbox import GIB, Limits, Sandbox
 from core.training.protocol import Done, MemberDone, order_message
-from tests.rim.test_train_child import an_order, only, until_the_last_word
+from tests.rim.train_child_parts import an_order, only, until_the_last_word
 
 pytest.importorskip(
     "gymnasium_robotics", reason='needs gymnasium-robotics: pip install "rewardsmith[robotics]"'

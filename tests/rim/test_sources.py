@@ -1,13 +1,12 @@
 """Sources of real environments: excerpts that show observations, and prompts that do not leak."""
 
 import ast
-import importlib
-import warnings
 from dataclasses import replace
 from functools import cache
 
 import pytest
 
+import tests.rim.box2d  # noqa: F401
 from core.context import MOST_SOURCE, native_reward, observation_excerpt
 from core.envs.sources import environment_source
 from core.leaks import audit_prompt
@@ -19,13 +18,9 @@ from core.records.task import Task
 from core.tasks import catalogue
 from core.words import quoted
 from tests.prompt_situations import PREFLIGHT
-from tests.rim.test_catalogue import TASKS
+from tests.rim.catalogue_parts import TASKS
 
 pytestmark = pytest.mark.slow  # every task, with every method's first prompt
-
-with warnings.catch_warnings():  # Box2D's extension warns while it loads, and cannot bear an error
-    warnings.simplefilter("ignore")
-    importlib.import_module("Box2D")
 
 
 @cache

@@ -3,20 +3,14 @@
 Where a controller has numbers without a reason, they were found once by a search by chance.
 """
 
-import importlib
-import warnings
-
 import gymnasium as gym
 import numpy as np
 import pytest
 
+import tests.rim.box2d  # noqa: F401
 from core.envs import make_batch
 from core.fitness import episode_fitness
 from core.tasks import catalogue
-
-with warnings.catch_warnings():  # Box2D's extension warns while it loads, and cannot bear an error
-    warnings.simplefilter("ignore")
-    importlib.import_module("Box2D")
 
 ROWS = 4
 WISHES = [task.name for task in catalogue().values() if task.fitness.kind != "return"]
