@@ -27,6 +27,7 @@ from client.transport import (
     StreamedEvent,
     Unreachable,
     _accepted,
+    _asked_pause,
     _reason,
     read_model,
     trusted,
@@ -102,6 +103,7 @@ class AsyncTransport:
             Unreachable: nobody answered.
         """
         for attempt in range(1, ATTEMPTS + 1):
+            pause = PAUSE_SECONDS * 2 ** (attempt - 1)
             try:
                 response = await self._http.request(method, path, **options)
             except httpx2.TransportError as error:
@@ -112,7 +114,8 @@ class AsyncTransport:
             else:
                 if response.status_code not in RETRIED or attempt == ATTEMPTS:
                     return _accepted(response)
-            await asyncio.sleep(PAUSE_SECONDS * 2 ** (attempt - 1))
+                pause = _asked_pause(response, pause)
+            await asyncio.sleep(pause)
         raise AssertionError("unreachable: the last attempt returns or raises")
 
     async def stream(self, path: str, after: int) -> AsyncIterator[StreamedEvent]:
