@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 
 import pytest
 from fastapi import FastAPI
@@ -27,7 +28,7 @@ from core.storage.engine import open_engine
 from core.storage.keyring import SCOPES
 from migrations.roles import API, make_roles
 from tests.databases import fresh_database, user_of
-from tests.fuzz.api import Rows, Tally, Watched, campaign
+from tests.fuzz.api import Rows, Tally, Watched, campaign, is_astray
 from tests.fuzz.long import LONG, keep_if_long
 from tests.shells.stories import a_failed_job, a_finished_job, a_job_in_training, a_new_job
 
@@ -170,6 +171,13 @@ def test_a_stranger_finds_no_row_on_sqlite(on_sqlite, capsys):
     phases = ["coverage", "fuzzing"] if LONG else ["fuzzing"]
     campaigns = lambda seed: on_sqlite.as_stranger(phases, examples, seed)  # noqa: E731
     sound(until_enough(campaigns), capsys, "stranger", "sqlite")
+
+
+@pytest.mark.parametrize(
+    ("job_id", "astray"), [("a?", False), (["a"], False), (["a?"], True), ({"a": "?"}, True)]
+)
+def test_no_operation_is_held_to_a_request_that_went_to_another(job_id, astray):
+    assert is_astray(SimpleNamespace(path_parameters={"job_id": job_id})) is astray
 
 
 # --- the suite can fail -----------------------------------------------------------------------
