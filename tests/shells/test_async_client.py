@@ -88,7 +88,9 @@ def test_requests_wait_side_by_side(server, store):
     assert [job.id for job in asyncio.run(story())] == ids
 
 
-def test_refusals_and_silence_are_the_same_errors(server):
+def test_refusals_and_silence_are_the_same_errors(server, monkeypatch):
+    monkeypatch.setattr("client.aio.transport.PAUSE_SECONDS", 0.0)
+
     async def refused():
         async with AsyncClient(server) as client:
             await client.jobs.get("job_nobody")
