@@ -5,6 +5,7 @@ A real server answers over real sockets; where a connection is cut is drawn from
 
 from __future__ import annotations
 
+import asyncio
 import random
 import socket
 import threading
@@ -16,6 +17,8 @@ import httpx2
 import pytest
 
 from client import transport
+from client.aio import AsyncClient
+from client.aio import transport as aio_transport
 from client.api import Client
 from core.storage import Store
 from tests.shells import stories
@@ -30,7 +33,8 @@ LONGEST_PIECE = 1_200  # bytes that a connection lives at most: a handful of eve
 def impatient(monkeypatch):
     """Look for new events, and come back after a cut, without a pause worth mentioning."""
     monkeypatch.setattr("api.events.POLL_SECONDS", 0.005)
-    monkeypatch.setattr(transport, "PAUSE_SECONDS", 0.001)
+    for one in (transport, aio_transport):
+        monkeypatch.setattr(one, "PAUSE_SECONDS", 0.001)
 
 
 @pytest.fixture
@@ -102,16 +106,30 @@ def test_an_event_is_the_same_however_often_its_stream_is_cut(http, store):
         assert events_of(rest.decode())[0]["id"] == str(last + 1)
 
 
+def heard(url: str, job_id: str) -> list[int | None]:
+    """The numbers of a job's events, as the client hears them."""
+    with Client(url) as client:
+        return [event.seq for event in client.jobs.get(job_id).stream()]
+
+
+def heard_by_asyncio(url: str, job_id: str) -> list[int | None]:
+    async def hear() -> list[int | None]:
+        async with AsyncClient(url) as client:
+            return [event.seq async for event in (await client.jobs.get(job_id)).stream()]
+
+    return asyncio.run(hear())
+
+
 @ON_SQLITE
+@pytest.mark.parametrize("hear", [heard, heard_by_asyncio])
 @pytest.mark.parametrize("seed", range(3))
-def test_the_client_takes_up_a_stream_that_is_cut_again_and_again(server, store, seed):
+def test_the_client_takes_up_a_stream_that_is_cut_again_and_again(server, store, seed, hear):
     """Here anything may be cut: the status line, a header, a chunk's length, half a letter."""
     with (
         a_job_that_moves(store) as job_id,
         _ProxyThatCuts(server, random.Random(seed)) as proxy,
-        Client(proxy.url) as client,
     ):
-        seen = [event.seq for event in client.jobs.get(job_id).stream()]
+        seen = hear(proxy.url, job_id)
     assert seen == stored(store, job_id)
     assert proxy.cuts > 10
 
