@@ -71,7 +71,7 @@ class Desk:
                 f"Candidate {candidate.key}, attempt {attempt + 1}: {problem}",
                 {"iteration": brief.iteration, "slot": brief.slot, "attempt": attempt},
             )
-            repair = Repair(exchange.reply.text, problem)
+            repair = Repair(exchange.reply.text, problem, duplicate=_is_duplicate(candidate))
             brief = replace(brief, repair=repair)
         return candidate
 
@@ -303,6 +303,11 @@ def _rejected(candidate: Candidate, rule: str, message: str) -> Candidate:
     return replace(candidate, status="rejected", rejection=message, checks=(check,))
 
 
+def _is_duplicate(candidate: Candidate) -> bool:
+    """Tell whether what goes back is a copy; a sound program goes back for nothing else."""
+    return candidate.status != "rejected" or candidate.checks[-1].rule == "duplicate"
+
+
 def _why_unread(exchange: Exchange) -> str:
     reply = exchange.reply
     reasons = {
@@ -330,7 +335,6 @@ def refuse_duplicate(program: Program, history: History) -> None:
                     f"the same program as candidate {other.key}",
                     rule="duplicate",
                     expected="a program that has not been tried",
-                    hint="Change at least one component, its scale, or the features.",
                 )
 
 

@@ -190,8 +190,8 @@ def duplicate_words(key: str, score: float) -> str:
     """Say what a duplicate is, to people and to its author."""
     return (
         f"It pays what candidate {key} pays (correlation {score:.4f} over sampled transitions, up to "
-        "scale and potential shaping) and shows the policy the same. Its result is known: write a "
-        "different one, with another main mechanism or other features."
+        f"scale and potential differences; above {ALIKE} counts as the same) and shows the policy the "
+        "same. Its result is known."
     )
 
 

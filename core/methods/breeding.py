@@ -59,6 +59,7 @@ def brief_for(
         analyses=tuple(i.feedback.analysis for i in history.iterations if i.feedback is not None),
         native_report=history.native_report,
         variant=variant,
+        screens=spec.screens,
     )
 
 

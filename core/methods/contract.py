@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 from core.records.kinds import ArrayLibrary, Design
 from core.records.task import Field
+from core.screens import ALIKE
 
 # Parts of a text, each with the initials of the designs that it is for: joint, reward, features.
 Parts: TypeAlias = "tuple[tuple[str, str], ...]"
@@ -441,6 +442,19 @@ def reward(obs, action, next_obs, params):
     ("jrf", "```"),
 )
 
+_FORM = "\n\nThe form, from another task:"
+_NEW_RULE: dict[Design, str] = {
+    "joint": f"""\
+It is new. A module whose pay correlates above {ALIKE} with that of one that was tried, up to
+   scale and potential differences, and whose features tell the policy the same, is refused.""",
+    "reward": f"""\
+It is new. A module whose pay correlates above {ALIKE} with that of one that was tried, up to
+   scale and potential differences, is refused.""",
+    "features": """\
+It is new. A module whose features are those of one that was tried, up to scale and sign, is
+   refused.""",
+}
+
 ADVISER = """\
 You advise the design of reward functions and state representations for reinforcement learning. You
 are shown the task as the author of the modules sees it, the modules that were tried, and what was
@@ -449,7 +463,11 @@ words."""
 
 
 def system_text(
-    array: ArrayLibrary = "numpy", *, design: Design = "joint", short: bool = False
+    array: ArrayLibrary = "numpy",
+    *,
+    design: Design = "joint",
+    short: bool = False,
+    new: bool = False,
 ) -> str:
     """Return the standing part, the same for all tasks of a library, so that endpoints cache it.
 
@@ -457,12 +475,15 @@ def system_text(
         array:  the library of the task.
         design: what is designed; it speaks of nothing else.
         short:  whether to say it briefly, for a model whose window is small.
+        new:    whether duplicates of what was tried are refused.
     """
     note = (TORCH_NOTE,) if array == "torch" else ()
     head = (_of(design, _ROLE), _of(design, _ANSWER))
     if short:
-        return "\n\n".join((*head, _of(design, _SHORT_RULES), *note, DATA_NOTE))
-    rules = _of(design, _RULES)
+        rules, form = _of(design, _SHORT_RULES).split(_FORM)
+        more = f"\n6. {_NEW_RULE[design]}" if new else ""
+        return "\n\n".join((*head, f"{rules}{more}{_FORM}{form}", *note, DATA_NOTE))
+    rules = _of(design, _RULES) + (f"\n8. {_NEW_RULE[design]}" if new else "")
     return "\n\n".join((*head, rules, *note, _example(design, array), DATA_NOTE))
 
 

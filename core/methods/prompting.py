@@ -16,10 +16,11 @@ from core.fitness import describe
 from core.methods.contract import adviser_text, system_text
 from core.methods.fitting import CHARACTERS, SMALL, Part, Piece, Rank, Turn, fit
 from core.program import current_source, visible_fields
-from core.records.asking import Brief, Prompt
+from core.records.asking import Brief, Prompt, Repair
 from core.records.people import Remark
 from core.records.rounds import Candidate
 from core.records.task import Field
+from core.screens import ALIKE
 from core.words import (
     answer_number,
     cut,
@@ -501,18 +502,36 @@ def idea(candidate: Candidate) -> str:
     return first_sentence(candidate.analysis) or "(no analysis)"
 
 
-def repair_text(message: str) -> str:
-    """Ask for a reply to be mended."""
+def repair_text(brief: Brief, repair: Repair) -> str:
+    """Ask for a reply to be mended; for another design, where it repeats a known one."""
     return "\n".join(
         (
             "Your module was not accepted. Nothing has been trained. The reason:",
             "",
-            quoted("error", message, MOST_ERROR),
+            quoted("error", repair.message, MOST_ERROR),
             "",
-            "Mend exactly this and whatever else breaks the rules; keep the idea. Answer in the "
-            "same form: a short analysis, the `Prediction:` line, and one ```python block with "
-            "the whole module.",
+            f"{_another(brief) if repair.duplicate else _MEND} Answer in the same form: a short "
+            "analysis, the `Prediction:` line, and one ```python block with the whole module.",
         )
+    )
+
+
+_MEND = "Mend exactly this and whatever else breaks the rules; keep the idea."
+
+
+def _another(brief: Brief) -> str:
+    """Say what makes a copy another design, within what the question allows to be changed."""
+    if brief.design == "features" or brief.operator == "features":
+        return (
+            "Keep to the work asked for above, with other features: add one, drop one, or replace one "
+            "by a quantity that is more than another scale or sign of it."
+        )
+    # Readers who were told to pay something else moved an edge, which changes few rows.
+    features = "; or add or remove a feature" if brief.design == "joint" else ""
+    return (
+        "Keep to the work asked for above. Change what is paid until it correlates with the pay of "
+        f"that candidate at {ALIKE} or less, which takes more than another scale, a moved edge or an "
+        f"added potential difference{features}."
     )
 
 
@@ -557,7 +576,9 @@ def conversation(brief: Brief, *turns: Sequence[Piece]) -> Prompt:
     """
     tokens = brief.context.prompt_tokens
     short = tokens is not None and tokens <= SMALL
-    standing = system_text(brief.task.array, design=brief.design, short=short)
+    standing = system_text(
+        brief.task.array, design=brief.design, short=short, new="duplicate" in brief.screens
+    )
     if brief.kind == "analysis":
         standing = adviser_text()
     roles = ("user", "assistant")
@@ -571,5 +592,5 @@ def _repair(brief: Brief) -> list[Turn]:
     reply = cut(brief.repair.reply, MOST_REPLY) or "(empty)"
     return [
         Turn("assistant", (Part(reply, Rank.REPLY, most=MOST_REPLY, least=2_000),)),
-        Turn("user", (repair_text(brief.repair.message),)),
+        Turn("user", (repair_text(brief, brief.repair),)),
     ]

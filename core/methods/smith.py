@@ -62,8 +62,8 @@ SEED_LEANINGS = (
     "purpose.",
     "Lean towards stages: a component for each stage that a learner passes, the early ones felt "
     "from the first step, the late ones worth more.",
-    "Lean towards progress: potentials whose difference between next_obs and obs is paid, and a "
-    "bonus for holding the goal.",
+    "Lean towards progress: potentials whose difference between next_obs and obs is paid, which "
+    "changes how soon something is learnt, and a bonus for holding the goal, which says what.",
     "Lean towards steadiness: smooth, bounded terms, and small penalties that keep the motion "
     "calm and safe.",
     "Lean towards what goes wrong: ask how a learner fails here at first, and pay the way out of "
@@ -81,8 +81,9 @@ FEATURE_LEANINGS = (
 )
 REFINE_LEANINGS = (
     "Mend what the diagnoses and the curves point at, most harmful first. Keep what works.",
-    "Keep the idea, but change the form of the main component: its shape, its scale, or a "
-    "potential difference in place of a value (or the reverse).",
+    "Keep the idea, but change the form of the main component so that it orders states or steps "
+    "otherwise: another quantity, a product in place of a sum, or a potential difference in place of "
+    "a value (or the reverse). Another scale or a moved edge alone is no other form.",
     "Simplify: drop or merge what hardly counts, until every component has a reason that can be "
     "measured.",
     "Work on the beginning of learning: make the signal that a nearly random policy gets stronger "

@@ -33,10 +33,11 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class Repair:
-    """A reply that failed its check, to be mended."""
+    """A reply that failed its check, to be mended, or a duplicate, to be replaced by another design."""
 
     reply: str
     message: str
+    duplicate: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ class Brief:
     no program.  `remarks` are what people said, `given` the program that people handed in.  `native` is
     the fitness of each baseline run, `slots` how many answers the iteration asks for, and `predictions`
     what became of the claims of each candidate.  `variant` is the arm by which the slot is asked, None
-    in a job without arms.
+    in a job without arms.  `screens` are those that the job's programs have to pass.
     """
 
     task: Task
@@ -79,6 +80,7 @@ class Brief:
     slots: int = 1
     predictions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     variant: Variant | None = None
+    screens: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

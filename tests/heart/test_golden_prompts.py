@@ -13,6 +13,7 @@ import pytest
 from core.methods import METHODS
 from core.records.asking import Repair
 from core.records.spec import Context
+from core.screens import duplicate_words
 from tests.prompt_situations import (
     REMARK,
     REPLY,
@@ -51,6 +52,12 @@ def smith(operator, slots=9):
     return SMITH.render(next(b for b in SMITH.briefs(history) if b.operator == operator))
 
 
+def duplicate():
+    history = some_iteration(SMITH, replace(SPEC, screens=("duplicate",)))
+    repair = Repair(REPLY, duplicate_words("0.0", 0.9981), duplicate=True)
+    return SMITH.render(replace(SMITH.briefs(history)[1], repair=repair))
+
+
 def screened():
     history = one_iteration(METHODS["card"], trained_screened(0, 0), spec=spec_of(METHODS["card"]))
     return METHODS["card"].render(METHODS["card"].briefs(history)[0])
@@ -73,6 +80,7 @@ PROMPTS = {
     "smith_repair": lambda: SMITH.render(
         replace(SMITH.briefs(a_job())[0], repair=Repair(REPLY, MESSAGE))
     ),
+    "smith_duplicate": duplicate,
     "smith_small": lambda: SMITH.render(
         replace(SMITH.briefs(some_iteration(SMITH))[0], context=Context(prompt_tokens=4_000))
     ),

@@ -636,6 +636,37 @@ def test_a_repair_shows_the_reply_and_the_exact_message():
     assert message in prompt.messages[3][1]
 
 
+@pytest.mark.parametrize(
+    ("operator", "design", "told", "not_told"),
+    [
+        ("refine", "joint", "Change what is paid", "with other features"),
+        ("refine", "joint", "or add or remove a feature", "keep the idea"),
+        ("refine", "reward", "Change what is paid", "feature"),
+        ("features", "joint", "with other features", "Change what is paid"),
+        ("seed", "features", "with other features", "Change what is paid"),
+    ],
+)
+def test_a_duplicate_is_answered_by_another_design_within_the_question(
+    operator, design, told, not_told
+):
+    brief = replace(SMITH.briefs(some_iteration(SMITH))[0], operator=operator, design=design)
+    repair = Repair(REPLY, "It pays what candidate 0.0 pays.", duplicate=True)
+    text = SMITH.render(replace(brief, repair=repair)).messages[-1][1]
+    assert told in text
+    assert not_told not in text
+    assert "Mend" not in text
+
+
+@pytest.mark.parametrize("short", [False, True], ids=["long", "short"])
+@pytest.mark.parametrize("design", ["joint", "reward", "features"])
+def test_the_contract_says_from_the_start_that_duplicates_are_refused(design, short):
+    rule = "It is new. A module"
+    assert rule in system_text(design=design, short=short, new=True)
+    assert rule not in system_text(design=design, short=short)
+    screened = a_job(spec=replace(SPEC, screens=("duplicate",)))
+    assert rule in SMITH.render(SMITH.briefs(screened)[0]).messages[0][1]
+
+
 def test_a_feature_turn_freezes_the_reward_in_words():
     history = with_slots(one_iteration(SMITH, trained(0, 0, 0.5)), 9)
     brief = next(b for b in SMITH.briefs(history) if b.operator == "features")

@@ -86,7 +86,7 @@ def test_a_reward_that_goes_together_with_a_known_one_is_a_duplicate():
         "1.3": "pass",
     }
     assert (found["1.2"].screens[0].other, found["1.2"].dropped) == ("0.0", True)
-    assert "write a different one" in found["1.2"].screens[0].message
+    assert "above 0.995 counts as the same" in found["1.2"].screens[0].message
 
 
 def test_the_later_of_two_equal_ones_in_an_iteration_is_the_duplicate():

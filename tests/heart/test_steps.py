@@ -430,7 +430,7 @@ def test_a_duplicate_of_an_earlier_iteration_goes_back_to_the_designer_as_a_repa
     asked = [ask for ask in designer.asked if (ask.iteration, ask.slot) == (1, 2)]
     assert len(asked) == 1 + MAX_REPAIRS
     assert "It pays what candidate 0.0 pays" in asked[1].brief.repair.message
-    assert "write a different one" in asked[1].prompt.messages[-1][1]
+    assert "Change what is paid until it correlates" in asked[1].prompt.messages[-1][1]
     assert ledger.facts.iterations[1].candidates[2].status == "screened"
     others = [ask for ask in designer.asked if ask.iteration == 1 and ask.slot != 2]
     assert {ask.attempt for ask in others} == {0}
