@@ -12,6 +12,7 @@ from statistics import median
 
 from core.exploits import exploit_reason
 from core.exploits import fitness_curve as fitness_curve
+from core.fitness_words import seed_fitness
 from core.loop import native_fitness, search_fitness
 from core.records.history import History
 from core.records.kinds import Smoothness
@@ -266,14 +267,6 @@ def _of_seeds(candidate: Candidate, floor: float | None) -> Iterator[str]:
             "with "
             "another. Learning hangs on luck: help the unlucky start with a denser signal."
         )
-
-
-def seed_fitness(candidate: Candidate) -> list[float]:
-    """Return the fitness of each scored seed at the highest rung that the candidate reached."""
-    if not candidate.runs:
-        return []
-    last = max(run.rung for run in candidate.runs)
-    return [r.fitness for r in candidate.runs if r.rung == last and r.fitness is not None]
 
 
 # --- the job ----------------------------------------------------------------------------------

@@ -10,9 +10,10 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 
-from core.diagnoses import component_flags, diagnose, fitness_curve, seed_fitness
+from core.diagnoses import component_flags, diagnose, fitness_curve
+from core.fitness_words import fitness_words, seed_error, seed_fitness, stopped_early
 from core.input_words import input_sections
-from core.loop import native_fitness, search_fitness
+from core.loop import native_fitness, ranking, rung_fitness, search_fitness
 from core.predictions import claims_data, record_words, score, tally
 from core.records.history import History
 from core.records.kinds import Design, Json, Smoothness
@@ -20,7 +21,7 @@ from core.records.measured import Report, TermStatistics
 from core.records.rounds import Candidate, Feedback, Iteration
 from core.records.task import Field
 from core.rungs import reached
-from core.statistics import mean, standard_error
+from core.statistics import mean
 from core.words import (
     cut,
     first_sentence,
@@ -28,7 +29,6 @@ from core.words import (
     one_line,
     percent,
     signed,
-    spread,
     without_metric,
 )
 
@@ -99,11 +99,24 @@ def _summary(history: History, iteration: Iteration, best: Candidate | None) -> 
             f"Iteration {iteration.number}: nothing could be trained and measured so "
             f"far.{against} The reasons stand below."
         )
-    return (
-        f"Iteration {iteration.number}: the best fitness of the whole job so far is "
-        f"{fitness_words(best)}, by candidate {best.key}.{against}"
-        f"{_solved(history, best)}{_alike(iteration, best)}"
+    leader = _leader(history, best)
+    training = history.spec.training
+    other = (
+        ""
+        if best.key == leader.key
+        else f" Described below is candidate {best.key}, with {fitness_words(best, training, leader)}."
     )
+    return (
+        f"Iteration {iteration.number}: the best of the whole job so far, by mean fitness less its "
+        f"standard error, is candidate {leader.key} with a fitness of "
+        f"{fitness_words(leader, training)}.{other}{against}"
+        f"{_solved(history, leader)}{_alike(history, iteration, leader)}"
+    )
+
+
+def _leader(history: History, best: Candidate) -> Candidate:
+    """Return the best of the job, against which all are held; who is refined next may be another."""
+    return next(iter(ranking(history)), best)
 
 
 def _solved(history: History, best: Candidate) -> str:
@@ -114,31 +127,28 @@ def _solved(history: History, best: Candidate) -> str:
     return f" The task counts as solved at {number(goal)}, which is passed; more is better still."
 
 
-def _alike(iteration: Iteration, best: Candidate) -> str:
+def _alike(history: History, iteration: Iteration, best: Candidate) -> str:
     """Name the candidates whose fitness cannot be told from the best one's."""
-    alike = [c.key for c in iteration.candidates if c.key != best.key and _within_error(c, best)]
+    others = [c for c in iteration.candidates if c.key != best.key]
+    alike = [c.key for c in others if _within_error(history, c, best)]
     if not alike:
         return ""
     return f" Within the errors {', '.join(alike)} did as well; do not read much into the order."
 
 
-def _within_error(candidate: Candidate, best: Candidate) -> bool:
+def _within_error(history: History, candidate: Candidate, best: Candidate) -> bool:
     """Tell whether two fitnesses of several seeds differ by less than twice their error."""
     ours, theirs = seed_fitness(candidate), seed_fitness(best)
     same_rung = reached(candidate) == reached(best)
     if search_fitness(candidate) is None or not same_rung or min(len(ours), len(theirs)) < 2:
         return False
-    error = math.hypot(standard_error(ours), standard_error(theirs))
+    error = math.hypot(seed_error(history, candidate), seed_error(history, best))
     return abs(mean(ours) - mean(theirs)) <= 2.0 * error
 
 
-def fitness_words(candidate: Candidate) -> str:
-    """Write a candidate's fitness as mean ± standard error over its seeds."""
-    return spread(seed_fitness(candidate))
-
-
 def _table(history: History, iteration: Iteration, best: Candidate | None) -> str:
-    rows = [_row(history, c, best) for c in iteration.candidates[:MOST_ROWS]]
+    leader = None if best is None else _leader(history, best)
+    rows = [_row(history, c, leader) for c in iteration.candidates[:MOST_ROWS]]
     left = len(iteration.candidates) - len(rows)
     more = [f"... and {left} more"] if left > 0 else []
     head = "status, how made; result; idea; prediction"
@@ -173,17 +183,17 @@ def result_words(history: History, candidate: Candidate, best: Candidate | None)
     fitness = search_fitness(candidate)
     if fitness is None:
         return f"no fitness: {why_not(candidate)}"
+    told = f"fitness {fitness_words(candidate, history.spec.training, best)}"
+    if stopped_early(candidate, history.spec.training):
+        return told
     compared = []
-    reference = None if best is None or best.key == candidate.key else search_fitness(best)
+    other = best is not None and best.key != candidate.key
+    reference = rung_fitness(best, reached(candidate)) if best is not None and other else None
     if reference is not None:
         compared.append(f"{signed(fitness - reference)} against the best")
     if (native := native_fitness(history)) is not None:
         compared.append(f"{signed(fitness - native)} against native")
-    rung = max(run.rung for run in candidate.runs)
-    last = len(history.spec.training.rungs) - 1
-    if rung < last:
-        compared.append(f"stopped after rung {rung + 1} of {last + 1}")
-    return f"fitness {fitness_words(candidate)}" + (f", {', '.join(compared)}" if compared else "")
+    return ", ".join((told, *compared))
 
 
 def why_not(candidate: Candidate) -> str:

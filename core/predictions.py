@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
-from core.diagnoses import seed_fitness
-from core.loop import native_fitness, search_fitness
+from core.fitness_words import seed_error, steps_words, stopped_early
+from core.loop import native_fitness, rung_fitness, search_fitness
 from core.records.history import History
 from core.records.kinds import Json
 from core.records.rounds import Candidate
-from core.statistics import standard_error
+from core.rungs import ranked, reached
 from core.words import number
 
 Kind: TypeAlias = Literal["fitness", "component", "feature"]
@@ -182,13 +182,16 @@ def _met(history: History, candidate: Candidate, claim: Claim) -> Claim:
     said = f"predicted fitness {_range(low, high)}"
     if fitness is None:
         return replace(claim, words=f"{said}, not measured")
+    training = history.spec.training
+    if stopped_early(candidate, training):
+        # What it would have reached, nobody knows.
+        done = steps_words(candidate, training)
+        return replace(claim, words=f"{said}, not judged: stopped after {done}")
+    room = seed_error(history, candidate)
     if low == high:
         floor = history.preflight.random_fitness if history.preflight else 0.0
-        room = CLOSE * max(abs(low - floor), abs(fitness - floor)) + (
-            standard_error(seed_fitness(candidate))
-        )
-        low, high = low - room, high + room
-    return _told(claim, low <= fitness <= high, said, number(fitness))
+        room += CLOSE * max(abs(low - floor), abs(fitness - floor))
+    return _told(claim, low - room <= fitness <= high + room, said, number(fitness))
 
 
 def _range(low: float, high: float) -> str:
@@ -200,22 +203,31 @@ def _range(low: float, high: float) -> str:
 
 
 def _compared(history: History, candidate: Candidate, claim: Claim) -> Claim:
-    native = native_fitness(history)
-    best = _best_before(history, candidate.iteration)
-    # Before anything was scored there is no best; the native reward stands in for it.
-    use_native = claim.than == "native" or best is None
-    reference, name = (native, "native") if use_native else (best, "the best")
+    reference, name = _reference(history, candidate, claim)
     fitness = search_fitness(candidate)
     said = f"predicted fitness {'better' if claim.above > 0 else 'worse'} than {name}"
     if fitness is None or reference is None:
         return replace(claim, words=f"{said}, not measured")
     hit = fitness > reference if claim.above > 0 else fitness < reference
-    return _told(claim, hit, f"{said} ({number(reference)})", number(fitness))
+    training = history.spec.training
+    early = stopped_early(candidate, training)
+    at = f" after {steps_words(candidate, training)}" if early else ""
+    return _told(claim, hit, f"{said} ({number(reference)}{at})", number(fitness))
 
 
-def _best_before(history: History, number_: int) -> float | None:
-    earlier = [c for i in history.iterations if i.number < number_ for c in i.candidates]
-    return max((f for c in earlier if (f := search_fitness(c)) is not None), default=None)
+def _reference(history: History, candidate: Candidate, claim: Claim) -> tuple[float | None, str]:
+    """Return what a claim compares with, after as many steps as the candidate has, and its name.
+
+    Before anything was scored there is no best; the native reward stands in for it.
+    """
+    earlier = [
+        c for i in history.iterations if i.number < candidate.iteration for c in i.candidates
+    ]
+    best = next(iter(ranked(earlier)), None)
+    if claim.than == "best" and best is not None:
+        return rung_fitness(best, reached(candidate)), "the best"
+    early = stopped_early(candidate, history.spec.training)
+    return None if early else native_fitness(history), "native"
 
 
 def _moved(candidate: Candidate, claim: Claim) -> Claim:

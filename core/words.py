@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from core.records.task import Field
 from core.statistics import mean, standard_error
 
+FEWEST_FOR_AN_ERROR = 4  # of fewer values a standard error is a matter of luck
+ROUNDING = 1e-12  # of the mean: equal numbers have a standard error of this size in floating point
 _ANSWER_NUMBER = re.compile(r"^This is answer \d+ of \d+;.*\n*", re.MULTILINE)
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
 
@@ -74,14 +76,20 @@ def first_sentence(text: str, most: int = 200) -> str:
 
 
 def spread(values: Sequence[float]) -> str:
-    """Write values of several seeds as mean ± standard error.
+    """Write the mean of several seeds, with the values of few and the standard error of many.
 
-    >>> spread([0.4, 0.6]), spread([0.4])
-    ('0.5 ± 0.1 (2 seeds)', '0.4 (1 seed)')
+    >>> spread([0.4, 0.6]), spread([0.4]), spread([0.2, 0.2, 0.2, 0.2])
+    ('0.5 (seeds 0.4, 0.6)', '0.4 (1 seed)', '0.2 ± 0 (4 seeds)')
     """
     if len(values) < 2:
         return f"{number(values[0])} (1 seed)" if values else "not measured"
-    return f"{number(mean(values))} ± {number(standard_error(values))} ({len(values)} seeds)"
+    middle = mean(values)
+    if len(values) < FEWEST_FOR_AN_ERROR:
+        return f"{number(middle)} (seeds {', '.join(map(number, values))})"
+    error = standard_error(values)
+    if error <= ROUNDING * abs(middle):
+        error = 0.0
+    return f"{number(middle)} ± {number(error)} ({len(values)} seeds)"
 
 
 def cut(text: str, most: int) -> str:

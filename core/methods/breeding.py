@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from core.bandit import variant_for
-from core.diagnoses import seed_fitness
 from core.feedback import prediction_words
+from core.fitness_words import seed_fitness
 from core.loop import current_iteration, native_fitness, ranking, search_fitness, waiting_programs
 from core.preferences import preference_scores
 from core.records.asking import Brief
@@ -18,7 +18,7 @@ from core.records.kinds import ANALYSIS_SLOT, Operator
 from core.records.people import Given, Remark
 from core.records.rounds import Candidate, Feedback
 from core.records.spec import Variant
-from core.rungs import scored_values
+from core.rungs import reached, scored_values
 from core.statistics import lower_bound
 from core.words import cut
 
@@ -176,6 +176,21 @@ def best_of_rounds(candidates: Sequence[Candidate], before: int) -> list[Candida
 def scored_first(candidates: Sequence[Candidate]) -> list[Candidate]:
     """Return candidates best first, those without a fitness last, ties in order of their keys."""
     return sorted(candidates, key=lambda c: (-fitness_or_lowest(c), c.iteration, c.number))
+
+
+def best_first(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Return candidates by the rule of `core.rungs.ranked`, with those that were stopped behind.
+
+    Those without a fitness come last; see `core.fitness_words.BEST_FIRST`.
+    """
+
+    def place(candidate: Candidate) -> tuple[float, float, int, int]:
+        number_ = (candidate.iteration, candidate.number)
+        if search_fitness(candidate) is None:
+            return (1.0, 0.0, *number_)
+        return (-reached(candidate), -lower_bound(seed_fitness(candidate)), *number_)
+
+    return sorted(candidates, key=place)
 
 
 def fitness_or_lowest(candidate: Candidate) -> float:

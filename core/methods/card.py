@@ -29,12 +29,12 @@ from collections.abc import Iterator, Sequence
 from core.diagnoses import fitness_curve
 from core.feedback import (
     episode_rows,
-    fitness_words,
     hidden_names,
     thinned,
     why_not,
     write_feedback,
 )
+from core.fitness_words import fitness_words
 from core.loop import search_fitness
 from core.methods.breeding import (
     best_of_rounds,
@@ -195,8 +195,8 @@ def _process(brief: Brief, candidate: Candidate) -> Iterator[str]:
     """Write the process feedback, then the trajectory feedback."""
     floor = brief.preflight.random_fitness if brief.preflight else None
     yield (
-        f"fitness {fitness_words(candidate)}; random policy {number(floor)}, native reward "
-        f"{number(brief.baseline)}"
+        f"fitness {fitness_words(candidate, brief.training)}; random policy {number(floor)}, "
+        f"native reward {number(brief.baseline)}"
     )
     curve = thinned(fitness_curve(candidate))
     if curve:

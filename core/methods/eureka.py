@@ -27,12 +27,12 @@ from collections.abc import Mapping, Sequence
 from core.diagnoses import fitness_curve
 from core.feedback import (
     MOST_CHARACTERS,
-    fitness_words,
     prediction_words,
     thinned,
     why_not,
     write_feedback,
 )
+from core.fitness_words import fitness_words
 from core.loop import native_fitness, ranking, search_fitness
 from core.methods.breeding import brief_for, closed
 from core.methods.fitting import Part, Piece, Rank
@@ -190,7 +190,7 @@ def _lists(best: Candidate, history: History) -> str:
     floor = history.preflight.random_fitness if history.preflight else None
     return "\n".join(
         (
-            f"candidate {best.key}, final fitness {fitness_words(best)}; "
+            f"candidate {best.key}, final fitness {fitness_words(best, history.spec.training)}; "
             f"random policy {number(floor)}, native reward {number(native_fitness(history))}",
             *lines,
             *prediction_words(history, best),

@@ -28,7 +28,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from core.feedback import fitness_words, why_not, write_feedback
+from core.feedback import why_not, write_feedback
+from core.fitness_words import fitness_words
 from core.loop import search_fitness
 from core.methods.breeding import analysis_brief, brief_for, by_lower_bound, scored_first
 from core.methods.fitting import Part, Piece, Rank
@@ -163,7 +164,8 @@ def _candidate(brief: Brief, candidate: Candidate, order: int) -> Iterator[Piece
         text = without_metric(f"no fitness: {why_not(candidate)}", known_fields(brief))
         yield Part(text, Rank.OTHERS, title, "measurements", order=order)
         return
-    lines = [f"fitness {fitness_words(candidate)}", *brief.predictions.get(candidate.key, ())]
+    lines = [f"fitness {fitness_words(candidate, brief.training)}"]
+    lines += brief.predictions.get(candidate.key, ())
     lines += [*_components(candidate), *dimensions(brief, candidate)]
     body = without_metric("\n".join(lines), known_fields(brief))
     code = "" if candidate.program is None else current_source(candidate.program).rstrip()

@@ -29,7 +29,8 @@ from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
 from core.diagnoses import fitness_curve, still_rising
-from core.feedback import fitness_words, why_not, write_feedback
+from core.feedback import why_not, write_feedback
+from core.fitness_words import fitness_words
 from core.loop import search_fitness
 from core.methods.breeding import (
     brief_for,
@@ -205,8 +206,8 @@ def _bracket(brief: Brief) -> str:
 def _training(brief: Brief, parent: Candidate) -> Piece:
     floor = brief.preflight.random_fitness if brief.preflight else None
     lines = [
-        f"fitness {fitness_words(parent)}; random policy {number(floor)}, native reward "
-        f"{number(brief.baseline)}",
+        f"fitness {fitness_words(parent, brief.training)}; random policy {number(floor)}, "
+        f"native reward {number(brief.baseline)}",
         *sentences(parent, floor),
         *_terms(parent),
     ]
@@ -263,7 +264,8 @@ def _others(brief: Brief, parent: Candidate) -> Iterator[Piece]:
 
 def _shown(brief: Brief, candidate: Candidate, kind: str, order: int) -> Piece:
     assert candidate.program is not None  # only those with a program are shown
-    body = f"fitness {fitness_words(candidate)}\n\n{current_source(candidate.program).rstrip()}"
+    told = f"fitness {fitness_words(candidate, brief.training)}"
+    body = f"{told}\n\n{current_source(candidate.program).rstrip()}"
     text = without_metric(body, known_fields(brief))
     title = f"# Candidate {candidate.key}, {kind}"
     return Part(text, Rank.OTHERS, title, f"candidate {candidate.key}", 6_000, order=order)

@@ -26,13 +26,13 @@ from core.diagnoses import fitness_curve
 from core.feedback import (
     MOST_CHARACTERS,
     fields_of,
-    fitness_words,
     hidden_names,
     prediction_words,
     thinned,
     why_not,
     write_feedback,
 )
+from core.fitness_words import fitness_words
 from core.loop import native_fitness, search_fitness
 from core.methods.breeding import briefs_on_newest, newest, newest_first
 from core.methods.method import Method
@@ -131,8 +131,8 @@ def _report(history: History, iteration: int, subject: Candidate | None) -> Iter
 def _of_subject(history: History, subject: Candidate) -> Iterator[str]:
     floor = history.preflight.random_fitness if history.preflight else None
     yield (
-        f"Candidate {subject.key}: fitness {fitness_words(subject)}; random policy {number(floor)}, "
-        f"native reward {number(native_fitness(history))}."
+        f"Candidate {subject.key}: fitness {fitness_words(subject, history.spec.training)}; "
+        f"random policy {number(floor)}, native reward {number(native_fitness(history))}."
     )
     claims = [f"- {words}" for words in prediction_words(history, subject)]
     yield "\n".join(("Your prediction:", *claims)) if claims else ""

@@ -26,15 +26,16 @@ from collections.abc import Iterator, Sequence
 from itertools import chain, repeat
 
 from core.diagnoses import plateau
-from core.feedback import fitness_words, terms_words, why_not, write_feedback
+from core.feedback import terms_words, why_not, write_feedback
+from core.fitness_words import BEST_FIRST, fitness_words
 from core.loop import search_fitness
 from core.methods.breeding import (
+    best_first,
     brief_for,
     by_lower_bound,
     closed,
     earlier,
     elites,
-    scored_first,
 )
 from core.methods.fitting import Part, Piece, Rank
 from core.methods.method import Method
@@ -284,7 +285,8 @@ def _evidence(brief: Brief) -> Iterator[Piece]:
         yield program_part(parent, f"{title}: candidate {parent.key}")
         if number > 0 and parent.report is not None:
             terms = terms_words(parent.report, brief.design, brief.smoothness)
-            text = "\n\n".join((f"fitness {fitness_words(parent)}", *filter(None, terms)))
+            fitness = f"fitness {fitness_words(parent, brief.training)}"
+            text = "\n\n".join((fitness, *filter(None, terms)))
             yield measured_part(text, f"# What was measured of candidate {parent.key}")
     if not brief.parents:
         yield unusable_part(brief)
@@ -297,17 +299,19 @@ def _evidence(brief: Brief) -> Iterator[Piece]:
 
 def _ideas(brief: Brief) -> Piece:
     """List the ideas of the whole job, best first; the designer is not to repeat the failures."""
-    told = [c for c in scored_first(brief.history) if c.operator != "parameters"]
-    lines = [f"{c.key} ({_fate(c)}): {idea(c)}{_entries(c)}" for c in told[:MOST_IDEAS]]
+    ranked = best_first(brief.history)
+    told = [c for c in ranked if c.operator != "parameters"][:MOST_IDEAS]
+    best = next(iter(ranked), None)
+    lines = [f"{c.key} ({_fate(brief, c, best)}): {idea(c)}{_entries(c)}" for c in told]
     text = without_metric("\n".join(lines), known_fields(brief))
-    title = "# What was tried in the whole job, best first"
+    title = f"# What was tried in the whole job\n\n{BEST_FIRST.capitalize()}."
     return Part(text, Rank.EARLIER, title, "ideas", 8_000, least=300)
 
 
-def _fate(candidate: Candidate) -> str:
+def _fate(brief: Brief, candidate: Candidate, best: Candidate | None) -> str:
     if search_fitness(candidate) is None:
         return f"no fitness: {why_not(candidate)}"
-    return f"fitness {fitness_words(candidate)}"
+    return f"fitness {fitness_words(candidate, brief.training, best)}"
 
 
 def _entries(candidate: Candidate) -> str:

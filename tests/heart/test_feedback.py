@@ -6,10 +6,11 @@ import pytest
 
 from core.diagnoses import component_flags, diagnose, feature_flags, fitness_curve, plateau
 from core.feedback import write_feedback
+from core.fitness_words import seed_error
 from core.methods import METHODS
 from core.records.measured import Report, Run, TermStatistics
 from core.records.rounds import Feedback, Iteration
-from core.words import number, one_line, quoted, without_metric
+from core.words import number, one_line, quoted, spread, without_metric
 from tests.prompt_situations import FIELDS, REPORT, SPEC, a_job, broken, rejected, runs_of, trained
 
 SMITH = METHODS["smith"]
@@ -39,10 +40,11 @@ def test_every_candidate_has_its_row_failures_included():
     best = trained(0, 0, 0.55)
     text = feedback(best, trained(0, 1, 0.3), rejected(0, 2), broken(0, 3), best=best).text
     assert (
-        "- 0.0 trained, first design; fitness 0.55 ± 0.02 (2 seeds), +0.15 against native" in text
+        "- 0.0 trained, first design; fitness 0.55 (seeds 0.57, 0.53), +0.15 against native" in text
     )
     assert (
-        "- 0.1 trained, first design; fitness 0.3 ± 0.02 (2 seeds), -0.25 against the best" in text
+        "- 0.1 trained, first design; fitness 0.3 (seeds 0.32, 0.28), -0.25 against the best"
+        in text
     )
     assert "- 0.2 rejected, first design; no fitness: line 3: expected shape (7,)" in text
     assert (
@@ -68,10 +70,43 @@ def test_native_and_random_fitness_are_told_for_comparison():
     assert "native reward 0.4, random policy 0.05" in feedback(rejected(0, 0)).text
 
 
-def test_a_candidate_that_was_stopped_early_says_at_which_rung():
-    best = trained(0, 0, 0.55)
-    early = replace(trained(0, 1, 0.1), runs=runs_of("0.1", 0.1, rung=0))
-    assert "stopped after rung 1 of 2" in feedback(best, early, best=best).text
+def stopped(number, fitness, iteration=0):
+    """A candidate that was stopped after the first rung, of 30,000 steps."""
+    key = f"{iteration}.{number}"
+    return replace(trained(iteration, number, fitness), runs=runs_of(key, fitness, rung=0))
+
+
+def test_who_was_stopped_early_is_held_against_the_best_at_equal_steps():
+    best = trained(0, 0, 0.55)  # had half of it after the first rung
+    text = feedback(best, stopped(1, 0.3), best=best).text
+    (row,) = (line for line in text.splitlines() if line.startswith("- 0.1"))
+    assert (
+        "fitness 0.3 (seeds 0.32, 0.28), stopped after 30,000 of 100,000 steps, where 0.0 had 0.275 "
+        "(+0.025);" in row
+    )
+    assert "against" not in row
+
+
+def test_the_best_is_found_by_the_rule_that_is_told_whoever_is_described():
+    sure, lucky = trained(0, 0, 0.55), trained(0, 1, 0.56)
+    spread = (0.9, 0.22)
+    runs = tuple(replace(r, fitness=spread[r.seed]) if r.rung else r for r in lucky.runs)
+    lucky = replace(lucky, runs=runs)
+    text = feedback(sure, lucky, best=lucky).text
+    assert "by mean fitness less its standard error, is candidate 0.0 with a fitness of" in text
+    assert "Described below is candidate 0.1, with 0.56 (seeds 0.9, 0.22)." in text
+    assert "+0.01 against the best" in text
+
+
+def test_two_seeds_that_agree_by_chance_prove_no_precision():
+    def with_seeds(candidate, *values):
+        runs = tuple(replace(r, fitness=values[r.seed]) if r.rung else r for r in candidate.runs)
+        return replace(candidate, runs=runs)
+
+    best = with_seeds(trained(0, 0, 0.5), 0.5, 0.5)
+    near, wide = with_seeds(trained(0, 1, 0.49), 0.49, 0.49), trained(0, 2, 0.3)
+    assert seed_error(a_job(Iteration(0, (best, near, wide))), best) > 0.01
+    assert "Within the errors 0.1 did as well" in feedback(best, near, wide, best=best).text
 
 
 def test_nothing_trained_says_so_and_why():
@@ -164,7 +199,7 @@ def test_the_text_is_cut_at_a_length_that_a_prompt_can_afford():
     others = [rejected(0, n, "x" * 5_000) for n in range(1, 64)]
     told = feedback(best, *others, best=best)
     assert len(told.text) <= 24_000
-    assert told.text.startswith("Iteration 0: the best fitness")
+    assert told.text.startswith("Iteration 0: the best of the whole job")
 
 
 def test_the_data_holds_the_same_facts_in_numbers():
@@ -364,6 +399,20 @@ def test_a_curve_averages_only_checkpoints_that_every_seed_has():
 )
 def test_numbers_have_three_digits(value, text):
     assert number(value) == text
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ((0.4,), "0.4 (1 seed)"),
+        ((0.2255, 0.2255), "0.226 (seeds 0.226, 0.226)"),
+        ((0.1, 0.2, 0.6), "0.3 (seeds 0.1, 0.2, 0.6)"),
+        ((0.1, 0.1, 0.3, 0.3), "0.2 ± 0.0577 (4 seeds)"),
+        ((0.22, 0.22, 0.22, 0.22, 0.22), "0.22 ± 0 (5 seeds)"),
+    ],
+)
+def test_few_seeds_are_told_one_by_one_and_many_with_their_error(values, text):
+    assert spread(values) == text
 
 
 def test_a_quotation_cannot_be_ended_from_inside():

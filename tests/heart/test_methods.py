@@ -410,6 +410,20 @@ def test_a_different_design_is_asked_for_without_showing_a_program():
     assert "expected shape (7,)" in text
 
 
+def test_ideas_are_listed_by_the_rule_that_is_told_with_the_stopped_behind():
+    early = replace(trained(0, 2, 0.9), runs=runs_of("0.2", 0.9, rung=0))
+    history = with_slots(one_iteration(SMITH, trained(0, 0, 0.3), trained(0, 1, 0.5), early), 9)
+    brief = next(b for b in SMITH.briefs(history) if b.operator == "different")
+    text = SMITH.render(brief).messages[1][1]
+    ideas = text[text.index("# What was tried in the whole job") :]
+    assert "by mean fitness less its standard error" in ideas
+    listed = [line.split(" ")[0] for line in ideas.splitlines() if re.match(r"\d\.\d \(", line)]
+    assert listed == ["0.1", "0.0", "0.2"]
+    assert (
+        "0.9 (seeds 0.92, 0.88), stopped after 30,000 of 100,000 steps, where 0.1 had 0.25" in ideas
+    )
+
+
 def test_the_numbers_in_force_are_the_ones_that_are_shown():
     best = trained(0, 0, 0.5)
     tuned = replace(best, program=with_params(best.program, {"hold": 3.5, "calm": 0.01}))
@@ -488,7 +502,7 @@ def test_text2reward_goes_on_from_the_newest_module_and_keeps_the_rounds():
 def test_text2reward_tells_the_measurements_where_nobody_spoke():
     method = METHODS["text2reward"]
     prompt = method.render(method.briefs(some_job(method))[0])
-    assert "0.55 ± 0.02" in prompt.messages[-1][1]
+    assert "0.55 (seeds 0.57, 0.53)" in prompt.messages[-1][1]
 
 
 # --- lesr -------------------------------------------------------------------------------------
@@ -729,7 +743,7 @@ def test_add_mode_says_that_the_size_counts():
 
 def test_a_baseline_that_solves_the_task_says_so():
     brief = SMITH.briefs(a_job(native=native_runs(0.95)))[0]
-    assert "0.95 ± 0 (2 seeds): the mark to beat. That counts as solved" in episode_part(brief)
+    assert "0.95 (seeds 0.95, 0.95): the mark to beat. That counts as solved" in episode_part(brief)
 
 
 def test_add_mode_names_its_weight():
