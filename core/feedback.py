@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 
 from core.diagnoses import component_flags, diagnose, fitness_curve
+from core.episode_words import episode_rows, hidden_names
 from core.fitness_words import fitness_words, seed_error, seed_fitness, stopped_early
 from core.input_words import input_sections
 from core.loop import native_fitness, ranking, rung_fitness, search_fitness
@@ -34,8 +35,6 @@ from core.words import (
 
 MOST_CHARACTERS = 24_000  # about 6,000 tokens
 MOST_ROWS = 40
-MOST_EPISODE_ROWS = 8
-MOST_COLUMNS = 10
 MOST_SCREENED = 2
 POINTS = 10
 
@@ -249,7 +248,8 @@ def _details(history: History, candidate: Candidate) -> Iterator[str]:
     if report.unexamined:
         yield f"Its components and features could not be measured: {one_line(report.unexamined, 400)}"
     yield from terms_words(report, history.spec.design, history.spec.smoothness)
-    yield episode_rows(report, hidden_names(fields_of(history)))
+    fitness = history.spec.task.fitness
+    yield episode_rows(report, fitness, hidden_names(fields_of(history)))
 
 
 def terms_words(report: Report, design: Design, smoothness: Smoothness) -> Iterator[str]:
@@ -299,42 +299,6 @@ def _component(name: str, s: TermStatistics) -> str:
         "steps, zero in "
         f"{percent(s.zero)}, {correlation}{curve}" + (f" [{', '.join(flags)}]" if flags else "")
     )
-
-
-def hidden_names(fields: Sequence[Field]) -> frozenset[str]:
-    """Return the names of the fields that only the metric may see."""
-    return frozenset(f.name for f in fields if not {"policy", "reward"} & set(f.visible))
-
-
-def episode_rows(
-    report: Report, hidden: frozenset[str], names: Sequence[str] = ("best", "median", "worst")
-) -> str:
-    """Write a few rows of the named episodes; hidden columns are left out."""
-    parts = [_rows(n, rows, hidden) for n, rows in report.episodes.items() if rows and n in names]
-    return "\n".join(("Rows from recorded episodes:", *parts)) if parts else ""
-
-
-def _rows(name: str, rows: Sequence[Json], hidden: frozenset[str]) -> str:
-    shown = [rows[i] for i in _evenly(len(rows), MOST_EPISODE_ROWS)]
-    columns = [key for key in rows[0] if key not in hidden][:MOST_COLUMNS]
-    lines = [" | ".join(_cell(row.get(key)) for key in columns) for row in shown]
-    return "\n".join((f"{name} episode", " | ".join(columns), *lines))
-
-
-def _evenly(length: int, most: int) -> list[int]:
-    if length <= most:
-        return list(range(length))
-    return [round(i * (length - 1) / (most - 1)) for i in range(most)]
-
-
-def _cell(value: object) -> str:
-    if isinstance(value, bool) or value is None:
-        return str(value)
-    if isinstance(value, int | float):
-        return number(float(value))
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return " ".join(_cell(item) for item in value[:6])
-    return one_line(str(value), 40)
 
 
 # --- as data ----------------------------------------------------------------------------------

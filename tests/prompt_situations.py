@@ -154,6 +154,8 @@ REPORT = Report(
         "best": ({"step": 0, "position": 0.0, "judge_mark": 1.0}, {"step": 199, "position": 1.0}),
         "worst": ({"step": 0, "position": 0.0}, {"step": 40, "position": 2.4}),
     },
+    recorded=20,
+    told={"best": {"fitness": 0.71}, "worst": {"fitness": 0.02}},
 )
 
 

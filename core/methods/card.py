@@ -27,9 +27,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from core.diagnoses import fitness_curve
+from core.episode_words import episode_rows, hidden_names
 from core.feedback import (
-    episode_rows,
-    hidden_names,
     thinned,
     why_not,
     write_feedback,
@@ -207,7 +206,7 @@ def _process(brief: Brief, candidate: Candidate) -> Iterator[str]:
     if report is not None:
         yield _returns(report)
         hidden = hidden_names(known_fields(brief))
-        yield episode_rows(report, hidden, ("best", "worst"))
+        yield episode_rows(report, brief.task.fitness, hidden, ("best", "worst"))
 
 
 def _returns(report: Report) -> str:

@@ -23,10 +23,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from core.diagnoses import fitness_curve
+from core.episode_words import hidden_names, scattered
 from core.feedback import (
     MOST_CHARACTERS,
     fields_of,
-    hidden_names,
     prediction_words,
     thinned,
     why_not,
@@ -169,7 +169,7 @@ def _metrics(report: Report, hidden: frozenset[str]) -> str:
     """Write the objective metrics of each recorded episode, field by field."""
     lines = []
     for name, rows in report.episodes.items():
-        for column, values in _columns(rows, hidden).items():
+        for column, values in _columns(scattered(rows), hidden).items():
             lines.append(
                 f"- {name} episode, {column}: mean {number(mean(values))}, min {number(min(values))}, "
                 f"max {number(max(values))}, last {number(values[-1])}"

@@ -235,6 +235,8 @@ class Report:
     statistics of the observation's own dimensions by field; `recording` is the artifact of whole
     recorded episodes with their fitness, `transitions` of some rows with every component's value.
     `unexamined` says why there are no terms, if the examination of the recorded episodes failed.
+    `recorded` is how many episodes the statistics are of, `told` what the shown ones were worth:
+    `fitness`, and `parts` where the fitness is the smallest of several.
     """
 
     components: Mapping[str, TermStatistics] = field(default_factory=dict)
@@ -246,3 +248,5 @@ class Report:
     recording: str | None = None
     inputs: Mapping[str, TermStatistics] = field(default_factory=dict)
     unexamined: str = ""
+    recorded: int = 0
+    told: Mapping[str, Json] = field(default_factory=dict)

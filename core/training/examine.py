@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from core.errors import ProgramRejected
 from core.fields import Column, Floats, Layout
+from core.fitness import episode_fitness
 from core.records.measured import TermStatistics
 from core.sandbox.frames import Channel, Link
 from core.training.action_space import read_action_space
@@ -33,7 +34,8 @@ from core.training.wire import (
 )
 
 EVIDENCE_ROWS = 1000
-SHOWN_ROWS = 12
+SCATTERED_ROWS = 7
+PASSAGE_ROWS = 5  # that follow each other: how one state leads to the next
 SHOWN_FIELDS = 16
 AT_BOUND = 1e-6
 FEWEST_EPISODES = 3  # below that a rank correlation says nothing
@@ -56,9 +58,8 @@ def examine(channel: Channel, links: Sequence[Link]) -> None:
     except ProgramRejected as error:
         channel.send(rejection_to_json(error))
         return
-    judged = judge_inputs(
-        Examined(layout, recording, fitness_from_json(order["fitness"]), policies), features
-    )
+    examined = Examined(layout, recording, fitness_from_json(order["fitness"]), policies)
+    judged = judge_inputs(examined, features)
     evidence = save_evidence(
         recording.transitions.take(slice(EVIDENCE_ROWS)),
         {name: values[:EVIDENCE_ROWS] for name, values in components.items()},
@@ -70,6 +71,8 @@ def examine(channel: Channel, links: Sequence[Link]) -> None:
             "features": _as_json(judged.features),
             "inputs": _as_json(judged.inputs),
             "episodes": telling_episodes(recording, components, layout),
+            "told": worth_of_episodes(examined),
+            "recorded": len(recording.fitness),
         },
         {"evidence": evidence},
     )
@@ -181,10 +184,28 @@ def telling_episodes(recording: Recording, components: Terms, layout: Layout) ->
     Each row names the step, the fields of the next state, the native reward and the components,
     with three significant digits.
     """
+    shown = Shown(recording, components, layout)
+    return {name: shown.telling(episode) for name, episode in _telling(recording).items()}
+
+
+def worth_of_episodes(examined: Examined) -> dict[str, dict[str, Any]]:
+    """Return the fitness of the told episodes, and of its parts where it is the smallest of several."""
+    recording, layout = examined.recording, examined.layout
+    names = [column.field.name for column in layout.columns]
+    found: dict[str, dict[str, Any]] = {}
+    for name, episode in _telling(recording).items():
+        rows = recording.transitions.take(np.flatnonzero(recording.episode == episode))
+        values = layout.values(rows.next, names)
+        parts = [episode_fitness(p, values, rows.native) for p in examined.fitness.parts]
+        worth: dict[str, Any] = {"fitness": _digits(recording.fitness[episode])}
+        found[name] = worth | ({"parts": [_digits(np.float64(p)) for p in parts]} if parts else {})
+    return found
+
+
+def _telling(recording: Recording) -> dict[str, int]:
     order = np.argsort(recording.fitness, kind="stable")
     chosen = {"best": order[-1], "median": order[len(order) // 2], "worst": order[0]}
-    shown = Shown(recording, components, layout)
-    return {name: shown.rows(int(episode)) for name, episode in chosen.items()}
+    return {name: int(episode) for name, episode in chosen.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,11 +216,29 @@ class Shown:
     components: Terms
     layout: Layout
 
-    def rows(self, episode: int, most: int = SHOWN_ROWS) -> list[dict[str, Any]]:
+    def rows(self, episode: int, most: int) -> list[dict[str, Any]]:
         """Return at most `most` rows, evenly spread over one episode."""
         places = np.flatnonzero(self.recording.episode == episode)
-        steps = np.unique(np.linspace(0, len(places) - 1, most).round().astype(int))
-        return [self._row(int(places[step]), int(step)) for step in steps]
+        return [self._row(int(places[step]), step) for step in _spread(len(places), most)]
+
+    def telling(self, episode: int) -> list[dict[str, Any]]:
+        """Return rows spread over one episode, and a passage of steps in which the pay changes most."""
+        places = np.flatnonzero(self.recording.episode == episode)
+        steps = {*_spread(len(places), SCATTERED_ROWS), *self._passage(places)}
+        return [self._row(int(places[step]), step) for step in sorted(steps)]
+
+    def _passage(self, places: npt.NDArray[np.int64]) -> range:
+        if len(places) <= PASSAGE_ROWS:
+            return range(len(places))
+        paid = np.zeros(len(places))
+        for values in self.components.values():
+            paid += values[places]
+        windows = np.lib.stride_tricks.sliding_window_view(paid, PASSAGE_ROWS)
+        spread = windows.max(axis=1) - windows.min(axis=1)
+        # Where nothing changes, the middle; a rounding error is no change.
+        still = spread.max() <= AT_BOUND * max(1.0, float(np.abs(paid).max()))
+        first = len(windows) // 2 if still else int(spread.argmax())
+        return range(first, first + PASSAGE_ROWS)
 
     def _row(self, place: int, step: int) -> dict[str, Any]:
         rows = self.recording.transitions
@@ -214,6 +253,11 @@ class Shown:
     def _columns(self) -> list[Column]:
         seen = [c for c in self.layout.columns if "reward" in c.field.visible]
         return seen[:SHOWN_FIELDS]
+
+
+def _spread(length: int, most: int) -> list[int]:
+    """Return at most `most` evenly spread places, the first and the last among them."""
+    return [int(step) for step in np.unique(np.linspace(0, length - 1, most).round())]
 
 
 def _correlation(values: Floats, recording: Recording) -> float | None:

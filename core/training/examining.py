@@ -108,6 +108,8 @@ def read_report(frame: Frame, artifacts: Artifacts, known: Collection[str] = ())
         features=_terms(header.get("features"), MOST_FEATURES),
         inputs=_terms(header.get("inputs"), MOST_INPUTS, known),
         episodes=_episodes(header.get("episodes")),
+        told=_told(header.get("told")),
+        recorded=int(min(max(_number(header.get("recorded")) or 0, 0), MOST_EXACT)),
         transitions=artifacts.put(frame.blobs["evidence"]) if "evidence" in frame.blobs else None,
     )
 
@@ -174,6 +176,13 @@ def _episodes(found: Any) -> dict[str, tuple[Json, ...]]:
     if not isinstance(found, Mapping):
         return {}
     return {name: read_rows(found.get(name)) for name in ("best", "median", "worst")}
+
+
+def _told(found: Any) -> dict[str, Json]:
+    if not isinstance(found, Mapping):
+        return {}
+    named = {name: found.get(name) for name in ("best", "median", "worst")}
+    return {name: _row(one) for name, one in named.items() if isinstance(one, Mapping)}
 
 
 def read_rows(found: Any) -> tuple[Json, ...]:

@@ -5,11 +5,13 @@ from dataclasses import replace
 import pytest
 
 from core.diagnoses import component_flags, diagnose, feature_flags, fitness_curve, plateau
+from core.episode_words import episode_rows, scattered
 from core.feedback import write_feedback
 from core.fitness_words import seed_error
 from core.methods import METHODS
 from core.records.measured import Report, Run, TermStatistics
 from core.records.rounds import Feedback, Iteration
+from core.records.task import Fitness
 from core.words import number, one_line, quoted, spread, without_metric
 from tests.prompt_situations import FIELDS, REPORT, SPEC, a_job, broken, rejected, runs_of, trained
 
@@ -125,7 +127,58 @@ def test_the_best_candidate_is_told_with_curve_components_features_and_episodes(
     assert "- fitness: 15000: 0.11, 30000: 0.275, 65000: 0.44, 100000: 0.55" in text
     assert "- `hold`: mean 0.7, std 0.2, from 0 to 1, 90 % of all that is paid" in text
     assert "- `gap`: mean 0.1" in text
-    assert "best episode\nstep | position\n0 | 0\n199 | 1" in text
+    assert "best episode, fitness 0.71\nstep | position\n0 | 0\n199 | 1" in text
+
+
+def a_row(step, fields=16):
+    values = {f"field_{n}": 0.5 for n in range(fields)}
+    pay = {"reward.dust": 0.001, "reward.hold": 1.0, "reward.calm": -0.2}
+    return {"step": step, **values, "action": 1, "native_reward": 9.75, **pay}
+
+
+def rows_of(fitness, told=None, **shares):
+    report = Report(
+        components={name: term(share=share) for name, share in shares.items()},
+        episodes={"best": tuple(a_row(step) for step in (0, 40, 41, 42, 199))},
+        told={"best": told or {"fitness": 0.25}},
+    )
+    return episode_rows(report, fitness, frozenset({"field_0"}))
+
+
+def test_rows_of_an_episode_keep_what_matters_of_the_pay_and_say_what_they_mean():
+    text = rows_of(Fitness("success", where="x > 1"), hold=0.8, calm=0.199, dust=0.001)
+    columns = text.splitlines()[2].split(" | ")
+    assert columns[-3:] == ["action", "reward.hold", "reward.calm"]
+    assert len(columns) == 14
+    assert "field_0" not in columns
+    assert "the fields after that step, the action that led there" in text
+    assert [line.split(" | ")[0] for line in text.splitlines()[3:]] == [
+        "0",
+        "40",
+        "41",
+        "42",
+        "199",
+    ]
+
+
+def test_an_episode_says_its_fitness_part_by_part():
+    told = {"fitness": 0.25, "parts": [0.25, 0.4]}
+    text = rows_of(Fitness("least"), told, hold=1.0)
+    assert "best episode, fitness 0.25 (the smallest of 0.25, 0.4)" in text
+
+
+def test_the_native_reward_stands_beside_rows_only_where_it_is_the_fitness():
+    assert "native_reward" in rows_of(Fitness("return"), hold=1.0)
+    assert "native_reward" not in rows_of(Fitness("success", where="x > 1"), hold=1.0)
+
+
+def test_a_passage_does_not_weigh_in_means():
+    assert [row["step"] for row in scattered([a_row(s) for s in (0, 40, 41, 42, 199)])] == [
+        0,
+        40,
+        199,
+    ]
+    assert len(scattered([a_row(s) for s in range(6)])) == 6
 
 
 JUDGED = {"smooth": 1.25, "explains": 0.8, "redundant": 0.3, "used": 0.1, "lipschitz": 0.004}

@@ -23,6 +23,7 @@ from core.training.examine import (
     describe_terms,
     judge_inputs,
     telling_episodes,
+    worth_of_episodes,
 )
 from core.training.examining import read_report
 from core.training.inputs import dimensions, shares, steps_of
@@ -261,6 +262,32 @@ def test_the_best_the_median_and_the_worst_episode_are_shown_row_by_row(terms):
         "reward.minus": -15.0,
         "reward.never": 0.0,
     }
+
+
+def test_beside_scattered_rows_a_passage_is_shown_in_which_the_pay_changes_most():
+    count = 100
+    block = np.zeros((count, 3), np.float32)
+    native = np.zeros(count, np.float32)
+    rows = Transitions(block, np.zeros(count, np.int64), block, native, native > 0)
+    long = Recording(rows, np.zeros(count, np.int64), np.ones(1))
+    paid = np.where(np.arange(count) >= 43, 1.0, 0.0).astype(np.float32)
+    steps = [row["step"] for row in telling_episodes(long, {"x": paid}, LAYOUT)["best"]]
+    assert steps == [0, 16, 33, 39, 40, 41, 42, 43, 50, 66, 82, 99]
+
+
+def test_the_shown_episodes_say_what_they_were_worth_and_each_part_of_it():
+    parts = (
+        Fitness("statistic", field="x", over="sum"),
+        Fitness("statistic", field="x", over="max"),
+    )
+    least = Examined(LAYOUT, a_recording(), Fitness("least", parts=parts))
+    assert worth_of_episodes(least) == {
+        "best": {"fitness": 3.0, "parts": [1.0, 1.0]},
+        "median": {"fitness": 2.0, "parts": [5.0, 3.0]},
+        "worst": {"fitness": 1.0, "parts": [9.0, 5.0]},
+    }
+    whole = Examined(LAYOUT, a_recording(), Fitness("return"))
+    assert worth_of_episodes(whole)["best"] == {"fitness": 3.0}
 
 
 def test_a_recording_goes_through_bytes_unchanged():
