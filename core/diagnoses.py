@@ -12,20 +12,23 @@ from statistics import median
 
 from core.exploits import exploit_reason
 from core.exploits import fitness_curve as fitness_curve
-from core.fitness_words import seed_fitness
+from core.fitness_words import seed_error, seed_fitness
 from core.loop import native_fitness, search_fitness
 from core.records.history import History
 from core.records.kinds import Smoothness
 from core.records.measured import Report, TermStatistics
 from core.records.rounds import Candidate
-from core.statistics import standard_error
+from core.statistics import standard_error, told_by
 from core.words import number, percent, signed
 
 FLAT = 0.05  # std below this share of |mean|
-DOMINANT = 0.8
+DOMINANT = 0.9  # the rule of thumb in prompts says the same
 IDLE = 0.99
 SATURATED = 0.9
 AGAINST = -0.3
+FOLLOWS = 0.3
+LEVEL = 0.25  # |mean| below this share of the std, on both sides of 0: a difference, to and fro
+ERRORS = 2.0
 GAIN = 0.02  # of the distance to the random policy's fitness
 RISING = 0.05  # of the way from the random policy
 ROUGH = 5.0  # standard deviations of the fitness signal per standard deviation of a feature
@@ -46,23 +49,54 @@ def diagnose(history: History, candidate: Candidate | None) -> tuple[str, ...]:
     return tuple(found)
 
 
-def component_flags(statistics: TermStatistics) -> tuple[str, ...]:
+def component_flags(statistics: TermStatistics, episodes: int = 0) -> tuple[str, ...]:
     """Return the names of the rules that a component breaks.
 
-    >>> component_flags(TermStatistics(mean=1.0, std=0.01, low=0.9, high=1.0, share=0.9))
+    Args:
+        statistics: of the component.
+        episodes:   of how many they are; 0 if that is not known.
+
+    >>> component_flags(TermStatistics(mean=1.0, std=0.01, low=0.9, high=1.0, share=0.95))
     ('FLAT', 'DOMINANT')
     """
     s = statistics
     if s.zero > IDLE:
-        return ("NEVER_ACTIVE",)
+        # A penalty that is never needed is a success.
+        return () if s.low < 0.0 >= s.high else ("NEVER_ACTIVE",)
     flat = s.std < FLAT * abs(s.mean)
+    follows = told_by(s.correlation, episodes) or 0.0
     rules = {
         "FLAT": flat,
-        "DOMINANT": s.share > DOMINANT,
-        "SATURATED": s.saturated > SATURATED and not flat,
-        "ANTI_CORRELATED": s.correlation is not None and s.correlation < AGAINST,
+        # One component is to carry most; harm is done where it leads elsewhere.
+        "DOMINANT": s.share > DOMINANT and follows < FOLLOWS,
+        "SATURATED": _stuck(s) and not flat,
+        "ANTI_CORRELATED": follows < AGAINST and not _to_and_fro(s),
     }
     return tuple(name for name, holds in rules.items() if holds)
+
+
+def at_rest(statistics: TermStatistics) -> float:
+    """Return the share of steps in which a one-sided component pays nothing; 0 for others."""
+    return statistics.zero if 0.0 in (statistics.low, statistics.high) else 0.0
+
+
+def is_switch(statistics: TermStatistics) -> bool:
+    """Tell whether a component has two values and nothing between them."""
+    return statistics.saturated >= 1.0
+
+
+def _stuck(s: TermStatistics) -> bool:
+    """Tell whether a component sits at an extreme in most of the steps in which it pays at all."""
+    rest = at_rest(s)
+    return not is_switch(s) and s.saturated - rest > SATURATED * (1.0 - rest)
+
+
+def _to_and_fro(s: TermStatistics) -> bool:
+    """Tell a difference by its values, which are won and lost again.
+
+    The sum over an episode telescopes: it is large where the episode began badly, which is no fault.
+    """
+    return s.low < 0.0 < s.high and abs(s.mean) < LEVEL * s.std
 
 
 # --- components and features ------------------------------------------------------------------
@@ -137,7 +171,7 @@ def _of_report(candidate: Candidate, smoothness: Smoothness) -> Iterator[str]:
     if report is None:
         return
     for name, statistics in report.components.items():
-        for flag in component_flags(statistics):
+        for flag in component_flags(statistics, report.recorded):
             if flag != "DOMINANT" or len(report.components) > 1:
                 yield f"{flag}: {_component_words(flag, name, statistics)}"
     yield from _of_features(report, smoothness)
@@ -153,12 +187,15 @@ def _component_words(flag: str, name: str, s: TermStatistics) -> str:
         "DOMINANT": f"`{name}` makes up {percent(s.share)} of all that is paid; the other "
         "components "
         "hardly count. Rescale it, unless it alone is what is wanted.",
-        "NEVER_ACTIVE": f"`{name}` is zero in {percent(s.zero)} of the steps. The policy never "
-        "gets near "
-        "it: widen it, add a step towards it, or drop it.",
+        "NEVER_ACTIVE": f"`{name}` is zero in {percent(s.zero)} of the steps. "
+        + (
+            "If it is a penalty, nothing called for it, and that is well; if it is a bonus, the "
+            "policy never gets near it: widen it, add a step towards it, or drop it."
+            if s.low == s.high == 0.0
+            else "The policy hardly ever gets near it: widen it, add a step towards it, or drop it."
+        ),
         "SATURATED": f"`{name}` sits at its smallest or largest value in {percent(s.saturated)} "
-        "of the "
-        "steps, so it gives no direction there. Choose a wider scale.",
+        "of the steps, so it gives no direction there. Choose a wider scale.",
         "ANTI_CORRELATED": f"episodes with more `{name}` have less fitness (rank correlation "
         f"{number(s.correlation)}). For a penalty that good episodes must pay this is natural; "
         "otherwise it "
@@ -226,27 +263,29 @@ def _of_fitness(history: History, candidate: Candidate) -> Iterator[str]:
             "a different "
             "main idea is better than new numbers."
         )
-    yield from _of_curve(candidate, floor)
+    yield from _of_curve(history, candidate, floor)
     yield from _of_seeds(candidate, floor)
 
 
-def still_rising(candidate: Candidate, floor: float | None) -> bool:
-    """Tell whether the fitness rose at the end by more than its error and a share of its whole way.
+def still_rising(candidate: Candidate, floor: float | None, error: float | None = None) -> bool:
+    """Tell whether the fitness rose at the end by more than its errors and a share of its whole way.
 
-    The way is that from the random policy or from the lowest point of the curve, if that is lower.
+    The way is that from the random policy or from the lowest point of the curve, if that is lower.  The
+    standard error of a point is that of the candidate's own seeds if none is given.
     """
     values = [value for _, value in fitness_curve(candidate)]
     if len(values) < 2 or values[-1] < max(values):
         return False
     way = values[-1] - min(*values, *([] if floor is None else [floor]))
     seeds = seed_fitness(candidate)
-    error = standard_error(seeds) if seeds else 0.0
-    return values[-1] - values[-2] > max(RISING * way, error)
+    if error is None:
+        error = standard_error(seeds) if seeds else 0.0
+    return values[-1] - values[-2] > max(RISING * way, ERRORS * error)
 
 
-def _of_curve(candidate: Candidate, floor: float | None) -> Iterator[str]:
+def _of_curve(history: History, candidate: Candidate, floor: float | None) -> Iterator[str]:
     values = [value for _, value in fitness_curve(candidate)]
-    if len(values) > 2 and still_rising(candidate, floor):
+    if len(values) > 2 and still_rising(candidate, floor, seed_error(history, candidate)):
         yield (
             f"STILL_RISING: the fitness was still rising when the budget ended "
             f"({number(values[-2])}, then "

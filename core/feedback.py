@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 
-from core.diagnoses import component_flags, diagnose, fitness_curve
+from core.diagnoses import at_rest, component_flags, diagnose, fitness_curve, is_switch
 from core.episode_words import episode_rows, hidden_names
 from core.fitness_words import fitness_words, seed_error, seed_fitness, stopped_early
 from core.input_words import input_sections
@@ -22,7 +22,7 @@ from core.records.measured import Report, TermStatistics
 from core.records.rounds import Candidate, Feedback, Iteration
 from core.records.task import Field
 from core.rungs import reached
-from core.statistics import mean
+from core.statistics import mean, told_by
 from core.words import (
     cut,
     first_sentence,
@@ -37,6 +37,11 @@ MOST_CHARACTERS = 24_000  # about 6,000 tokens
 MOST_ROWS = 40
 MOST_SCREENED = 2
 POINTS = 10
+TELLING = 0.05  # share of steps at an extreme, from which it is told
+CORRELATION = (
+    "correlation with fitness is the rank correlation of an episode's sum with the episode's fitness, "
+    "told where so many episodes tell it from 0"
+)
 
 
 def write_feedback(history: History, number_: int, best: Candidate | None) -> Feedback:
@@ -173,7 +178,7 @@ def prediction_words(history: History, candidate: Candidate) -> list[str]:
     """Say what became of each decided claim of a prediction; repeat words that are no claim."""
     claims = score(history, candidate)
     if claims:
-        return [claim.words for claim in claims if claim.hit is not None]
+        return [claim.words for claim in claims if claim.decided]
     return [f"predicted: {one_line(candidate.prediction)}"] if candidate.prediction else []
 
 
@@ -254,9 +259,13 @@ def _details(history: History, candidate: Candidate) -> Iterator[str]:
 
 def terms_words(report: Report, design: Design, smoothness: Smoothness) -> Iterator[str]:
     """Write what was measured of each component, and of what the policy sees if that is designed."""
+    lines = [_component(name, s, report.recorded) for name, s in report.components.items()]
+    count = f"{report.recorded} " if report.recorded else ""
+    told = any(told_by(s.correlation, report.recorded) for s in report.components.values())
+    meaning = f"; {CORRELATION}" if told else ""
     yield _listed(
-        "Components (per step, over recorded episodes of the trained policy)",
-        [_component(name, s) for name, s in report.components.items()],
+        f"Components (per step, over {count}recorded episodes of the trained policy{meaning})",
+        lines,
     )
     if design != "reward":
         yield from input_sections(report, smoothness)
@@ -284,21 +293,34 @@ def thinned(series: Sequence[tuple[int, float]], most: int = POINTS) -> list[tup
     return [series[round(i * (len(series) - 1) / (most - 1))] for i in range(most)]
 
 
-def _component(name: str, s: TermStatistics) -> str:
-    correlation = (
-        "no measurable correlation with fitness"
-        if s.correlation is None
-        else f"correlation with fitness {number(s.correlation)}"
-    )
-    flags = component_flags(s)
+def _component(name: str, s: TermStatistics, episodes: int) -> str:
+    told = told_by(s.correlation, episodes)
+    correlation = "" if told is None else f", correlation with fitness {number(told)}"
+    flags = component_flags(s, episodes)
     curve = f"; over training: {', '.join(map(number, s.by_checkpoint))}" if s.by_checkpoint else ""
     return (
         f"`{name}`: mean {number(s.mean)}, std {number(s.std)}, from {number(s.low)} to "
-        f"{number(s.high)}, "
-        f"{percent(s.share)} of all that is paid, at an extreme in {percent(s.saturated)} of "
-        "steps, zero in "
-        f"{percent(s.zero)}, {correlation}{curve}" + (f" [{', '.join(flags)}]" if flags else "")
+        f"{number(s.high)}, {percent(s.share)} of all that is paid, {_activity(s)}{correlation}{curve}"
+        + (f" [{', '.join(flags)}]" if flags else "")
     )
+
+
+def _activity(s: TermStatistics) -> str:
+    """Say how often a component pays, and where it could give a direction and gives none."""
+    if is_switch(s) and s.low < s.high:
+        return f"has two values alone, active in {percent(1.0 - s.zero)} of the steps"
+    rest = at_rest(s)
+    stuck = s.saturated - rest
+    words = [f"active in {percent(1.0 - rest)} of the steps"] if rest else []
+    if stuck >= TELLING:
+        words.append(
+            f"at its other extreme in {percent(stuck)}"
+            if rest
+            else f"at an extreme in {percent(stuck)} of the steps"
+        )
+    if not rest and s.zero:
+        words.append(f"zero in {percent(s.zero)}")
+    return ", ".join(words) or "active in every step"
 
 
 # --- as data ----------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from core.records.kinds import Smoothness
 from core.records.measured import Report, TermStatistics
+from core.statistics import told_by
 from core.words import number, percent
 
 MOST_DIMENSIONS = 12
@@ -29,7 +30,9 @@ def input_sections(report: Report, smoothness: Smoothness) -> Iterator[str]:
     """
     known = (*report.features.values(), *report.inputs.values())
     rule = f" {_RULES[smoothness]}" if any(s.used is not None for s in known) else ""
-    features = [_feature(name, s, smoothness) for name, s in report.features.items()]
+    features = [
+        _feature(name, s, smoothness, report.recorded) for name, s in report.features.items()
+    ]
     if features:
         yield _section(f"Features, which the policy sees beside the observation.{rule}", features)
     dimensions = [
@@ -47,12 +50,12 @@ def _section(title: str, lines: Sequence[str]) -> str:
     return "\n".join((title, *lines))
 
 
-def _feature(name: str, s: TermStatistics, smoothness: Smoothness) -> str:
+def _feature(name: str, s: TermStatistics, smoothness: Smoothness, episodes: int) -> str:
     parts = [
         f"mean {number(s.mean)}, std {number(s.std)}, from {number(s.low)} to {number(s.high)}"
     ]
-    if s.correlation is not None:
-        parts.append(f"correlation with fitness {number(s.correlation)}")
+    if (told := told_by(s.correlation, episodes)) is not None:
+        parts.append(f"correlation with fitness {number(told)}")
     return f"- `{name}`: {', '.join([*parts, *_told(s, smoothness)])}"
 
 

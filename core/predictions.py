@@ -27,6 +27,7 @@ Move: TypeAlias = Literal["rises", "falls", "used"]
 
 CLOSE = 0.15  # of the distance to the random policy: a single number is met within it
 USED = 0.01  # share of the policy's sensitivity from which a feature counts as used
+FLAT = 0.05  # of a component's own size: a smaller change is neither a rise nor a fall
 
 _NUMBER = r"[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:[eE][-+]?\d+)?\s*%?"
 _FITNESS = re.compile(r"\bfitness\b(?P<rest>[^;\n]*)", re.IGNORECASE)
@@ -71,7 +72,7 @@ class Claim:
         than:  the best fitness before the iteration, or that of the native reward.
         name:  of the component or feature.
         move:  what it is claimed to do.
-        hit:   whether it came true; None while nothing was measured that could tell.
+        hit:   whether it came true; None where nothing was measured that could tell.
         words: the claim, what was measured, and whether it was hit; empty until it was scored.
     """
 
@@ -84,6 +85,14 @@ class Claim:
     move: Move = "rises"
     hit: bool | None = None
     words: str = ""
+
+    @property
+    def decided(self) -> bool:
+        """Whether something was measured that is worth telling, be it only that nothing moved."""
+        return self.hit is not None or self.words.endswith(UNCOUNTED)
+
+
+UNCOUNTED = "not counted"
 
 
 def read_prediction(text: str) -> tuple[Claim, ...]:
@@ -240,12 +249,16 @@ def _moved(candidate: Candidate, claim: Claim) -> Claim:
     if claim.move == "used":
         if found.used is None:
             return replace(claim, words=f"{said}, not measured")
-        return _told(claim, found.used >= USED, said, f"{number(100 * found.used)} %")
+        share = f"{number(100 * found.used)} % (used is from {number(100 * USED)} % on)"
+        return _told(claim, found.used >= USED, said, share)
     if len(found.by_checkpoint) < 2:
         return replace(claim, words=f"{said}, not measured")
     first, last = found.by_checkpoint[0], found.by_checkpoint[-1]
+    measured = f"{number(first)} at first and {number(last)} at last"
+    if abs(last - first) < FLAT * max(abs(first), abs(last), found.std):
+        return replace(claim, words=f"{said}, measured {measured}: flat, {UNCOUNTED}")
     hit = last > first if claim.move == "rises" else last < first
-    return _told(claim, hit, said, f"{number(first)}, then {number(last)}")
+    return _told(claim, hit, said, measured)
 
 
 def _told(claim: Claim, hit: bool, said: str, measured: str) -> Claim:
@@ -256,10 +269,15 @@ def _told(claim: Claim, hit: bool, said: str, measured: str) -> Claim:
 # --- the designer's record --------------------------------------------------------------------
 
 
-def tally(history: History) -> tuple[int, int]:
-    """Return how many claims of the job were hit, and how many were decided."""
+FITNESS: tuple[Kind, ...] = ("fitness",)
+TERMS: tuple[Kind, ...] = ("component", "feature")
+
+
+def tally(history: History, kinds: Sequence[Kind] = (*FITNESS, *TERMS)) -> tuple[int, int]:
+    """Return how many claims of these kinds were hit in the job, and how many were decided."""
     told = [c for i in history.iterations for c in i.candidates if c.prediction]
-    verdicts = [claim.hit for c in told for claim in score(history, c) if claim.hit is not None]
+    claims = [claim for c in told for claim in score(history, c) if claim.kind in kinds]
+    verdicts = [claim.hit for claim in claims if claim.hit is not None]
     return sum(verdicts), len(verdicts)
 
 
@@ -268,10 +286,13 @@ def record_words(history: History) -> str:
 
     Optimism and pessimism are told apart, so that the next prediction can be better.
     """
-    hits, decided = tally(history)
-    if not decided:
+    counts = {"fitness": tally(history, FITNESS), "components and features": tally(history, TERMS)}
+    told = [
+        f"{name} {hits} of {decided} hit" for name, (hits, decided) in counts.items() if decided
+    ]
+    if not told:
         return ""
-    words = f"Predictions so far: {hits} of {decided} hit."
+    words = f"Predictions so far: {', '.join(told)}."
     high, low = _leaning(history)
     if high + low >= 2 and max(high, low) > 2 * min(high, low):
         side = "high" if high > low else "low"

@@ -149,7 +149,9 @@ def figures(
 
 def components(report: Report | None) -> list[Term]:
     """Return the components with what is wrong with them."""
-    return _terms(report.components if report else {}, component_flags)
+    if report is None:
+        return []
+    return _terms(report.components, lambda term: component_flags(term, report.recorded))
 
 
 def features(report: Report | None, job: StoredJob) -> list[Term]:

@@ -53,15 +53,16 @@ _ANSWER: Parts = (
     ),
     (
         "jr",
-        " `component <name> rises` or `component <name> falls` (its mean per step, over training)",
+        " `component <name> rises` or `component <name> falls` (its mean per step, the last check of\n"
+        "   training against the first; a change below 5 % is flat and counts for nothing)",
     ),
-    ("j", ",\n   or `feature <name> used`"),
+    ("j", ", or\n   `feature <name> used`"),
     ("f", " `feature <name> used`"),
-    ("r", ".\n   Both"),
-    ("jf", ". Both"),
+    ("jf", " (by at least 1 % of what moves the policy)"),
     (
         "jrf",
-        """ are compared with what is measured, and you are told.
+        """. Both
+   are compared with what is measured, and you are told.
 3. Exactly one fenced ```python block with the whole module, imports included. Nothing after it.""",
     ),
 )

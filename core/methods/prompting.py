@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import cast
 
 from core.context import observation_excerpt
+from core.diagnoses import DOMINANT
 from core.feedback import why_not
 from core.fields import read_source
 from core.fitness import describe
@@ -312,7 +313,7 @@ def mode_part(brief: Brief) -> str:
     return f"# Use of the reward\n\n{words}"
 
 
-_THUMBS = """\
+_THUMBS = f"""\
 # Rules of thumb
 
 - Work back from the fitness: list what must be true for it to be high, in the order in which a
@@ -326,8 +327,8 @@ _THUMBS = """\
 - A difference such as `potential(next_obs) - potential(obs)` pays progress and cannot be earned
   by waiting or by going to and fro. A value per step pays being there. Hard tasks often need
   both.
-- One main component should carry most of the sum. Penalties on effort or speed stay about ten
-  times smaller, or the policy learns to do nothing.
+- One main component should carry most of the sum, up to {percent(DOMINANT)}. Penalties on effort or
+  speed stay about ten times smaller, or the policy learns to do nothing.
 - If failure ends an episode, an ordinary step must be worth more than 0 in sum (a small bonus for
   every step survived does it); otherwise ending early pays. If success ends it, a step near the
   goal must not pay so much that waiting there beats finishing.

@@ -58,7 +58,9 @@ def test_a_prediction_stands_beside_its_result():
     best = trained(0, 0, 0.55)
     told = feedback(best, best=best)
     assert "predicted fitness 0.8, measured 0.55: missed" in told.text
-    assert "Predictions so far: 1 of 2 hit." in told.text
+    assert (
+        "Predictions so far: fitness 0 of 1 hit, components and features 1 of 1 hit." in told.text
+    )
     assert told.data["predictions"] == {"hit": 1, "decided": 2}
     assert [c["hit"] for c in told.data["candidates"][0]["claims"]] == [False, True]
 
@@ -271,14 +273,87 @@ def test_the_data_holds_the_same_facts_in_numbers():
     [
         pytest.param(term(), (), id="healthy"),
         pytest.param(term(std=0.01), ("FLAT",), id="almost constant"),
-        pytest.param(term(share=0.9), ("DOMINANT",), id="dwarfs the others"),
-        pytest.param(term(mean=0.001, zero=0.995), ("NEVER_ACTIVE",), id="never active"),
+        pytest.param(term(share=0.95), ("DOMINANT",), id="dwarfs the others"),
+        pytest.param(term(share=0.9), (), id="carries most"),
+        pytest.param(term(share=0.95, correlation=0.6), (), id="dwarfs the others and leads on"),
+        pytest.param(term(mean=0.001, zero=0.995), ("NEVER_ACTIVE",), id="a bonus, never active"),
+        pytest.param(
+            term(mean=-0.001, low=-0.5, high=0.0, zero=0.995), (), id="a penalty, never needed"
+        ),
         pytest.param(term(saturated=0.95), ("SATURATED",), id="at its extreme"),
+        pytest.param(term(saturated=1.0, zero=0.51), (), id="on or off"),
+        pytest.param(
+            term(mean=-0.01, low=-0.2, high=0.0, saturated=0.985, zero=0.98),
+            (),
+            id="a penalty that is rarely needed",
+        ),
+        pytest.param(
+            term(saturated=0.99, zero=0.5), ("SATURATED",), id="stuck wherever it is active"
+        ),
+        pytest.param(
+            term(mean=0.01, std=0.1, low=-0.3, high=0.6, correlation=-0.5),
+            (),
+            id="a difference, to and fro",
+        ),
         pytest.param(term(correlation=-0.5), ("ANTI_CORRELATED",), id="against the fitness"),
     ],
 )
 def test_what_is_wrong_with_a_component(statistics, flags):
     assert component_flags(statistics) == flags
+
+
+def test_a_correlation_that_so_few_episodes_cannot_tell_from_chance_is_not_told():
+    doubtful, telling = term(correlation=-0.4), term(correlation=-0.5)
+    assert component_flags(doubtful, 20) == ()
+    assert component_flags(telling, 20) == ("ANTI_CORRELATED",)
+    best = with_report(
+        trained(0, 0, 0.5),
+        components={"hold": doubtful, "calm": telling},
+        features={"gap": doubtful},
+        recorded=20,
+    )
+    lines = feedback(best, best=best).text.splitlines()
+    assert [name for name in ("hold", "calm", "gap") if _says_correlation(lines, name)] == ["calm"]
+    assert any(
+        "over 20 recorded episodes" in line and "the rank correlation of an episode's sum" in line
+        for line in lines
+    )
+
+
+def _says_correlation(lines, name):
+    (line,) = (line for line in lines if line.startswith(f"- `{name}`"))
+    return "correlation with fitness" in line
+
+
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        ({"saturated": 1.0, "zero": 0.51}, "has two values alone, active in 49 % of the steps"),
+        (
+            {"low": -0.2, "high": 0.0, "saturated": 0.985, "zero": 0.98},
+            "active in 2 % of the steps",
+        ),
+        (
+            {"saturated": 0.6, "zero": 0.4},
+            "active in 60 % of the steps, at its other extreme in 20 %",
+        ),
+        (
+            {"low": -1.0, "saturated": 0.3, "zero": 0.2},
+            "at an extreme in 30 % of the steps, zero in 20 %",
+        ),
+        ({"low": 0.1, "saturated": 0.001}, "active in every step"),
+    ],
+)
+def test_a_component_says_how_often_it_pays(facts, words):
+    best = with_report(trained(0, 0, 0.5), components={"hold": term(**facts)})
+    assert f"0 % of all that is paid, {words}\n" in feedback(best, best=best).text
+
+
+def test_a_term_that_was_never_anything_but_zero_may_be_a_penalty_or_a_bonus():
+    silent = term(mean=0.0, std=0.0, high=0.0, saturated=1.0, zero=1.0)
+    best = with_report(trained(0, 0, 0.5), components={"calm": silent})
+    (line,) = (d for d in diagnose(a_job(), best) if d.startswith("NEVER_ACTIVE"))
+    assert "If it is a penalty, nothing called for it" in line
 
 
 SMOOTH_INPUTS = {f"d{n}": term(smooth=3.0, used=0.3) for n in range(3)}
@@ -368,6 +443,14 @@ def test_a_rise_within_the_error_or_next_to_nothing_is_none():
         for run in noisy.runs
     )
     assert "STILL_RISING" not in names(a_job(), replace(noisy, runs=spread))
+    # Its own seeds agree; those of others at the same rung tell how little that means.
+    slow = tuple(
+        replace(run, fitness=0.5, checkpoints=((30_000, 0.4), (65_000, 0.45), (100_000, 0.5)))
+        for run in trained(0, 0, 0.5).runs
+    )
+    others = Iteration(0, (replace(noisy, runs=spread),), proposed=True)
+    assert "STILL_RISING" in names(a_job(), replace(noisy, runs=slow))
+    assert "STILL_RISING" not in names(a_job(others), replace(noisy, runs=slow))
 
 
 def test_a_passed_goal_and_equals_of_the_best_are_told():

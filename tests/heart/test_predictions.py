@@ -145,11 +145,29 @@ def test_of_who_was_stopped_early_no_number_is_judged_and_the_best_at_equal_step
     assert native.hit is None
 
 
+@pytest.mark.parametrize("move", ["rises", "falls"])
+@pytest.mark.parametrize(
+    ("course", "flat"),
+    [((0.355, 0.356), True), ((0.855, 0.836), True), ((0.577, 0.741), False), ((0.9, 0.7), False)],
+)
+def test_a_component_that_hardly_moved_is_neither_hit_nor_missed(course, flat, move):
+    report = Report({"hold": TermStatistics(0.5, 0.4, 0.0, 1.0, by_checkpoint=course)})
+    (claim,) = scored(f"component hold {move}", report=report)
+    assert (claim.hit is None) is flat
+    assert claim.decided
+    assert claim.words.endswith("flat, not counted") is flat
+
+
+def test_a_feature_says_from_which_share_on_it_counts_as_used():
+    (claim,) = scored("feature gap used")
+    assert claim.words.endswith("measured 20 % (used is from 1 % on): hit")
+
+
 def test_the_words_set_both_side_by_side():
     claims = scored("fitness 0.7; component hold rises", 0.41)
     assert [c.words for c in claims] == [
         "predicted fitness 0.7, measured 0.41: missed",
-        "predicted component `hold` rises, measured 0.1, then 0.7: hit",
+        "predicted component `hold` rises, measured 0.1 at first and 0.7 at last: hit",
     ]
 
 
@@ -169,7 +187,8 @@ def test_the_record_counts_every_decided_claim_and_tells_a_leaning():
     )
     assert tally(history) == (2, 5)
     assert record_words(history) == (
-        "Predictions so far: 2 of 5 hit. Of the missed fitness values 3 were too high."
+        "Predictions so far: fitness 1 of 4 hit, components and features 1 of 1 hit. Of the missed "
+        "fitness values 3 were too high."
     )
 
 
