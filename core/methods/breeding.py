@@ -45,7 +45,8 @@ def brief_for(
         feedback=told(last_feedback(history), variant),
         baseline=native_fitness(history),
         native=tuple(scored_values(history.native) or ()),
-        slots=spec.candidates,
+        answer=slot + 1,  # of a method that asks the same in every slot
+        answers=spec.candidates,
         predictions=_fulfilled(history, earlier(history)),
         preflight=found,
         training=spec.training,

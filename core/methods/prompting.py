@@ -18,6 +18,7 @@ from core.methods.contract import adviser_text, system_text
 from core.methods.fitting import CHARACTERS, SMALL, Part, Piece, Rank, Turn, fit
 from core.program import current_source, visible_fields
 from core.records.asking import Brief, Prompt, Repair
+from core.records.kinds import Operator
 from core.records.people import Remark
 from core.records.rounds import Candidate
 from core.records.task import Field
@@ -544,14 +545,17 @@ CLOSING = (
 )
 
 
+FREE: frozenset[Operator] = frozenset({"seed", "different"})  # any design answers the question
+
+
 def one_of_many(brief: Brief) -> str:
     """Tell the answers to the same question apart, or a model without chance gives one many times."""
-    if brief.slots < 2:
+    if brief.answers < 2:
         return ""
-    return (
-        f"{answer_number(brief.slot + 1, brief.slots)} others are to the same question, and are "
-        "written apart. The higher its number, the further let it be from what comes to mind first."
-    )
+    told = f"{answer_number(brief.answer, brief.answers)} the others are written apart."
+    if brief.operator not in FREE:
+        return told
+    return f"{told} The higher its number, the further let it be from what comes to mind first."
 
 
 def setting_parts(brief: Brief) -> list[Piece]:

@@ -23,6 +23,7 @@ points that are measured at the same time cannot teach the tuner about each othe
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import chain, repeat
 
 from core.diagnoses import plateau
@@ -128,9 +129,20 @@ def briefs(history: History) -> tuple[Brief, ...]:
     best = elites(past)
     plan = operators(past, best)
     partners = iter(_partners(best, plan.count("cross")))
+    return _numbered(
+        [
+            brief_for(history, slot, operator, _parents(operator, best, partners))
+            for slot, operator in enumerate(plan)
+        ]
+    )
+
+
+def _numbered(planned: Sequence[Brief]) -> tuple[Brief, ...]:
+    """Number the answers to each question: the slots differ in work, parents or leaning."""
+    asked = [(b.operator, tuple(p.key for p in b.parents), _leaning(b), b.variant) for b in planned]
     return tuple(
-        brief_for(history, slot, operator, _parents(operator, best, partners))
-        for slot, operator in enumerate(plan)
+        replace(brief, answer=asked[:place].count(own) + 1, answers=asked.count(own))
+        for place, (brief, own) in enumerate(zip(planned, asked, strict=True))
     )
 
 
@@ -245,11 +257,9 @@ def _no_better_than_random(past: History) -> bool:
 
 def render(brief: Brief) -> Prompt:
     """Write the messages: the standing part, one question, and a repair as a further turn."""
-    leaning, again = _leaning(brief)
-    work = f"# Your work now\n\n{_work(brief)}{leaning}"
+    work = f"# Your work now\n\n{_work(brief)}{_leaning(brief)}"
     question = [*setting_parts(brief), thumbs_part(brief), work, *_evidence(brief)]
-    apart = one_of_many(brief) if again else ""
-    return conversation(brief, [*question, remarks_part(brief), apart, CLOSING])
+    return conversation(brief, [*question, remarks_part(brief), one_of_many(brief), CLOSING])
 
 
 def _work(brief: Brief) -> str:
@@ -258,21 +268,21 @@ def _work(brief: Brief) -> str:
     return WORK[brief.operator]
 
 
-def _leaning(brief: Brief) -> tuple[str, bool]:
-    """Return where the slot leans, and whether another slot may be asked the very same."""
+def _leaning(brief: Brief) -> str:
+    """Return where the slot leans; only first designs and refinements do."""
     if brief.design == "features" and brief.operator in ("seed", "refine"):
         return _leaning_of(brief, FEATURE_LEANINGS)
     if brief.operator == "refine":
         return _leaning_of(brief, REFINE_LEANINGS)
     if brief.operator != "seed":
-        return "", True
+        return ""
     if brief.design == "reward":
         return _leaning_of(brief, SEED_LEANINGS)
     return _leaning_of(brief, (*SEED_LEANINGS[:3], SEED_STATE_LEANING, *SEED_LEANINGS[3:]))
 
 
-def _leaning_of(brief: Brief, leanings: Sequence[str]) -> tuple[str, bool]:
-    return f" {leanings[brief.slot % len(leanings)]}", brief.slot >= len(leanings)
+def _leaning_of(brief: Brief, leanings: Sequence[str]) -> str:
+    return f" {leanings[brief.slot % len(leanings)]}"
 
 
 def _evidence(brief: Brief) -> Iterator[Piece]:

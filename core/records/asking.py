@@ -48,8 +48,8 @@ class Brief:
     `repair` is set when an earlier attempt in the same slot failed its check.  `training` and
     `weight` (of add mode) tell how a program will be used.  `kind` is `analysis` for a turn that yields
     no program.  `remarks` are what people said, `given` the program that people handed in.  `native` is
-    the fitness of each baseline run, `slots` how many answers the iteration asks for, and `predictions`
-    what became of the claims of each candidate.  `variant` is the arm by which the slot is asked, None
+    the fitness of each baseline run, `answer` the number of this one among the `answers` to the very same question,
+    and `predictions` what became of the claims of each candidate.  `variant` is the arm by which the slot is asked, None
     in a job without arms.  `screens` are those that the job's programs have to pass.
     """
 
@@ -77,7 +77,8 @@ class Brief:
     analyses: tuple[str, ...] = ()
     native_report: Report | None = None
     native: tuple[float, ...] = ()
-    slots: int = 1
+    answer: int = 1
+    answers: int = 1
     predictions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     variant: Variant | None = None
     screens: tuple[str, ...] = ()

@@ -303,6 +303,29 @@ def test_smith_begins_with_seeds_that_lean_in_different_directions():
     assert len({text_of(SMITH.render(brief)) for brief in briefs}) == len(briefs)
 
 
+def answer_lines(history):
+    texts = [(b.operator, text_of(SMITH.render(b))) for b in SMITH.briefs(history)]
+    return [(operator, *re.findall(r"^This is answer .*$", text, re.M)) for operator, text in texts]
+
+
+def test_smith_numbers_the_answers_to_one_question_and_wants_only_free_ones_to_differ():
+    free = "the others are written apart. The higher its number, the further let it be from what"
+    seeds = answer_lines(a_job(spec=replace(SPEC, candidates=9)))
+    assert [len(found) - 1 for found in seeds] == [1, 1, 1, 0, 0, 0, 1, 1, 1]  # six leanings
+    assert seeds[0][1].startswith(f"This is answer 1 of 2; {free}")
+    assert seeds[6][1].startswith(f"This is answer 2 of 2; {free}")
+    later = answer_lines(with_slots(some_iteration(SMITH), 9))
+    told = "the others are written apart."
+    assert [line for line in later if line[0] not in ("parameters",)] == [
+        ("refine",),
+        ("refine",),
+        ("cross", f"This is answer 1 of 2; {told}"),
+        ("cross", f"This is answer 2 of 2; {told}"),
+        ("features",),
+        ("different",),
+    ]
+
+
 @pytest.mark.parametrize(
     ("slots", "expected"),
     [
