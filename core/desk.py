@@ -25,7 +25,9 @@ from core.records.task import Task
 from core.replies import read_reply
 from core.screening import ScreenBench
 from core.toolbox import Toolbox
+from core.words import number
 
+MOST_CHANGES = 5  # numbers of a tuned program that are told
 MAX_REPAIRS = 2  # attempts beyond the first, per slot
 TUNED_POINTS = 8  # proposed for a program at once; as many as there are slots are trained
 DRAFT = 1_000  # number of the first point that is only compared with others
@@ -216,10 +218,12 @@ class Desk:
             and c.program.sha256 == parent.program.sha256
             and (fitness := loop.rung_fitness(c, last)) is not None
         ]
+        program = self.tuner_choice(brief, parent.program, trials)
         candidate = replace(
             _empty(brief),
-            analysis=f"The code of candidate {parent.key} with other numbers, chosen by the tuner.",
-            program=self.tuner_choice(brief, parent.program, trials),
+            program=program,
+            analysis=f"The code of candidate {parent.key} with other numbers, chosen by the tuner: "
+            f"{changed_numbers(parent.program.params, program.params)}.",
         )
         return self.checked(candidate)
 
@@ -301,6 +305,24 @@ def _with_words(candidate: Candidate, proposal: Proposal) -> Candidate:
 def _rejected(candidate: Candidate, rule: str, message: str) -> Candidate:
     check = Check(rule, False, message)
     return replace(candidate, status="rejected", rejection=message, checks=(check,))
+
+
+def changed_numbers(before: Params, after: Params) -> str:
+    """Say which numbers changed, those first that changed most.
+
+    >>> before = {"hold": 1.0, "calm": 0.1, "wide": 2.0}
+    >>> changed_numbers(before, {"hold": 1.2, "calm": 0.3, "wide": 2.0})
+    'calm 0.1 to 0.3, hold 1 to 1.2'
+    """
+    changes = {
+        name: abs(value - before[name]) / max(abs(value), abs(before[name]))
+        for name, value in after.items()
+        if value != before[name]
+    }
+    ranked = sorted(changes, key=lambda name: -changes[name])
+    told = [f"{name} {number(before[name])} to {number(after[name])}" for name in ranked]
+    left = len(told) - MOST_CHANGES
+    return ", ".join([*told[:MOST_CHANGES], *([f"and {left} more"] if left > 0 else [])])
 
 
 def _is_duplicate(candidate: Candidate) -> bool:

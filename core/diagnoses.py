@@ -283,6 +283,32 @@ def still_rising(candidate: Candidate, floor: float | None, error: float | None 
     return values[-1] - values[-2] > max(RISING * way, ERRORS * error)
 
 
+def curve_sentences(candidate: Candidate, floor: float | None) -> Iterator[str]:
+    """Say in sentences what a curve shows: never above chance, declining, still improving, plateau."""
+    values = [value for _, value in fitness_curve(candidate)]
+    if floor is not None and values and max(values) <= floor:
+        yield "The policy was never better than a random one, at any time of its training."
+        return
+    if len(values) < 2:
+        return
+    peak, last, before = max(values), values[-1], values[-2]
+    reach = max(abs(peak - (floor or 0.0)), 1e-9)
+    if peak - last > 0.2 * reach:
+        yield (
+            f"The fitness declined from {number(peak)} to {number(last)}: the policy learnt something "
+            "that is paid and is not the task."
+        )
+    elif still_rising(candidate, floor):
+        yield (
+            f"The fitness was still improving at the end ({number(before)}, then {number(last)}): a "
+            "stronger signal early would get further in the same time."
+        )
+    else:
+        yield (
+            f"The fitness reached a plateau at {number(last)}: more of the same will not lift it."
+        )
+
+
 def _of_curve(history: History, candidate: Candidate, floor: float | None) -> Iterator[str]:
     values = [value for _, value in fitness_curve(candidate)]
     if len(values) > 2 and still_rising(candidate, floor, seed_error(history, candidate)):

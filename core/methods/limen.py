@@ -28,7 +28,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
-from core.diagnoses import fitness_curve, still_rising
+from core.diagnoses import curve_sentences
 from core.feedback import why_not, write_feedback
 from core.fitness_words import fitness_words
 from core.loop import search_fitness
@@ -208,37 +208,11 @@ def _training(brief: Brief, parent: Candidate) -> Piece:
     lines = [
         f"fitness {fitness_words(parent, brief.training)}; random policy {number(floor)}, "
         f"native reward {number(brief.baseline)}",
-        *sentences(parent, floor),
+        *curve_sentences(parent, floor),
         *_terms(parent),
     ]
     text = without_metric("\n".join(lines), known_fields(brief))
     return measured_part(text, f"# How candidate {parent.key} trained")
-
-
-def sentences(candidate: Candidate, floor: float | None) -> Iterator[str]:
-    """Say in sentences what a curve shows: never above chance, declining, still improving, plateau."""
-    values = [value for _, value in fitness_curve(candidate)]
-    if floor is not None and values and max(values) <= floor:
-        yield "The policy was never better than a random one, at any time of its training."
-        return
-    if len(values) < 2:
-        return
-    peak, last, before = max(values), values[-1], values[-2]
-    reach = max(abs(peak - (floor or 0.0)), 1e-9)
-    if peak - last > 0.2 * reach:
-        yield (
-            f"The fitness declined from {number(peak)} to {number(last)}: the policy learnt something "
-            "that is paid and is not the task."
-        )
-    elif still_rising(candidate, floor):
-        yield (
-            f"The fitness was still improving at the end ({number(before)}, then {number(last)}): a "
-            "stronger signal early would get further in the same time."
-        )
-    else:
-        yield (
-            f"The fitness reached a plateau at {number(last)}: more of the same will not lift it."
-        )
 
 
 def _terms(candidate: Candidate) -> Iterator[str]:

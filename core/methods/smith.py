@@ -26,7 +26,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import chain, repeat
 
-from core.diagnoses import plateau
+from core.diagnoses import curve_sentences, plateau
 from core.feedback import terms_words, why_not, write_feedback
 from core.fitness_words import BEST_FIRST, fitness_words
 from core.loop import search_fitness
@@ -53,6 +53,7 @@ from core.methods.prompting import (
     thumbs_part,
     unusable_part,
 )
+from core.program import current_source
 from core.records.asking import Brief, Prompt
 from core.records.history import History
 from core.records.kinds import Operator
@@ -103,8 +104,8 @@ WORK: dict[Operator, str] = {
     "seed": "Write a design for this task.",
     "refine": "Improve the best design so far. Its program and what was measured follow.",
     "different": "Write a design whose main mechanism differs from everything that was tried. "
-    "What was tried follows, idea by idea; do not vary one of these, think of another way to lead "
-    "the policy to the goal.",
+    "What was tried follows, idea by idea, and the best program with what limits it; do not vary "
+    "one of these, think of another way to lead the policy to the goal.",
     "cross": "Combine the two parent programs: take from each what the measurements show to be "
     "useful, and make it one coherent design. Both programs and what was measured follow.",
     "features": "Write other `features` for this task. The program and what was measured follow.",
@@ -287,8 +288,8 @@ def _leaning_of(brief: Brief, leanings: Sequence[str]) -> str:
 
 def _evidence(brief: Brief) -> Iterator[Piece]:
     if brief.operator == "different":
-        # No program and no details: what is in sight is soon imitated.
         yield _ideas(brief)
+        yield from _best_so_far(brief)
         return
     for number, parent in enumerate(brief.parents):
         title = "The best program so far" if number == 0 else "The other parent"
@@ -307,11 +308,28 @@ def _evidence(brief: Brief) -> Iterator[Piece]:
         yield _ideas(brief)
 
 
+def _best_so_far(brief: Brief) -> Iterator[Piece]:
+    """Show the best program as what to stay away from, and what is known of why it stops."""
+    best = next(iter(best_first(brief.history)), None)
+    if best is None or best.program is None or search_fitness(best) is None:
+        return
+    title = f"# The best so far, to stay away from: candidate {best.key}"
+    source = current_source(best.program)
+    yield Part(source, Rank.OTHERS, title, f"program {best.key}", 40_000)
+    floor = brief.preflight.random_fitness if brief.preflight else None
+    known = brief.feedback if brief.feedback and brief.feedback.best == best.key else None
+    seen = known.diagnoses if known else ()
+    rising = any(words.startswith("STILL_RISING") for words in seen)  # which says the same
+    reasons = [*(() if rising else curve_sentences(best, floor)), *seen]
+    text = without_metric("\n".join(f"- {reason}" for reason in reasons), known_fields(brief))
+    yield Part(text, Rank.OTHERS, "What limits it, as far as was measured:", "reasons", 4_000)
+
+
 def _ideas(brief: Brief) -> Piece:
     """List the ideas of the whole job, best first; the designer is not to repeat the failures."""
     ranked = best_first(brief.history)
-    told = [c for c in ranked if c.operator != "parameters"][:MOST_IDEAS]
     best = next(iter(ranked), None)
+    told = [c for c in ranked if c.operator != "parameters" or c is best][:MOST_IDEAS]
     lines = [f"{c.key} ({_fate(brief, c, best)}): {idea(c)}{_entries(c)}" for c in told]
     text = without_metric("\n".join(lines), known_fields(brief))
     title = f"# What was tried in the whole job\n\n{BEST_FIRST.capitalize()}."

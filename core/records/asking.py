@@ -48,9 +48,9 @@ class Brief:
     `repair` is set when an earlier attempt in the same slot failed its check.  `training` and
     `weight` (of add mode) tell how a program will be used.  `kind` is `analysis` for a turn that yields
     no program.  `remarks` are what people said, `given` the program that people handed in.  `native` is
-    the fitness of each baseline run, `answer` the number of this one among the `answers` to the very same question,
-    and `predictions` what became of the claims of each candidate.  `variant` is the arm by which the slot is asked, None
-    in a job without arms.  `screens` are those that the job's programs have to pass.
+    the fitness of each baseline run, `answer` the number of this one among the `answers` to the very
+    same question, and `predictions` what became of the claims of each candidate.  `variant` is the arm
+    by which the slot is asked, None in a job without arms.  `screens` are those of the job.
     """
 
     task: Task

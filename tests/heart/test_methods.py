@@ -8,11 +8,12 @@ from dataclasses import replace
 import pytest
 
 from core.designers.evolution import EvolutionDesigner
+from core.diagnoses import curve_sentences
 from core.errors import UnknownMethod
 from core.methods import METHODS, find_method
 from core.methods.breeding import elites
 from core.methods.contract import EXAMPLE_FIELDS, system_text
-from core.methods.limen import archive, cell, lens, reward_size, sentences
+from core.methods.limen import archive, cell, lens, reward_size
 from core.methods.prompting import action_part, episode_part
 from core.program import read_program, with_params
 from core.records.asking import Ask, Example, Prompt, Repair
@@ -424,13 +425,32 @@ def test_smith_prefers_the_reliable_parent_to_the_lucky_one():
     assert EUREKA.select(history)[0].key == "0.0"
 
 
-def test_a_different_design_is_asked_for_without_showing_a_program():
+def test_a_different_design_is_shown_the_best_to_stay_away_from_and_why_it_stops():
     history = with_slots(some_iteration(SMITH), 9)
     brief = next(b for b in SMITH.briefs(history) if b.operator == "different")
     text = SMITH.render(brief).messages[1][1]
-    assert "def reward" not in text
     assert "Idea 0.0: pull towards the mark" in text
     assert "expected shape (7,)" in text
+    away = text[text.index("# The best so far, to stay away from: candidate 0.0") :]
+    assert away.count("def reward") == text.count("def reward") == 1
+    assert "np.exp(-np.square(error))" in away
+    assert "- STILL_RISING: the fitness was still rising when the budget ended (0.44, then" in away
+    assert "- ANTI_CORRELATED: episodes with more `calm` have less fitness" in away
+
+
+def test_where_nothing_was_scored_there_is_nothing_to_stay_away_from():
+    history = one_iteration(SMITH, rejected(0, 0))
+    brief = replace(SMITH.briefs(history)[0], operator="different")
+    assert "stay away from" not in text_of(SMITH.render(brief))
+
+
+def test_a_tuned_design_stands_among_the_ideas_only_where_it_is_the_best():
+    tuned = trained(0, 1, 0.5, operator="parameters", parents=("0.0",))
+    for fitness, listed in ((0.4, ["0.1", "0.0"]), (0.6, ["0.0"])):
+        history = with_slots(one_iteration(SMITH, trained(0, 0, fitness), tuned), 9)
+        brief = next(b for b in SMITH.briefs(history) if b.operator == "different")
+        lines = text_of(SMITH.render(brief)).splitlines()
+        assert [x[:3] for x in lines if re.match(r"\d\.\d \(fitness", x)] == listed
 
 
 def test_ideas_are_listed_by_the_rule_that_is_told_with_the_stopped_behind():
@@ -658,7 +678,7 @@ def test_the_lens_fits_how_well_the_parent_does():
 def test_a_curve_is_put_into_a_sentence(curve, words):
     points = tuple((1000 * n, value) for n, value in enumerate(curve))
     run = replace(runs_of("0.0", 0.5)[0], rung=1, fitness=curve[-1], checkpoints=points)
-    assert words in next(sentences(replace(trained(0, 0, 0.5), runs=(run,)), 0.05))
+    assert words in next(curve_sentences(replace(trained(0, 0, 0.5), runs=(run,)), 0.05))
 
 
 # --- what every prompt is made from -----------------------------------------------------------

@@ -21,6 +21,7 @@ from core.records.task import Field
 from core.steps import carry_out
 from core.toolbox import Toolbox
 from core.tuning import propose_params
+from core.words import number
 from tests.builders import SOURCE, a_history, a_preflight, a_spec
 from tests.fakes import REPLY, MemoryLedger, PretendLaboratory, ScriptedDesigner
 
@@ -248,6 +249,15 @@ def test_numbers_are_tuned_without_asking_the_designer():
     parent = next(c for c in ledger.facts.iterations[0].candidates if c.key == tuned[0].parents[0])
     assert tuned[0].program.source == parent.program.source
     assert tuned[0].program.params != parent.program.params
+    told = tuned[0].analysis
+    assert told.startswith(
+        f"The code of candidate {parent.key} with other numbers, chosen by the tuner: "
+    )
+    assert all(
+        (f"{name} {number(old)} to {number(tuned[0].program.params[name])}" in told)
+        is (tuned[0].program.params[name] != old)
+        for name, old in parent.program.params.items()
+    )
     assert (1, tuned[0].number) not in {(ask.iteration, ask.slot) for ask in designer.asked}
 
 
