@@ -20,7 +20,7 @@ from core.records.history import History
 from core.records.kinds import Design, Json, Smoothness
 from core.records.measured import Report, TermStatistics
 from core.records.rounds import Candidate, Feedback, Iteration
-from core.records.task import Field
+from core.records.task import Field, Fitness
 from core.rungs import reached
 from core.statistics import mean, told_by
 from core.words import (
@@ -252,12 +252,14 @@ def _details(history: History, candidate: Candidate) -> Iterator[str]:
     )
     if report.unexamined:
         yield f"Its components and features could not be measured: {one_line(report.unexamined, 400)}"
-    yield from terms_words(report, history.spec.design, history.spec.smoothness)
-    fitness = history.spec.task.fitness
+    spec, fitness = history.spec, history.spec.task.fitness
+    yield from terms_words(report, spec.design, spec.smoothness, fitness)
     yield episode_rows(report, fitness, hidden_names(fields_of(history)))
 
 
-def terms_words(report: Report, design: Design, smoothness: Smoothness) -> Iterator[str]:
+def terms_words(
+    report: Report, design: Design, smoothness: Smoothness, fitness: Fitness
+) -> Iterator[str]:
     """Write what was measured of each component, and of what the policy sees if that is designed."""
     lines = [_component(name, s, report.recorded) for name, s in report.components.items()]
     count = f"{report.recorded} " if report.recorded else ""
@@ -268,7 +270,7 @@ def terms_words(report: Report, design: Design, smoothness: Smoothness) -> Itera
         lines,
     )
     if design != "reward":
-        yield from input_sections(report, smoothness)
+        yield from input_sections(report, smoothness, fitness)
 
 
 def _curves(history: History, candidate: Candidate) -> str:

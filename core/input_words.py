@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from core.records.kinds import Smoothness
 from core.records.measured import Report, TermStatistics
+from core.records.task import Fitness
 from core.statistics import told_by
 from core.words import number, percent
 
@@ -23,13 +24,24 @@ _RULES: Mapping[Smoothness, str] = {
 }
 
 
-def input_sections(report: Report, smoothness: Smoothness) -> Iterator[str]:
+_OTHER_WISH = (
+    "The Lipschitz constant is of the environment's reward, which is not what is wished for here: a "
+    "low one is no merit. `used` is an input's share in what moves the policy."
+)
+
+
+def input_sections(report: Report, smoothness: Smoothness, fitness: Fitness) -> Iterator[str]:
     """Write the features, how to read their numbers, and the dimensions that the policy uses most.
 
-    `smoothness` is the statistic by which the job judges features.
+    Args:
+        report:     of the policy.
+        smoothness: the statistic by which the job judges features.
+        fitness:    of the task; a low constant of the native reward is praised where that is it.
     """
     known = (*report.features.values(), *report.inputs.values())
-    rule = f" {_RULES[smoothness]}" if any(s.used is not None for s in known) else ""
+    other = smoothness == "lesr" and fitness.kind != "return"
+    words = _OTHER_WISH if other else _RULES[smoothness]
+    rule = f" {words}" if any(s.used is not None for s in known) else ""
     features = [
         _feature(name, s, smoothness, report.recorded) for name, s in report.features.items()
     ]

@@ -142,8 +142,9 @@ be 1.
         """\
 - `PARAMS = {"name": 1.0}` at the top level is a dict literal of at most 16 finite numbers: all
   weights and scales of the reward, read as `params.name`. They are tuned later without you, each
-  between a quarter and four times its value, so give the numbers that matter a name. A dict
-  literal `BOUNDS = {"name": (low, high)}` may set another range; it has to contain the value.
+  between a quarter and four times its value, so give the numbers that matter a name. A number may
+  be negative. A dict literal `BOUNDS = {"name": (low, high)}` may set another range; it has to
+  contain the value.
 """,
     ),
     ("j", "  `features` gets no `params`; write plain constants there.\n"),
@@ -151,16 +152,16 @@ be 1.
         "jr",
         """\
 - At the top level stand only a docstring, `import numpy as np`, `import math`, PARAMS, BOUNDS,
-  constants made of numbers and tuples, and functions. Helper functions are welcome; hand them
-  what they need as arguments.
+  constants made of numbers (negative ones too) and tuples, and functions. Helper functions are
+  welcome; hand them what they need as arguments.
 """,
     ),
     (
         "f",
         """\
 - At the top level stand only a docstring, `import numpy as np`, `import math`, constants made of
-  numbers and tuples, and functions. Helper functions are welcome; hand them what they need as
-  arguments.
+  numbers (negative ones too) and tuples, and functions. Helper functions are welcome; hand them
+  what they need as arguments.
 """,
     ),
     (
@@ -195,11 +196,14 @@ A program is refused if it breaks one of these rules:
     (
         "jrf",
         """
-5. Every number is finite for every finite input, also for values far outside those listed. Clip
-   what goes into np.exp, add a small constant to denominators, use `np.sqrt(np.maximum(x, 0.0))`.
-6. Only plain array arithmetic of numpy and math, and builtins such as abs, len, sum, zip. No
-   classes, decorators, `global`, `while`, `try`, `with`, `raise`, `assert`, `print`, `getattr`,
-   imports inside functions, files, or attributes beginning with `_`.
+5. Every number is finite for every finite input. The check goes to the ends of the listed ranges;
+   a trained policy may go ten times as far as random actions do. Clip what goes into np.exp, add
+   a small constant to denominators, use `np.sqrt(np.maximum(x, 0.0))`.
+6. Only plain array arithmetic of numpy and math. On plain numbers and names also `for` over a
+   tuple or `range(3)`, and the builtins abs, bool, dict, enumerate, float, int, len, list, max, min,
+   pow, range, reversed, round, sorted, sum, tuple, zip. No classes, decorators, `global`, `while`,
+   `try`, `with`, `raise`, `assert`, `print`, `getattr`, imports inside functions, files, or
+   attributes beginning with `_`.
 7. The same names in every call, each an identifier of at most 40 characters. At most 20
    microseconds per row with 4096 rows, so no Python loop over rows.""",
     ),

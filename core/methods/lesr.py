@@ -86,6 +86,11 @@ SMOOTHNESS = {
     "depends on the unit of the dimension; scaling a feature does not improve it.",
     "none": "",
 }
+OTHER_WISH = (
+    "The Lipschitz constant of a dimension says how abruptly the environment's own reward changes when "
+    "the dimension changes a little. That reward is not what is wished for here: a low constant is no "
+    "merit."
+)
 LATER = "Find out which features and components help and which harm, then write better ones."
 ANALYSE = """\
 # Your work
@@ -132,7 +137,7 @@ def _tried(brief: Brief) -> Iterator[Piece]:
     told = [
         "# What was tried\n\nEvery module so far, with the fitness of its policy and what was measured "
         "of its components and of each dimension of the state.",
-        SMOOTHNESS[brief.smoothness],
+        _smoothness_words(brief),
         "" if brief.kind == "analysis" else LATER,
     ]
     yield " ".join(filter(None, told))
@@ -145,6 +150,11 @@ def _tried(brief: Brief) -> Iterator[Piece]:
             title = f"What an adviser concluded after iteration {number_}, rightly or not:"
             text = without_metric(brief.analyses[number_], known_fields(brief))
             yield Part(text, Rank.MEASURED, title, "analysis", least=600)
+
+
+def _smoothness_words(brief: Brief) -> str:
+    other = brief.smoothness == "lesr" and brief.task.fitness.kind != "return"
+    return OTHER_WISH if other else SMOOTHNESS[brief.smoothness]
 
 
 def _of_native(brief: Brief) -> str:

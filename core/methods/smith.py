@@ -295,7 +295,8 @@ def _evidence(brief: Brief) -> Iterator[Piece]:
         title = "The best program so far" if number == 0 else "The other parent"
         yield program_part(parent, f"{title}: candidate {parent.key}")
         if number > 0 and parent.report is not None:
-            terms = terms_words(parent.report, brief.design, brief.smoothness)
+            how = (brief.design, brief.smoothness, brief.task.fitness)
+            terms = terms_words(parent.report, *how)
             fitness = f"fitness {fitness_words(parent, brief.training)}"
             text = "\n\n".join((fitness, *filter(None, terms)))
             yield measured_part(text, f"# What was measured of candidate {parent.key}")

@@ -218,6 +218,15 @@ def test_the_job_says_by_which_smoothness_features_are_judged():
     assert "explains 80 %" in none
 
 
+def test_a_low_constant_of_a_reward_that_is_not_wished_for_is_not_praised():
+    assert "a low one is no merit" in " ".join(judged("lesr").text.split())
+    native = replace(SPEC, task=replace(SPEC.task, fitness=Fitness("return")), smoothness="lesr")
+    best = with_report(trained(0, 0, 0.55), features={"gap": term(**JUDGED)})
+    text = write_feedback(a_job(Iteration(0, (best,), proposed=True), spec=native), 0, best).text
+    assert "is smoother and therefore better" in text
+    assert "no merit" not in text
+
+
 def test_where_only_the_reward_is_designed_nothing_is_said_of_features():
     text = judged(design="reward").text
     assert "`gap`" not in text

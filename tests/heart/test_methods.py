@@ -22,6 +22,7 @@ from core.records.people import Given, Remark
 from core.records.programs import ProgramShape
 from core.records.rounds import Iteration
 from core.records.spec import Context, JobSpec, Training
+from core.records.task import Fitness
 from core.replies import read_reply
 from tests.prompt_situations import (
     FIELDS,
@@ -137,6 +138,33 @@ def test_the_example_of_every_design_passes_the_rules(design):
         design != "features",
         design != "reward",
     )
+
+
+def test_what_the_rules_allow_passes_them():
+    rules = system_text(design="reward")
+    named = re.search(r"the builtins (.*?)\. No classes", rules, re.S)[1]
+    lines = [f"    known_{n} = {name}" for n, name in enumerate(re.findall(r"\w+", named))]
+    assert len(lines) > 15
+    code = f"""\
+import numpy as np
+import math
+
+LOW = -2.5
+PAIRS = ((-1.0, LOW), (1.0, -LOW * math.pi))
+PARAMS = {{"lean": -0.5}}
+
+
+def reward(obs, action, next_obs, params):
+    paid = params.lean * next_obs.level
+{chr(10).join(lines)}
+    for sign, edge in PAIRS:
+        paid = paid + np.maximum(sign * (next_obs.level - edge), 0.0)
+    for n in range(3):
+        paid = paid + next_obs.zone_temperature[:, n]
+    return {{"paid": paid}}
+"""
+    program = read_program(code, EXAMPLE_FIELDS, "replace", design="reward")
+    assert program.bounds["lean"] == (-2.0, -0.125)
 
 
 @EVERY
@@ -575,6 +603,18 @@ def test_lesr_tells_the_smoothness_that_the_job_asks_for(smoothness, told, not_t
     text = text_of(LESR.render(LESR.briefs(some_job(LESR, smoothness=smoothness))[0]))
     assert told in text
     assert not_told not in text
+
+
+def test_lesr_praises_a_low_constant_only_where_the_native_reward_is_wished_for():
+    def told(fitness):
+        spec = spec_of(LESR, smoothness="lesr", task=replace(TASK, fitness=fitness))
+        return text_of(
+            LESR.render(LESR.briefs(one_iteration(LESR, trained(0, 0, 0.5), spec=spec))[0])
+        )
+
+    assert "smoother is better" in told(Fitness("return"))
+    assert "smoother is better" not in told(TASK.fitness)
+    assert "a low constant is no merit" in told(TASK.fitness)
 
 
 def test_nothing_is_analysed_where_nothing_was_measured():

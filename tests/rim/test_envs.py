@@ -15,6 +15,7 @@ from core.envs.gymnasium_rows import GymnasiumRows
 from core.envs.spaces import read_action_space, read_observation_space
 from core.errors import EnvironmentUnusable, InvalidInput
 from core.records.task import Field, Task
+from core.tasks import find_task
 
 CLASSIC = [
     "CartPole-v0",
@@ -34,6 +35,32 @@ def task(environment, *fields, **options):
 def reset_and_step(batch):
     batch.reset([0])
     return batch.step(np.array([0]))
+
+
+@pytest.mark.parametrize(
+    ("name", "entries"),
+    [
+        pytest.param("cartpole", {n: (-0.05, 0.05) for n in range(4)}, id="cartpole"),
+        pytest.param("acrobot", {4: (-0.1, 0.1), 5: (-0.1, 0.1), 1: (-0.1, 0.1)}, id="acrobot"),
+        pytest.param("pendulum", {0: (-1.0, 1.0), 2: (-1.0, 1.0)}, id="pendulum"),
+        pytest.param("mountaincar", {0: (-0.6, -0.4), 1: (0.0, 0.0)}, id="mountaincar"),
+        pytest.param(
+            "mountaincar-continuous", {0: (-0.6, -0.4), 1: (0.0, 0.0)}, id="mountaincar-continuous"
+        ),
+        pytest.param(
+            "inverted-pendulum", {n: (-0.01, 0.01) for n in range(4)}, id="inverted-pendulum"
+        ),
+    ],
+)
+def test_episodes_start_where_the_catalogue_says(name, entries):
+    known = find_task(name)
+    starts = make_batch(known, 200).reset(list(range(200)))
+    for place, (low, high) in entries.items():
+        found = starts[:, place]
+        assert low - 1e-6 <= found.min()
+        assert found.max() <= high + 1e-6
+        assert found.max() - found.min() >= 0.9 * (high - low)
+    assert "Episodes start" in known.actions
 
 
 def draw_actions(batch, rng):
