@@ -37,6 +37,7 @@ class House:
         folder: of everything, logs included.
         keys:   one per owner, good for all that a user may ask.
         store:  a look at the database from beside.
+        processes: of the server.
     """
 
     folder: Path
@@ -44,13 +45,17 @@ class House:
     valkey: Valkey
     keys: Sequence[str]
     store: Store
+    processes: int = 1
     port: int = field(default_factory=free_port)
     server: Server = field(init=False)
     workers: dict[str, Server] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Prepare the server; nothing runs yet."""
-        arguments = ("serve", "--workers", "0", "--host", "127.0.0.1", "--port", str(self.port))
+        arguments = (
+            *("serve", "--workers", "0", "--processes", str(self.processes)),
+            *("--host", "127.0.0.1", "--port", str(self.port)),
+        )
         self.server = self._command("server", arguments, self._answers)
 
     @property
@@ -141,8 +146,8 @@ class House:
 
 
 @contextmanager
-def open_house() -> Iterator[House]:
-    """Start databases and server, without workers; end everything that runs in the end."""
+def open_house(processes: int = 1) -> Iterator[House]:
+    """Start databases and a server of so many processes, without workers; end all of it in the end."""
     with ExitStack() as stack:
         folder = Path(tempfile.mkdtemp(prefix="rw-load-"))
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
@@ -156,7 +161,7 @@ def open_house() -> Iterator[House]:
         store = open_store(postgres.admin_url)
         stack.callback(store.close)
         keys = [store.keys.create(f"owner-{n}")[1] for n in range(OWNERS)]
-        house = House(folder, postgres, valkey, keys, store)
+        house = House(folder, postgres, valkey, keys, store, processes)
         stack.callback(house.server.stop)
         stack.callback(house.stop_workers)
         house.server.start()

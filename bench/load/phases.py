@@ -21,6 +21,7 @@ Json: TypeAlias = dict[str, Any]
 
 WARM_UP_SECONDS = 5.0
 WORKERS = 2
+PROCESSES = 2  # of the server: one for each core
 LONG_TRAINING = {
     "task": "cartpole-park",
     **{"iterations": 1, "candidates": 2},
@@ -82,7 +83,7 @@ def measure(name: str, seconds: float, seed: int = 1) -> Json:
         seed:    of their arrivals.
     """
     phase = PHASES[name]
-    with open_house() as house:
+    with open_house(PROCESSES) as house:
         before = load_average()
         known = phase.prepare(house)
         found = send(house, phase, seconds, seed, known)

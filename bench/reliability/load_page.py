@@ -29,11 +29,11 @@ def load(found: Json) -> str:
 
 
 _WORDS = """\
-One server process (`rewardsmith serve --workers 0`), two workers of one slot each, PostgreSQL that \
-waits for its disk, Valkey, and the load itself share the machine. Requests come when they come, \
-whether or not earlier ones were answered, and count from when they were due. *busy*: both workers \
-train all the time, and what is submitted waits behind that; *idle*: both live, see to the queue and \
-have nothing to do.\
+Two server processes (`rewardsmith serve --workers 0 --processes 2`), two workers of one slot each, \
+PostgreSQL that waits for its disk, Valkey, and the load itself share the machine. Requests come when \
+they come, whether or not earlier ones were answered, and count from when they were due. *busy*: both \
+workers train all the time, and what is submitted waits behind that; *idle*: both live, see to the \
+queue and have nothing to do.\
 """
 _OF_STEPS = """\
 What is wanted of a step's time holds for steps that step no environment: they check and screen \
