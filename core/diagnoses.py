@@ -70,7 +70,7 @@ def component_flags(statistics: TermStatistics, episodes: int = 0) -> tuple[str,
         # One component is to carry most; harm is done where it leads elsewhere.
         "DOMINANT": s.share > DOMINANT and follows < FOLLOWS,
         "SATURATED": _stuck(s) and not flat,
-        "ANTI_CORRELATED": follows < AGAINST and not _to_and_fro(s),
+        "ANTI_CORRELATED": follows < AGAINST and not to_and_fro(s),
     }
     return tuple(name for name, holds in rules.items() if holds)
 
@@ -91,7 +91,7 @@ def _stuck(s: TermStatistics) -> bool:
     return not is_switch(s) and s.saturated - rest > SATURATED * (1.0 - rest)
 
 
-def _to_and_fro(s: TermStatistics) -> bool:
+def to_and_fro(s: TermStatistics) -> bool:
     """Tell a difference by its values, which are won and lost again.
 
     The sum over an episode telescopes: it is large where the episode began badly, which is no fault.

@@ -10,7 +10,15 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 
-from core.diagnoses import at_rest, component_flags, diagnose, fitness_curve, is_switch
+from core.diagnoses import (
+    AGAINST,
+    at_rest,
+    component_flags,
+    diagnose,
+    fitness_curve,
+    is_switch,
+    to_and_fro,
+)
 from core.episode_words import episode_rows, hidden_names
 from core.fitness_words import fitness_words, seed_error, seed_fitness, stopped_early
 from core.input_words import input_sections
@@ -40,7 +48,7 @@ POINTS = 10
 TELLING = 0.05  # share of steps at an extreme, from which it is told
 CORRELATION = (
     "correlation with fitness is the rank correlation of an episode's sum with the episode's fitness, "
-    "told where so many episodes tell it from 0"
+    "left out where so few episodes cannot tell it from 0"
 )
 
 
@@ -298,6 +306,8 @@ def thinned(series: Sequence[tuple[int, float]], most: int = POINTS) -> list[tup
 def _component(name: str, s: TermStatistics, episodes: int) -> str:
     told = told_by(s.correlation, episodes)
     correlation = "" if told is None else f", correlation with fitness {number(told)}"
+    if told is not None and told < AGAINST and to_and_fro(s):
+        correlation += " (it is won and lost again, and its sum tells how an episode began)"
     flags = component_flags(s, episodes)
     curve = f"; over training: {', '.join(map(number, s.by_checkpoint))}" if s.by_checkpoint else ""
     return (
@@ -321,7 +331,7 @@ def _activity(s: TermStatistics) -> str:
             else f"at an extreme in {percent(stuck)} of the steps"
         )
     if not rest and s.zero:
-        words.append(f"zero in {percent(s.zero)}")
+        words.append(f"zero in {percent(s.zero)}{'' if words else ' of the steps'}")
     return ", ".join(words) or "active in every step"
 
 

@@ -17,8 +17,8 @@ from core.statistics import standard_error
 from core.words import number, signed, spread
 
 BEST_FIRST = (
-    "best first: by mean fitness less its standard error, and after all of those that were trained to "
-    "the end those that were stopped"
+    "Best first, by mean fitness less its standard error; designs that were stopped early stand after "
+    "those that were trained to the end."
 )
 
 

@@ -200,7 +200,10 @@ def _met(history: History, candidate: Candidate, claim: Claim) -> Claim:
     if low == high:
         floor = history.preflight.random_fitness if history.preflight else 0.0
         room += CLOSE * max(abs(low - floor), abs(fitness - floor))
-    return _told(claim, low - room <= fitness <= high + room, said, number(fitness))
+    hit = low - room <= fitness <= high + room
+    near = hit and low < high and not low <= fitness <= high
+    measured = f"{number(fitness)}{' within the error of the seeds' if near else ''}"
+    return _told(claim, hit, said, measured)
 
 
 def _range(low: float, high: float) -> str:

@@ -552,7 +552,9 @@ def one_of_many(brief: Brief) -> str:
     """Tell the answers to the same question apart, or a model without chance gives one many times."""
     if brief.answers < 2:
         return ""
-    told = f"{answer_number(brief.answer, brief.answers)} the others are written apart."
+    told = (
+        f"{answer_number(brief.answer, brief.answers)} each is written without sight of the others."
+    )
     if brief.operator not in FREE:
         return told
     return f"{told} The higher its number, the further let it be from what comes to mind first."

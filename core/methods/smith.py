@@ -87,8 +87,9 @@ REFINE_LEANINGS = (
     "Keep the idea, but change the form of the main component so that it orders states or steps "
     "otherwise: another quantity, a product in place of a sum, or a potential difference in place of "
     "a value (or the reverse). Another scale or a moved edge alone is no other form.",
-    "Simplify: drop or merge what hardly counts, until every component has a reason that can be "
-    "measured.",
+    "Simplify: merge components that say the same and rebuild the main one from them, until every "
+    "component has a reason that can be measured. To drop what hardly counts, and no more, leaves the "
+    "pay as it was.",
     "Work on the beginning of learning: make the signal that a nearly random policy gets stronger "
     "and denser.",
 )
@@ -333,7 +334,7 @@ def _ideas(brief: Brief) -> Piece:
     told = [c for c in ranked if c.operator != "parameters" or c is best][:MOST_IDEAS]
     lines = [f"{c.key} ({_fate(brief, c, best)}): {idea(c)}{_entries(c)}" for c in told]
     text = without_metric("\n".join(lines), known_fields(brief))
-    title = f"# What was tried in the whole job\n\n{BEST_FIRST.capitalize()}."
+    title = f"# What was tried in the whole job\n\n{BEST_FIRST}"
     return Part(text, Rank.EARLIER, title, "ideas", 8_000, least=300)
 
 

@@ -358,6 +358,13 @@ def test_a_component_says_how_often_it_pays(facts, words):
     assert f"0 % of all that is paid, {words}\n" in feedback(best, best=best).text
 
 
+def test_a_difference_says_why_its_sum_may_go_against_the_fitness():
+    back_and_forth = term(mean=0.01, std=0.1, low=-0.3, high=0.6, correlation=-0.5)
+    best = with_report(trained(0, 0, 0.5), components={"hold": back_and_forth}, recorded=20)
+    assert "-0.5 (it is won and lost again, and its sum tells how" in feedback(best, best=best).text
+    assert "ANTI_CORRELATED" not in names(a_job(), best)
+
+
 def test_a_term_that_was_never_anything_but_zero_may_be_a_penalty_or_a_bonus():
     silent = term(mean=0.0, std=0.0, high=0.0, saturated=1.0, zero=1.0)
     best = with_report(trained(0, 0, 0.5), components={"calm": silent})

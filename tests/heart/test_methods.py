@@ -338,13 +338,13 @@ def answer_lines(history):
 
 
 def test_smith_numbers_the_answers_to_one_question_and_wants_only_free_ones_to_differ():
-    free = "the others are written apart. The higher its number, the further let it be from what"
+    free = "each is written without sight of the others. The higher its number, the further let it"
     seeds = answer_lines(a_job(spec=replace(SPEC, candidates=9)))
     assert [len(found) - 1 for found in seeds] == [1, 1, 1, 0, 0, 0, 1, 1, 1]  # six leanings
     assert seeds[0][1].startswith(f"This is answer 1 of 2; {free}")
     assert seeds[6][1].startswith(f"This is answer 2 of 2; {free}")
     later = answer_lines(with_slots(some_iteration(SMITH), 9))
-    told = "the others are written apart."
+    told = "each is written without sight of the others."
     assert [line for line in later if line[0] not in ("parameters",)] == [
         ("refine",),
         ("refine",),

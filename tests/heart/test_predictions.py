@@ -158,6 +158,11 @@ def test_a_component_that_hardly_moved_is_neither_hit_nor_missed(course, flat, m
     assert claim.words.endswith("flat, not counted") is flat
 
 
+def test_a_range_that_is_met_within_the_error_says_so():
+    (claim,) = scored("fitness 0.51 to 0.6")
+    assert claim.words.endswith("measured 0.5 within the error of the seeds: hit")
+
+
 def test_a_feature_says_from_which_share_on_it_counts_as_used():
     (claim,) = scored("feature gap used")
     assert claim.words.endswith("measured 20 % (used is from 1 % on): hit")
