@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from core.errors import InvalidFitness
+from core.syntax import expression_tree
 
 Doubles: TypeAlias = npt.NDArray[np.float64]
 Values: TypeAlias = Mapping[str, npt.NDArray[np.floating]]
@@ -122,7 +123,7 @@ def _tree(text: str, entry: str, allowed: str = ALLOWED) -> ast.expr:
             where=f"fitness {entry}",
         )
     try:
-        return ast.parse(text.strip(), mode="eval").body
+        return expression_tree(text.strip())
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         column = getattr(error, "offset", None)
         place = f", column {column}" if column else ""

@@ -18,6 +18,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
+from core.syntax import syntax_tree
+
 MOST_SOURCE = 60_000  # characters of an environment's source that are kept
 MOST_EXCERPT = 8_000
 
@@ -147,7 +149,7 @@ class _Classes:
 
 def _parsed(source: str) -> ast.Module | None:
     try:
-        return ast.parse(source)
+        return syntax_tree(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None  # foreign text that cannot be read gives no context
 

@@ -20,6 +20,7 @@ from core.context import Native
 from core.errors import PromptLeak
 from core.records.asking import Prompt
 from core.records.task import Field
+from core.syntax import expression_tree
 
 LeakKind: TypeAlias = Literal["metric_field", "native_reward"]
 
@@ -130,7 +131,7 @@ def _native_leaks(
 def _telling(expression: str) -> bool:
     """Tell whether an expression computes something of at least two operands."""
     try:
-        tree = ast.parse(expression, mode="eval")
+        tree = expression_tree(expression)
     except SyntaxError:
         return False
     computes = any(isinstance(n, ast.BinOp | ast.Compare) for n in ast.walk(tree))

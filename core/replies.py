@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 import textwrap
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from itertools import islice
 
 from core.errors import ProgramRejected
 from core.records.asking import Proposal
+from core.syntax import syntax_tree
 
 MOST_ANALYSIS = 4_000  # characters kept
 MOST_PREDICTION = 600
@@ -118,7 +118,7 @@ def _closes(found: re.Match[str], opening: re.Match[str]) -> bool:
 
 def _parses(text: str) -> bool:
     try:
-        ast.parse(textwrap.dedent(text))
+        syntax_tree(textwrap.dedent(text))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False
     return True

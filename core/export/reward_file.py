@@ -18,6 +18,7 @@ from core.records.kinds import Mode
 from core.records.outcome import Interval
 from core.records.programs import Program
 from core.records.task import Field, Task
+from core.syntax import syntax_tree
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +155,7 @@ def _reserved(template: str) -> frozenset[str]:
     """Return the names that the file itself binds at top level, its own program aside."""
     before, rest = template.split("# >>> program\n", 1)
     after = rest.split("# <<< program\n", 1)[1]
-    return frozenset(_bound(ast.parse(before)) | _bound(ast.parse(after)))
+    return frozenset(_bound(syntax_tree(before)) | _bound(syntax_tree(after)))
 
 
 def _bound(tree: ast.Module) -> set[str]:
@@ -178,7 +179,7 @@ def _without_clashes(source: str, reserved: frozenset[str]) -> str:
     A helper called `main` or a constant called `WEIGHT` is sound in a program and would be overwritten
     here.  Numpy under its usual name is the same in both.
     """
-    clashes = _bound(ast.parse(source)) & reserved - {"np"}
+    clashes = _bound(syntax_tree(source)) & reserved - {"np"}
     if not clashes:
         return source
     tokens = list(tokenize.generate_tokens(io.StringIO(source).readline))

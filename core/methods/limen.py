@@ -59,6 +59,7 @@ from core.records.history import History
 from core.records.kinds import Operator
 from core.records.programs import Program
 from core.records.rounds import Candidate, Feedback
+from core.syntax import syntax_tree
 from core.words import number, without_metric
 
 SIZES = (60, 120, 200, 320)  # nodes of the reward's syntax tree at which a cell begins
@@ -136,7 +137,7 @@ def reward_size(program: Program) -> int:
     """Count the syntax nodes of the reward and its helpers; names, layout and comments do not count."""
     functions = [
         node
-        for node in ast.parse(program.source).body
+        for node in syntax_tree(program.source).body
         if isinstance(node, ast.FunctionDef) and node.name != "features"
     ]
     return sum(1 for function in functions for _ in ast.walk(function))

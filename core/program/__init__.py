@@ -22,6 +22,7 @@ from core.program.names import broken_name_rules, visible_fields
 from core.records.kinds import ArrayLibrary, Design, Mode
 from core.records.programs import Program
 from core.records.task import Field
+from core.syntax import syntax_tree
 
 __all__ = [
     "current_source",
@@ -108,7 +109,7 @@ def current_source(program: Program) -> str:
     What the author wrote stays as it is when its numbers are the ones in force.  Otherwise they are
     written on as many lines as the author's, so that a comparison shows those that changed.
     """
-    for node in ast.parse(program.source).body:
+    for node in syntax_tree(program.source).body:
         target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
         value = getattr(node, "value", None)
         if isinstance(target, ast.Name) and target.id == "PARAMS" and isinstance(value, ast.Dict):
@@ -139,7 +140,7 @@ def same_code(one: Program, other: Program) -> bool:
 @lru_cache(maxsize=512)
 def _bare(source: str) -> str:
     """Return the syntax tree as text, without what does nothing; PARAMS are compared apart."""
-    tree = ast.parse(source)
+    tree = syntax_tree(source)
     for node in ast.walk(tree):
         if isinstance(node, ast.arg):
             node.annotation = None
@@ -177,7 +178,7 @@ def _parse(source: str) -> ast.Module:
     if size > MOST_BYTES:
         raise ProgramRejected(f"{size} bytes", rule="size", expected=f"at most {MOST_BYTES} bytes")
     try:
-        tree = ast.parse(source)
+        tree = syntax_tree(source)
     except SyntaxError as error:
         raise _unreadable(error, source) from error
     except (ValueError, RecursionError, MemoryError) as error:

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 
 from core.errors import ProgramRejected
 from core.records.programs import Program
+from core.syntax import syntax_tree
 
 _COPIED = 1e-3  # relative: four significant digits
 
@@ -50,12 +51,12 @@ def _same_numbers(first: Mapping[str, float], second: Mapping[str, float]) -> bo
 
 
 def _functions(source: str) -> dict[str, ast.FunctionDef]:
-    return {n.name: n for n in ast.parse(source).body if isinstance(n, ast.FunctionDef)}
+    return {n.name: n for n in syntax_tree(source).body if isinstance(n, ast.FunctionDef)}
 
 
 def _signature(source: str) -> dict[str, str]:
     """Return what the reward is made of: every definition that it reaches, without `features`."""
-    known = _definitions(ast.parse(source))
+    known = _definitions(syntax_tree(source))
     reached: dict[str, str] = {}
     names = ["reward"]
     while names:

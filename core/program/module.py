@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from core.errors import ProgramRejected
+from core.syntax import syntax_tree
 
 MOST_PARAMS = 16
 SPREAD = 4.0  # default bounds of a parameter: a quarter of its value to four times its value
@@ -166,7 +167,7 @@ def _read_function(node: ast.FunctionDef, reading: _Reading) -> Iterator[Program
 
 
 def _signature(node: ast.FunctionDef) -> str:
-    bare = ast.parse(f"def f({ast.unparse(node.args)}): pass").body[0]
+    bare = syntax_tree(f"def f({ast.unparse(node.args)}): pass").body[0]
     assert isinstance(bare, ast.FunctionDef)
     for argument in ast.walk(bare.args):
         if isinstance(argument, ast.arg):

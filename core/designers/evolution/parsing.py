@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from core.designers.evolution.terms import Design, Feature, Term, number
 from core.records.programs import Program
+from core.syntax import syntax_tree
 
 _ARGUMENTS = {"reward": {"obs", "action", "next_obs", "params", "np"}, "features": {"obs", "np"}}
 
@@ -20,7 +21,7 @@ def read_design(program: Program) -> Design | None:
 
     Numbers are those of `program.params`, which a tuner may have changed.
     """
-    functions = _functions(ast.parse(program.source))
+    functions = _functions(syntax_tree(program.source))
     if functions is None:
         return None
     comments = _comments(program.source)
@@ -95,7 +96,7 @@ def with_numbers(program: Program, change: Callable[[str, float], float]) -> str
     if not program.params:
         return None
     changed = {name: change(name, value) for name, value in program.params.items()}
-    for node in ast.parse(program.source).body:
+    for node in syntax_tree(program.source).body:
         if isinstance(node, ast.Assign | ast.AnnAssign) and _declares_params(node):
             return _replaced(program.source, node, changed)
     return None
@@ -106,7 +107,7 @@ def with_features(program: Program, drawn: Sequence[Feature]) -> str:
 
     The former function is kept under another name, so that whatever calls it finds what it knew.
     """
-    tree = ast.parse(program.source)
+    tree = syntax_tree(program.source)
     functions = {n.name: n for n in tree.body if isinstance(n, ast.FunctionDef)}
     entries = [f'        "{f.name}": {f.code},' for f in drawn]
     source, former = program.source, functions.pop("features", None)

@@ -14,6 +14,7 @@ from typing import Literal, TypeAlias
 
 from core.designers.evolution.quantities import Quantity
 from core.designers.evolution.wishes import Aim, Wish
+from core.syntax import syntax_tree
 
 Shape: TypeAlias = Literal["gauss", "bell", "hyper", "linear", "tanh"]
 SHAPES: tuple[Shape, ...] = ("gauss", "bell", "hyper", "linear", "tanh")
@@ -206,7 +207,7 @@ def _weighted(
 ) -> Term:
     numbers = {name: weight, **(more or {})}
     params = tuple((key, float(f"{value:.4g}")) for key, value in numbers.items())
-    return Term(name, ast.unparse(ast.parse(f"params.{name} * {code}")), params, comment)
+    return Term(name, ast.unparse(syntax_tree(f"params.{name} * {code}")), params, comment)
 
 
 def deviation(wish: Wish, state: str = "next_obs") -> str:

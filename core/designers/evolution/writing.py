@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from core.designers.evolution.reading import Reading
 from core.designers.evolution.terms import LIVING, Design, Term, in_words, number
+from core.syntax import expression_tree
 
 _WIDTH = 96
 _PLAIN = 0.5  # wishes below this clarity are not told as read from the text
@@ -49,7 +50,7 @@ def _entry(name: str, code: str, comment: str) -> str:
 def _wrapped(code: str) -> list[str]:
     """Break a product over lines, one factor each."""
     factors: list[str] = []
-    node = ast.parse(code, mode="eval").body
+    node = expression_tree(code)
     while isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
         factors.insert(0, _factor(node.right))
         node = node.left
