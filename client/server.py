@@ -21,6 +21,7 @@ from workers.logs import configure_server_logs
 from workers.messages import OFFER_SECONDS, dispatch, dispatch_first, make_celery
 
 LINGER_SECONDS = 3
+KEPT_SECONDS = 15  # longer than clients keep a connection: who closes first must not be us
 
 
 class Server(uvicorn.Server):
@@ -33,6 +34,7 @@ class Server(uvicorn.Server):
             access_log=False,
             server_header=False,
             timeout_graceful_shutdown=LINGER_SECONDS,
+            timeout_keep_alive=KEPT_SECONDS,
         )
         super().__init__(config)
         gc.freeze()  # what is there by now stays, and need not be looked through for garbage

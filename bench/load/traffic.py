@@ -27,6 +27,7 @@ Json: TypeAlias = dict[str, Any]
 MOST_CONNECTIONS = 200
 ANSWER_SECONDS = 30.0  # after which a request has failed, wherever it waited
 AGAIN = 50  # one submission in so many repeats the key and body of an earlier one
+KEPT_SECONDS = 5.0  # for which an idle connection is used again, as client libraries do
 RECENT = 2_000  # jobs that are asked about
 _ID = re.compile(rb'"id":"(job_[0-9a-z]{26})"')
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
@@ -69,6 +70,7 @@ class Connection(asyncio.Protocol):
         self._said = bytearray()
         self._answer: asyncio.Future[tuple[int, bytes]] | None = None
         self.open = False
+        self.idle_since = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -135,15 +137,18 @@ class Pool:
             except BaseException:
                 connection.close()
                 raise
+            connection.idle_since = asyncio.get_running_loop().time()
             self._idle.append(connection)
             return answer
 
     async def _connection(self) -> Connection:
-        while self._idle:
-            if (connection := self._idle.pop()).open:
-                return connection
-        self.opened += 1
         loop = asyncio.get_running_loop()
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.open and loop.time() - connection.idle_since < KEPT_SECONDS:
+                return connection
+            connection.close()
+        self.opened += 1
         _, connection = await loop.create_connection(Connection, "127.0.0.1", self._port)
         return connection
 
