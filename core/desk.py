@@ -27,7 +27,7 @@ from core.screening import ScreenBench
 from core.toolbox import Toolbox
 from core.words import number
 
-MOST_CHANGES = 5  # numbers of a tuned program that are told
+MOST_CHANGES = 3  # numbers of a tuned program that are told
 MAX_REPAIRS = 2  # attempts beyond the first, per slot
 TUNED_POINTS = 8  # proposed for a program at once; as many as there are slots are trained
 DRAFT = 1_000  # number of the first point that is only compared with others
