@@ -52,7 +52,6 @@ class Worker:
     name: str
     pid: int = 0
     point: str | None = None
-    born: float = 0.0
     dead_since: float | None = None
     doomed: bool = False  # killed by the schedule
     leaving_since: float | None = None  # told to stop
@@ -131,7 +130,7 @@ class Round:
             shift_seconds=shift,
             mutations=list(self.mutations),
         )
-        worker.born, worker.dead_since = time.monotonic(), None
+        worker.dead_since = None
         worker.doomed, worker.leaving_since = False, None
 
     def _start_server(self) -> None:
@@ -219,7 +218,7 @@ class Round:
             self._signal(worker, signal.SIGKILL)
 
     def _stop_a_worker(self, fault: Fault, worker: Worker | None) -> None:
-        if worker is not None and time.monotonic() - worker.born > 2.0:
+        if worker is not None and _catches(worker.pid, signal.SIGTERM):  # and has come so far
             worker.leaving_since = time.monotonic()
             self._signal(worker, signal.SIGTERM)
 
@@ -333,6 +332,16 @@ class Round:
             if worker.point is not None and worker.dead_since is None:
                 worker.doomed = True
                 self._signal(worker, signal.SIGKILL)
+
+
+def _catches(pid: int, number: int) -> bool:
+    """Tell whether a process handles a signal by itself; before it does, the signal ends it."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    caught = int(status.partition("SigCgt:")[2].split()[0], 16)
+    return bool(caught >> (number - 1) & 1)
 
 
 def _is_stopped(pid: int) -> bool:
