@@ -14,7 +14,14 @@ from typing import Any
 
 from bench.design.arms import DESIGNED, EXPERT, arm_of, expert_source, fitness_is_native
 from bench.design.house import House, JobBroke, digest
-from bench.design.ladder import Entry, Scale, designer_words, request_for, spec_for
+from bench.design.ladder import (
+    EVOLUTION,
+    Entry,
+    Scale,
+    designer_words,
+    request_for,
+    spec_for,
+)
 from bench.trainer.cells import Cells, Key
 from core import loop
 from core.errors import SandboxFailed
@@ -172,9 +179,13 @@ def _trained_on(spec: JobSpec) -> Mapping[str, Any]:
         for name, value in asdict(spec.training).items()
         if name not in search and value != usual[name]
     }
-    task = dict(task_to_mapping(spec.task))
-    task.pop("description")  # words are for designers
-    return {"task": task, "training": learner}
+    return {"task": _without_words(spec.task), "training": learner}
+
+
+def _without_words(task: Task) -> Mapping[str, Any]:
+    """Return a task without what only somebody who reads can tell from another."""
+    words = ("description", "actions")
+    return {name: value for name, value in task_to_mapping(task).items() if name not in words}
 
 
 # --- jobs -------------------------------------------------------------------------------------
@@ -191,6 +202,7 @@ def job_key(
     """Return the key of one job."""
     request = request_for(entry, scale, repetition, designer, changes)
     task: Task = spec_for(entry, scale).task
+    reads = designer["name"] != EVOLUTION["name"]
     return {
         "what": "job",
         "task": entry.task,
@@ -198,7 +210,7 @@ def job_key(
         "variant": variant,
         "seed": repetition,
         "steps": entry.steps,
-        "is": digest([request, task_to_mapping(task)]),
+        "is": digest([request, task_to_mapping(task) if reads else _without_words(task)]),
     }
 
 

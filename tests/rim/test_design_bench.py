@@ -11,6 +11,7 @@ import pytest
 from api.schemas import JobRequest
 from api.submission import complete
 from bench.design import __main__ as main
+from bench.design import work
 from bench.design.arms import (
     DESIGNED,
     EXPERT,
@@ -326,6 +327,20 @@ def test_a_key_changes_with_the_expert_the_steps_and_the_budget_but_not_with_the
     monkeypatch.setattr("bench.design.work.expert_source", lambda task: "another program")
     assert run_key(entry, TINY, EXPERT, 500) != before
     assert run_key(entry, TINY, NATIVE, 500)["is"] != before["is"]
+
+
+def test_words_of_a_task_make_another_key_for_designers_that_read_them_alone(monkeypatch):
+    entry, model = TINY.entries[0], {"name": "openai", "model": "m"}
+
+    def keys():
+        jobs = [job_key(entry, TINY, 0, designer)["is"] for designer in (EVOLUTION, model)]
+        return [run_key(entry, TINY, EXPERT, 500)["is"], *jobs]
+
+    before = keys()
+    mapping = work.task_to_mapping
+    told = {"description": "Other words.", "actions": "Other words of the actions."}
+    monkeypatch.setattr(work, "task_to_mapping", lambda task: {**mapping(task), **told})
+    assert [old == new for old, new in zip(before, keys(), strict=True)] == [True, True, False]
 
 
 # --- results -------------------------------------------------------------------------------------
