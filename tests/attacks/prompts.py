@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from core.methods import METHODS
 from core.methods.prompting import repair_text
-from core.records.asking import Prompt
+from core.records.asking import Prompt, Repair
 from core.records.measured import Report, TermStatistics
 from core.records.people import Remark
 from tests.prompt_situations import (
@@ -61,7 +61,9 @@ def prompts(task_words: str, code: str, said: str) -> Iterator[tuple[str, Prompt
         for brief in method.briefs(history):
             yield f"{name}, second", method.render(brief)
             yield f"{name}, features again", method.render(replace(brief, design="features"))
-    yield "repair", Prompt((("user", repair_text(said)),))
+            for duplicate in (False, True):
+                text = repair_text(brief, Repair("", said, duplicate=duplicate))
+                yield f"{name}, repair", Prompt((("user", text),))
 
 
 def ours(prompt: Prompt) -> str:

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -158,8 +159,7 @@ def test_it_plays_in_a_new_environment_and_reproduces_what_was_stored(bundle, tm
 
 @slow
 def test_a_number_that_was_changed_is_found_out(bundle, tmp_path):
-    for path in bundle.iterdir():
-        (tmp_path / path.name).write_bytes(path.read_bytes())
+    shutil.copytree(bundle, tmp_path, dirs_exist_ok=True)
     results = json.loads((tmp_path / "results.json").read_text())
     results["episodes"][0]["native_return"] += 1.0
     (tmp_path / "results.json").write_text(json.dumps(results))

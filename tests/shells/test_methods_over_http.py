@@ -35,7 +35,7 @@ SMALL = {
     "evaluation": {"episodes": 2, "confirm_seeds": 2, "confirm_episodes": 2},
 }
 SECOND = {  # what the second prompt shows of the first iteration
-    "smith": "# What was measured",
+    "smith": "# What was ",  # measured in the last iteration, or tried in the whole job
     "eureka": "lists run from the first checkpoint to the last",
     "text2reward": "It is too slow.",
     "lesr": "What an adviser concluded after iteration 0",
