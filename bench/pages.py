@@ -41,7 +41,7 @@ TABLE = """\
 ## Time and weight
 
 `python -m bench.pages --json docs/results/pages.json`: a job of {candidates} candidates in SQLite,
-asked for over HTTP by one client; {today}, {machine}, two cores, other work of low priority.
+asked for over HTTP by one client; {today}, {machine}, two cores, nothing else running.
 Bounds: 150 ms of the server, 100 kB (packed) on a first visit.
 
 | page | server's processor time | until it is there | 95th percentile | page | first visit loads |
