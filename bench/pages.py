@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import re
 import statistics
@@ -41,7 +42,7 @@ TABLE = """\
 ## Time and weight
 
 `python -m bench.pages --json docs/results/pages.json`: a job of {candidates} candidates in SQLite,
-asked for over HTTP by one client; {today}, {machine}, two cores, nothing else running.
+asked for over HTTP by one client; {today}, {machine}, load average {load:.1f}.
 Bounds: 150 ms of the server, 100 kB (packed) on a first visit.
 
 | page | server's processor time | until it is there | 95th percentile | page | first visit loads |
@@ -188,7 +189,10 @@ def _weighed(client: httpx2.Client, path: str) -> tuple[int, str]:
 
 def _keep(path: Path, candidates: int, figures: list[Figure]) -> None:
     """Write the figures down, as data and in their part of the page beside it."""
-    today, machine = datetime.now(UTC).date().isoformat(), f"Python {platform.python_version()}"
+    today, machine = (
+        datetime.now(UTC).date().isoformat(),
+        f"Python {platform.python_version()}, {os.cpu_count()} cores",
+    )
     kept = {
         "measured_at": today,
         "machine": machine,
@@ -201,7 +205,9 @@ def _keep(path: Path, candidates: int, figures: list[Figure]) -> None:
         f"| {f.page_bytes / 1e3:.1f} kB | {f.first_load_bytes / 1e3:.1f} kB |"
         for f in figures
     ]
-    head = TABLE.format(candidates=candidates, today=today, machine=machine)
+    head = TABLE.format(
+        candidates=candidates, today=today, machine=machine, load=os.getloadavg()[0]
+    )
     page = path.with_suffix(".md")
     before, _, rest = page.read_text(encoding="utf-8").partition(START)
     after = rest.partition(END)[2]
