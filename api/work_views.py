@@ -9,10 +9,9 @@ from pydantic import BaseModel, Field
 from core.records.kinds import JobStatus
 
 
-class DayView(BaseModel):
-    """What your jobs used on one day in UTC."""
+class UseView(BaseModel):
+    """What some jobs used together."""
 
-    day: str
     jobs: int = Field(description="Submitted.")
     runs: int = Field(description="Trainings that ended.")
     env_steps: int
@@ -22,20 +21,19 @@ class DayView(BaseModel):
     money: float = Field(description="US dollars, as far as prices are known.")
 
 
-class KeyUseView(BaseModel):
+class DayView(UseView):
+    """What your jobs used on one day in UTC."""
+
+    day: str
+
+
+class KeyUseView(UseView):
     """What the jobs used that were submitted with one of your keys."""
 
     key_id: str | None = Field(
         description="The part of the key before the dot, without `rws_`; null where none was needed."
     )
     name: str = Field(description="Of the key; empty without one.")
-    jobs: int = Field(description="Submitted.")
-    runs: int = Field(description="Trainings that ended.")
-    env_steps: int
-    seconds: float = Field(description="Of training, all runs together.")
-    exchanges: int = Field(description="Questions that a designer answered.")
-    tokens: int
-    money: float = Field(description="US dollars, as far as prices are known.")
 
 
 class UsageView(BaseModel):

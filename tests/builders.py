@@ -9,6 +9,7 @@ from typing import Any
 from core.records.history import History
 from core.records.kinds import NATIVE, Stage
 from core.records.measured import Preflight, Run
+from core.records.outcome import Interval, Outcome
 from core.records.programs import Program
 from core.records.rounds import Candidate, Feedback, Iteration
 from core.records.spec import Evaluation, JobSpec, Training
@@ -139,4 +140,17 @@ def confirmations(arms: dict[str, list[float]], first: int = 500) -> tuple[Run, 
         a_run(arm, value, seed=first + place, stage="confirm")
         for arm, values in arms.items()
         for place, value in enumerate(values)
+    )
+
+
+def an_outcome() -> Outcome:
+    return Outcome(
+        verdict="better",
+        best="0.0",
+        native=Interval(0.2, 0.1, 0.3, 3),
+        designed=Interval(0.83, 0.8, 0.9, 3),
+        native_iqm=0.2,
+        designed_iqm=0.83,
+        probability_of_improvement=1.0,
+        sentence="The designed reward is better than the native one.",
     )

@@ -33,7 +33,7 @@ from tests.fuzz.long import LONG, keep_if_long
 from tests.shells.stories import a_failed_job, a_finished_job, a_job_in_training, a_new_job
 
 LONG_CASES = 25_000  # of each role
-# Some minutes of generated requests; hours in the long form.
+# Some minutes of generated requests; an hour in the long form.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(6 * 3600 if LONG else 900)]
 
 
@@ -139,7 +139,7 @@ def on_postgresql(lay_out, postgres) -> Iterator[Ground]:
 def sound(tally: Tally, capsys: pytest.CaptureFixture[str], role: str, database: str) -> None:
     with capsys.disabled():
         print(f"\n{json.dumps(tally.line(role=role, database=database))}")
-        print("\n\n".join(tally.findings[:20]))  # at once: the long form goes on for hours
+        print("\n\n".join(tally.findings[:20]))  # at once: the long form goes on for long
     keep_if_long(role, tally.line(role=role, database=database))
     assert tally.findings == [], "\n\n".join(tally.findings[:20])
     assert not [status for status in tally.statuses if status >= 500]

@@ -9,25 +9,15 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from core.records.asking import Exchange, Prompt, Reply, Usage
-from core.records.outcome import Interval, Outcome
 from core.records.rounds import Candidate
 from core.records.spec import JobSpec
 from core.storage import ClaimedStep, Store, StoredJob
-from tests.builders import a_spec
+from tests.builders import a_spec, an_outcome
 
 T = TypeVar("T")
 
 LONG, SHORT = 60.0, 0.05  # leases in seconds
-OUTCOME = Outcome(
-    verdict="better",
-    best="0.0",
-    native=Interval(0.2, 0.1, 0.3, 3),
-    designed=Interval(0.8, 0.7, 0.9, 3),
-    native_iqm=0.2,
-    designed_iqm=0.8,
-    probability_of_improvement=1.0,
-    sentence="The designed reward is better than the native one.",
-)
+OUTCOME = an_outcome()
 
 
 def a_job(

@@ -24,12 +24,13 @@ from tests.builders import (
     a_preflight,
     a_run,
     a_spec,
+    an_outcome,
     confirmations,
     rejected,
     trained,
 )
 from tests.rim.storing import a_claim, a_job, at_once, kinds, propose, until
-from tests.shells.stories import a_failed_job, a_finished_job, a_job_in_training, an_outcome
+from tests.shells.stories import a_failed_job, a_finished_job, a_job_in_training
 
 MOST = 50  # iterations of a job
 TEXT = Remark(0, "text", text="slower, please")

@@ -10,10 +10,19 @@ from core.ports import Progress
 from core.records.asking import Exchange, Prompt, Reply, Usage
 from core.records.kinds import NATIVE
 from core.records.measured import Curve, Report, Rollout, Run, TermStatistics
-from core.records.outcome import Interval, Outcome
+from core.records.outcome import Outcome
 from core.records.rounds import Candidate, Feedback
 from core.storage import ClaimedStep, Store
-from tests.builders import a_preflight, a_program, a_run, a_spec, confirmations, rejected, trained
+from tests.builders import (
+    a_preflight,
+    a_program,
+    a_run,
+    a_spec,
+    an_outcome,
+    confirmations,
+    rejected,
+    trained,
+)
 
 CURVE = Curve((500, 1000), {"return": (10.0, 20.0)})
 
@@ -146,19 +155,6 @@ def a_report() -> Report:
     near = TermStatistics(mean=0.5, std=0.1, low=0.0, high=1.0, share=1.0)
     seen = TermStatistics(0.1, 0.3, -1.0, 1.0, smooth=1.2, explains=0.8, redundant=0.1, used=1.0)
     return Report(components={"near": near}, inputs={"x[0]": seen}, episode_length=100.0)
-
-
-def an_outcome() -> Outcome:
-    return Outcome(
-        verdict="better",
-        best="0.0",
-        native=Interval(0.2, 0.1, 0.3, 3),
-        designed=Interval(0.83, 0.8, 0.9, 3),
-        native_iqm=0.2,
-        designed_iqm=0.83,
-        probability_of_improvement=1.0,
-        sentence="The designed reward is better than the native one.",
-    )
 
 
 def _measured(arm: str, fitness: float, seed: int) -> Run:

@@ -18,6 +18,7 @@ import pytest
 import yaml
 
 from core.records.outcome import Outcome
+from tests.builders import an_outcome
 from tests.shells import stories
 from tests.stack import QUICK_TASK, stack
 
@@ -89,7 +90,7 @@ def test_a_hostile_task_stays_text_in_the_card(api, store):
     from tests.builders import a_task
 
     text = "**bold** <script>alert(1)</script>\n---\n[x](javascript:1)"
-    outcome: Outcome = stories.an_outcome()
+    outcome: Outcome = an_outcome()
     job_id = stories.a_finished_job(store, outcome, task=a_task(description=text))
     card = unpacked(api.get(f"/v1/jobs/{job_id}/best/bundle.zip").content)["README.md"].decode()
     assert "<script>" not in card.replace("\\<script\\>", "")

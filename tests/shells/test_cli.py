@@ -27,7 +27,7 @@ from core.designers.replay import ReplayDesigner
 from core.records.asking import Ask
 from core.records.outcome import Ablated, Interval
 from core.settings import Settings
-from tests.builders import SOURCE
+from tests.builders import SOURCE, an_outcome
 from tests.databases import emptied
 from tests.shells import stories
 
@@ -180,7 +180,7 @@ def test_a_finished_job_is_told_with_verdict_intervals_and_code_and_its_reward_i
 def test_what_was_asked_for_beside_the_design_is_told_as_well(run, store):
     interval = Interval(0.5, 0.4, 0.6, 5)
     outcome = replace(
-        stories.an_outcome(),
+        an_outcome(),
         fitness_alone=interval,
         normalised=1.75,
         ablation=(

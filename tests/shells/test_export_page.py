@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 import pytest
 
 from core.storage import Store
-from tests.builders import a_task
+from tests.builders import a_task, an_outcome
 from tests.shells import stories
 from tests.shells.conftest import ON_SQLITE
 
@@ -75,7 +75,7 @@ def test_a_job_in_any_state_has_a_page(page, store, story, words):
 
 @pytest.mark.parametrize("verdict", ["better", "equal", "worse"])
 def test_a_verdict_is_said_in_plain_words(page, store, verdict):
-    outcome = replace(stories.an_outcome(), verdict=verdict)
+    outcome = replace(an_outcome(), verdict=verdict)
     words = {"better": "Better than", "equal": "Not to be told", "worse": "was better"}[verdict]
     assert words in Read(page(stories.a_finished_job(store, outcome))).text
 

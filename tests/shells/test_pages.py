@@ -12,7 +12,16 @@ from core.records.people import Remark
 from core.records.programs import Screen
 from core.records.rounds import Feedback
 from core.records.spec import DesignerChoice
-from tests.builders import a_preflight, a_program, a_run, a_task, proposed, rejected, trained
+from tests.builders import (
+    a_preflight,
+    a_program,
+    a_run,
+    a_task,
+    an_outcome,
+    proposed,
+    rejected,
+    trained,
+)
 from tests.shells import stories
 from tests.shells.conftest import ON_SQLITE
 from tests.shells.reading_pages import read
@@ -186,7 +195,7 @@ def test_a_better_design_is_told_with_its_evidence(api, store):
 
 def test_a_design_that_is_worse_than_the_native_reward_is_called_that(api, store):
     worse = replace(
-        stories.an_outcome(),
+        an_outcome(),
         verdict="worse",
         native=Interval(0.9, 0.8, 1.0, 3),
         sentence="The native reward was better: 0.9 against 0.83.",
