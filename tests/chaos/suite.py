@@ -162,7 +162,7 @@ class Round:
             if worker.leaving_since and now - worker.leaving_since > STOP_SECONDS:
                 self.wrong.append(f"{worker.name} did not stop within {STOP_SECONDS} s")
                 worker.leaving_since = None
-                os.kill(worker.pid, signal.SIGKILL)
+                self._send(worker.pid, signal.SIGKILL)
         if self.server.dead_since is not None:
             self._start_server()
 
@@ -231,8 +231,7 @@ class Round:
         self._later(fault.seconds * LEASE_SECONDS, lambda: self._continue(pid))
 
     def _continue(self, pid: int) -> None:
-        if pid in self.nursery.names:
-            os.kill(pid, signal.SIGCONT)
+        self._send(pid, signal.SIGCONT)
 
     def _end(self, worker: Worker, pid: int) -> None:
         """Kill a worker that went on after its stop, so that another one is armed."""
@@ -245,9 +244,13 @@ class Round:
             self._signal(self.server, signal.SIGKILL)
 
     def _signal(self, worker: Worker, number: int) -> None:
-        if worker.pid in self.nursery.names:
+        self._send(worker.pid, number)
+
+    def _send(self, pid: int, number: int) -> None:
+        """Send a signal to a child; it may be dead by now, and the nursery's word of it under way."""
+        if pid in self.nursery.names:
             with suppress(ProcessLookupError):
-                os.kill(worker.pid, number)
+                os.kill(pid, number)
 
     def _kill_postgresql(self, fault: Fault, worker: Worker | None) -> None:
         assert self.postgres is not None
