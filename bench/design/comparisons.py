@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import fmean
 from typing import Any, TypeAlias
 
-from bench.design.ladder import Entry
+from bench.design.ladder import Entry, Scale
 from bench.design.scoring import (
     Cell,
     confirm_seeds,
@@ -73,7 +73,8 @@ def variants_for(designer: Mapping[str, Any]) -> list[Variant]:
 
 
 def ablation_works(order: Order) -> Iterator[Work]:
-    """Say which jobs the ablations need; the lean ones among them are those of the ladder."""
+    """Say which jobs the ablations need: the ladder's, but for the runoff."""
+    order = replace(order, scale=searching_alone(order.scale))
     for repetition in range(order.scale.repetitions):
         for entry in ablated(order):
             for variant in (LEAN, *variants_for(order.designer)):
@@ -87,6 +88,12 @@ def ablation_works(order: Order) -> Iterator[Work]:
                 )
 
 
+def searching_alone(scale: Scale) -> Scale:
+    """Return a scale whose jobs have no runoff, so that searches are compared and not their mending."""
+    evaluation = {n: v for n, v in scale.job["evaluation"].items() if n != "runoff_candidates"}
+    return replace(scale, job={**scale.job, "evaluation": evaluation})
+
+
 def ablated(order: Order) -> list[Entry]:
     """Return the tasks of the ablations, in order."""
     return [entry for entry in order.scale.entries if entry.task in order.scale.ablated]
@@ -94,6 +101,7 @@ def ablated(order: Order) -> list[Entry]:
 
 def compare_all(order: Order, cells: Cells) -> list[Json]:
     """Return a comparison per task and pair of variants, of those jobs that both have finished."""
+    order = replace(order, scale=searching_alone(order.scale))
     return [
         found
         for entry in ablated(order)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench.design.arms import DESIGNED
-from bench.design.comparisons import Variant
+from bench.design.comparisons import LEAN, Variant, searching_alone
 from bench.design.ladder import Entry, Scale, spec_for
 from bench.design.work import is_trained
 from bench.trainer.tables import table
@@ -51,13 +51,14 @@ def cost_of(entry: Entry, scale: Scale, arms: list[str]) -> Cost:
 
 
 def cost_of_variant(entry: Entry, scale: Scale, variant: Variant) -> Cost:
-    """Plan the jobs of an ablation on one task; those that it is compared with are the ladder's."""
+    """Plan the jobs of an ablation on one task."""
+    scale = searching_alone(scale)
     spec, times = spec_for(entry, scale, changes=variant.changes), scale.repetitions
     jobs = times * planned_cost(spec)
     scoring = times * scored_episodes(spec) * entry.episode
     overhead = OVERHEAD_SECONDS * times * job_steps(spec)
     seconds = (jobs + scoring) / entry.speed + overhead
-    return Cost(f"{entry.task}: {variant.name}", jobs, 0, scoring, seconds)
+    return Cost(f"{entry.task}: {variant.name or 'lean, no runoff'}", jobs, 0, scoring, seconds)
 
 
 def scored_episodes(spec: JobSpec) -> int:
@@ -68,6 +69,7 @@ def scored_episodes(spec: JobSpec) -> int:
         runs += spec.iterations * alive * training.seeds
         alive = survivors(training, alive)
     confirmed = (1 + evaluation.confirm_candidates) * evaluation.confirm_seeds
+    confirmed += evaluation.runoff_candidates * evaluation.runoff_seeds
     each = runs * evaluation.episodes + confirmed * evaluation.confirm_episodes
     return training.checkpoints * each
 
@@ -83,7 +85,7 @@ def plan(scale: Scale, arms: list[str], variants: Sequence[Variant] = ()) -> str
     planned += [
         (entry, cost_of_variant(entry, scale, variant))
         for entry in scale.entries
-        for variant in variants
+        for variant in ((LEAN, *variants) if variants else ())
         if entry.task in scale.ablated
     ]
     costs = [cost for _, cost in planned]

@@ -47,7 +47,8 @@ def _preface(document: Json) -> str:
         f"Measured: {when}, `{document['command']}`. Machine: {'; '.join(machines) or 'none yet'}. "
         f"{scale['repetitions']} jobs per task (method `{job['method']}`, {job['candidates']} "
         f"candidates × {job['iterations']} iterations, rungs {job['training']['rungs']}, "
-        f"{job['training']['seeds']} seeds in the search); {minutes:.0f} minutes in jobs. Every arm is "
+        f"{job['training']['seeds']} seeds in the search{_runoff(evaluation)}); {minutes:.0f} minutes "
+        "in jobs. Every arm is "
         "trained by the same trainer with the same settings, fresh seeds and steps; the fixed arms "
         f"once per task, with the seeds of all {scale['repetitions']} confirmations. A run's fitness "
         f"is its mean over {evaluation['confirm_episodes']} held-out episodes, the same for all arms. "
@@ -58,6 +59,11 @@ def _preface(document: Json) -> str:
         "is optimistic about *other* jobs; how many of the jobs are better, equal or worse by "
         "themselves stands in brackets.\n"
     )
+
+
+def _runoff(evaluation: Json) -> str:
+    best = evaluation.get("runoff_candidates", 0)
+    return f", the best {best} again on three others before one is chosen" if best else ""
 
 
 def _fitness(tasks: Sequence[Json]) -> str:
