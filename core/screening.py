@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from core.ports import Laboratory, Progress, Screened, Screening, Watch
 from core.records.history import History
-from core.records.programs import Screen
+from core.records.programs import Program, Screen
 from core.records.rounds import Candidate
 from core.screens import SCREENS, Case, judge, known_candidates, known_duplicate, screen_order
 
@@ -26,6 +26,7 @@ class ScreenBench:
     laboratory: Laboratory
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _known: Screening | None = None
+    _own: dict[str, tuple[Program, Screening]] = field(default_factory=dict)
 
     def problem(self, candidate: Candidate) -> str | None:
         """Say what a candidate is a duplicate of, for its designer; None if it is new.
@@ -35,13 +36,24 @@ class ScreenBench:
         known = known_candidates(self.history)
         if "duplicate" not in self.history.spec.screens or candidate.program is None or not known:
             return None
-        found = known_duplicate(self.history, candidate, self._numbers([candidate], _nobody))
+        screening = self._numbers([candidate], _nobody, shown=True)
+        self._own[candidate.key] = candidate.program, screening  # for `judge`, if it stays as it is
+        found = known_duplicate(self.history, candidate, screening)
         return found.message if found.verdict == "fail" else None
 
     def judge(self, candidates: Sequence[Candidate], watch: Watch) -> tuple[Screened, ...]:
         """Say what the screens decide of the iteration's sound candidates, in order of the slots."""
-        numbers = self._numbers(candidates, watch, shown=True)
-        return judge(self.history, candidates, numbers)
+        asked = {
+            c.key: screening for c in candidates if (screening := self._asked_for(c)) is not None
+        }
+        left = [c for c in candidates if c.key not in asked]
+        found = [*asked.values(), *([self._numbers(left, watch, shown=True)] if left else [])]
+        return judge(self.history, candidates, _joined(found))
+
+    def _asked_for(self, candidate: Candidate) -> Screening | None:
+        """Return the numbers of a candidate if they were asked for while its slot was filled."""
+        program, screening = self._own.get(candidate.key, (None, None))
+        return screening if program == candidate.program else None
 
     def by_worth(self, candidates: Sequence[Candidate]) -> list[Candidate]:
         """Return candidates in the order in which they are worth a training, most of all first.
@@ -72,6 +84,13 @@ class ScreenBench:
         if not known:
             return Screening((), {})
         return self.laboratory.screen(screen_order(self.history, known), watch)
+
+
+def _joined(found: Sequence[Screening]) -> Screening:
+    """Put the numbers of several programs together; their trajectories are the same."""
+    numbers = {key: one for screening in found for key, one in screening.numbers.items()}
+    broken = {key: why for screening in found for key, why in screening.broken.items()}
+    return replace(found[0], numbers=numbers, broken=broken)
 
 
 def _worth(screens: Sequence[Screen]) -> tuple[bool, int, float]:

@@ -466,7 +466,7 @@ def test_a_propose_step_that_is_done_again_decides_the_same():
     assert decided[0].proposed
 
 
-def test_known_programs_are_called_once_in_a_step():
+def test_every_program_is_called_once_in_a_step():
     called = []
 
     def numbers(order):
@@ -474,9 +474,25 @@ def test_known_programs_are_called_once_in_a_step():
         return alike()(order)
 
     run_job(a_spec(iterations=2, candidates=3, **SCREENED), numbers=numbers)
-    # The first iteration screens its own; in the second each slot asks for its own, then all together.
+    # The first iteration screens its own; the second those that are known, and every slot its own.
     assert called.count({"0.0", "0.1", "0.2"}) == 2
-    assert [keys for keys in called if "1.0" in keys] == [{"1.0"}, {"1.0", "1.1", "1.2"}]
+    assert sorted(key for keys in called for key in keys if key[0] == "1") == ["1.0", "1.1", "1.2"]
+
+
+def test_numbers_of_programs_that_were_mended_are_those_of_the_mended_ones():
+    """A slot's first program is a copy; what stays is another one, and is judged by its own numbers."""
+    called = []
+
+    def numbers(order):
+        called.extend((key, program.source) for key, program in order.programs.items())
+        copied = "1.1" if any("Variant 1.10" in source for _, source in called[-1:]) else "none"
+        return alike("0.0", copied)(order)
+
+    ledger, _, _ = run_job(a_spec(iterations=2, candidates=3, **SCREENED), numbers=numbers)
+    mended = ledger.facts.iterations[1].candidates[1]
+    assert "Variant 1.11" in mended.program.source
+    assert mended.status == "trained"
+    assert [source for key, source in called if key == "1.1"][-1] == mended.program.source
 
 
 def test_a_job_without_screens_asks_for_no_numbers():
