@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,17 @@ from client.server import Server, listen
 from core.prices import read_prices
 from core.settings import Settings
 from core.storage import Store
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before() -> Iterator[None]:
+    """Let no test log into the stream of an earlier one, which is closed by now."""
+    root, named = logging.getLogger(), [logging.getLogger(n) for n in ("api", "rewardsmith")]
+    handlers, levels = list(root.handlers), [one.level for one in (root, *named)]
+    yield
+    root.handlers[:] = handlers
+    for one, level in zip((root, *named), levels, strict=True):
+        one.setLevel(level)
 
 
 @pytest.fixture

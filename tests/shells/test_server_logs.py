@@ -19,15 +19,9 @@ pytestmark = ON_SQLITE
 @pytest.fixture
 def logged():
     """Log as the server does, and read back what it logged."""
-    root, named = logging.getLogger(), [logging.getLogger(n) for n in ("api", "rewardsmith")]
-    before = (list(root.handlers), root.level, [one.level for one in named])
     stream = io.StringIO()
     configure_server_logs("debug", stream)
-    yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
-    root.handlers[:], level, levels = before
-    root.setLevel(level)
-    for one, its in zip(named, levels, strict=True):
-        one.setLevel(its)
+    return lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
 
 
 def test_a_request_is_told_with_who_asked_and_about_what(api, store, logged):
