@@ -378,8 +378,10 @@ def rung_candidates(history: History, iteration: Iteration, rung: int) -> list[C
     """Return the candidates that take part in a rung, in order of their number."""
     alive = [c for c in iteration.candidates if c.status in ("proposed", "trained", "failed")]
     alive = [c for c in alive if c.program is not None]
+    found, suspect = history.preflight, partial(is_suspect, history)
+    chance = found.random_fitness if found else float("-inf")
     for before in range(rung):
-        alive = promoted(history, alive, before, partial(is_suspect, history))
+        alive = promoted(history.spec.training, chance, alive, before, suspect)
     return alive
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from core.records.history import History
 from core.records.measured import Run
 from core.records.rounds import Candidate
 from core.records.spec import Training
@@ -56,9 +55,15 @@ def never(candidate: Candidate, rung: int) -> bool:
 
 
 def promoted(
-    history: History, alive: Sequence[Candidate], rung: int, suspect: Suspect = never
+    training: Training,
+    chance: float,
+    alive: Sequence[Candidate],
+    rung: int,
+    suspect: Suspect = never,
 ) -> list[Candidate]:
     """Return the candidates that go on after a rung, in their order.
+
+    `chance` is the random policy's fitness.
 
     The best by mean − standard error go on.  A rung at which nobody beats the random policy is blind,
     and all that could be scored go on.  Otherwise nobody goes on who does not beat it after most of
@@ -67,13 +72,11 @@ def promoted(
     """
     scored = {c.number: values for c in alive if (values := rung_values(c, rung)) is not None}
     standing = [c for c in alive if c.number in scored]
-    floor = history.preflight.random_fitness if history.preflight else float("-inf")
-    training = history.spec.training
     if training.threshold is not None:
-        bar = floor + training.threshold
+        bar = chance + training.threshold
         standing = [c for c in standing if mean(scored[c.number]) > bar]
         return _best(standing, scored, survivors(training, len(standing)), rung, suspect)
-    hopeful = [c for c in standing if mean(scored[c.number]) > floor]
+    hopeful = [c for c in standing if mean(scored[c.number]) > chance]
     if not hopeful:
         return standing
     left = hopeful if training.rungs[rung] >= HOPELESS_AFTER else standing

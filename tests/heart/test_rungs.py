@@ -5,14 +5,16 @@ from __future__ import annotations
 import pytest
 
 from core.records.spec import Training
-from core.rungs import promoted, ranked
-from tests.builders import a_history, a_spec, trained
+from core.rungs import never, promoted, ranked
+from tests.builders import trained
 
-CHANCE = 0.1  # of the builders' preflight
+CHANCE = 0.1
 
 
-def history(rungs=(0.3, 1.0), keep=0.34, seeds=2):
-    return a_history(spec=a_spec(training=Training(rungs=rungs, keep=keep, seeds=seeds)))
+def after(alive, rungs=(0.3, 1.0), keep=0.34, suspect=never):
+    """Return the keys of those who go on after the first rung."""
+    training = Training(rungs=rungs, keep=keep, seeds=2)
+    return keys(promoted(training, CHANCE, alive, 0, suspect))
 
 
 def keys(candidates):
@@ -21,17 +23,17 @@ def keys(candidates):
 
 def test_a_steady_candidate_goes_on_before_one_that_was_lucky_once():
     alive = [trained(0, 0.9, 0.3), trained(1, 0.6, 0.56), trained(2, 0.2, 0.2)]
-    assert keys(promoted(history(), alive, 0)) == ["0.1"]  # 0.9 and 0.3 have the higher mean
+    assert after(alive) == ["0.1"]  # 0.9 and 0.3 have the higher mean
 
 
 def test_a_blind_rung_abstains():
     alive = [trained(0, 0.1, 0.1), trained(1, 0.05, 0.0), trained(2, 0.0, 0.0)]
-    assert keys(promoted(history(), alive, 0)) == ["0.0", "0.1", "0.2"]
+    assert after(alive) == ["0.0", "0.1", "0.2"]
 
 
 def test_a_candidate_that_could_not_be_scored_goes_nowhere_even_then():
     alive = [trained(0, 0.1, None), trained(1, 0.05, 0.0)]
-    assert keys(promoted(history(), alive, 0)) == ["0.1"]
+    assert after(alive) == ["0.1"]
 
 
 @pytest.mark.parametrize(
@@ -39,7 +41,7 @@ def test_a_candidate_that_could_not_be_scored_goes_nowhere_even_then():
 )
 def test_who_is_not_above_chance_after_most_of_the_steps_is_given_up(share, left):
     alive = [trained(0, 0.5, 0.5), trained(1, 0.1, 0.1), trained(2, 0.0, 0.0)]
-    assert keys(promoted(history((share, 1.0), keep=0.67), alive, 0)) == left
+    assert after(alive, (share, 1.0), keep=0.67) == left
 
 
 def test_a_suspected_exploit_is_not_promoted():
@@ -48,12 +50,12 @@ def test_a_suspected_exploit_is_not_promoted():
     def suspect(candidate, rung):
         return (candidate.key, rung) == ("0.0", 0)
 
-    assert keys(promoted(history(), alive, 0, suspect)) == ["0.1"]
+    assert after(alive, suspect=suspect) == ["0.1"]
 
 
 def test_where_everybody_is_suspected_the_best_still_goes_on():
     alive = [trained(0, 0.5, 0.5), trained(1, 0.4, 0.4)]
-    assert keys(promoted(history(), alive, 0, lambda candidate, rung: True)) == ["0.0"]
+    assert after(alive, suspect=lambda candidate, rung: True) == ["0.0"]
 
 
 def test_the_incumbent_gives_way_to_a_better_lower_bound_alone():
