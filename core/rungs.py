@@ -65,10 +65,12 @@ def promoted(
 
     `chance` is the random policy's fitness.
 
-    The best by mean − standard error go on.  A rung at which nobody beats the random policy is blind,
-    and all that could be scored go on.  Otherwise nobody goes on who does not beat it after most of
-    the steps, and no suspected exploit, unless that would leave nobody.  Where the job has a threshold,
-    only those go on who beat the random policy by more than that, and if nobody does, nobody.
+    The best by mean − standard error go on.  A rung is blind if it tells nobody from another and nobody
+    beats the random policy: all that could be scored go on.  Where it orders them, it is worth
+    following even below chance (docs/results/rungs.md).  After most of the steps nobody goes on who
+    does not beat the random policy, and no suspected exploit at any time, unless that would leave
+    nobody.  Where the job has a threshold, only those go on who beat the random policy by more than
+    that, and if nobody does, nobody.
     """
     scored = {c.number: values for c in alive if (values := rung_values(c, rung)) is not None}
     standing = [c for c in alive if c.number in scored]
@@ -77,9 +79,9 @@ def promoted(
         standing = [c for c in standing if mean(scored[c.number]) > bar]
         return _best(standing, scored, survivors(training, len(standing)), rung, suspect)
     hopeful = [c for c in standing if mean(scored[c.number]) > chance]
-    if not hopeful:
+    if not hopeful and len({lower_bound(scored[c.number]) for c in standing}) <= 1:
         return standing
-    left = hopeful if training.rungs[rung] >= HOPELESS_AFTER else standing
+    left = hopeful if hopeful and training.rungs[rung] >= HOPELESS_AFTER else standing
     return _best(left, scored, survivors(training, len(scored)), rung, suspect)
 
 

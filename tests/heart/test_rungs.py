@@ -26,14 +26,26 @@ def test_a_steady_candidate_goes_on_before_one_that_was_lucky_once():
     assert after(alive) == ["0.1"]  # 0.9 and 0.3 have the higher mean
 
 
-def test_a_blind_rung_abstains():
-    alive = [trained(0, 0.1, 0.1), trained(1, 0.05, 0.0), trained(2, 0.0, 0.0)]
+@pytest.mark.parametrize("fitness", [0.0, CHANCE], ids=["below chance", "at chance"])
+def test_a_rung_that_tells_nobody_from_another_abstains(fitness):
+    alive = [trained(n, fitness, fitness) for n in range(3)]
     assert after(alive) == ["0.0", "0.1", "0.2"]
 
 
+@pytest.mark.parametrize("share", [0.3, 0.6], ids=["early", "late"])
+def test_an_order_below_chance_is_followed(share):
+    alive = [trained(0, 0.0, 0.0), trained(1, 0.05, 0.02), trained(2, 0.0, 0.0)]
+    assert after(alive, (share, 1.0)) == ["0.1"]
+
+
+def test_above_chance_equals_are_halved_in_their_order():
+    alive = [trained(n, 0.5, 0.5) for n in range(3)]
+    assert after(alive) == ["0.0"]
+
+
 def test_a_candidate_that_could_not_be_scored_goes_nowhere_even_then():
-    alive = [trained(0, 0.1, None), trained(1, 0.05, 0.0)]
-    assert after(alive) == ["0.1"]
+    alive = [trained(0, 0.0, None), trained(1, 0.0, 0.0), trained(2, 0.0, 0.0)]
+    assert after(alive) == ["0.1", "0.2"]
 
 
 @pytest.mark.parametrize(
