@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench.design.arms import DESIGNED
-from bench.design.comparisons import LEAN, Variant, searching_alone
+from bench.design.comparisons import LEAN, Variant, jobs_a_side, searching_alone
 from bench.design.ladder import Entry, Scale, spec_for
 from bench.design.work import is_trained
 from bench.trainer.tables import table
@@ -53,7 +53,8 @@ def cost_of(entry: Entry, scale: Scale, arms: list[str]) -> Cost:
 def cost_of_variant(entry: Entry, scale: Scale, variant: Variant) -> Cost:
     """Plan the jobs of an ablation on one task."""
     scale = searching_alone(scale)
-    spec, times = spec_for(entry, scale, changes=variant.changes), scale.repetitions
+    spec = spec_for(entry, scale, changes=variant.changes)
+    times = jobs_a_side(entry, variant, scale)
     jobs = times * planned_cost(spec)
     scoring = times * scored_episodes(spec) * entry.episode
     overhead = OVERHEAD_SECONDS * times * job_steps(spec)

@@ -233,7 +233,7 @@ def _ablations(document: Json) -> str:
             one["variant"],
             bracketed(one["ours"]["fitness"]),
             bracketed(one["other"]["fitness"]),
-            one["verdict"] or "",
+            _both_verdicts(one),
             f"{one['ours']['search_env_steps']:,}",
             f"{one['other']['search_env_steps']:,}",
             "" if one["share_of_env_steps"] is None else f"{one['share_of_env_steps']:.0%}",
@@ -241,7 +241,17 @@ def _ablations(document: Json) -> str:
         )
         for one in found
     ]
-    return "\n".join([table(heads, rows), _reaching(found), *notes]) + "\n"
+    words = (
+        "The jobs are the ladder's, without the runoff: searches are compared, and not their mending. "
+        "*Is*: the permutation test on pooled runs, and in brackets, from four jobs a side on, that on "
+        "the jobs' means, which says how another job would do.\n"
+    )
+    return "\n".join([words, table(heads, rows), _reaching(found), *notes]) + "\n"
+
+
+def _both_verdicts(one: Json) -> str:
+    pooled, jobs = one["verdict"] or "", one.get("verdict_of_jobs")
+    return f"{pooled} ({jobs})" if jobs else pooled
 
 
 def _reaching(found: Sequence[Json]) -> str:

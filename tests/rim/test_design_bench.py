@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from dataclasses import dataclass, field, replace
 
 import pytest
@@ -27,6 +28,8 @@ from bench.design.comparisons import (
     ablation_works,
     compare_all,
     reached,
+    ruling_of_jobs,
+    searching_alone,
     variants_for,
 )
 from bench.design.costs import cost_of, cost_of_variant, plan, scored_episodes
@@ -245,6 +248,37 @@ def test_the_ablations_are_planned_by_what_each_variant_changes():
     assert cost.jobs == 2 * (2 * 2_000 + 2 * 2 * 2_000 + 2 * 4 * 2_000)  # nothing is halved
     assert f"| mountaincar: {full.name} |" in plan(TINY, [DESIGNED], [full])
     assert all(cost_of_variant(entry, TINY, other).jobs < cost.jobs for other in others)
+
+
+def test_more_jobs_are_run_where_three_a_side_left_a_doubt_of_halving():
+    order = replace(ORDER, scale=FULL)
+    keys = [work.keys[0] for work in ablation_works(order) if work.keys[0]["task"] == "mountaincar"]
+    a_side = Counter(key["variant"] for key in keys)
+    assert a_side == {
+        "": 8,
+        FULL_TRAINING: 8,
+        "three rungs": 8,
+        "reward only": 3,
+        "features only": 3,
+    }
+    others = Counter(w.keys[0]["variant"] for w in ablation_works(order) if "cart" in w.title)
+    assert set(others.values()) == {FULL.repetitions}
+    model = replace(order, designer={"name": "openai", "model": "m"})
+    assert max(w.keys[0]["seed"] for w in ablation_works(model)) == FULL.repetitions - 1
+
+
+def test_the_ablations_jobs_are_the_ladders_without_the_runoff():
+    entry = next(e for e in FULL.entries if e.task == "mountaincar")
+    assert spec_for(entry, FULL).evaluation.runoff_candidates == 4
+    alone = spec_for(entry, searching_alone(FULL)).evaluation
+    assert alone == replace(spec_for(entry, FULL).evaluation, runoff_candidates=0)
+
+
+def test_a_few_jobs_a_side_say_nothing_of_the_next_one():
+    low, high = [[0.1, 0.3]] * 4, [[0.8, 0.9]] * 4
+    assert ruling_of_jobs(low[:3], high[:3]) is None
+    assert ruling_of_jobs(low, high) == "worse"
+    assert ruling_of_jobs(low, low) == "equal"
 
 
 # --- cells: each thing once ----------------------------------------------------------------------
