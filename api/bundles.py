@@ -10,7 +10,7 @@ from fastapi import APIRouter, Response
 
 from api import downloads, openapi
 from api.dependencies import Here, JobId
-from core import loop
+from core import choosing
 from core.errors import NotFound
 from core.export import Parts, write_bundle
 from core.records.history import History
@@ -69,7 +69,7 @@ def _parts(store: Store, artifacts: FolderArtifacts, job_id: str) -> Parts:
 
 
 def _policy(history: History, artifacts: FolderArtifacts, key: str) -> tuple[Run, bytes] | None:
-    run = loop.best_run(history, key)
+    run = choosing.best_run(history, key)
     weights = None if run is None else _bytes(artifacts, run.weights)
     return None if run is None or weights is None else (run, weights)
 

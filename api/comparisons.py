@@ -14,7 +14,7 @@ from api.errors import InvalidField, printable
 from api.limits import Text
 from api.show import key_to_id
 from api.show_comparison import comparison_view, diff_view
-from core import loop
+from core import seeding
 from core.comparing import FEWEST, MOST, Contestant, compare
 from core.differences import unified
 from core.errors import NotFound
@@ -84,7 +84,7 @@ def _contestant(store: Store, job: StoredJob, stored: StoredCandidate) -> Contes
         spec=job.spec,
         floor=_floor(job),
         candidate=stored.candidate,
-        runs=(*kept, *loop.present_confirmation(_bare(job), confirmed)),
+        runs=(*kept, *seeding.present_confirmation(_bare(job), confirmed)),
         report=stored.candidate.report,
     )
 
@@ -99,7 +99,7 @@ def _native(store: Store, job: StoredJob) -> Contestant:
         spec=job.spec,
         floor=_floor(job),
         candidate=None,
-        runs=(*kept, *loop.present_confirmation(_bare(job), confirmed)),
+        runs=(*kept, *seeding.present_confirmation(_bare(job), confirmed)),
     )
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Literal, TypeAlias
 
-from core.loop import native_fitness
+from core.choosing import native_fitness
 from core.records.asking import Exchange, Prompt
 from core.records.history import History
 from core.records.outcome import Interval

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from core import loop
+from core import choosing
 from core.budgets import REFUSED
 from core.context import native_reward
 from core.errors import DesignerUnavailable, ProgramRejected
@@ -216,7 +216,7 @@ class Desk:
             for c in brief.history
             if c.program is not None
             and c.program.sha256 == parent.program.sha256
-            and (fitness := loop.rung_fitness(c, last)) is not None
+            and (fitness := choosing.rung_fitness(c, last)) is not None
         ]
         program = self.tuner_choice(brief, parent.program, trials)
         candidate = replace(

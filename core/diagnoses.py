@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from statistics import median
 
+from core.choosing import native_fitness, search_fitness
 from core.exploits import exploit_reason
 from core.exploits import fitness_curve as fitness_curve
 from core.fitness_words import seed_error, seed_fitness
-from core.loop import native_fitness, search_fitness
 from core.records.history import History
 from core.records.kinds import Smoothness
 from core.records.measured import Report, TermStatistics

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 
+from core.choosing import native_fitness, ranking, rung_fitness, search_fitness
 from core.diagnoses import (
     AGAINST,
     at_rest,
@@ -22,7 +23,6 @@ from core.diagnoses import (
 from core.episode_words import episode_rows, hidden_names
 from core.fitness_words import fitness_words, seed_error, seed_fitness, stopped_early
 from core.input_words import input_sections
-from core.loop import native_fitness, ranking, rung_fitness, search_fitness
 from core.predictions import claims_data, record_words, score, tally
 from core.records.history import History
 from core.records.kinds import Design, Json, Smoothness

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-from core.loop import rung_fitness
+from core.choosing import rung_fitness
 from core.records.history import History
 from core.records.rounds import Candidate
 from core.records.spec import Training

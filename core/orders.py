@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from core import loop
+from core import choosing
 from core.ablation import ablated_arms, without
-from core.loop import Member, Scene
+from core.packing import Member, resumable
 from core.ports import Arm, FilmOrder, Ledger, PackOrder
 from core.records.history import History
 from core.records.kinds import FITNESS, NATIVE, Stage
 from core.records.rounds import Candidate
 from core.records.task import Task
 from core.rungs import rung_steps
+from core.scenes import Scene
 from core.toolbox import Toolbox
 
 # Stand for an iteration where held-out seeds are drawn.
@@ -45,7 +46,7 @@ def pack_order(
         mode=spec.mode,
         weight=spec.weight,
         members=tuple(members),
-        arms={key: _arm(key, candidates, loop.winner(history)) for key in keys},
+        arms={key: _arm(key, candidates, choosing.winner(history)) for key in keys},
         start_steps=rung_steps(spec.training, rung - 1),
         stop_steps=rung_steps(spec.training, rung),
         held_out=tools.held_out(ledger.job_id, _round(iteration, history), rung, episodes),
@@ -53,14 +54,14 @@ def pack_order(
         resume=_checkpoints(candidates, members, rung) if stage == "search" else {},
         warm=_warm_start(history, candidates, members) if stage == "search" and rung == 0 else {},
         record=stage in ("baseline", "search"),
-        saved=loop.resumable(ledger.saved(), stage, rung, members),
+        saved=resumable(ledger.saved(), stage, rung, members),
     )
 
 
 def film_order(ledger: Ledger, tools: Toolbox, history: History, scene: Scene) -> FilmOrder | None:
     """Write the order for one filmed episode of an arm's best run of a stage; None without any."""
     assert history.preflight is not None  # there was a training
-    run = loop.best_run(history, scene.arm, scene.stage)
+    run = choosing.best_run(history, scene.arm, scene.stage)
     if run is None:
         return None
     candidates = {c.key: c for i in history.iterations for c in i.candidates}
@@ -69,7 +70,7 @@ def film_order(ledger: Ledger, tools: Toolbox, history: History, scene: Scene) -
     return FilmOrder(
         task=known_task(history),
         preflight=history.preflight,
-        arm=_arm(scene.arm, candidates, loop.winner(history)),
+        arm=_arm(scene.arm, candidates, choosing.winner(history)),
         run=run,
         episode=scene.episode,
         held_out=seeds[scene.episode :],

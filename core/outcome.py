@@ -8,18 +8,12 @@ from dataclasses import asdict, replace
 
 from core.ablation import ablated_arms
 from core.budgets import learner_steps
+from core.choosing import confirm_arms, confirmed_fitness, or_chance, trusted_arms, winner
 from core.learners import read_learner
-from core.loop import (
-    budget_exhausted,
-    confirm_arms,
-    confirmed_fitness,
-    or_chance,
-    trusted_arms,
-    winner,
-)
 from core.records.history import History
 from core.records.kinds import FITNESS, NATIVE, Json, Verdict
 from core.records.outcome import Ablated, Interval, Outcome
+from core.searching import budget_exhausted
 from core.statistics import (
     bootstrap_interval,
     difference_interval,

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
+from core.choosing import native_fitness, rung_fitness, search_fitness
 from core.fitness_words import seed_error, steps_words, stopped_early
-from core.loop import native_fitness, rung_fitness, search_fitness
 from core.records.history import History
 from core.records.kinds import Json
 from core.records.rounds import Candidate

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from core.choosing import search_fitness
 from core.exploits import exploits
-from core.loop import search_fitness
 from core.ordering import Order, best_order, likeness, tells_apart
 from core.ports import (
     Doubles,

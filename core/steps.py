@@ -11,7 +11,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from functools import partial
 
-from core import loop
+from core import choosing, loop, searching, seeding
 from core.bandit import with_posteriors
 from core.budgets import learner_steps
 from core.desk import new_desk
@@ -27,7 +27,7 @@ from core.errors import (
 )
 from core.estimates import after_preflight
 from core.fitness import describe
-from core.loop import Scene, Step
+from core.loop import Step
 from core.methods import find_method
 from core.methods.breeding import briefs_for_given
 from core.orders import (
@@ -40,6 +40,7 @@ from core.orders import (
     pack_order,
 )
 from core.outcome import decide, no_design
+from core.packing import ablation_packs, confirm_packs, runoff_packs, train_packs, transfer_packs
 from core.packs import physics_threads
 from core.ports import (
     Ledger,
@@ -50,6 +51,7 @@ from core.records.history import History
 from core.records.kinds import FITNESS, NATIVE
 from core.records.measured import Rollout
 from core.records.rounds import Iteration
+from core.scenes import Scene, to_film, to_show
 from core.screening import ScreenBench
 from core.toolbox import Toolbox
 
@@ -126,7 +128,7 @@ def baseline(ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
     """Train the native reward with the seeds and the budget that the candidates will get."""
     history = ledger.history()
     done = {run.seed for run in history.native}
-    members = [(NATIVE, seed) for seed in loop.search_seeds(history) if seed not in done]
+    members = [(NATIVE, seed) for seed in seeding.search_seeds(history) if seed not in done]
     last = len(history.spec.training.rungs) - 1
     order = pack_order(ledger, tools, history, members, "baseline", BASELINE, last)
     result = tools.laboratory.train(replace(order, start_steps=0), watch, ledger.save)
@@ -140,7 +142,7 @@ def fitness_alone(ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
     """Train on the fitness alone, as the baseline; where that breaks, the job goes on without."""
     history = ledger.history()
     done = {run.seed for run in history.fitness_alone}
-    members = [(FITNESS, seed) for seed in loop.search_seeds(history) if seed not in done]
+    members = [(FITNESS, seed) for seed in seeding.search_seeds(history) if seed not in done]
     last = len(history.spec.training.rungs) - 1
     order = pack_order(ledger, tools, history, members, "baseline", BASELINE, last)
     result = tools.laboratory.train(replace(order, start_steps=0), watch, ledger.save)
@@ -156,7 +158,7 @@ def propose(number: int, ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
     method = find_method(history.spec.method)
     here = _iteration(history, number).candidates
     filled, taken = {c.number for c in here}, {c.given for c in here}
-    planned = () if loop.plan_fulfilled(history) else method.briefs(history)
+    planned = () if searching.plan_fulfilled(history) else method.briefs(history)
     handed = [
         b for b in briefs_for_given(history, planned) if b.given and b.given.number not in taken
     ]
@@ -232,7 +234,7 @@ def train(step: loop.Train, ledger: Ledger, tools: Toolbox, watch: Watch) -> Non
     """Train one pack of candidates for one rung, and measure it."""
     history = ledger.history()
     iteration = _iteration(history, step.iteration)
-    packs = loop.train_packs(history, iteration, step.rung)
+    packs = train_packs(history, iteration, step.rung)
     done = {(r.arm, r.seed) for c in iteration.candidates for r in c.runs if r.rung == step.rung}
     members = [member for member in packs[step.pack] if member not in done]
     order = pack_order(ledger, tools, history, members, "search", step.iteration, step.rung)
@@ -274,15 +276,15 @@ def ask_people(step: loop.Show | loop.Await, ledger: Ledger, tools: Toolbox, wat
 def show(number: int, ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
     """Film what people are to judge, as long as they have not said it by now."""
     history = ledger.history()
-    for scene in loop.to_show(history, number):
-        if not loop.waits_for_people(ledger.history()):
+    for scene in to_show(history, number):
+        if not searching.waits_for_people(ledger.history()):
             return
         ledger.add_rollouts([_filmed(scene, history, ledger, tools, watch)])
 
 
 def await_feedback(number: int, ledger: Ledger) -> None:
     """Let the job rest until people have said something of an iteration, unless they have by now."""
-    if loop.waits_for_people(ledger.history()):
+    if searching.waits_for_people(ledger.history()):
         ledger.await_feedback(
             f"Iteration {number} is measured; the job waits for your feedback on it."
         )
@@ -317,7 +319,7 @@ def runoff(pack: int, ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
     """Train the search's best designs again, from scratch and at full length, on seeds of their own."""
     history = ledger.history()
     done = {(run.arm, run.seed) for run in history.runoffs}
-    packs = loop.runoff_packs(history)
+    packs = runoff_packs(history)
     members = [member for member in packs[pack] if member not in done]
     last = len(history.spec.training.rungs) - 1
     order = pack_order(ledger, tools, history, members, "runoff", RUNOFF, last)
@@ -330,7 +332,7 @@ def confirm(pack: int, ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
     """Train the best designs and the baseline again, from scratch, on fresh seeds."""
     history = ledger.history()
     done = {(run.arm, run.seed) for run in history.confirmations}
-    packs = loop.confirm_packs(history)
+    packs = confirm_packs(history)
     members = [member for member in packs[pack] if member not in done]
     last = len(history.spec.training.rungs) - 1
     order = pack_order(ledger, tools, history, members, "confirm", CONFIRMATION, last)
@@ -343,7 +345,7 @@ def confirm(pack: int, ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
 def finish(ledger: Ledger) -> None:
     """Compare design and native reward on the fresh seeds, and end the job."""
     history = ledger.history()
-    if not loop.ranking(history):
+    if not choosing.ranking(history):
         ledger.fail("no_valid_candidate", no_design(history))
         return
     native = [run for run in history.confirmations if run.arm == NATIVE and run.fitness is not None]
@@ -358,7 +360,7 @@ def transfer(pack: int, ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
     """Train the native reward or the winner with the user's own learner, on the fresh seeds."""
     history = ledger.history()
     done = {(run.arm, run.seed) for run in history.transfers}
-    members = [member for member in loop.transfer_packs(history)[pack] if member not in done]
+    members = [member for member in transfer_packs(history)[pack] if member not in done]
     last = len(history.spec.training.rungs) - 1
     order = pack_order(ledger, tools, history, members, "transfer", CONFIRMATION, last)
     order = replace(
@@ -376,7 +378,7 @@ def ablate(pack: int, ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
     """Train the winner without some of its terms, for the first rung."""
     history = ledger.history()
     done = {(run.arm, run.seed) for run in history.ablations}
-    packs = loop.ablation_packs(history)
+    packs = ablation_packs(history)
     members = [member for member in packs[pack] if member not in done]
     order = pack_order(ledger, tools, history, members, "ablation", ABLATION, 0)
     order = replace(order, threads=physics_threads(history.preflight, len(packs)))
@@ -387,7 +389,7 @@ def ablate(pack: int, ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
 def film(ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
     """Film a few episodes; whatever prevents it is stored as the reason, and the job goes on."""
     history = ledger.history()
-    for scene in loop.to_film(history):
+    for scene in to_film(history):
         ledger.add_rollouts([_filmed(scene, history, ledger, tools, watch)])
 
 

@@ -8,8 +8,8 @@ baseline was.
 
 from __future__ import annotations
 
+from core.choosing import search_fitness
 from core.exploits import exploits
-from core.loop import search_fitness
 from core.ports import Source
 from core.records.history import History
 from core.records.kinds import NATIVE

@@ -23,7 +23,7 @@ from bench.design.ladder import (
     spec_for,
 )
 from bench.trainer.cells import Cells, Key
-from core import loop
+from core import choosing, seeding
 from core.errors import SandboxFailed
 from core.records.history import History
 from core.records.kinds import FITNESS, NATIVE
@@ -142,7 +142,7 @@ def run_key(entry: Entry, scale: Scale, arm: str, seed: int) -> Key:
 
 def fresh_seeds(spec: JobSpec) -> tuple[int, ...]:
     """Return the training seeds of a job's confirmation, which nothing was chosen by."""
-    return loop.confirm_seeds(History(spec))
+    return seeding.confirm_seeds(History(spec))
 
 
 def fixed_work(entry: Entry, scale: Scale, arm: str, repetition: int, cells: Cells) -> Work:
@@ -278,7 +278,9 @@ def search_course(history: History) -> list[dict[str, float | int | None]]:
     steps, best = 0, None
     for iteration in history.iterations:
         steps += sum(run.env_steps for c in iteration.candidates for run in c.runs)
-        scores = [s for c in iteration.candidates if (s := loop.rung_fitness(c, last)) is not None]
+        scores = [
+            s for c in iteration.candidates if (s := choosing.rung_fitness(c, last)) is not None
+        ]
         best = max([*scores, *([] if best is None else [best])], default=None)
         course.append({"env_steps": steps, "fitness": best})
     return course

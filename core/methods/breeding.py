@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from core.bandit import variant_for
+from core.choosing import native_fitness, ranking, search_fitness
 from core.feedback import prediction_words
 from core.fitness_words import seed_fitness
-from core.loop import current_iteration, native_fitness, ranking, search_fitness, waiting_programs
 from core.preferences import preference_scores
 from core.records.asking import Brief
 from core.records.history import History
@@ -19,6 +19,7 @@ from core.records.people import Given, Remark
 from core.records.rounds import Candidate, Feedback
 from core.records.spec import Variant
 from core.rungs import reached, scored_values
+from core.searching import current_iteration, waiting_programs
 from core.statistics import lower_bound
 from core.words import cut
 

@@ -26,6 +26,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from core.choosing import search_fitness
 from core.diagnoses import fitness_curve
 from core.episode_words import episode_rows, hidden_names
 from core.feedback import (
@@ -34,7 +35,6 @@ from core.feedback import (
     write_feedback,
 )
 from core.fitness_words import fitness_words
-from core.loop import search_fitness
 from core.methods.breeding import (
     best_of_rounds,
     brief_for,

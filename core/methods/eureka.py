@@ -24,6 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from core.choosing import native_fitness, ranking, search_fitness
 from core.diagnoses import fitness_curve
 from core.feedback import (
     MOST_CHARACTERS,
@@ -33,7 +34,6 @@ from core.feedback import (
     write_feedback,
 )
 from core.fitness_words import fitness_words
-from core.loop import native_fitness, ranking, search_fitness
 from core.methods.breeding import brief_for, closed
 from core.methods.fitting import Part, Piece, Rank
 from core.methods.method import Method

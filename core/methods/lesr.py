@@ -28,9 +28,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from core.choosing import search_fitness
 from core.feedback import why_not, write_feedback
 from core.fitness_words import fitness_words
-from core.loop import search_fitness
 from core.methods.breeding import analysis_brief, brief_for, by_lower_bound, scored_first
 from core.methods.fitting import Part, Piece, Rank
 from core.methods.method import Method

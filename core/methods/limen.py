@@ -28,10 +28,10 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
+from core.choosing import search_fitness
 from core.diagnoses import curve_sentences
 from core.feedback import why_not, write_feedback
 from core.fitness_words import fitness_words
-from core.loop import search_fitness
 from core.methods.breeding import (
     brief_for,
     by_lower_bound,

@@ -22,6 +22,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
+from core.choosing import native_fitness, search_fitness
 from core.diagnoses import fitness_curve
 from core.episode_words import hidden_names, scattered
 from core.feedback import (
@@ -33,7 +34,6 @@ from core.feedback import (
     write_feedback,
 )
 from core.fitness_words import fitness_words
-from core.loop import native_fitness, search_fitness
 from core.methods.breeding import briefs_on_newest, newest, newest_first
 from core.methods.method import Method
 from core.methods.prompting import (

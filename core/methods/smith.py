@@ -26,10 +26,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import chain, repeat
 
+from core.choosing import search_fitness
 from core.diagnoses import curve_sentences, plateau
 from core.feedback import terms_words, why_not, write_feedback
 from core.fitness_words import BEST_FIRST, fitness_words
-from core.loop import search_fitness
 from core.methods.breeding import (
     best_first,
     brief_for,

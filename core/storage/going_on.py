@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, delete, select, update
 
-from core import loop
+from core import searching, seeding
 from core.budgets import closing_cost
 from core.errors import Conflict, InvalidInput
 from core.records.history import History
@@ -137,7 +137,7 @@ def _renew_confirmation(connection: Connection, job_id: str, history: History) -
     """Put fresh seeds in the place of those of a confirmation that has begun."""
     if not history.confirmations:
         return
-    if history.extensions >= loop.MOST_EXTENSIONS:
+    if history.extensions >= seeding.MOST_EXTENSIONS:
         raise Conflict(
             f"Job {job_id} was confirmed {1 + history.extensions} times, and no seeds are left that it "
             "has not seen.",
@@ -157,8 +157,8 @@ def _extension_words(extension: Extension) -> str:
 
 def _check_useful(history: History) -> None:
     """Refuse an extension from which nothing would follow."""
-    budget = loop.budget_exhausted(history)
-    if not loop.search_ended(history):
+    budget = searching.budget_exhausted(history)
+    if not searching.search_ended(history):
         return
     if budget is None:
         raise InvalidInput(
@@ -166,7 +166,7 @@ def _check_useful(history: History) -> None:
             expected="iterations, or a program in `start`, or a budget that allows what was cut off",
             where="extension",
         )
-    needed = history.spent.env_steps + loop.next_cost(history) + closing_cost(history.spec)
+    needed = history.spent.env_steps + searching.next_cost(history) + closing_cost(history.spec)
     words = f"at least {needed:,} environment steps" if budget == "env_steps" else "more"
     raise InvalidInput(
         f"a budget ({budget}) that is used up",

@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select, update
 
-from core import loop
+from core import choosing
 from core.errors import StorageFailed
 from core.records.rounds import Candidate
 from core.storage import facts, job_reads, results
@@ -166,7 +166,7 @@ def _note_fitness(
     connection: Connection, job_id: str, candidate: Candidate, told: Transcript
 ) -> None:
     own = tuple(run for run in told.runs if (run.arm, run.stage) == (candidate.key, "search"))
-    fitness = loop.search_fitness(replace(candidate, runs=own))
+    fitness = choosing.search_fitness(replace(candidate, runs=own))
     here = (candidates.c.iteration == candidate.iteration, candidates.c.number == candidate.number)
     changed = update(candidates).where(candidates.c.job_id == job_id, *here)
     connection.execute(changed.values(fitness=fitness))

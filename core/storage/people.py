@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, func, select
 
-from core import loop
+from core import searching
 from core.errors import Conflict, InvalidInput, NotFound
 from core.records.history import History
 from core.records.kinds import FINISHED
@@ -52,9 +52,9 @@ def add_given(
     if program.parent is not None:
         _find(history, program.parent)
     hold_number(job_id, numbered.number, MOST_GIVEN, "programs of people's")
-    if loop.search_ended(history):
+    if searching.search_ended(history):
         raise Conflict(
-            f"The budget ({loop.budget_exhausted(history)}) of job {job_id} does not allow another "
+            f"The budget ({searching.budget_exhausted(history)}) of job {job_id} allows no other "
             "candidate.",
             hint="Raise it with `extend`, then hand the program in again.",
         )

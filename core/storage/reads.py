@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 from sqlalchemy import ColumnElement, Connection, Integer, and_, bindparam, func, select, tuple_
 
-from core import loop
+from core import seeding
 from core.records.asking import Example, Exchange
 from core.records.history import History
 from core.records.kinds import FITNESS, NATIVE
@@ -86,9 +86,9 @@ def history(connection: Connection, job_id: str, owner: str | None = None) -> Hi
     )
     return replace(
         found,
-        confirmations=loop.present_confirmation(found, found.confirmations),
-        transfers=loop.present_confirmation(found, found.transfers),
-        ablations=loop.present_ablation(found, found.ablations),
+        confirmations=seeding.present_confirmation(found, found.confirmations),
+        transfers=seeding.present_confirmation(found, found.transfers),
+        ablations=seeding.present_ablation(found, found.ablations),
     )
 
 

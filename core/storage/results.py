@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from sqlalchemy import BigInteger, Connection, cast, delete, func, select, tuple_, update
 
-from core import loop
+from core import choosing
 from core.errors import InvalidInput
 from core.records.history import History
 from core.records.kinds import NATIVE, CandidateStatus
@@ -128,7 +128,7 @@ def _update_standing(connection: Connection, job_id: str, fresh: Sequence[Run]) 
 
 
 def _update_candidate(connection: Connection, job_id: str, candidate: Candidate) -> None:
-    fitness = loop.search_fitness(candidate)
+    fitness = choosing.search_fitness(candidate)
     status: CandidateStatus = "failed" if fitness is None else "trained"
     place = (candidates.c.iteration == candidate.iteration, candidates.c.number == candidate.number)
     changed = update(candidates).where(candidates.c.job_id == job_id, *place)
@@ -149,7 +149,7 @@ def _update_candidate(connection: Connection, job_id: str, candidate: Candidate)
 
 
 def _update_native(connection: Connection, job_id: str, history: History) -> None:
-    fitness = loop.native_fitness(history)
+    fitness = choosing.native_fitness(history)
     set_job(connection, job_id, native_fitness=fitness)
     reached = "could not be measured" if fitness is None else f"reached fitness {fitness:.4g}"
     details = {"fitness": fitness, "runs": len(history.native)}
@@ -158,11 +158,11 @@ def _update_native(connection: Connection, job_id: str, history: History) -> Non
 
 
 def _update_best(connection: Connection, job_id: str, history: History) -> None:
-    best = next(iter(loop.finalists(history)), None)
+    best = next(iter(choosing.finalists(history)), None)
     training = history.spec.training
     if best is None or (training.threshold is None and reached(best) < len(training.rungs) - 1):
         return  # half-trained candidates stand first only where nobody else is left in the end
-    fitness, before = loop.search_fitness(best), lock_job(connection, job_id).best_candidate
+    fitness, before = choosing.search_fitness(best), lock_job(connection, job_id).best_candidate
     set_job(connection, job_id, best_candidate=best.key, best_fitness=fitness)
     if best.key == before:
         return

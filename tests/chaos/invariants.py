@@ -16,7 +16,7 @@ from typing import Any
 
 from sqlalchemy import Engine, text
 
-from core import loop
+from core import choosing, searching
 from core.records.kinds import FINISHED
 from core.storage import Store
 from core.storage.lifecycle import ALLOWED
@@ -94,7 +94,7 @@ def nothing_is_missing_in_a_success(scene: Scene) -> list[str]:
     for job in scene.rows("SELECT id FROM jobs WHERE status = 'succeeded'"):
         history = scene.store.history(job.id)
         planned = len(history.iterations) == history.spec.iterations
-        if not planned and loop.budget_exhausted(history) is None:
+        if not planned and searching.budget_exhausted(history) is None:
             wrong.append(f"{job.id}: {len(history.iterations)} iterations")
         for iteration in history.iterations:
             if len(iteration.candidates) != history.spec.candidates or not iteration.feedback:
@@ -104,7 +104,7 @@ def nothing_is_missing_in_a_success(scene: Scene) -> list[str]:
                 reasons = [run.failure for run in one.runs if run.status == "failed"]
                 if one.status == "proposed" or not told or not all(reasons):
                     wrong.append(f"{job.id}: candidate {one.key} is {one.status}")
-        if not loop.native_complete(history) or history.outcome is None:
+        if not searching.native_complete(history) or history.outcome is None:
             wrong.append(f"{job.id}: no baseline or no outcome")
     return wrong
 
@@ -201,7 +201,7 @@ def the_best_is_the_best(scene: Scene) -> list[str]:
     wrong = []
     for job in scene.rows("SELECT id, best_candidate FROM jobs WHERE status = 'succeeded'"):
         history = scene.store.history(job.id)
-        best = loop.winner(history)
+        best = choosing.winner(history)
         if best is None or job.best_candidate != best.key:
             wrong.append(f"{job.id}: {job.best_candidate}, but {best and best.key} scored best")
         for one in (c for i in history.iterations for c in i.candidates):

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from core import loop
+from core import loop, seeding
 from core.budgets import learner_steps
+from core.packing import ablation_packs, confirm_packs, runoff_packs, train_packs, transfer_packs
 from core.records.history import History, Spent
 from core.records.kinds import FITNESS, NATIVE
 from core.records.measured import Rollout, Run
 from core.records.rounds import Feedback, Iteration
 from core.records.spec import JobSpec
 from core.rungs import rung_steps
+from core.scenes import Scene, to_film, to_show
 from tests.builders import a_preflight, a_run, proposed, rejected
 
 
@@ -42,16 +44,16 @@ def _lived(step: loop.Step, history: History) -> int:
         case loop.Baseline() | loop.FitnessAlone():
             return training.seeds * training.steps
         case loop.Train(number, rung, pack):
-            members = loop.train_packs(history, history.iterations[number], rung)[pack]
+            members = train_packs(history, history.iterations[number], rung)[pack]
             return len(members) * (rung_steps(training, rung) - rung_steps(training, rung - 1))
         case loop.Runoff(pack):
-            return len(loop.runoff_packs(history)[pack]) * training.steps
+            return len(runoff_packs(history)[pack]) * training.steps
         case loop.Confirm(pack):
-            return len(loop.confirm_packs(history)[pack]) * training.steps
+            return len(confirm_packs(history)[pack]) * training.steps
         case loop.Transfer(pack):
-            return len(loop.transfer_packs(history)[pack]) * learner_steps(history.spec)
+            return len(transfer_packs(history)[pack]) * learner_steps(history.spec)
         case loop.Ablate(pack):
-            return len(loop.ablation_packs(history)[pack]) * rung_steps(training, 0)
+            return len(ablation_packs(history)[pack]) * rung_steps(training, 0)
     return 0
 
 
@@ -62,10 +64,10 @@ def _done(  # noqa: C901 - one case for each kind of step
         case loop.Preflight():
             return replace(history, preflight=a_preflight())
         case loop.Baseline():
-            runs = tuple(a_run(NATIVE, 0.2, seed=s) for s in loop.search_seeds(history))
+            runs = tuple(a_run(NATIVE, 0.2, seed=s) for s in seeding.search_seeds(history))
             return replace(history, native=runs)
         case loop.FitnessAlone():
-            alone = tuple(a_run(FITNESS, 0.2, seed=s) for s in loop.search_seeds(history))
+            alone = tuple(a_run(FITNESS, 0.2, seed=s) for s in seeding.search_seeds(history))
             return replace(history, fitness_alone=alone)
         case loop.Propose(number):
             slots = range(history.spec.candidates)
@@ -76,7 +78,7 @@ def _done(  # noqa: C901 - one case for each kind of step
             iteration = Iteration(number, made, proposed=True)
             return replace(history, iterations=(*history.iterations, iteration))
         case loop.Train(number, rung, pack):
-            members = loop.train_packs(history, history.iterations[number], rung)[pack]
+            members = train_packs(history, history.iterations[number], rung)[pack]
             return _with_runs(
                 history, number, [a_run(a, fitness(a, s), seed=s, rung=rung) for a, s in members]
             )
@@ -84,30 +86,30 @@ def _done(  # noqa: C901 - one case for each kind of step
             iteration = replace(history.iterations[number], feedback=Feedback(number, "", None))
             return _with_iteration(history, number, iteration)
         case loop.Runoff(pack):
-            members = loop.runoff_packs(history)[pack]
+            members = runoff_packs(history)[pack]
             runs = tuple(a_run(a, fitness(a, s), seed=s, stage="runoff") for a, s in members)
             return replace(history, runoffs=(*history.runoffs, *runs))
         case loop.Confirm(pack):
-            members = loop.confirm_packs(history)[pack]
+            members = confirm_packs(history)[pack]
             runs = tuple(a_run(a, fitness(a, s), seed=s, stage="confirm") for a, s in members)
             return replace(history, confirmations=(*history.confirmations, *runs))
         case loop.Transfer(pack):
-            members = loop.transfer_packs(history)[pack]
+            members = transfer_packs(history)[pack]
             runs = tuple(a_run(a, fitness(a, s), seed=s, stage="transfer") for a, s in members)
             return replace(history, transfers=(*history.transfers, *runs))
         case loop.Ablate(pack):
-            members = loop.ablation_packs(history)[pack]
+            members = ablation_packs(history)[pack]
             runs = tuple(a_run(a, fitness(a, s), seed=s, stage="ablation") for a, s in members)
             return replace(history, ablations=(*history.ablations, *runs))
         case loop.Film():
-            return _with_films(history, loop.to_film(history))
+            return _with_films(history, to_film(history))
         case loop.Show(number):
-            return _with_films(history, loop.to_show(history, number))
+            return _with_films(history, to_show(history, number))
         case loop.Finish():
             return replace(history, status="succeeded")
 
 
-def _with_films(history: History, scenes: Sequence[loop.Scene]) -> History:
+def _with_films(history: History, scenes: Sequence[Scene]) -> History:
     filmed = tuple(Rollout(s.arm, s.episode, 7, stage=s.stage) for s in scenes)
     return replace(history, rollouts=(*history.rollouts, *filmed))
 

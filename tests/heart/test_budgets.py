@@ -15,7 +15,8 @@ from core.budgets import (
     iteration_cost,
     planned_cost,
 )
-from core.loop import Confirm, Propose, Reflect, Train, budget_exhausted, confirm_arms, next_steps
+from core.choosing import confirm_arms
+from core.loop import Confirm, Propose, Reflect, Train, next_steps
 from core.prices import Price, Prices
 from core.purse import COMPLETION_TOKENS, Purse, counted, prompt_tokens
 from core.records.asking import Prompt, Usage
@@ -23,6 +24,7 @@ from core.records.history import Spent
 from core.records.kinds import NATIVE
 from core.records.programs import Check
 from core.records.spec import Budget, Evaluation, Training
+from core.searching import budget_exhausted
 from core.steps import carry_out
 from tests.builders import a_history, a_run, a_spec, an_iteration, rejected, trained
 from tests.fakes import MemoryLedger, PretendLaboratory, ScriptedDesigner

@@ -8,19 +8,7 @@ from functools import partial
 import pytest
 
 from core.errors import ClaimLost, FilmingFailed, StepInterrupted
-from core.loop import (
-    Await,
-    Film,
-    Finish,
-    Propose,
-    Scene,
-    Show,
-    next_steps,
-    read_step,
-    step_key,
-    to_film,
-    to_show,
-)
+from core.loop import Await, Film, Finish, Propose, Show, next_steps, read_step, step_key
 from core.ports import Watch
 from core.prices import Prices
 from core.records.history import Spent
@@ -28,6 +16,7 @@ from core.records.kinds import NATIVE
 from core.records.measured import Rollout
 from core.records.people import Remark
 from core.records.spec import Budget, Evaluation
+from core.scenes import Scene, to_film, to_show
 from core.steps import carry_out
 from core.toolbox import Toolbox
 from core.tuning import propose_params

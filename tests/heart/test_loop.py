@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from core.budgets import confirm_cost, iteration_cost
+from core.choosing import ranking
 from core.loop import (
     Ablate,
     Await,
@@ -19,23 +20,18 @@ from core.loop import (
     Reflect,
     Train,
     Transfer,
-    confirm_packs,
-    confirm_seeds,
     next_steps,
-    ranking,
     read_step,
-    resumable,
-    rung_candidates,
-    search_seeds,
     step_key,
-    train_packs,
 )
+from core.packing import confirm_packs, resumable, rung_candidates, train_packs
 from core.packs import physics_threads
 from core.records.history import Spent
 from core.records.kinds import NATIVE
 from core.records.measured import Saved
 from core.records.people import Remark
 from core.records.spec import Budget, Evaluation, Training
+from core.seeding import confirm_seeds, search_seeds
 from tests.builders import (
     a_history,
     a_preflight,

@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from core.loop import ablation_packs, confirm_packs, next_steps, step_key, transfer_packs
+from core.loop import next_steps, step_key
 from core.outcome import decidable, decide, normalised, sentence
+from core.packing import ablation_packs, confirm_packs, transfer_packs
 from core.records.history import Spent
 from core.records.kinds import FITNESS, NATIVE
 from core.records.outcome import Interval

@@ -7,23 +7,14 @@ from dataclasses import replace
 import pytest
 
 from core.budgets import closing_cost, confirm_cost, runoff_cost
-from core.loop import (
-    Confirm,
-    Runoff,
-    confirm_arms,
-    confirm_seeds,
-    finalists,
-    next_steps,
-    read_step,
-    runoff_packs,
-    runoff_seeds,
-    search_seeds,
-    step_key,
-)
+from core.choosing import confirm_arms, finalists
+from core.loop import Confirm, Runoff, next_steps, read_step, step_key
+from core.packing import runoff_packs
 from core.records.history import Spent
 from core.records.kinds import NATIVE
 from core.records.rounds import Feedback
 from core.records.spec import Budget, Evaluation, Training
+from core.seeding import confirm_seeds, runoff_seeds, search_seeds
 from tests.builders import a_history, a_preflight, a_run, a_spec, an_iteration, rejected, trained
 from tests.heart.driving import drive
 

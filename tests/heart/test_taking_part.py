@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from core import loop
+from core import loop, searching, seeding
 from core.desk import new_desk
 from core.errors import DesignerUnavailable, PromptLeak
 from core.methods.breeding import brief_for, briefs_for_given
@@ -137,25 +137,25 @@ def test_a_program_that_comes_after_the_last_iteration_gets_one_of_its_own():
 
 def test_a_budget_pays_for_programs_as_for_other_candidates():
     spec = a_spec(budget=Budget(env_steps=10_000))
-    alone = loop.next_cost(a_history(spec=spec))
-    together = loop.next_cost(a_history(spec=spec, given=(Given(0, MINE), Given(1, OTHER))))
+    alone = searching.next_cost(a_history(spec=spec))
+    together = searching.next_cost(a_history(spec=spec, given=(Given(0, MINE), Given(1, OTHER))))
     assert (alone, together) == (4_000, 8_000)
     done = an_iteration(trained(0, 0.5, 0.5), feedback=True)
     last = a_history(done, spec=replace(spec, iterations=1), given=(Given(0, MINE),))
-    assert loop.next_cost(last) == 2_000
+    assert searching.next_cost(last) == 2_000
 
 
 def test_a_program_for_which_the_budget_has_nothing_left_does_not_keep_the_job_open():
     done = an_iteration(trained(0, 0.5, 0.5), feedback=True)
     spec = a_spec(iterations=1, budget=Budget(env_steps=1))
-    assert loop.search_ended(a_history(done, spec=spec, given=(Given(0, MINE),)))
+    assert searching.search_ended(a_history(done, spec=spec, given=(Given(0, MINE),)))
 
 
 def test_a_program_that_was_taken_waits_no_more():
     taken = replace(trained(2, 0.7, 0.7), operator="given", given=0)
     done = an_iteration(trained(0, 0.5, 0.5), taken, feedback=True)
     given = (Given(0, MINE), Given(1, OTHER))
-    assert loop.waiting_programs(a_history(done, given=given)) == given[1:]
+    assert searching.waiting_programs(a_history(done, given=given)) == given[1:]
 
 
 def test_the_designer_is_shown_a_program_that_is_to_be_improved_but_not_an_edit():
@@ -219,10 +219,12 @@ def test_a_job_that_shows_no_examples_does_not_look_into_the_library():
 
 
 def test_every_confirmation_has_seeds_that_none_before_it_had():
-    rounds = [loop.confirm_seeds(a_history(extensions=n)) for n in range(1 + loop.MOST_EXTENSIONS)]
+    rounds = [
+        seeding.confirm_seeds(a_history(extensions=n)) for n in range(1 + seeding.MOST_EXTENSIONS)
+    ]
     assert len({seed for seeds in rounds for seed in seeds}) == sum(map(len, rounds))
     assert max(rounds[-1]) < 1_000  # where the search of the next job's seed begins
-    assert not set(rounds[0]) & set(loop.search_seeds(a_history()))
+    assert not set(rounds[0]) & set(seeding.search_seeds(a_history()))
 
 
 def test_a_later_confirmation_draws_other_evaluation_episodes():
@@ -258,7 +260,7 @@ def test_each_further_look_asks_for_a_clearer_difference(extensions, verdict):
 def test_more_iterations_open_a_job_whose_search_had_ended():
     done = an_iteration(trained(0, 0.5, 0.5), rejected(1), feedback=True)
     ended = a_history(done, spec=a_spec(iterations=1))
-    assert loop.search_ended(ended)
+    assert searching.search_ended(ended)
     longer = replace(ended, spec=a_spec(iterations=2))
     assert loop.wanted(longer) == (loop.Propose(1),)
-    assert loop.current_iteration(longer) == Iteration(1)
+    assert searching.current_iteration(longer) == Iteration(1)

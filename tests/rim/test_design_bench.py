@@ -55,7 +55,7 @@ from bench.design.scoring import (
 )
 from bench.design.work import Order, job_key, ladder_works, run_key, work_off
 from bench.trainer.cells import Cells
-from core import loop
+from core import loop, seeding
 from core.budgets import planned_cost
 from core.designers.evolution import EvolutionDesigner
 from core.errors import SandboxFailed
@@ -172,8 +172,8 @@ def test_the_quick_ladder_is_a_part_of_the_full_one_with_fewer_steps():
 
 
 def test_jobs_share_no_training_seed_with_each_other_or_with_the_search():
-    fresh = [loop.confirm_seeds(History(spec_for(LADDER[0], FULL, r))) for r in range(3)]
-    search = [loop.search_seeds(History(spec_for(LADDER[0], FULL, r))) for r in range(3)]
+    fresh = [seeding.confirm_seeds(History(spec_for(LADDER[0], FULL, r))) for r in range(3)]
+    search = [seeding.search_seeds(History(spec_for(LADDER[0], FULL, r))) for r in range(3)]
     seeds = [seed for group in (*fresh, *search) for seed in group]
     assert len(set(seeds)) == len(seeds)
 

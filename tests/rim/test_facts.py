@@ -7,11 +7,13 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import event, text
 
+from core.choosing import ranking
 from core.errors import (
     ClaimLost,
     NotFound,
 )
-from core.loop import next_steps, ranking, rung_candidates
+from core.loop import next_steps
+from core.packing import rung_candidates
 from core.ports import Screened
 from core.records.asking import Exchange, Prompt, Reply, Usage
 from core.records.history import History

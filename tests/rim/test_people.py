@@ -8,13 +8,15 @@ import pytest
 from sqlalchemy import update
 
 from core.errors import ClaimLost, Conflict, IdempotencyMismatch, InvalidInput, NotFound
-from core.loop import confirm_seeds, next_steps, search_ended, step_key
+from core.loop import next_steps, step_key
 from core.records.asking import Example
 from core.records.kinds import NATIVE
 from core.records.outcome import Outcome
 from core.records.people import Given, Remark
 from core.records.rounds import Feedback
 from core.records.spec import Budget
+from core.searching import search_ended
+from core.seeding import confirm_seeds
 from core.storage import Extension, Request
 from core.storage.clock import now
 from core.storage.engine import writing
