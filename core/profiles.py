@@ -12,7 +12,7 @@ ProfileName: TypeAlias = Literal["smoke", "lean", "standard", "thorough"]
 Numbers: TypeAlias = Mapping[str, object]
 
 # A first rung at a third of the steps, from which half of the candidates go on, saves a third of the
-# steps, and the pick is as good or nearly so (docs/lab-log.md).  Where nothing works yet, it abstains.
+# steps, and the pick is as good or nearly so (docs/lab-log.md).
 _HALVED: Numbers = {"rungs": (0.35, 1.0), "keep": 0.5}
 
 # The best of many on few seeds is mostly a lucky one; these few runs choose better than another seed

@@ -65,12 +65,12 @@ def promoted(
 
     `chance` is the random policy's fitness.
 
-    The best by mean − standard error go on.  A rung is blind if it tells nobody from another and nobody
-    beats the random policy: all that could be scored go on.  Where it orders them, it is worth
-    following even below chance (docs/results/rungs.md).  After most of the steps nobody goes on who
-    does not beat the random policy, and no suspected exploit at any time, unless that would leave
-    nobody.  Where the job has a threshold, only those go on who beat the random policy by more than
-    that, and if nobody does, nobody.
+    The best by mean − standard error go on.  Where nobody beats the random policy, their order is
+    followed as well (docs/results/rungs.md), but who ties with the last of them is not left behind, so
+    that a rung which tells nobody from another keeps all; and nobody is suspected yet.  Otherwise
+    nobody goes on who does not beat it after most of the steps, and no suspected exploit, or of
+    suspects alone the best.  Where the job has a threshold, only those go on who beat the random
+    policy by more than that, and if nobody does, nobody.
     """
     scored = {c.number: values for c in alive if (values := rung_values(c, rung)) is not None}
     standing = [c for c in alive if c.number in scored]
@@ -78,11 +78,21 @@ def promoted(
         bar = chance + training.threshold
         standing = [c for c in standing if mean(scored[c.number]) > bar]
         return _best(standing, scored, survivors(training, len(standing)), rung, suspect)
+    count = survivors(training, len(scored))
     hopeful = [c for c in standing if mean(scored[c.number]) > chance]
-    if not hopeful and len({lower_bound(scored[c.number]) for c in standing}) <= 1:
-        return standing
-    left = hopeful if hopeful and training.rungs[rung] >= HOPELESS_AFTER else standing
-    return _best(left, scored, survivors(training, len(scored)), rung, suspect)
+    if not hopeful:
+        return _best_and_ties(standing, scored, count)
+    left = hopeful if training.rungs[rung] >= HOPELESS_AFTER else standing
+    return _best(left, scored, count, rung, suspect)
+
+
+def _best_and_ties(
+    left: Sequence[Candidate], scored: Mapping[int, Sequence[float]], count: int
+) -> list[Candidate]:
+    """Return the best of those left, and all that are as good as the last of them."""
+    bounds = {c.number: lower_bound(scored[c.number]) for c in left}
+    bar = sorted(bounds.values(), reverse=True)[:count][-1:]
+    return [c for c in left if bounds[c.number] >= bar[0]]
 
 
 def _best(
@@ -92,10 +102,13 @@ def _best(
     rung: int,
     suspect: Suspect,
 ) -> list[Candidate]:
-    """Return the best of those left, no suspects among them unless there is nobody else."""
-    left = [c for c in left if not suspect(c, rung)] or left
-    best_first = sorted(left, key=lambda c: (-lower_bound(scored[c.number]), c.number))
-    kept = {c.number for c in best_first[:count]}
+    """Return the best of those left, no suspects among them; the best suspect if there is nobody else.
+
+    Not more than one of those: who has gone on is suspected no longer, and it would leave the rest.
+    """
+    honest = [c for c in left if not suspect(c, rung)]
+    best_first = sorted(honest or left, key=lambda c: (-lower_bound(scored[c.number]), c.number))
+    kept = {c.number for c in best_first[: count if honest else 1]}
     return [c for c in left if c.number in kept]
 
 

@@ -37,7 +37,8 @@ class ScreenBench:
         if "duplicate" not in self.history.spec.screens or candidate.program is None or not known:
             return None
         screening = self._numbers([candidate], _nobody, shown=True)
-        self._own[candidate.key] = candidate.program, screening  # for `judge`, if it stays as it is
+        if candidate.key in screening.numbers:  # for `judge`, if the candidate stays as it is
+            self._own[candidate.key] = candidate.program, screening
         found = known_duplicate(self.history, candidate, screening)
         return found.message if found.verdict == "fail" else None
 

@@ -3,7 +3,7 @@
     python -m bench.design                       # everything; hours, goes on where it was interrupted
     python -m bench.design --quick               # two tasks, a few minutes; writes to build/ alone
     python -m bench.design --plan                # what it will cost
-    python -m bench.design --ablations           # and then the same jobs with one thing changed
+    python -m bench.design --ablations           # and then jobs with one thing changed
     python -m bench.design --designer openai --model NAME
     python -m bench.design --tasks hopper cartpole-park --minutes 30
     python -m bench.design --summary             # write the page again, measure nothing
@@ -49,7 +49,7 @@ def main(given: Sequence[str] = sys.argv[1:]) -> None:
     scale = scale_of(arguments)
     if arguments.plan:
         wanted = variants_for(designer_of(arguments)) if arguments.ablations else ()
-        print(plan(scale, arguments.arms, wanted))
+        print(plan(scale, arguments.arms, wanted, designer_of(arguments)))
         return
     folder = arguments.results or (HOUSE if arguments.quick else RESULTS)
     cells = Cells(folder / "design-cells.jsonl")

@@ -8,6 +8,7 @@ from statistics import fmean
 from typing import Any, TypeAlias
 
 from bench.design.ladder import EVOLUTION, Entry, Scale
+from bench.design.ladder import FULL as WHOLE
 from bench.design.scoring import (
     Cell,
     confirm_seeds,
@@ -93,7 +94,8 @@ def jobs_a_side(
     entry: Entry, variant: Variant, scale: Scale, designer: Mapping[str, Any] = EVOLUTION
 ) -> int:
     """Return how many jobs of a variant are wanted on a task."""
-    doubted = variant.question == HALVING and scale.name == "full" and designer == EVOLUTION
+    usual = scale.repetitions == WHOLE.repetitions and scale.name == WHOLE.name
+    doubted = usual and variant.question == HALVING and designer == EVOLUTION
     return MORE_JOBS.get(entry.task, scale.repetitions) if doubted else scale.repetitions
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from bench.design.arms import DESIGNED
 from bench.design.comparisons import LEAN, Variant, jobs_a_side, searching_alone
-from bench.design.ladder import Entry, Scale, spec_for
+from bench.design.ladder import EVOLUTION, Entry, Scale, spec_for
 from bench.design.work import is_trained
 from bench.trainer.tables import table
 from core.budgets import planned_cost
@@ -50,11 +51,13 @@ def cost_of(entry: Entry, scale: Scale, arms: list[str]) -> Cost:
     return Cost(entry.task, jobs, fixed, scoring, seconds)
 
 
-def cost_of_variant(entry: Entry, scale: Scale, variant: Variant) -> Cost:
+def cost_of_variant(
+    entry: Entry, scale: Scale, variant: Variant, designer: Mapping[str, Any] = EVOLUTION
+) -> Cost:
     """Plan the jobs of an ablation on one task."""
     scale = searching_alone(scale)
     spec = spec_for(entry, scale, changes=variant.changes)
-    times = jobs_a_side(entry, variant, scale)
+    times = jobs_a_side(entry, variant, scale, designer)
     jobs = times * planned_cost(spec)
     scoring = times * scored_episodes(spec) * entry.episode
     overhead = OVERHEAD_SECONDS * times * job_steps(spec)
@@ -80,13 +83,20 @@ def job_steps(spec: JobSpec) -> int:
     return 4 + spec.iterations * (2 + 2 * len(spec.training.rungs)) + 2
 
 
-def plan(scale: Scale, arms: list[str], variants: Sequence[Variant] = ()) -> str:
+def plan(
+    scale: Scale,
+    arms: list[str],
+    variants: Sequence[Variant] = (),
+    designer: Mapping[str, Any] = EVOLUTION,
+) -> str:
     """Return the plan as a table: the ladder, and the variants of the ablations."""
+    if variants and searching_alone(scale) != scale:
+        variants = (LEAN, *variants)  # else the ladder's own jobs are compared with
     planned = [(entry, cost_of(entry, scale, arms)) for entry in scale.entries]
     planned += [
-        (entry, cost_of_variant(entry, scale, variant))
+        (entry, cost_of_variant(entry, scale, variant, designer))
         for entry in scale.entries
-        for variant in ((LEAN, *variants) if variants else ())
+        for variant in variants
         if entry.task in scale.ablated
     ]
     costs = [cost for _, cost in planned]

@@ -9,6 +9,7 @@ from bench.design.arms import DESIGNED, EXPERT
 from bench.design.comparisons import FULL_TRAINING, NOT_READ, WANTED_SHARE
 from bench.trainer.tables import table
 from core.records.kinds import FITNESS, NATIVE
+from core.records.spec import Evaluation
 
 Json: TypeAlias = dict[str, Any]
 
@@ -63,7 +64,8 @@ def _preface(document: Json) -> str:
 
 def _runoff(evaluation: Json) -> str:
     best = evaluation.get("runoff_candidates", 0)
-    return f", the best {best} again on three others before one is chosen" if best else ""
+    seeds = evaluation.get("runoff_seeds", Evaluation().runoff_seeds)
+    return f", the best {best} again with {seeds} others before one is chosen" if best else ""
 
 
 def _fitness(tasks: Sequence[Json]) -> str:
@@ -244,7 +246,8 @@ def _ablations(document: Json) -> str:
     words = (
         "The jobs are the ladder's, without the runoff: searches are compared, and not their mending. "
         "*Is*: the permutation test on pooled runs, and in brackets, from four jobs a side on, that on "
-        "the jobs' means, which says how another job would do.\n"
+        "the jobs' means, which says how another job would do. More than three jobs a side were run "
+        "where the first three, which are among them, left a doubt.\n"
     )
     return "\n".join([words, table(heads, rows), _reaching(found), *notes]) + "\n"
 

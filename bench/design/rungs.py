@@ -4,9 +4,9 @@
     python -m bench.design.rungs --tasks acrobot --repetitions 2
     python -m bench.design.rungs --summary              # write the page again, measure nothing
 
-Jobs of the ladder's tasks train all candidates to the end and measure them at many rungs.  Who would
-have gone on under a schedule is then decided on these curves by the product's own rule; two of the four
-seeds decide, the other two say what the choice is worth.
+Jobs of the ladder's tasks train all candidates, but who is given up, and measure them at many rungs.
+Who would have gone on under a schedule is then decided on these curves by `core.rungs.promoted`, with
+nobody suspected; two of the four seeds decide, the other two say what the choice is worth.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from bench.design.house import House, digest, open_house
+from bench.design.house import House, open_house
 from bench.design.ladder import EVOLUTION, FULL, LADDER, Entry, request_for
+from bench.design.work import job_key
 from bench.trainer import machine
-from bench.trainer.cells import Cells
+from bench.trainer.cells import Cells, Key
 from bench.trainer.tables import table
 from core.ordering import order_of
 from core.records.measured import Run
@@ -113,21 +114,21 @@ def measure(cells: Cells, tasks: Sequence[str], repetitions: int) -> None:
     with open_house(HOUSE) as house:
         for seed in range(FIRST_JOB, FIRST_JOB + repetitions):
             for entry in (e for e in LADDER if e.task in tasks):
-                if (key := job_key(entry, seed)) not in cells:
+                if (key := curves_key(entry, seed)) not in cells:
                     date = datetime.now(UTC).isoformat(timespec="seconds")
                     cells.add(key, {**curves(house, entry, seed), **about, "date": date})
 
 
-def job_key(entry: Entry, seed: int) -> dict[str, Any]:
+def curves_key(entry: Entry, seed: int) -> Key:
     """Return the key of a job's curves."""
-    asked = digest(request_for(entry, FULL, seed, EVOLUTION, CHANGES))
-    return {"what": "rungs", "task": entry.task, "seed": seed, "is": asked}
+    return job_key(entry, FULL, seed, EVOLUTION, "every rung", **CHANGES)
 
 
 def curves(house: House, entry: Entry, seed: int) -> dict[str, Any]:
     """Run a job; return fitness [iteration][candidate][seed][rung], and chance."""
     request = request_for(entry, FULL, seed, EVOLUTION, CHANGES)
-    history = house.carry_out(request, f"rungs-{entry.task}-{seed}").history
+    key = curves_key(entry, seed)
+    history = house.carry_out(request, f"rungs-{entry.task}-{seed}-{key['is']}").history
     assert history.preflight is not None  # the job has ended well
     chance = history.preflight.random_fitness
     found = [
@@ -175,8 +176,9 @@ def _search(cell: Cell, schedule: Schedule, seeds: Sequence[int]) -> tuple[float
         spent += len(alive) * (1.0 - before)
         finalists += alive
     last = len(schedule.rungs) - 1
-    best = ranked([replace(c, runs=tuple(r for r in c.runs if r.rung == last)) for c in finalists])
-    curve = cell["fitness"][best[0].iteration][best[0].number]
+    at_end = [replace(c, runs=tuple(r for r in c.runs if r.rung == last)) for c in finalists]
+    best = ranked(at_end)[0]
+    curve = cell["fitness"][best.iteration][best.number]
     others = [seed for seed in range(SEEDS) if seed not in seeds]
     return fmean(curve[seed][-1] for seed in others), spent / sum(map(len, cell["fitness"]))
 
@@ -224,15 +226,17 @@ def told(cell: Cell, rung: int) -> float | None:
 def page(cells: Sequence[Cell]) -> str:
     """Return docs/results/rungs.md."""
     tasks = {task: jobs for task, jobs in _by_task(cells)}
-    dates = sorted(cell["date"][:10] for cell in cells)
-    machines = "; ".join(dict.fromkeys(cell["machine"] for cell in cells))
+    shown = [job for jobs in tasks.values() for job in jobs]
+    dates = sorted(cell["date"][:10] for cell in shown)
+    machines = "; ".join(dict.fromkeys(cell["machine"] for cell in shown))
     return "\n".join(
         (
             "# What a rung tells\n",
             f"Measured: {dates[-1] if dates else 'nothing yet'}, `python -m bench.design.rungs`. "
             f"Machine: {machines or 'none yet'}. Jobs of the designer `evolution` on tasks of the "
-            f"[ladder](design.md), six candidates × three iterations, all trained to the end with "
-            f"{SEEDS} seeds and measured at every rung.\n",
+            f"[ladder](design.md), six candidates × three iterations, trained with {SEEDS} seeds and "
+            "measured at every rung; who was given up on the way (at chance from 60 % of the steps on, "
+            "where others are above it, or suspected of an exploit) keeps the last fitness.\n",
             "## How early the order is known\n",
             "Kendall's τ between the fitness of an iteration's candidates at a rung (two seeds) and "
             "at the end (the two other seeds); 0 is nothing, and at 1.0 it is what seeds alone leave "
@@ -248,8 +252,8 @@ def page(cells: Sequence[Cell]) -> str:
             "The fitness (on two seeds that the search did not see) of the program that a job would "
             "have picked with its other two, and its share of the steps of training all candidates "
             "to the end. Programs are those that the fully trained job wrote: what a designer would "
-            "have written after another rung's results is not in it. *All where blind*: a rung at "
-            "which nobody beats the random policy drops nobody.\n",
+            "have written after another rung's results is not in it, nor is the suspicion of exploits. "
+            "*All where blind*: a rung at which nobody beats the random policy drops nobody.\n",
             table(
                 ("schedule", *(f"{task}" for task in tasks), "share of the way"),
                 [_row(schedule, tasks) for schedule in SCHEDULES],
@@ -261,8 +265,10 @@ def page(cells: Sequence[Cell]) -> str:
 
 
 def _by_task(cells: Sequence[Cell]) -> Iterator[tuple[str, list[Cell]]]:
+    """Yield the jobs of each task, as far as they are what would be asked for now."""
     for entry in LADDER:
-        if jobs := [cell for cell in cells if cell["key"]["task"] == entry.task]:
+        own = [cell for cell in cells if cell["key"]["task"] == entry.task]
+        if jobs := [cell for cell in own if cell["key"] == curves_key(entry, cell["key"]["seed"])]:
             yield entry.task, jobs
 
 
@@ -278,7 +284,8 @@ def _row(schedule: Schedule, tasks: Mapping[str, Sequence[Cell]]) -> tuple[str, 
         full = [worth(job, SCHEDULES[0])[0] for job in jobs]
         value, chance = fmean(v for v, _ in found), fmean(job["chance"] for job in jobs)
         cells.append(f"{value:.4g} ({fmean(share for _, share in found):.0%})")
-        ways.append((value - chance) / (fmean(full) - chance))
+        if fmean(full) != chance:
+            ways.append((value - chance) / (fmean(full) - chance))
     return (schedule.name, *cells, f"{fmean(ways):.1%}" if ways else "")
 
 

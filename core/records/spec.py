@@ -24,7 +24,7 @@ class Training:
                      0 for as many as pay on the machine that made the preflight.
         settings:    learner settings by name (`core/training/settings.py`), defaults otherwise.
         threshold:   gain in fitness over the random policy below which a rung is a candidate's last;
-                     None where the best go on whatever they gained.
+                     None where the best go on, by how much they gained or not.
         warm_start:  whether a candidate's replay begins with what the baseline's and its parents' runs
                      of the same seed lived, relabelled with its own program; `sac` and `dqn` only.
     """

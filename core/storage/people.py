@@ -54,8 +54,8 @@ def add_given(
     hold_number(job_id, numbered.number, MOST_GIVEN, "programs of people's")
     if searching.search_ended(history):
         raise Conflict(
-            f"The budget ({searching.budget_exhausted(history)}) of job {job_id} allows no other "
-            "candidate.",
+            f"The budget ({searching.budget_exhausted(history)}) of job {job_id} does not allow "
+            "another candidate.",
             hint="Raise it with `extend`, then hand the program in again.",
         )
     hold_the_end(connection, job_id)

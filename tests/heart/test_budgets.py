@@ -117,7 +117,7 @@ def test_the_time_for_the_confirmation_is_kept_back():
 def test_no_job_passes_its_environment_steps(limit):
     """Whatever the limit, and with rungs that abstain: what is trained fits."""
     spec = replace(SPEC, iterations=4, budget=Budget(env_steps=limit))
-    # Where nobody beats chance every rung abstains, and costs more than was planned.
+    # Where all are alike below chance everybody goes on, and a rung costs more than was planned.
     for fitness in (0.0, 0.5):
         steps = drive_counting(spec, lambda arm, seed, value=fitness: value)
         assert steps[-1][1] <= limit

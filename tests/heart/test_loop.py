@@ -379,7 +379,7 @@ def test_waiting_is_a_step_with_a_key():
 @pytest.mark.parametrize(
     ("threshold", "fitness", "expected"),
     [
-        pytest.param(None, (0.05, 0.05), ["0.0", "0.1"], id="a blind rung says nothing"),
+        pytest.param(None, (0.05, 0.04), ["0.0", "0.1"], id="without one, chance ends nobody"),
         pytest.param(0.0, (0.05, 0.05), [], id="nobody beats chance, nobody goes on"),
         pytest.param(0.0, (0.05, 0.2), ["0.1"], id="who beats it does"),
         pytest.param(0.2, (0.2, 0.4), ["0.1"], id="by the gain that is asked for"),

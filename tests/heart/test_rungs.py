@@ -32,6 +32,22 @@ def test_a_rung_that_tells_nobody_from_another_abstains(fitness):
     assert after(alive) == ["0.0", "0.1", "0.2"]
 
 
+def test_below_chance_who_ties_with_the_last_that_goes_on_goes_on_as_well():
+    alive = [
+        trained(0, 0.0, 0.0),
+        trained(1, 0.05, 0.05),
+        *(trained(n, 0.02, 0.02) for n in (2, 3)),
+    ]
+    assert after(alive, keep=0.5) == ["0.1", "0.2", "0.3"]
+    straggler = [*(trained(n, 0.02, 0.02) for n in range(3)), trained(3, 0.0, 0.0)]
+    assert after(straggler, keep=0.5) == ["0.0", "0.1", "0.2"]
+
+
+def test_below_chance_nobody_is_suspected():
+    alive = [trained(0, 0.05, 0.05), trained(1, 0.0, 0.0)]
+    assert after(alive, suspect=lambda candidate, rung: candidate.key == "0.0") == ["0.0"]
+
+
 @pytest.mark.parametrize("share", [0.3, 0.6], ids=["early", "late"])
 def test_an_order_below_chance_is_followed(share):
     alive = [trained(0, 0.0, 0.0), trained(1, 0.05, 0.02), trained(2, 0.0, 0.0)]
@@ -65,9 +81,15 @@ def test_a_suspected_exploit_is_not_promoted():
     assert after(alive, suspect=suspect) == ["0.1"]
 
 
-def test_where_everybody_is_suspected_the_best_still_goes_on():
-    alive = [trained(0, 0.5, 0.5), trained(1, 0.4, 0.4)]
-    assert after(alive, suspect=lambda candidate, rung: True) == ["0.0"]
+def test_where_everybody_is_suspected_the_best_alone_goes_on():
+    alive = [trained(0, 0.5, 0.5), trained(1, 0.4, 0.4), trained(2, 0.3, 0.3)]
+    assert after(alive, keep=0.67, suspect=lambda candidate, rung: True) == ["0.0"]
+
+
+def test_who_went_on_under_suspicion_still_does_when_it_is_suspected_no_longer():
+    """As once it has runs beyond the rung (`core.exploits.is_suspect`): the decision stands."""
+    alive = [trained(0, 0.5, 0.5), trained(1, 0.4, 0.4), trained(2, 0.3, 0.3)]
+    assert after(alive, keep=0.67, suspect=lambda candidate, rung: candidate.number > 0) == ["0.0"]
 
 
 def test_the_incumbent_gives_way_to_a_better_lower_bound_alone():

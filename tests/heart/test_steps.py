@@ -479,20 +479,53 @@ def test_every_program_is_called_once_in_a_step():
     assert sorted(key for keys in called for key in keys if key[0] == "1") == ["1.0", "1.1", "1.2"]
 
 
-def test_numbers_of_programs_that_were_mended_are_those_of_the_mended_ones():
-    """A slot's first program is a copy; what stays is another one, and is judged by its own numbers."""
+def test_a_slot_that_was_mended_to_its_last_attempt_is_judged_by_its_last_program():
+    """That one is not compared while its slot is filled; numbers of the one before are not its own."""
     called = []
 
     def numbers(order):
         called.extend((key, program.source) for key, program in order.programs.items())
-        copied = "1.1" if any("Variant 1.10" in source for _, source in called[-1:]) else "none"
-        return alike("0.0", copied)(order)
+        copied = any(
+            "Variant 1.11" in p.source or "Variant 1.10" in p.source
+            for p in order.programs.values()
+        )
+        return alike(*(("0.0", "1.1") if copied else ("0.0",)))(order)
 
     ledger, _, _ = run_job(a_spec(iterations=2, candidates=3, **SCREENED), numbers=numbers)
     mended = ledger.facts.iterations[1].candidates[1]
-    assert "Variant 1.11" in mended.program.source
+    assert "Variant 1.12" in mended.program.source
     assert mended.status == "trained"
     assert [source for key, source in called if key == "1.1"][-1] == mended.program.source
+
+
+def test_a_program_whose_child_broke_while_its_slot_was_filled_is_asked_once_more():
+    """A machine that was short of memory for a moment must not leave a program without its screens."""
+    broken = set()
+
+    def numbers(order):
+        found = alike()(order)
+        fresh = {key for key in order.programs if key[0] == "1"} - broken
+        broken.update(fresh)
+        left = {key: one for key, one in found.numbers.items() if key not in fresh}
+        return replace(found, numbers=left, broken=dict.fromkeys(fresh, "no memory"))
+
+    ledger, _, _ = run_job(a_spec(iterations=2, candidates=3, **SCREENED), numbers=numbers)
+    screens = [c.screens[0] for c in ledger.facts.iterations[1].candidates]
+    assert [screen.verdict for screen in screens] == ["pass"] * 3
+
+
+def test_why_a_program_breaks_is_told_beside_the_numbers_of_the_others():
+    def numbers(order):
+        found = alike()(order)
+        left = {key: one for key, one in found.numbers.items() if key != "1.1"}
+        return replace(
+            found, numbers=left, broken={"1.1": "line 3"} if "1.1" in order.programs else {}
+        )
+
+    ledger, _, _ = run_job(a_spec(iterations=2, candidates=3, **SCREENED), numbers=numbers)
+    screens = [c.screens[0] for c in ledger.facts.iterations[1].candidates]
+    assert [screen.verdict for screen in screens] == ["pass", "abstain", "pass"]
+    assert "line 3" in screens[1].message
 
 
 def test_a_job_without_screens_asks_for_no_numbers():

@@ -263,6 +263,8 @@ def test_more_jobs_are_run_where_three_a_side_left_a_doubt_of_halving():
     }
     others = Counter(w.keys[0]["variant"] for w in ablation_works(order) if "cart" in w.title)
     assert set(others.values()) == {FULL.repetitions}
+    fewer = replace(order, scale=replace(FULL, repetitions=1))
+    assert {work.keys[0]["seed"] for work in ablation_works(fewer)} == {0}
     model = replace(order, designer={"name": "openai", "model": "m"})
     assert max(w.keys[0]["seed"] for w in ablation_works(model)) == FULL.repetitions - 1
 

@@ -12,7 +12,7 @@ from bench.design.rungs import (
     SEEDS,
     Schedule,
     curves,
-    job_key,
+    curves_key,
     page,
     told,
     worth,
@@ -20,6 +20,7 @@ from bench.design.rungs import (
 from core.records.history import History
 from tests.builders import a_history, a_preflight, an_iteration, trained
 
+ACROBOT = next(entry for entry in LADDER if entry.task == "acrobot")
 FULL = Schedule((1.0,))
 HALVED = Schedule((0.35, 1.0), 0.5)
 
@@ -35,7 +36,7 @@ def late(final):
 
 
 def a_cell(*iterations, chance=0.0):
-    key = {"task": "acrobot", "seed": 10}
+    key = dict(curves_key(ACROBOT, 10))
     about = {"machine": "a machine", "date": "2026-01-01T00:00:00+00:00"}
     return {"key": key, "chance": chance, "fitness": [list(i) for i in iterations], **about}
 
@@ -85,7 +86,7 @@ class PretendHouse:
         self.history = history
 
     def carry_out(self, request, key):
-        self.request = request
+        self.asked = key
         return self
 
 
@@ -98,7 +99,9 @@ def through(candidate, rungs):
 def test_who_was_given_up_keeps_the_last_that_was_measured():
     whole, stopped = trained(0, *[0.5] * SEEDS), trained(1, *[0.1] * SEEDS)
     history = a_history(an_iteration(through(whole, len(FINE)), through(stopped, 2)))
-    found = curves(PretendHouse(history), LADDER[0], 10)
+    house = PretendHouse(history)
+    found = curves(house, LADDER[0], 10)
+    assert curves_key(LADDER[0], 10)["is"] in house.asked  # another request is another job
     assert found["fitness"] == [[[[0.5] * len(FINE)] * SEEDS, [[0.1] * len(FINE)] * SEEDS]]
     assert found["chance"] == a_preflight().random_fitness
 
@@ -109,11 +112,21 @@ def test_the_page_says_what_was_measured():
     assert "0.9 (100%)" in text
 
 
+def test_a_job_that_would_be_asked_for_otherwise_now_is_not_on_the_page():
+    old = a_cell([steady(0.2), steady(0.9)])
+    old["key"]["is"] = "another request"
+    assert "acrobot" not in page([old])
+
+
+def test_a_task_on_which_full_training_is_no_better_than_chance_has_no_way_to_go():
+    assert "| 1; 0.34 go on | 0 (100%) |  |" in page([a_cell([steady(0.0), steady(0.0)])])
+
+
 def test_a_page_without_a_measurement_says_so():
     assert "nothing yet" in page([])
 
 
 def test_a_key_changes_with_what_is_asked():
     one, other = LADDER[0], LADDER[1]
-    assert job_key(one, 10) != job_key(one, 11)
-    assert job_key(one, 10)["is"] != job_key(other, 10)["is"]
+    assert curves_key(one, 10) != curves_key(one, 11)
+    assert curves_key(one, 10)["is"] != curves_key(other, 10)["is"]
