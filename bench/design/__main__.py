@@ -3,7 +3,7 @@
     python -m bench.design                       # everything; hours, goes on where it was interrupted
     python -m bench.design --quick               # two tasks, a few minutes; writes to build/ alone
     python -m bench.design --plan                # what it will cost
-    python -m bench.design --ablations           # and then jobs with one thing changed
+    python -m bench.design --ablations           # and then the same jobs with one thing changed
     python -m bench.design --designer openai --model NAME
     python -m bench.design --tasks hopper cartpole-park --minutes 30
     python -m bench.design --summary             # write the page again, measure nothing

@@ -41,12 +41,14 @@ class Variant:
         question: what it is compared for.
         changes:  laid over the request of a lean job.
         reader:   whether only a designer that reads the statistics can be changed by it.
+        tasks:    on which it is run at full scale; empty for those of the scale.
     """
 
     name: str
     question: str
     changes: Mapping[str, Any] = field(default_factory=dict)
     reader: bool = False
+    tasks: tuple[str, ...] = ()
 
 
 LEAN = Variant("", HALVING)
@@ -55,9 +57,21 @@ THREE_RUNGS = Variant("three rungs", HALVING, {"training": {"rungs": [0.2, 0.28,
 """Six candidates, then two, then one: 35 % of the steps before screens save any, and, on measured
 curves, 98 % of the way of full training (docs/results/rungs.md); the lean job takes 57 % of them."""
 
+RUNOFF = Variant(
+    "with a runoff",
+    "what a runoff adds",
+    {"evaluation": {**WHOLE.job["evaluation"], "runoff_candidates": 4}},
+    tasks=(
+        *("cartpole", "pendulum", "mountaincar", "mountaincar-continuous", "acrobot"),
+        *("cartpole-park", "pendulum-swing", "mountaincar-rest"),
+    ),
+)
+"""As a job of the usual size has it; on those tasks whose jobs take a minute or less."""
+
 VARIANTS: tuple[Variant, ...] = (
     FULL,
     THREE_RUNGS,
+    RUNOFF,
     Variant("reward only", "what is designed", {"design": "reward"}),
     Variant("features only", "what is designed", {"design": "features"}),
     Variant("smoothness as in LESR", "smoothness", {"smoothness": "lesr"}, reader=True),
@@ -78,16 +92,13 @@ def variants_for(designer: Mapping[str, Any]) -> list[Variant]:
 
 
 def ablation_works(order: Order) -> Iterator[Work]:
-    """Say which jobs the ablations need: the ladder's, but for the runoff."""
-    scale = searching_alone(order.scale)
-    variants = (LEAN, *variants_for(order.designer))
+    """Say which jobs the ablations need; the lean ones among them are those of the ladder."""
+    scale, designer = order.scale, order.designer
     for number in range(most_jobs(scale)):
-        for entry in ablated(order):
-            for variant in variants:
-                if number < jobs_a_side(entry, variant, scale, order.designer):
-                    yield job_work(
-                        entry, scale, number, order.designer, variant.name, **variant.changes
-                    )
+        for variant in (LEAN, *variants_for(designer)):
+            for entry in ablated(scale, variant):
+                if number < jobs_a_side(entry, variant, scale, designer):
+                    yield job_work(entry, scale, number, designer, variant.name, **variant.changes)
 
 
 def jobs_a_side(
@@ -104,26 +115,21 @@ def most_jobs(scale: Scale) -> int:
     return max(scale.repetitions, *MORE_JOBS.values())
 
 
-def searching_alone(scale: Scale) -> Scale:
-    """Return a scale whose jobs have no runoff, so that searches are compared and not their mending."""
-    evaluation = {n: v for n, v in scale.job["evaluation"].items() if n != "runoff_candidates"}
-    return replace(scale, job={**scale.job, "evaluation": evaluation})
-
-
-def ablated(order: Order) -> list[Entry]:
-    """Return the tasks of the ablations, in order."""
-    return [entry for entry in order.scale.entries if entry.task in order.scale.ablated]
+def ablated(scale: Scale, variant: Variant) -> list[Entry]:
+    """Return the tasks of a variant, in order."""
+    own = variant.tasks if scale.name == WHOLE.name else ()
+    return [entry for entry in scale.entries if entry.task in (own or scale.ablated)]
 
 
 def compare_all(order: Order, cells: Cells) -> list[Json]:
     """Return a comparison per task and pair of variants, of those jobs that both have finished."""
-    scale = searching_alone(order.scale)
-    order = replace(order, scale=replace(scale, repetitions=most_jobs(scale)))
+    order = replace(order, scale=replace(order.scale, repetitions=most_jobs(order.scale)))
     return [
         found
-        for entry in ablated(order)
+        for entry in order.scale.entries
         for first, second in pairs(variants_for(order.designer))
-        if (found := compared(entry, first, second, order, cells)) is not None
+        if entry in ablated(order.scale, second)
+        and (found := compared(entry, first, second, order, cells)) is not None
     ]
 
 

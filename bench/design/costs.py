@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.design.arms import DESIGNED
-from bench.design.comparisons import LEAN, Variant, jobs_a_side, searching_alone
+from bench.design.comparisons import Variant, ablated, jobs_a_side
 from bench.design.ladder import EVOLUTION, Entry, Scale, spec_for
 from bench.design.work import is_trained
 from bench.trainer.tables import table
@@ -54,15 +54,14 @@ def cost_of(entry: Entry, scale: Scale, arms: list[str]) -> Cost:
 def cost_of_variant(
     entry: Entry, scale: Scale, variant: Variant, designer: Mapping[str, Any] = EVOLUTION
 ) -> Cost:
-    """Plan the jobs of an ablation on one task."""
-    scale = searching_alone(scale)
+    """Plan the jobs of an ablation on one task; those that it is compared with are the ladder's."""
     spec = spec_for(entry, scale, changes=variant.changes)
     times = jobs_a_side(entry, variant, scale, designer)
     jobs = times * planned_cost(spec)
     scoring = times * scored_episodes(spec) * entry.episode
     overhead = OVERHEAD_SECONDS * times * job_steps(spec)
     seconds = (jobs + scoring) / entry.speed + overhead
-    return Cost(f"{entry.task}: {variant.name or 'lean, no runoff'}", jobs, 0, scoring, seconds)
+    return Cost(f"{entry.task}: {variant.name}", jobs, 0, scoring, seconds)
 
 
 def scored_episodes(spec: JobSpec) -> int:
@@ -90,14 +89,11 @@ def plan(
     designer: Mapping[str, Any] = EVOLUTION,
 ) -> str:
     """Return the plan as a table: the ladder, and the variants of the ablations."""
-    if variants and searching_alone(scale) != scale:
-        variants = (LEAN, *variants)  # else the ladder's own jobs are compared with
     planned = [(entry, cost_of(entry, scale, arms)) for entry in scale.entries]
     planned += [
         (entry, cost_of_variant(entry, scale, variant, designer))
-        for entry in scale.entries
         for variant in variants
-        if entry.task in scale.ablated
+        for entry in ablated(scale, variant)
     ]
     costs = [cost for _, cost in planned]
     rows = [

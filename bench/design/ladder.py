@@ -158,17 +158,11 @@ FULL = Scale(
         "candidates": 6,
         "screens": ["duplicate", "order", "exploit", "scale"],
         "training": {"seeds": 2, "rungs": [0.35, 1.0], "keep": 0.34, "checkpoints": 2},
-        "evaluation": {
-            "episodes": 10,
-            "confirm_seeds": 5,
-            "confirm_episodes": 10,
-            "runoff_candidates": 4,
-        },
+        "evaluation": {"episodes": 10, "confirm_seeds": 5, "confirm_episodes": 10},
     },
     ablated=("mountaincar", "hopper", "cartpole-park", "pendulum-swing"),
 )
-"""The lean budget: six candidates, three iterations, halving; the best four again with three seeds of
-their own before one is chosen, and five fresh seeds to confirm."""
+"""The lean budget: six candidates, three iterations, halving, five fresh seeds to confirm."""
 
 _QUICK = ("mountaincar", "cartpole-park")
 QUICK = Scale(

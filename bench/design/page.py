@@ -9,7 +9,6 @@ from bench.design.arms import DESIGNED, EXPERT
 from bench.design.comparisons import FULL_TRAINING, NOT_READ, WANTED_SHARE
 from bench.trainer.tables import table
 from core.records.kinds import FITNESS, NATIVE
-from core.records.spec import Evaluation
 
 Json: TypeAlias = dict[str, Any]
 
@@ -48,8 +47,7 @@ def _preface(document: Json) -> str:
         f"Measured: {when}, `{document['command']}`. Machine: {'; '.join(machines) or 'none yet'}. "
         f"{scale['repetitions']} jobs per task (method `{job['method']}`, {job['candidates']} "
         f"candidates × {job['iterations']} iterations, rungs {job['training']['rungs']}, "
-        f"{job['training']['seeds']} seeds in the search{_runoff(evaluation)}); {minutes:.0f} minutes "
-        "in jobs. Every arm is "
+        f"{job['training']['seeds']} seeds in the search); {minutes:.0f} minutes in jobs. Every arm is "
         "trained by the same trainer with the same settings, fresh seeds and steps; the fixed arms "
         f"once per task, with the seeds of all {scale['repetitions']} confirmations. A run's fitness "
         f"is its mean over {evaluation['confirm_episodes']} held-out episodes, the same for all arms. "
@@ -60,12 +58,6 @@ def _preface(document: Json) -> str:
         "is optimistic about *other* jobs; how many of the jobs are better, equal or worse by "
         "themselves stands in brackets.\n"
     )
-
-
-def _runoff(evaluation: Json) -> str:
-    best = evaluation.get("runoff_candidates", 0)
-    seeds = evaluation.get("runoff_seeds", Evaluation().runoff_seeds)
-    return f", the best {best} again with {seeds} others before one is chosen" if best else ""
 
 
 def _fitness(tasks: Sequence[Json]) -> str:
@@ -244,10 +236,10 @@ def _ablations(document: Json) -> str:
         for one in found
     ]
     words = (
-        "The jobs are the ladder's, without the runoff: searches are compared, and not their mending. "
         "*Is*: the permutation test on pooled runs, and in brackets, from four jobs a side on, that on "
         "the jobs' means, which says how another job would do. More than three jobs a side were run "
-        "where the first three, which are among them, left a doubt.\n"
+        "where the first three, which are among them, left a doubt. Steps are those of the search; a "
+        "runoff has its own, four candidates to the end with three seeds each.\n"
     )
     return "\n".join([words, table(heads, rows), _reaching(found), *notes]) + "\n"
 

@@ -69,8 +69,13 @@ def task_result(entry: Entry, order: Order, cells: Cells) -> Json | None:
             repetition(job, values, arms) for job, values in zip(jobs, designs, strict=True)
         ],
         "machine": distinct(_machines(entry, jobs, cells)),
-        "date": max((cell["date"] for cell in [*jobs, *cells.of(task=entry.task)]), default=None),
+        "date": max((cell["date"] for cell in [*jobs, *_of_ladder(entry, cells)]), default=None),
     }
+
+
+def _of_ladder(entry: Entry, cells: Cells) -> list[Cell]:
+    """Return a task's cells that are no ablation's."""
+    return [cell for cell in cells.of(task=entry.task) if not cell["key"].get("variant")]
 
 
 def jobs_of(

@@ -25,11 +25,11 @@ from bench.design.arms import (
 from bench.design.comparisons import (
     FULL_TRAINING,
     NOT_READ,
+    RUNOFF,
     ablation_works,
     compare_all,
     reached,
     ruling_of_jobs,
-    searching_alone,
     variants_for,
 )
 from bench.design.costs import cost_of, cost_of_variant, plan, scored_episodes
@@ -247,21 +247,17 @@ def test_the_ablations_are_planned_by_what_each_variant_changes():
     cost = cost_of_variant(entry, TINY, full)
     assert cost.jobs == 2 * (2 * 2_000 + 2 * 2 * 2_000 + 2 * 4 * 2_000)  # nothing is halved
     assert f"| mountaincar: {full.name} |" in plan(TINY, [DESIGNED], [full])
-    assert all(cost_of_variant(entry, TINY, other).jobs < cost.jobs for other in others)
+    halved = [other for other in others if other is not RUNOFF]
+    assert all(cost_of_variant(entry, TINY, other).jobs < cost.jobs for other in halved)
 
 
 def test_more_jobs_are_run_where_three_a_side_left_a_doubt_of_halving():
     order = replace(ORDER, scale=FULL)
     keys = [work.keys[0] for work in ablation_works(order) if work.keys[0]["task"] == "mountaincar"]
-    a_side = Counter(key["variant"] for key in keys)
-    assert a_side == {
-        "": 8,
-        FULL_TRAINING: 8,
-        "three rungs": 8,
-        "reward only": 3,
-        "features only": 3,
-    }
-    others = Counter(w.keys[0]["variant"] for w in ablation_works(order) if "cart" in w.title)
+    usual = {RUNOFF.name: 3, "reward only": 3, "features only": 3}
+    eight = {"": 8, FULL_TRAINING: 8, "three rungs": 8}
+    assert Counter(key["variant"] for key in keys) == {**usual, **eight}
+    others = Counter(w.keys[0]["variant"] for w in ablation_works(order) if "park" in w.title)
     assert set(others.values()) == {FULL.repetitions}
     fewer = replace(order, scale=replace(FULL, repetitions=1))
     assert {work.keys[0]["seed"] for work in ablation_works(fewer)} == {0}
@@ -269,11 +265,13 @@ def test_more_jobs_are_run_where_three_a_side_left_a_doubt_of_halving():
     assert max(w.keys[0]["seed"] for w in ablation_works(model)) == FULL.repetitions - 1
 
 
-def test_the_ablations_jobs_are_the_ladders_without_the_runoff():
-    entry = next(e for e in FULL.entries if e.task == "mountaincar")
-    assert spec_for(entry, FULL).evaluation.runoff_candidates == 4
-    alone = spec_for(entry, searching_alone(FULL)).evaluation
-    assert alone == replace(spec_for(entry, FULL).evaluation, runoff_candidates=0)
+def test_a_runoff_is_tried_where_jobs_are_short():
+    order = replace(ORDER, scale=FULL)
+    tried = [w.keys[0]["task"] for w in ablation_works(order) if "runoff" in w.keys[0]["variant"]]
+    assert len(tried) == FULL.repetitions * len(set(tried)) == 24
+    entry = next(e for e in FULL.entries if e.task == "acrobot")
+    assert spec_for(entry, FULL).evaluation.runoff_candidates == 0
+    assert spec_for(entry, FULL, changes=RUNOFF.changes).evaluation.runoff_candidates == 4
 
 
 def test_a_few_jobs_a_side_say_nothing_of_the_next_one():
