@@ -53,6 +53,8 @@ class Variant:
 
 LEAN = Variant("", HALVING)
 FULL = Variant(FULL_TRAINING, HALVING, {"training": {"rungs": [1.0]}, "screens": []})
+HALVES = Variant("halves", HALVING, {"training": {"rungs": [0.2, 0.45, 1.0], "keep": 0.5}})
+"""Six candidates, then three, then two: half of the steps; what the profiles from `lean` on take."""
 THREE_RUNGS = Variant("three rungs", HALVING, {"training": {"rungs": [0.2, 0.28, 1.0]}})
 """Six candidates, then two, then one: 35 % of the steps before screens save any, and, on measured
 curves, 98 % of the way of full training (docs/results/rungs.md); the lean job takes 57 % of them."""
@@ -70,6 +72,7 @@ RUNOFF = Variant(
 
 VARIANTS: tuple[Variant, ...] = (
     FULL,
+    HALVES,
     THREE_RUNGS,
     RUNOFF,
     Variant("reward only", "what is designed", {"design": "reward"}),
@@ -139,8 +142,8 @@ def pairs(variants: Sequence[Variant]) -> list[tuple[Variant, Variant]]:
     >>> [(a.name, b.name) for a, b in pairs([FULL, THREE_RUNGS])][-1]
     ('three rungs', 'full training of all candidates')
     """
-    others = [(LEAN, v) for v in variants if v is not THREE_RUNGS]
-    return others + ([(THREE_RUNGS, FULL)] if THREE_RUNGS in variants else [])
+    sparing = [v for v in (HALVES, THREE_RUNGS) if v in variants]
+    return [(LEAN, v) for v in variants if v not in sparing] + [(v, FULL) for v in sparing]
 
 
 def compared(

@@ -73,6 +73,8 @@ class Schedule:
 SCHEDULES = (
     Schedule((1.0,)),
     Schedule((0.35, 1.0), 0.5),
+    Schedule((0.2, 0.45, 1.0), 0.5),
+    Schedule((0.2, 0.6, 1.0), 0.5),
     Schedule((0.35, 1.0)),
     Schedule((0.35, 1.0), all_when_blind=True),
     Schedule((0.2, 1.0), 0.17),

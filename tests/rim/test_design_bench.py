@@ -255,7 +255,7 @@ def test_more_jobs_are_run_where_three_a_side_left_a_doubt_of_halving():
     order = replace(ORDER, scale=FULL)
     keys = [work.keys[0] for work in ablation_works(order) if work.keys[0]["task"] == "mountaincar"]
     usual = {RUNOFF.name: 3, "reward only": 3, "features only": 3}
-    eight = {"": 8, FULL_TRAINING: 8, "three rungs": 8}
+    eight = {"": 8, FULL_TRAINING: 8, "halves": 8, "three rungs": 8}
     assert Counter(key["variant"] for key in keys) == {**usual, **eight}
     others = Counter(w.keys[0]["variant"] for w in ablation_works(order) if "park" in w.title)
     assert set(others.values()) == {FULL.repetitions}
@@ -460,7 +460,7 @@ def test_ablations_use_the_jobs_of_the_ladder_again(tmp_path):
     cells, _, _ = worked_off(tmp_path, house, works=ablation_works)
     assert len(house.done) - before == 2 * len(variants_for(EVOLUTION))
     found = [c for c in compare_all(ORDER, cells) if c["variant"] == FULL_TRAINING]
-    assert [one["first"] for one in found] == ["lean", "three rungs"]
+    assert [one["first"] for one in found] == ["lean", "halves", "three rungs"]
     for full in found:
         assert full["job_seeds"] == [0, 1]
         assert full["verdict"] == "equal"
