@@ -54,7 +54,7 @@ class Variant:
 LEAN = Variant("", HALVING)
 FULL = Variant(FULL_TRAINING, HALVING, {"training": {"rungs": [1.0]}, "screens": []})
 HALVES = Variant("halves", HALVING, {"training": {"rungs": [0.2, 0.45, 1.0], "keep": 0.5}})
-"""Six candidates, then three, then two: half of the steps; what the profiles from `lean` on take."""
+"""Six candidates, then three, then two: half of the steps."""
 THREE_RUNGS = Variant("three rungs", HALVING, {"training": {"rungs": [0.2, 0.28, 1.0]}})
 """Six candidates, then two, then one: 35 % of the steps before screens save any, and, on measured
 curves, 98 % of the way of full training (docs/results/rungs.md); the lean job takes 57 % of them."""
