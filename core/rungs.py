@@ -66,11 +66,11 @@ def promoted(
     `chance` is the random policy's fitness.
 
     The best by mean − standard error go on.  Where nobody beats the random policy, their order is
-    followed as well (docs/results/rungs.md), but who ties with the last of them is not left behind, so
-    that a rung which tells nobody from another keeps all; and nobody is suspected yet.  Otherwise
-    nobody goes on who does not beat it after most of the steps, and no suspected exploit, or of
-    suspects alone the best.  Where the job has a threshold, only those go on who beat the random
-    policy by more than that, and if nobody does, nobody.
+    followed as well (docs/results/rungs.md), but single runs order by luck there, so that all go on,
+    and who ties with the last that goes on is not left behind either: a rung that tells nobody from
+    another keeps all.  Nobody is suspected yet.  Otherwise nobody goes on who does not beat it after
+    most of the steps, and no suspected exploit, or of suspects alone the best.  Where the job has a
+    threshold, only those go on who beat the random policy by more than it, and if nobody does, nobody.
     """
     scored = {c.number: values for c in alive if (values := rung_values(c, rung)) is not None}
     standing = [c for c in alive if c.number in scored]
@@ -81,7 +81,7 @@ def promoted(
     count = survivors(training, len(scored))
     hopeful = [c for c in standing if mean(scored[c.number]) > chance]
     if not hopeful:
-        return _best_and_ties(standing, scored, count)
+        return standing if training.seeds == 1 else _best_and_ties(standing, scored, count)
     left = hopeful if training.rungs[rung] >= HOPELESS_AFTER else standing
     return _best(left, scored, count, rung, suspect)
 

@@ -11,9 +11,9 @@ from tests.builders import trained
 CHANCE = 0.1
 
 
-def after(alive, rungs=(0.3, 1.0), keep=0.34, suspect=never):
+def after(alive, rungs=(0.3, 1.0), keep=0.34, suspect=never, seeds=2):
     """Return the keys of those who go on after the first rung."""
-    training = Training(rungs=rungs, keep=keep, seeds=2)
+    training = Training(rungs=rungs, keep=keep, seeds=seeds)
     return keys(promoted(training, CHANCE, alive, 0, suspect))
 
 
@@ -41,6 +41,11 @@ def test_below_chance_who_ties_with_the_last_that_goes_on_goes_on_as_well():
     assert after(alive, keep=0.5) == ["0.1", "0.2", "0.3"]
     straggler = [*(trained(n, 0.02, 0.02) for n in range(3)), trained(3, 0.0, 0.0)]
     assert after(straggler, keep=0.5) == ["0.0", "0.1", "0.2"]
+
+
+def test_below_chance_single_runs_order_nobody():
+    alive = [trained(0, 0.0), trained(1, 0.05), trained(2, 0.02)]
+    assert after(alive, seeds=1) == ["0.0", "0.1", "0.2"]
 
 
 def test_below_chance_nobody_is_suspected():
