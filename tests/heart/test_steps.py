@@ -514,6 +514,20 @@ def test_a_program_whose_child_broke_while_its_slot_was_filled_is_asked_once_mor
     assert [screen.verdict for screen in screens] == ["pass"] * 3
 
 
+def test_rows_of_episodes_are_asked_for_once_with_every_new_program():
+    """The screens show them to its author; known programs need none."""
+    asked = []
+
+    def numbers(order):
+        asked.append((set(order.programs), set(order.asked)))
+        return alike()(order)
+
+    run_job(a_spec(iterations=2, candidates=3, **SCREENED), numbers=numbers)
+    of_second = [pair for pair in asked if any(key[0] == "1" for key in pair[0])]
+    assert sorted(key for _, shown in of_second for key in shown) == ["1.0", "1.1", "1.2"]
+    assert ({"0.0", "0.1", "0.2"}, set()) in asked
+
+
 def test_why_a_program_breaks_is_told_beside_the_numbers_of_the_others():
     def numbers(order):
         found = alike()(order)

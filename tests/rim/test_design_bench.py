@@ -274,6 +274,14 @@ def test_a_runoff_is_tried_where_jobs_are_short():
     assert spec_for(entry, FULL, changes=RUNOFF.changes).evaluation.runoff_candidates == 4
 
 
+def test_the_page_tells_the_verdict_of_jobs_beside_that_of_runs(tmp_path):
+    cells, _, _ = worked_off(tmp_path, PretendHouse(), works=ablation_works)
+    found = document(ORDER, cells)
+    assert "equal (worse)" not in render(found)
+    told = [{**one, "verdict": "equal", "verdict_of_jobs": "worse"} for one in found["ablations"]]
+    assert "| equal (worse) |" in render({**found, "ablations": told})
+
+
 def test_a_few_jobs_a_side_say_nothing_of_the_next_one():
     low, high = [[0.1, 0.3]] * 4, [[0.8, 0.9]] * 4
     assert ruling_of_jobs(low[:3], high[:3]) is None
