@@ -8,7 +8,7 @@ in training; if one brings it down, the parent asks each alone.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -44,7 +44,7 @@ def screen(channel: Channel, links: Sequence[Link]) -> None:
     rows = sample(load_transitions(blobs["probe"]), store)
     told = [] if store is None else _told(store)
     channel.send({"kind": "store", "trajectories": told, "rows": len(rows)})
-    bench = Bench(layout_from_json(order["space"]), rows, store, order)
+    bench = new_bench(layout_from_json(order["space"]), rows, store, order)
     for item in order["programs"]:
         try:
             header, values = bench.numbers(item)
@@ -58,15 +58,11 @@ def screen(channel: Channel, links: Sequence[Link]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """The stored episodes of all sources together; `source` [E] says whose each is."""
+    """The stored episodes of all sources; `source` [E] says whose each is, `rows` [E] where it lies."""
 
     recording: Recording
     source: tuple[int, ...]
-
-    def rows_of(self, episode: int) -> slice:
-        """Return where an episode's rows lie."""
-        ends = np.cumsum(np.bincount(self.recording.episode))
-        return slice(int(ends[episode - 1]) if episode else 0, int(ends[episode]))
+    rows: tuple[slice, ...]
 
 
 def read_store(order: Mapping[str, Any], blobs: Mapping[str, bytes]) -> Store | None:
@@ -79,19 +75,18 @@ def read_store(order: Mapping[str, Any], blobs: Mapping[str, bytes]) -> Store | 
     source: list[int] = []
     for number in range(count):
         recording = load_recording(blobs[f"recording.{number}"])
-        for episode in range(min(each, len(recording.fitness))):
-            rows = recording.transitions.take(np.flatnonzero(recording.episode == episode))
-            episodes.append((rows, float(recording.fitness[episode])))
+        for rows, fitness in zip(recording.spans()[:each], recording.fitness, strict=False):
+            episodes.append((recording.transitions.take(rows), float(fitness)))
             source.append(number)
-    return Store(put_together(episodes), tuple(source))
+    recording = put_together(episodes)
+    return Store(recording, tuple(source), recording.spans())
 
 
 def _told(store: Store) -> list[dict[str, Any]]:
-    lengths = np.bincount(store.recording.episode)
     return [
-        {"source": source, "fitness": float(fitness), "length": int(length)}
-        for source, fitness, length in zip(
-            store.source, store.recording.fitness, lengths, strict=True
+        {"source": source, "fitness": float(fitness), "length": rows.stop - rows.start}
+        for source, fitness, rows in zip(
+            store.source, store.recording.fitness, store.rows, strict=True
         )
     ]
 
@@ -115,10 +110,18 @@ def _spread(length: int, count: int) -> np.ndarray[tuple[int], np.dtype[np.int64
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """What every program is called on."""
+    """What every program is called on.
+
+    Attributes:
+        rows:       [R] the sampled transitions.
+        from_next:  [R x COMPANIONS] sampled (a, s'') after the next state of each of them;
+        from_state: the same after its state.
+    """
 
     layout: Layout
     rows: Transitions
+    from_next: Transitions
+    from_state: Transitions
     store: Store | None
     order: Mapping[str, Any]
 
@@ -146,27 +149,12 @@ class Bench:
 
     def _canonical(self, loaded: LoadedProgram, paid: Doubles) -> dict[str, Doubles]:
         """Return the canonical form; nothing if the program breaks on states that were put together."""
-        size = self.layout.state_size
         try:
-            from_next = self._mean_from(loaded, self.rows.next[:, :size])
-            from_state = self._mean_from(loaded, self.rows.state)
+            from_next = total(loaded, self.from_next).reshape(len(self.rows), -1).mean(axis=1)
+            from_state = total(loaded, self.from_state).reshape(len(self.rows), -1).mean(axis=1)
         except ProgramRejected:
             return {}
         return {"canonical": canonical(paid, from_next, from_state, float(self.order["gamma"]))}
-
-    def _mean_from(self, loaded: LoadedProgram, states: Floats) -> Doubles:
-        """Return m(x) for states [R]: the mean pay over COMPANIONS sampled (a, s'')."""
-        chosen = np.random.default_rng(0).permutation(len(self.rows))[:COMPANIONS]
-        with_them = self.rows.take(np.tile(chosen, len(states)))
-        placed = Transitions(
-            np.repeat(states, len(chosen), axis=0),
-            with_them.action,
-            with_them.next,
-            with_them.native,
-            with_them.terminated,
-        )
-        means: Doubles = total(loaded, placed).reshape(len(states), -1).mean(axis=1)
-        return means
 
     def _paid(
         self, loaded: LoadedProgram, recording: Recording
@@ -182,12 +170,13 @@ class Bench:
         return designed, components
 
     def _by_trajectory(self, store: Store, paid: Doubles) -> tuple[Doubles, Doubles]:
-        gamma = float(self.order["gamma"])
+        longest = max(rows.stop - rows.start for rows in store.rows)
+        discount = float(self.order["gamma"]) ** np.arange(longest)
         per_step, in_sum = [], []
-        for episode in range(len(store.source)):
-            own = paid[store.rows_of(episode)]
+        for rows in store.rows:
+            own = paid[rows]
             per_step.append(own.mean())
-            in_sum.append((own * gamma ** np.arange(len(own))).sum())
+            in_sum.append((own * discount[: len(own)]).sum())
         return np.array(per_step), np.array(in_sum)
 
     def _pair(
@@ -199,6 +188,20 @@ class Bench:
         shown = Shown(store.recording, components, self.layout)
         for episode in found.worst or ():
             yield shown.rows(episode, PAIR_ROWS)
+
+
+def new_bench(
+    layout: Layout, rows: Transitions, store: Store | None, order: Mapping[str, Any]
+) -> Bench:
+    """Lay out what programs are called on: once, for all of them are called on the same."""
+    chosen = np.random.default_rng(0).permutation(len(rows))[:COMPANIONS]
+    following = rows.take(np.tile(chosen, len(rows)))
+
+    def after(states: Floats) -> Transitions:
+        return replace(following, state=np.repeat(states, len(chosen), axis=0))
+
+    from_next = after(rows.next[:, : layout.state_size])
+    return Bench(layout, rows, from_next, after(rows.state), store, order)
 
 
 def terms(loaded: LoadedProgram, rows: Transitions) -> dict[str, Floats]:

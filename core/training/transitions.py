@@ -59,6 +59,11 @@ class Recording:
     episode: npt.NDArray[np.int64]
     fitness: npt.NDArray[np.float64]
 
+    def spans(self) -> tuple[slice, ...]:
+        """Return where each episode lies [E]; looked for once, not once per episode."""
+        ends = np.cumsum(np.bincount(self.episode, minlength=len(self.fitness))).tolist()
+        return tuple(slice(start, end) for start, end in zip([0, *ends], ends, strict=False))
+
 
 def joined(parts: Sequence[Transitions]) -> Transitions:
     """Return the rows of all parts, one part after the other."""
