@@ -14,6 +14,7 @@ import ast
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal, TypeAlias
 
 from core.context import Native
@@ -147,8 +148,12 @@ def _telling(expression: str) -> bool:
     return computes and len(operands) >= _OPERANDS
 
 
+@lru_cache(maxsize=64)
 def _stream(text: str) -> str:
-    """Return the tokens, each between two spaces, so that containment respects their ends."""
+    """Return the tokens, each between two spaces, so that containment respects their ends.
+
+    The questions of one step share most of their messages, and all that was written before.
+    """
     kept = [_plain(token) for token in _TOKEN.findall(text) if token not in _DROPPED]
     return f" {' '.join(kept)} "
 

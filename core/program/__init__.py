@@ -202,18 +202,20 @@ def _unreadable(error: SyntaxError, source: str) -> ProgramRejected:
 
 
 def _hold_size(tree: ast.Module) -> None:
-    nodes, depth, layer = 0, 0, [tree]
+    nodes: list[ast.AST] = []
+    layer: list[ast.AST] = [tree]
+    depth = 0
     while layer:
-        nodes, depth = nodes + len(layer), depth + 1
-        layer = [child for node in layer for child in ast.iter_child_nodes(node)]  # type: ignore[misc]
-    if nodes > MOST_NODES:
+        nodes, depth = nodes + layer, depth + 1
+        layer = [child for node in layer for child in ast.iter_child_nodes(node)]
+    if len(nodes) > MOST_NODES:
         raise ProgramRejected(
-            f"{nodes} syntax nodes",
+            f"{len(nodes)} syntax nodes",
             rule="size",
             expected=f"at most {MOST_NODES}",
             hint="Write a shorter program: fewer components, loops over names, helper functions.",
         )
-    for node in ast.walk(tree):
+    for node in nodes:
         value = getattr(node, "value", None)
         if isinstance(value, int) and value.bit_length() > MOST_BITS:
             raise ProgramRejected("an integer of hundreds of digits", rule="size")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from core.errors import ProgramRejected
 from core.program.module import Module, rejected
@@ -27,7 +27,7 @@ def broken_array_rules(module: Module) -> list[ProgramRejected]:
     for function in module.functions.values():
         problems += _arrays(function, module)
         if function.name in ("reward", "features"):
-            problems += _entries(function)
+            problems += _entries(function, module)
     return problems
 
 
@@ -35,8 +35,8 @@ def broken_array_rules(module: Module) -> list[ProgramRejected]:
 
 
 def _arrays(function: ast.FunctionDef, module: Module) -> Iterator[ProgramRejected]:
-    tainted = _tainted(function)
-    for node in ast.walk(function):
+    tainted = _tainted(function, module)
+    for node in module.nodes[function.name]:
         if isinstance(node, ast.If | ast.IfExp) and _mentions(node.test, tainted):
             yield _branch(node, ast.unparse(node.test))
         elif isinstance(node, ast.BoolOp) and any(_mentions(v, tainted) for v in node.values):
@@ -97,7 +97,7 @@ def _reduction(node: ast.Call, name: str, first: int) -> Iterator[ProgramRejecte
         )
 
 
-def _tainted(function: ast.FunctionDef) -> set[str]:
+def _tainted(function: ast.FunctionDef, module: Module) -> set[str]:
     """Return the names that hold arrays: the arguments, and all that is computed from them."""
     arguments = {a.arg for a in function.args.args} - {"params"}
     known = function.name in ("reward", "features")
@@ -106,7 +106,7 @@ def _tainted(function: ast.FunctionDef) -> set[str]:
     before = -1
     while len(tainted) != before:
         before = len(tainted)
-        for node in ast.walk(function):
+        for node in module.nodes[function.name]:
             if isinstance(node, ast.Assign) and _mentions(node.value, tainted):
                 tainted |= {n for target in node.targets for n in _stored(target)}
             elif isinstance(node, ast.AugAssign | ast.NamedExpr) and _mentions(node.value, tainted):
@@ -137,8 +137,9 @@ def _mentions(node: ast.AST, tainted: set[str]) -> bool:
 # --- what is returned -------------------------------------------------------------------------
 
 
-def _entries(function: ast.FunctionDef) -> Iterator[ProgramRejected]:
-    returns = [node for node in ast.walk(function) if isinstance(node, ast.Return)]
+def _entries(function: ast.FunctionDef, module: Module) -> Iterator[ProgramRejected]:
+    nodes = module.nodes[function.name]
+    returns = [node for node in nodes if isinstance(node, ast.Return)]
     if not returns:
         yield rejected(
             function,
@@ -150,7 +151,7 @@ def _entries(function: ast.FunctionDef) -> Iterator[ProgramRejected]:
     for node in returns:
         if isinstance(node.value, ast.Dict):
             yield from _entry_names(node.value, most)
-        elif isinstance(node.value, _NO_DICT) and not _inside(node, function):
+        elif isinstance(node.value, _NO_DICT) and not _inside(node, nodes):
             yield rejected(
                 node,
                 "components",
@@ -160,9 +161,9 @@ def _entries(function: ast.FunctionDef) -> Iterator[ProgramRejected]:
             )
 
 
-def _inside(node: ast.Return, function: ast.FunctionDef) -> bool:
-    """Tell whether a return belongs to a function nested in `function`."""
-    nested = (n for n in ast.walk(function) if isinstance(n, ast.FunctionDef) and n is not function)
+def _inside(node: ast.Return, nodes: Sequence[ast.AST]) -> bool:
+    """Tell whether a return belongs to a function nested in the first of these nodes."""
+    nested = (inner for inner in nodes[1:] if isinstance(inner, ast.FunctionDef))
     return any(node in ast.walk(inner) for inner in nested)
 
 

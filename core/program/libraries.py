@@ -95,7 +95,7 @@ def broken_torch_rules(module: Module, fields: Sequence[Field]) -> list[ProgramR
     return [
         problem
         for function in module.functions.values()
-        for node in ast.walk(function)
+        for node in module.nodes[function.name]
         for problem in _torch_names(node, module, known)
     ]
 

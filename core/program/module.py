@@ -23,13 +23,15 @@ ARGUMENTS: Mapping[str, tuple[str, ...]] = {
 class Module:
     """A program's top level, read.
 
-    `numpy` and `math` are the names under which the array library and `math` are imported.
+    `numpy` and `math` are the names under which the array library and `math` are imported.  `nodes`
+    holds everything below each function, itself included: a dozen rules look through it.
     """
 
     numpy: frozenset[str]
     math: frozenset[str]
     constants: frozenset[str]
     functions: Mapping[str, ast.FunctionDef]
+    nodes: Mapping[str, tuple[ast.AST, ...]]
     params: Mapping[str, float]
     bounds: Mapping[str, tuple[float, float]]
 
@@ -96,6 +98,7 @@ def read_module(
         math=frozenset(reading.math),
         constants=frozenset(reading.constants),
         functions=reading.functions,
+        nodes={name: tuple(ast.walk(node)) for name, node in reading.functions.items()},
         params=params,
         bounds=bounds,
     )

@@ -50,10 +50,10 @@ def broken_name_rules(module: Module, fields: Sequence[Field]) -> list[ProgramRe
     """Return every problem with names inside the functions, function by function."""
     problems: list[ProgramRejected] = []
     for function in module.functions.values():
-        problems += _statements(function)
+        problems += _statements(function, module)
         problems += _names(function, module)
         problems += _attributes(function, module)
-        problems += _fields(function, fields)
+        problems += _fields(function, module, fields)
         problems += _params(function, module)
         problems += _inputs(function, module)
     return problems
@@ -62,8 +62,8 @@ def broken_name_rules(module: Module, fields: Sequence[Field]) -> list[ProgramRe
 # --- statements, names, attributes ------------------------------------------------------------
 
 
-def _statements(function: ast.FunctionDef) -> Iterator[ProgramRejected]:
-    for node in ast.walk(function):
+def _statements(function: ast.FunctionDef, module: Module) -> Iterator[ProgramRejected]:
+    for node in module.nodes[function.name]:
         if (word := _BANNED.get(type(node))) is not None:
             yield rejected(
                 node,
@@ -77,10 +77,10 @@ def _statements(function: ast.FunctionDef) -> Iterator[ProgramRejected]:
 
 
 def _names(function: ast.FunctionDef, module: Module) -> Iterator[ProgramRejected]:
-    own = _bound(function)
+    own = _bound(module.nodes[function.name])
     known = own | module.numpy | module.math | module.constants | set(module.functions) | BUILTINS
     told: set[str] = set()
-    for node in ast.walk(function):
+    for node in module.nodes[function.name]:
         if not isinstance(node, ast.Name) or node.id in known or node.id in told:
             continue
         told.add(node.id)
@@ -111,9 +111,9 @@ def _name_hint(name: str) -> str | None:
     return None
 
 
-def _bound(function: ast.FunctionDef) -> set[str]:
+def _bound(nodes: Sequence[ast.AST]) -> set[str]:
     names: set[str] = set()
-    for node in ast.walk(function):
+    for node in nodes:
         if isinstance(node, ast.arg):
             names.add(node.arg)
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
@@ -124,7 +124,7 @@ def _bound(function: ast.FunctionDef) -> set[str]:
 
 
 def _attributes(function: ast.FunctionDef, module: Module) -> Iterator[ProgramRejected]:
-    for node in ast.walk(function):
+    for node in module.nodes[function.name]:
         if not isinstance(node, ast.Attribute):
             continue
         if node.attr.startswith("_"):
@@ -150,8 +150,10 @@ def is_observation(node: ast.AST) -> bool:
     return isinstance(node, ast.Name) and node.id in ("obs", "next_obs")
 
 
-def _fields(function: ast.FunctionDef, fields: Sequence[Field]) -> Iterator[ProgramRejected]:
-    for node in ast.walk(function):
+def _fields(
+    function: ast.FunctionDef, module: Module, fields: Sequence[Field]
+) -> Iterator[ProgramRejected]:
+    for node in module.nodes[function.name]:
         if isinstance(node, ast.Subscript) and is_observation(node.value):
             owner = ast.unparse(node.value)
             yield rejected(
@@ -207,9 +209,9 @@ _METRIC_HINT = "That value is kept for measuring and is not available to program
 
 
 def _params(function: ast.FunctionDef, module: Module) -> Iterator[ProgramRejected]:
-    if "params" not in {a.arg for a in ast.walk(function) if isinstance(a, ast.arg)}:
+    if "params" not in {a.arg for a in module.nodes[function.name] if isinstance(a, ast.arg)}:
         return
-    for node in ast.walk(function):
+    for node in module.nodes[function.name]:
         match node:
             case ast.Subscript(value=ast.Name(id="params")):
                 yield rejected(node, "param", f"`{ast.unparse(node)[:40]}`", "`params.<name>`")
@@ -233,7 +235,7 @@ _KEPT = ("obs", "next_obs", "params")  # `action = np.clip(action, -1, 1)` does 
 def _inputs(function: ast.FunctionDef, module: Module) -> Iterator[ProgramRejected]:
     arguments = {a.arg for a in ast.walk(function.args) if isinstance(a, ast.arg)}
     outside = arguments | module.constants | set(module.functions) | module.numpy | module.math
-    for node in ast.walk(function):
+    for node in module.nodes[function.name]:
         if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
             yield _writes(node, ast.unparse(node))
         elif isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
 
 from core.designers.evolution.terms import Design, Feature, Term, number
 from core.records.programs import Program
@@ -21,16 +22,22 @@ def read_design(program: Program) -> Design | None:
 
     Numbers are those of `program.params`, which a tuner may have changed.
     """
-    functions = _functions(syntax_tree(program.source))
+    return _design(program.source, tuple(program.params.items()))
+
+
+@lru_cache(maxsize=512)
+def _design(source: str, numbers: tuple[tuple[str, float], ...]) -> Design | None:
+    """Read the same program once: every slot of an iteration looks at all of the history."""
+    functions, given = _functions(syntax_tree(source)), dict(numbers)
     if functions is None:
         return None
-    comments = _comments(program.source)
+    comments = _comments(source)
     terms = []
     for name, node in _entries(functions.get("reward")):
         used = _params_of(node)
-        if name not in used or not set(used) <= set(program.params):
+        if name not in used or not set(used) <= set(given):
             return None
-        params = tuple((key, program.params[key]) for key in used)
+        params = tuple((key, given[key]) for key in used)
         terms.append(Term(name, ast.unparse(node), params, comments.get(name, name)))
     features = [
         Feature(name, ast.unparse(node), comments.get(name, name))

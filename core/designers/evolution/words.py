@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 _TOKEN = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?|[a-z]+(?:'s)?|°|[/.,;:!?]")
 _SUFFIXES = ("ingly", "edly", "ing", "ed", "ly", "es", "s", "e")
@@ -86,6 +87,7 @@ def tokens(text: str) -> tuple[str, ...]:
     return tuple(word.removesuffix("'s") for word in found)
 
 
+@lru_cache(maxsize=4_096)
 def stem(word: str) -> str:
     """Strip the ending, crudely: the same for all forms of a word is all that counts.
 
