@@ -5,10 +5,11 @@ import dataclasses
 import numpy as np
 import pytest
 
-from core.designers.evolution.breeding import main_names
+from core.designers.evolution.breeding import main_names, refine
 from core.designers.evolution.grammar import seed_design
 from core.designers.evolution.parsing import read_design
 from core.designers.evolution.reading import read_task
+from core.designers.evolution.terms import Design, cost
 from core.designers.evolution.writing import write_module
 from core.program import read_program, refuse_changed_reward
 from core.records.asking import Repair
@@ -102,6 +103,21 @@ def test_a_component_that_was_never_felt_is_widened():
     parent = a_parent(near_cart_position=flat)
     texts = [text for _, text in children(parent)]
     assert all("near_cart_position was never felt: widened" in text for text in texts)
+
+
+@pytest.mark.parametrize(
+    ("charged", "widened"),
+    [(-1.0, True), (-0.99, True), (-0.5, False), (-0.01, False), (0.0, False)],
+)
+def test_a_cost_is_widened_where_all_of_it_was_charged_and_not_where_nothing_was(charged, widened):
+    task = catalogue()["mountaincar"]
+    reading = read_task(task.description, task.fields, {}, fitness=task.fitness)
+    near = next(wish for wish in reading.wishes if wish.aim == "near")
+    term = cost(near, "gauss", 0.1, 2.0)
+    stuck = TermStatistics(2.0 * charged, 0.0, 2.0 * charged, 2.0 * charged, share=0.3, saturated=1)
+    for seed in range(8):
+        _, notes = refine(Design((term,)), {term.name: stuck}, reading, np.random.default_rng(seed))
+        assert ("was never felt: widened" in notes) == widened
 
 
 def test_a_component_that_stayed_silent_makes_way_for_another_shape():

@@ -65,6 +65,7 @@ def wishes(task, description=None):
     [
         ("cartpole-park", None, ("near", "cart_position", 1.0)),
         ("cartpole-park", "Wait half a metre to the left.", ("near", "cart_position", -0.5)),
+        ("cartpole-park", "Wait at -0.5 m left of the centre.", ("near", "cart_position", -0.5)),
         ("cartpole-park", "Move backwards at 0.5 m/s.", ("near", "cart_velocity", -0.5)),
         ("cartpole-park", "Lean 5 degrees to the left.", ("near", "pole_angle", -0.0873)),
         ("cartpole-park", "Keep cart_position at 1.5.", ("near", "cart_position", 1.5)),

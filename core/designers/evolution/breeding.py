@@ -172,13 +172,22 @@ def _mended(term: Term, seen: TermStatistics | None, rng: Rng) -> tuple[Term, st
         return term, ""
     weight = max(abs(term.weight), 1e-9)
     flat = seen.std < _FLAT * weight or seen.saturated > _STUCK
-    if flat and abs(seen.mean) < 0.2 * weight and _scales(term):
+    if flat and _paid(term, seen) < 0.2 and _scales(term):
         return scaled(term, float(rng.uniform(1.5, 2.5))), f"{term.name} was never felt: widened"
     if seen.share < _FAINT:
         return times(term, float(rng.uniform(1.5, 3.0))), f"{term.name} was faint: made heavier"
     if seen.share > _DOMINANT and seen.correlation is not None and seen.correlation < 0.3:
         return times(term, float(rng.uniform(0.3, 0.6))), f"{term.name} drowned the rest: lighter"
     return term, ""
+
+
+def _paid(term: Term, seen: TermStatistics) -> float:
+    """Return how much of what a term can pay was paid; 0 is far from its target all the time.
+
+    One that charges takes all of its weight there, and nothing at the target.
+    """
+    mean = seen.mean / max(abs(term.weight), 1e-9)
+    return 1.0 + mean if term.charges else abs(mean)
 
 
 Statistics = Mapping[str, TermStatistics]

@@ -76,6 +76,11 @@ class Term:
         """Return the number that multiplies the whole term: the one that bears its name."""
         return dict(self.params).get(self.name, 1.0)
 
+    @property
+    def charges(self) -> bool:
+        """Tell whether it is 0 at best; its comment, which a program keeps, says so."""
+        return self.comment.startswith("charges")
+
 
 @dataclass(frozen=True, slots=True)
 class Feature:

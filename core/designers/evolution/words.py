@@ -153,8 +153,11 @@ def _with_unit(value: float, words: Sequence[str], start: int) -> Measure:
 
 
 def direction(words: Sequence[str], measure: Measure) -> float:
-    """Return -1 if the words around a measure point left, back or down, else 1."""
-    return -1.0 if _NEGATIVE & set(around(words, measure)) else 1.0
+    """Return -1 if the words around a measure point left, back or down, else 1.
+
+    A number with a sign of its own says where it points by itself: "at -0.5 m left of the centre".
+    """
+    return -1.0 if measure.value > 0 and _NEGATIVE & set(around(words, measure)) else 1.0
 
 
 def around(words: Sequence[str], measure: Measure, before: int = 4, after: int = 8) -> list[str]:
