@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 from bench.design.arms import DESIGNED, EXPERT
-from bench.design.comparisons import FULL_TRAINING, NOT_READ, WANTED_SHARE
+from bench.design.comparisons import FULL_TRAINING, NOT_READ, RUNOFF, WANTED_SHARE
 from bench.trainer.tables import table
 from core.records.kinds import FITNESS, NATIVE
+from core.records.spec import Evaluation
 
 Json: TypeAlias = dict[str, Any]
 
@@ -235,11 +236,13 @@ def _ablations(document: Json) -> str:
         )
         for one in found
     ]
+    runoff = RUNOFF.changes["evaluation"]
     words = (
         "*Is*: the permutation test on pooled runs, and in brackets, from four jobs a side on, that on "
         "the jobs' means, which says how another job would do. More than three jobs a side were run "
         "where the first three, which are among them, left a doubt. Steps are those of the search; a "
-        "runoff has its own, four candidates to the end with three seeds each.\n"
+        f"runoff has its own, {runoff['runoff_candidates']} candidates to the end with "
+        f"{runoff.get('runoff_seeds', Evaluation().runoff_seeds)} seeds each.\n"
     )
     return "\n".join([words, table(heads, rows), _reaching(found), *notes]) + "\n"
 

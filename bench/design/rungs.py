@@ -262,14 +262,22 @@ def page(cells: Sequence[Cell]) -> str:
             ),
             "*Share of the way*: from the random policy to what full training picks, the mean over "
             "tasks.\n",
+            *_left_out(cells),
         )
     )
 
 
+def _left_out(cells: Sequence[Cell]) -> Iterator[str]:
+    """Name the jobs of which nothing can be said: no candidate was scored with all seeds."""
+    empty = [f"{c['key']['task']} {c['key']['seed']}" for c in cells if not any(c["fitness"])]
+    if empty:
+        yield f"Left out, because no candidate was scored with all seeds: {', '.join(empty)}.\n"
+
+
 def _by_task(cells: Sequence[Cell]) -> Iterator[tuple[str, list[Cell]]]:
-    """Yield the jobs of each task, as far as they are what would be asked for now."""
+    """Yield the jobs of each task, as far as they are what would be asked for now and say something."""
     for entry in LADDER:
-        own = [cell for cell in cells if cell["key"]["task"] == entry.task]
+        own = [cell for cell in cells if cell["key"]["task"] == entry.task and any(cell["fitness"])]
         if jobs := [cell for cell in own if cell["key"] == curves_key(entry, cell["key"]["seed"])]:
             yield entry.task, jobs
 

@@ -130,3 +130,10 @@ def test_a_key_changes_with_what_is_asked():
     one, other = LADDER[0], LADDER[1]
     assert curves_key(one, 10) != curves_key(one, 11)
     assert curves_key(one, 10)["is"] != curves_key(other, 10)["is"]
+
+
+def test_a_job_without_any_scored_candidate_is_named_and_left_out():
+    good, empty = a_cell([steady(0.2), steady(0.5)]), a_cell([], [])
+    told_of = page([good, empty])
+    assert "no candidate was scored with all seeds: acrobot 10." in told_of
+    assert page([good]) in told_of
