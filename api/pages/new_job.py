@@ -83,6 +83,12 @@ def read_form(
     return _page(request, here, filled)
 
 
+@router.get("/jobs/new/preview")
+def lead_to_form() -> Response:
+    """Lead whoever comes back to the address of a form that was sent to the form."""
+    return RedirectResponse("/jobs/new", 303)
+
+
 @router.post("/jobs/new/preview")
 def preview(request: Request, here: Writer, form: Form) -> Response:
     """Return what a request would do: the part alone for a script, else the whole page."""

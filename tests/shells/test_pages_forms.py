@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import parse_qs, urlsplit
+
 import pytest
 from fastapi.testclient import TestClient
 
@@ -244,6 +246,53 @@ def test_who_is_not_known_is_led_to_the_door_and_nothing_is_shown(browser, store
         assert answer.status_code == 303, path
         assert answer.headers["location"].startswith("/signin?next=/"), path
     assert stranger.post("/jobs", data=PARK).headers["location"].startswith("/signin")
+
+
+def next_of(answer) -> str:
+    """Where the sign-in that an answer leads to will lead."""
+    location = urlsplit(answer.headers["location"])
+    assert location.path == "/signin"
+    return parse_qs(location.query)["next"][0]
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/compare?c=cand_a_0_0&c=cand_a_0_1", "/library?q=%C3%A9t%C3%A9+%26+stay", "/jobs"],
+)
+def test_signing_in_leads_to_the_very_address_that_was_asked_for(browser, store, path):
+    stranger = browser(None)
+    asked = stranger.get(path)
+    assert next_of(asked) == path
+    shown = read(stranger.get(asked.headers["location"]))
+    _, key = store.keys.create("ada", scopes=SCOPES)
+    fields = {"key": key, "next": shown.all("input", name="next")[0]["value"]}
+    assert stranger.post("/signin", data=fields).headers["location"] == path
+
+
+def test_an_address_too_long_to_be_carried_along_is_left_out(browser):
+    assert next_of(browser(None).get("/library?q=" + "x" * 5_000)) == "/jobs"
+
+
+@pytest.mark.parametrize(
+    ("referer", "following"),
+    [
+        ("http://pages.example/jobs/job_x?show=all", "/jobs/job_x?show=all"),
+        ("http://evil.example/jobs/job_x", "/jobs"),
+        ("http://[", "/jobs"),
+        (None, "/jobs"),
+    ],
+)
+def test_after_a_form_signing_in_leads_to_the_page_that_it_was_sent_from(
+    browser, referer, following
+):
+    headers = {} if referer is None else {"Referer": referer}
+    answer = browser(None).post("/jobs/job_x/feedback", data={"text": "hm"}, headers=headers)
+    assert next_of(answer) == following
+
+
+def test_the_address_of_a_preview_leads_to_the_form(api):
+    answer = api.get("/jobs/new/preview", follow_redirects=False)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/jobs/new")
 
 
 def test_a_key_is_kept_where_no_script_and_no_other_site_gets_it(browser, store):
