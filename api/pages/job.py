@@ -73,6 +73,7 @@ def facts(here: Visit, job_id: str) -> dict[str, object]:
     return {
         "job": job,
         "open": job.status not in FINISHED,
+        "reloads": job.status in ("queued", "running"),
         "badge": words.status(job),
         "sentence": words.verdict(job, candidates, blocked),
         "waiting": _waiting(here, stored, job),
