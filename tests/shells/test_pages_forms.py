@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from html import unescape
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -118,6 +120,39 @@ def test_the_preview_is_the_prompt_that_would_be_sent(page):
         assert " ".join(message.split())[:4_000] in text
 
 
+def text_of(answer, name: str) -> str:
+    """What stands in a field of several lines."""
+    found = re.search(rf'<textarea name="{name}"[^>]*>(.*?)</textarea>', answer.text, re.DOTALL)
+    return unescape(found[1])
+
+
+def test_a_design_of_the_library_starts_a_job_for_a_task_outside_the_catalogue(page, store):
+    parent = stories.a_finished_job(store)
+    task = store.job(parent).spec.task
+    (start,) = [link for link in read(page.get("/library")).links() if "library=" in link]
+    form = page.get(start)
+    assert read(form).all("input", name="task", value="other", checked="")
+    sent = {**PARK, "task": "other", "library": parent, "more": text_of(form, "more")}
+    answer = page.post("/jobs", data=sent)
+    assert answer.status_code == 303, read(answer).text
+    made = store.job(answer.headers["location"].removeprefix("/jobs/"))
+    assert made.spec.task == task
+    assert store.given(made.id)[0].origin == "library"
+
+
+def test_an_environment_that_is_typed_goes_before_a_task_told_in_full(page, store):
+    more = '{"task": {"environment": "CartPole-v1", "description": "Balance."}}'
+    typed = {"task": "other", "environment": "Acrobot-v1", "description": "Swing up."}
+    page.post("/jobs", data={**typed, "more": more})
+    assert store.jobs().items[0].spec.task.environment == "Acrobot-v1"
+
+
+def test_an_address_with_an_environment_opens_the_form_with_it(page):
+    shown = read(page.get("/jobs/new?task=Acrobot-v1"))
+    assert shown.all("input", name="environment", value="Acrobot-v1")
+    assert shown.all("input", name="task", value="other", checked="")
+
+
 # --- actions ----------------------------------------------------------------------------------
 
 
@@ -144,6 +179,48 @@ def test_a_failed_job_is_tried_again(page, store):
     job_id = stories.a_failed_job(store)
     assert page.post(f"/jobs/{job_id}/retry").status_code == 303
     assert store.job(job_id).status == "queued"
+
+
+def imported(page, store, job_id: str) -> str:
+    """The same job, exported and taken in again."""
+    text = page.get(f"/v1/jobs/{job_id}/export").text
+    as_lines = {"Content-Type": "application/jsonl"}
+    made = page.post("/v1/jobs/import", content=text, headers=as_lines).json()["id"]
+    with stories.step(store, made, "import") as claim:
+        claim.take_in()
+    return made
+
+
+def a_barren_job(store) -> str:
+    """A job that failed because none of its candidates could be used."""
+    job_id = stories.a_new_job(store)
+    with stories.step(store, job_id, "propose/0") as claim:
+        claim.fail("no_valid_candidate", "None of 4 candidates could be used.")
+    return job_id
+
+
+def offered(page, job_id: str) -> set[str]:
+    """The ways to go on for which a job's page has a form."""
+    links = read(page.get(f"/jobs/{job_id}")).links()
+    return {verb for verb in ("retry", "extend", "fork") if f"/jobs/{job_id}/{verb}" in links}
+
+
+@pytest.mark.parametrize(
+    ("story", "ways", "elsewhere"),
+    [
+        pytest.param(stories.a_finished_job, {"extend", "fork"}, {"fork"}, id="succeeded"),
+        pytest.param(stories.a_failed_job, {"retry"}, set(), id="failed"),
+        pytest.param(a_barren_job, {"extend"}, set(), id="no valid candidate"),
+    ],
+)
+def test_a_page_offers_the_ways_to_go_on_that_are_open_and_no_others(
+    page, store, story, ways, elsewhere
+):
+    job_id = story(store)
+    assert offered(page, imported(page, store, job_id)) == elsewhere
+    assert offered(page, job_id) == ways
+    for verb in sorted(ways, reverse=True):  # a fork first: it needs the job as it is
+        assert page.post(f"/jobs/{job_id}/{verb}").status_code == 303, verb
 
 
 def test_people_say_what_they_think(page, store):
