@@ -21,6 +21,7 @@ from api import kinds
 from api.errors import ApiError, printable
 from api.rates import Rates
 from core.storage import StoredKey
+from core.storage.keyring import take_apart
 
 BEARER = HTTPBearer(
     scheme_name="key",
@@ -29,7 +30,7 @@ BEARER = HTTPBearer(
     auto_error=False,
 )
 COOKIE = "rewardsmith_key"  # in which a browser keeps the key that was typed into the sign-in page
-WRONG_KEYS_PER_MINUTE = 60  # from one address
+WRONG_KEYS_PER_MINUTE = 60  # from one address, for one id
 ASK_FOR_A_KEY = {"WWW-Authenticate": "Bearer"}
 
 
@@ -59,14 +60,25 @@ class Lock:
             raise ApiError(
                 kinds.NO_KEY, "expected the header Authorization: Bearer …", headers=ASK_FOR_A_KEY
             )
-        _hold_back(self.wrong.empty(address), "wrong keys")
+        guessed = _guessed(shown, address)
+        _hold_back(self.wrong.empty(guessed), "wrong keys")
         key = await (find or self.find)(shown)
         if key is None:
-            self.wrong.take(address)
+            self.wrong.take(guessed)
             found = "the key is unknown, has expired or was revoked"
             raise ApiError(kinds.NO_KEY, found, headers=ASK_FOR_A_KEY)
         _hold_back(self.uses.take(key.id), "requests")
         return key
+
+
+def _guessed(shown: str, address: str) -> str:
+    """Return by what wrong keys are counted: the secrets that one address tries for one id.
+
+    By the address alone, one visitor's wrong key would lock out whoever comes through the same proxy.
+    An id is chance as well, and what is no key at all is refused without asking anybody.
+    """
+    parts = take_apart(shown)
+    return f"{address} {parts[0] if parts else ''}"
 
 
 def _hold_back(seconds: float, what: str) -> None:

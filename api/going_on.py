@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from fastapi import APIRouter, BackgroundTasks, Response, status
@@ -19,7 +20,7 @@ from api.people import candidate_key, mark
 from api.programs import check_source, read_starts, task_of
 from api.schemas import JobRequest
 from api.show import job_view, key_to_id, submitted_view
-from api.submission import complete, show_spec
+from api.submission import check_priced, complete, show_spec
 from api.views import JobView
 from api.webhooks import read_webhook
 from core.program import current_source
@@ -60,6 +61,7 @@ def extend_job(
         budget=Budget(**body.budget.model_dump()),
         start=read_starts(here.store, body.start, task, known.spec.mode),
     )
+    check_priced(replace(known.spec, budget=extension.budget), here.prices, here.model)
     request = Request(idempotency_key, body_sha256(body))
     job, replayed = here.store.extend(job_id, extension, MAX_ITERATIONS, request)
     mark(response, replayed)
@@ -112,6 +114,7 @@ def fork_job(
     source, key = _program(here.store, job_id, body.candidate)
     request = _overridden(show_spec(parent.spec).model_dump(mode="json"), body)
     spec = complete(request)
+    check_priced(spec, here.prices, here.model)
     task = task_of(parent.spec, parent.preflight)
     check_source(source, "/overrides", task, spec.mode)
     note = body.note or f"Candidate {key} of job {job_id}."

@@ -7,16 +7,18 @@ from typing import Any
 
 from fastapi import APIRouter, BackgroundTasks, Request, Response, status
 from fastapi.concurrency import run_in_threadpool
+from pydantic import ValidationError
 
 from api import openapi
 from api.dependencies import Here, Visit
 from api.jobs import IdempotencyKey
 from api.limits import MAX_IMPORT_BYTES, check_json
 from api.people import mark
-from api.show import job_view
+from api.show import job_view, outcome_view
+from api.submission import show_spec
 from api.views import JobView
 from core.errors import InvalidInput
-from core.storage import StoredJob, read_transcript
+from core.storage import StoredJob, Transcript, read_transcript
 
 router = APIRouter(tags=["jobs"])
 
@@ -65,6 +67,7 @@ async def import_job(
 def _accept(here: Visit, content: bytes, key: str | None) -> tuple[StoredJob, bool]:
     text = _text(content)
     told = read_transcript(text, check_json)
+    _check_shown(told)
     return here.store.imports.accept(
         told,
         text,
@@ -72,6 +75,25 @@ def _accept(here: Visit, content: bytes, key: str | None) -> tuple[StoredJob, bo
         body_sha256=sha256(content).hexdigest(),
         most_open=here.settings.jobs_per_owner,
     )
+
+
+def _check_shown(told: Transcript) -> None:
+    """Refuse a job that could be stored and never shown: lists of jobs would break at it.
+
+    Raises:
+        InvalidInput: says what of the first line no job of this version has.
+    """
+    try:
+        show_spec(told.head.spec)
+        outcome_view(told.head.id, told.head.outcome)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        raise InvalidInput(
+            f"{first['msg'].removeprefix('Value error, ')} at `{place}`",
+            where="an exported job, line 1",
+            hint="Send an export as it was written.",
+        ) from error
 
 
 def _text(content: bytes) -> str:

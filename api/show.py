@@ -54,7 +54,7 @@ def job_view(job: StoredJob, doing: Sequence[Activity] = ()) -> JobView:
         extensions=job.extensions,
         native_fitness=job.native_fitness,
         best=_best(job),
-        outcome=_outcome(job.id, job.outcome),
+        outcome=outcome_view(job.id, job.outcome),
         failure=_failure(job),
         spec=show_spec(job.spec),
         webhook=_webhook(job.webhook),
@@ -98,7 +98,8 @@ def _best(job: StoredJob) -> BestView | None:
     return BestView(id=key_to_id(job.id, key), key=key, fitness=job.best_fitness)
 
 
-def _outcome(job_id: str, outcome: Outcome | None) -> OutcomeView | None:
+def outcome_view(job_id: str, outcome: Outcome | None) -> OutcomeView | None:
+    """Show how a job ended, once it has."""
     if outcome is None:
         return None
     return OutcomeView(

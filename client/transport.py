@@ -203,11 +203,15 @@ class Transport:
             ApiProblem: the server refused.
             Unreachable: nobody answered for two minutes.
         """
-        last, silent_since, pause = after, time.monotonic(), PAUSE_SECONDS
+        last, alone_since, pause = after, time.monotonic(), PAUSE_SECONDS
         while True:
+            answered = False  # which a job that waits for somebody's word does without any event
             try:
                 for event in self._connection(path, last):
-                    silent_since, pause = time.monotonic(), PAUSE_SECONDS
+                    answered = True
+                    if event is None:
+                        continue
+                    pause = PAUSE_SECONDS
                     if event.seq is not None and event.seq <= last:
                         continue
                     last = last if event.seq is None else event.seq
@@ -215,13 +219,12 @@ class Transport:
                     if event.kind == "end":
                         return
             except httpx2.TransportError as error:
-                if time.monotonic() - silent_since > STREAM_PATIENCE_SECONDS:
+                if not answered and _too_long(alone_since):
                     raise Unreachable(self.base_url, _reason(error)) from error
             except ApiProblem as error:
-                if error.status not in RETRIED and error.status != TOO_MANY:
+                if not _passes(error) or _too_long(alone_since):
                     raise
-                if time.monotonic() - silent_since > STREAM_PATIENCE_SECONDS:
-                    raise
+            alone_since = time.monotonic() if answered else alone_since
             time.sleep(pause)
             pause = min(2 * pause, 5.0)
 
@@ -263,13 +266,15 @@ class Transport:
         finally:
             partial.unlink(missing_ok=True)
 
-    def _connection(self, path: str, last: int) -> Iterator[StreamedEvent]:
+    def _connection(self, path: str, last: int) -> Iterator[StreamedEvent | None]:
+        """Yield None once the server has answered, then the events as they come."""
         headers = {"Accept": "text/event-stream", "Last-Event-ID": str(last)}
         timeout = httpx2.Timeout(10.0, read=STREAM_SILENCE_SECONDS)
         with self._http.stream("GET", path, headers=headers, timeout=timeout) as response:
             if response.is_error:
                 response.read()
                 _accepted(response)
+            yield None
             for event in httpx2.EventSource(response):
                 data = json.loads(event.data) if event.data else {}
                 yield StreamedEvent(event.event, data, data.get("id"))
@@ -314,6 +319,15 @@ def _accepted(response: httpx2.Response) -> httpx2.Response:
             "hint": "Check that REWARDSMITH_API_URL names a Rewardsmith server.",
         }
     raise ApiProblem(problem)
+
+
+def _passes(problem: ApiProblem) -> bool:
+    """Tell whether a stream may be had again where it was refused, in a while."""
+    return problem.status in RETRIED or problem.status == TOO_MANY
+
+
+def _too_long(since: float) -> bool:
+    return time.monotonic() - since > STREAM_PATIENCE_SECONDS
 
 
 def _asked_pause(response: httpx2.Response, usual: float) -> float:

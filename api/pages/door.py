@@ -18,6 +18,7 @@ from api.dependencies import House, Visit, admit, house
 from api.errors import ApiError, printable
 
 KEPT_SECONDS = 30 * 86_400
+LONGEST_ADDRESS = 4_000  # characters of what is led back to after the sign-in
 
 
 async def reader(request: Request, held: Annotated[House, Depends(house)]) -> Visit:
@@ -64,6 +65,15 @@ def check_same_origin(request: Request) -> None:
             kinds.FOREIGN_FORM,
             f"expected a form sent by a page of this server, but found {printable(told, 200)}",
         )
+
+
+def sent_from(request: Request) -> str | None:
+    """Return the address of our own page from which a form was sent, if the browser tells."""
+    told = request.headers.get("referer", "")
+    if not _host(told) or _host(told) != request.headers.get("host"):
+        return None
+    parts = urlsplit(told)
+    return parts.path + (f"?{parts.query}" if parts.query else "")
 
 
 def _host(origin: str) -> str:

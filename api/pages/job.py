@@ -73,6 +73,7 @@ def facts(here: Visit, job_id: str) -> dict[str, object]:
     return {
         "job": job,
         "open": job.status not in FINISHED,
+        "reloads": job.status in ("queued", "running"),
         "badge": words.status(job),
         "sentence": words.verdict(job, candidates, blocked),
         "waiting": _waiting(here, stored, job),
@@ -197,15 +198,17 @@ def _allowance(name: str, spent: float, most: float | None, write: words.Writer)
 
 
 def actions(job: JobView) -> Mapping[str, bool]:
-    """Return which changes the job's state allows."""
+    """Return which changes the job's state allows, as the store judges it."""
     going = job.status not in FINISHED and not job.cancel_requested
-    mendable = job.failure is not None and job.failure.code == "no-valid-candidate"
+    at_home = job.origin is None  # an imported job is looked at and forked
+    # It has measured all that it had: more iterations can mend that, and trying again cannot.
+    barren = job.failure is not None and job.failure.code == "no-valid-candidate"
     return {
         "cancel": going,
         "pause": going and job.status != "paused" and not job.pause_requested,
         "resume": going and (job.status == "paused" or job.pause_requested),
-        "retry": job.status in ("failed", "cancelled"),
-        "extend": going or job.status == "succeeded" or mendable,
+        "retry": at_home and job.status in ("failed", "cancelled") and not barren,
+        "extend": at_home and (going or job.status == "succeeded" or barren),
         "fork": job.best is not None,
         "delete": job.status in FINISHED,
     }

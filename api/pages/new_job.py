@@ -24,14 +24,15 @@ from api.pages.pictures import picture_of
 from api.pages.render import page, who
 from api.pages.trouble import page_router, said_of
 from api.schemas import JobRequest
-from api.submission import complete, fingerprint
+from api.submission import complete, fingerprint, show_spec
 from api.tasks import list_methods, list_tasks
 from api.views import PlanView
-from core.errors import InvalidInput, RewardsmithError
+from core.errors import InvalidInput, NotFound, RewardsmithError
 from core.leaks import Leak
 from core.preview import first_prompt
 from core.profiles import PROFILES
 from core.records.asking import Prompt
+from core.tasks import catalogue
 
 router = page_router()
 
@@ -79,8 +80,30 @@ def read_form(
     library: Annotated[str, Query(max_length=200)] = "",
 ) -> Response:
     """Return the form."""
-    filled = {"task": task} | ({"library": library} if library else {})
-    return _page(request, here, filled)
+    return _page(request, here, _filled(here, task, library))
+
+
+def _filled(here: Visit, task: str, library: str) -> Sent:
+    """Return what the form says at first.
+
+    A task outside the catalogue has no picture to pick: it is told in full, as the job of the library
+    has it, or else by the id of its environment.
+    """
+    started = {"library": library} if library else {}
+    if task in catalogue():
+        return {"task": task, **started}
+    try:
+        known = show_spec(here.store.job(library).spec).task
+    except NotFound:
+        return {"task": OTHER, "environment": task, **started}
+    more = {"task": known.model_dump(mode="json", exclude_defaults=True)}
+    return {"task": OTHER, "more": json.dumps(more, ensure_ascii=False, indent=1), **started}
+
+
+@router.get("/jobs/new/preview")
+def lead_to_form() -> Response:
+    """Lead whoever comes back to the address of a form that was sent to the form."""
+    return RedirectResponse("/jobs/new", 303)
 
 
 @router.post("/jobs/new/preview")
@@ -130,10 +153,15 @@ def wanted(form: Sent) -> JobRequest:
 
 
 def body_of(form: Sent) -> dict[str, Any]:
-    """Return the body of the request: the fields of the form over what stands under "more"."""
+    """Return the body of the request: the fields of the form over what stands under "more".
+
+    That may hold a task in full, which counts where another environment is chosen and none is named.
+    """
     body = _more(form.get("more", "{}"))
-    task = form.get("environment", "") if form.get("task") == OTHER else form.get("task", "")
-    body["task"] = task
+    if (task := form.get("task", OTHER)) != OTHER:
+        body["task"] = task
+    elif "environment" in form or "task" not in body:
+        body["task"] = form.get("environment", "")
     for field, (place, is_whole) in PLACES.items():
         if field in form:
             *above, last = place

@@ -10,7 +10,7 @@ from fastapi.responses import RedirectResponse
 from api.callers import check_local
 from api.dependencies import House, house
 from api.errors import ApiError
-from api.pages.door import check_same_origin, forget, remember
+from api.pages.door import LONGEST_ADDRESS, check_same_origin, forget, remember
 from api.pages.forms import Form
 from api.pages.render import page
 from api.pages.trouble import page_router
@@ -24,7 +24,7 @@ Here = Annotated[House, Depends(house)]
 async def read_signin(
     request: Request,
     here: Here,
-    following: Annotated[str, Query(alias="next", max_length=300)] = "/",
+    following: Annotated[str, Query(alias="next", max_length=LONGEST_ADDRESS)] = "/",
 ) -> Response:
     """Return the form; whoever needs no key is led on."""
     if here.keyless:

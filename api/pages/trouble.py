@@ -15,8 +15,11 @@ from api import kinds
 from api.errors import ApiError, Problem, problem, problem_of
 from api.handlers import explain
 from api.headers import request_id
+from api.pages.door import LONGEST_ADDRESS, sent_from
 from api.pages.render import page
 from core.errors import RewardsmithError
+
+JOBS = "/jobs"
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
@@ -63,8 +66,18 @@ def said_of(request: Request, error: Exception) -> Problem:
 def answer(request: Request, said: Problem) -> Response:
     """Return a page that tells a problem; the sign-in page where a key is missing."""
     if said.code == kinds.NO_KEY.code:
-        return RedirectResponse(f"/signin?next={quote(request.url.path)}", 303)
+        return RedirectResponse(f"/signin?next={quote(_following(request))}", 303)
     response = page(request, "trouble.html", said.status, problem=said, owner=None)
     if said.status in (429, 503):
         response.headers["Retry-After"] = "5"
     return response
+
+
+def _following(request: Request) -> str:
+    """Return where to go after the sign-in: what was asked for, or the page whose form was sent."""
+    if request.method in ("GET", "HEAD"):
+        query = request.url.query
+        address = quote(request.url.path) + (f"?{query}" if query else "")
+    else:
+        address = sent_from(request) or JOBS
+    return address if len(address) <= LONGEST_ADDRESS else JOBS

@@ -19,16 +19,16 @@ from client.transport import (
     ATTEMPTS,
     PAUSE_SECONDS,
     RETRIED,
-    STREAM_PATIENCE_SECONDS,
     STREAM_SILENCE_SECONDS,
-    TOO_MANY,
     ApiProblem,
     Document,
     StreamedEvent,
     Unreachable,
     _accepted,
     _asked_pause,
+    _passes,
     _reason,
+    _too_long,
     read_model,
     trusted,
     usual_key,
@@ -127,11 +127,15 @@ class AsyncTransport:
             ApiProblem: the server refused.
             Unreachable: nobody answered for two minutes.
         """
-        last, silent_since, pause = (after, time.monotonic(), PAUSE_SECONDS)
+        last, alone_since, pause = (after, time.monotonic(), PAUSE_SECONDS)
         while True:
+            answered = False
             try:
                 async for event in self._connection(path, last):
-                    silent_since, pause = (time.monotonic(), PAUSE_SECONDS)
+                    answered = True
+                    if event is None:
+                        continue
+                    pause = PAUSE_SECONDS
                     if event.seq is not None and event.seq <= last:
                         continue
                     last = last if event.seq is None else event.seq
@@ -139,13 +143,12 @@ class AsyncTransport:
                     if event.kind == "end":
                         return
             except httpx2.TransportError as error:
-                if time.monotonic() - silent_since > STREAM_PATIENCE_SECONDS:
+                if not answered and _too_long(alone_since):
                     raise Unreachable(self.base_url, _reason(error)) from error
             except ApiProblem as error:
-                if error.status not in RETRIED and error.status != TOO_MANY:
+                if not _passes(error) or _too_long(alone_since):
                     raise
-                if time.monotonic() - silent_since > STREAM_PATIENCE_SECONDS:
-                    raise
+            alone_since = time.monotonic() if answered else alone_since
             await asyncio.sleep(pause)
             pause = min(2 * pause, 5.0)
 
@@ -188,13 +191,15 @@ class AsyncTransport:
         finally:
             partial.unlink(missing_ok=True)
 
-    async def _connection(self, path: str, last: int) -> AsyncIterator[StreamedEvent]:
+    async def _connection(self, path: str, last: int) -> AsyncIterator[StreamedEvent | None]:
+        """Yield None once the server has answered, then the events as they come."""
         headers = {"Accept": "text/event-stream", "Last-Event-ID": str(last)}
         timeout = httpx2.Timeout(10.0, read=STREAM_SILENCE_SECONDS)
         async with self._http.stream("GET", path, headers=headers, timeout=timeout) as response:
             if response.is_error:
                 await response.aread()
                 _accepted(response)
+            yield None
             async for event in httpx2.EventSource(response):
                 data = json.loads(event.data) if event.data else {}
                 yield StreamedEvent(event.event, data, data.get("id"))

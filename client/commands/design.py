@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -167,10 +167,8 @@ def design(
             tell_estimate(client.jobs.estimate(**body).model_dump(mode="json"), screen)
             return
         job = client.jobs.create(**body)
-        if webhook is not None:
-            screen.say(
-                f"Secret of the webhook, shown this once: {job.document['webhook']['secret']}"
-            )
+        if not _brings_secret(body):
+            _tell_secret(job, screen, watching)
         if not watching:
             _accepted(job, screen)
             return
@@ -297,6 +295,21 @@ def follow(job: Job, screen: Screen, output: Path | None, record: Path | None = 
 def usual_file(job: Job) -> Path:
     """Return where the best reward of a watched job is saved if nobody says where."""
     return Path(f"reward_{job.id[-8:]}.py")
+
+
+def _brings_secret(body: Mapping[str, Any]) -> bool:
+    """Tell whether somebody knows the webhook's secret already."""
+    return bool((body.get("webhook") or {}).get("secret"))
+
+
+def _tell_secret(job: Job, screen: Screen, watching: bool) -> None:
+    """Tell the secret that was made for the job's webhook: nobody can ask for it again."""
+    webhook = job.document.get("webhook")
+    if webhook is None:
+        return
+    screen.say(f"Secret of the webhook, shown this once: {webhook['secret']}")
+    if watching:  # else the whole job is told
+        screen.emit({"webhook": webhook})
 
 
 def _accepted(job: Job, screen: Screen) -> None:

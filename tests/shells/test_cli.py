@@ -37,6 +37,11 @@ def database_url(shared_sqlite):
     return emptied(shared_sqlite)
 
 
+@pytest.fixture
+def settings(tmp_path, database_url):
+    return Settings(home=tmp_path / "home", database_url=database_url, webhook_hosts="hooks.test")
+
+
 @pytest.fixture(scope="module", autouse=True)
 def built_once():
     """The tree of commands takes three quarters of a command's time to build, and never differs."""
@@ -312,6 +317,39 @@ def test_a_recording_of_a_watched_job_can_be_replayed(run, store, tmp_path, monk
     replay = ReplayDesigner(tmp_path / "talk.json")
     reply = replay.answer(Ask(0, 0, 0, None, exchange.prompt))
     assert (reply.text, reply.notes) == (exchange.reply.text, ())
+
+
+HOOK = "https://hooks.test/x"
+
+
+@pytest.fixture
+def not_followed(monkeypatch):
+    """Let `--watch` end where the watching would begin."""
+    monkeypatch.setattr(design, "follow", lambda *_: OK)
+
+
+def test_the_only_time_that_a_webhooks_secret_is_shown_is_told_to_programs_that_watch(
+    run, not_followed
+):
+    told = lines(run("design", "cartpole", "--webhook", HOOK, "--watch", "--json"))
+    assert told[0]["webhook"]["url"] == HOOK
+    assert told[0]["webhook"]["secret"].startswith("whsec_")
+
+
+@pytest.mark.parametrize("watch", [[], ["--watch"]], ids=["submitted", "watched"])
+def test_a_webhook_of_the_file_tells_its_secret_as_one_of_the_options_does(
+    run, not_followed, tmp_path, watch
+):
+    (tmp_path / "body.json").write_text(json.dumps({"task": "cartpole", "webhook": {"url": HOOK}}))
+    assert "whsec_" in run("design", "--file", "body.json", *watch).stdout
+
+
+def test_a_secret_that_the_file_brings_is_not_written_to_the_terminal(run, not_followed, tmp_path):
+    webhook = {"url": HOOK, "secret": "whsec_" + "A" * 44}
+    (tmp_path / "body.json").write_text(json.dumps({"task": "cartpole", "webhook": webhook}))
+    result = run("design", "--file", "body.json")
+    assert result.exit_code == OK, result.stderr
+    assert "whsec_" not in result.stdout
 
 
 # --- looking and steering ---------------------------------------------------------------------

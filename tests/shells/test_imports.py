@@ -126,6 +126,20 @@ def with_line(number: int, **changes: object):
     return change
 
 
+def with_head(*places: str, value: object):
+    """Change one value deep inside the line of the job."""
+
+    def change(lines):
+        head = json.loads(lines[0])
+        inner = head
+        for place in places[:-1]:
+            inner = inner[place]
+        inner[places[-1]] = value
+        return [json.dumps(head), *lines[1:]]
+
+    return change
+
+
 def without_candidates(lines):
     kept = [x for x in lines if json.loads(x)["type"] != "candidate"]
     return [*kept[:-1], json.dumps({"type": "end", "lines": len(kept) - 1})]
@@ -167,6 +181,27 @@ def test_what_is_no_export_is_refused_with_the_line(api, store, exported, how, f
     assert answer.status_code == 422, answer.text
     assert found in answer.json()["detail"] + str(answer.json()["hint"])
     assert len(store.jobs(limit=100).items) == before
+
+
+@pytest.mark.parametrize(
+    ("places", "value"),
+    [
+        pytest.param(("spec", "screens"), ["newer"], id="a screen of another version"),
+        pytest.param(("spec", "training", "rungs"), [0.5], id="rungs that end early"),
+        pytest.param(("spec", "evaluation", "episodes"), 0, id="no episodes"),
+        pytest.param(("spec", "method"), "My Method", id="a method of no name"),
+        pytest.param(("spec", "task", "description"), "x" * 20_001, id="a description too long"),
+        pytest.param(("spec", "task", "environment"), "bad id!", id="an environment of no id"),
+        pytest.param(("outcome", "transfer"), {"library": 1}, id="an outcome of no known form"),
+    ],
+)
+def test_what_could_not_be_shown_is_refused_and_lists_go_on(api, store, exported, places, value):
+    before = len(store.jobs(limit=100).items)
+    answer = sent(api, spoilt(exported, with_head(*places, value=value)))
+    assert answer.status_code == 422, answer.text
+    assert "line 1" in answer.json()["detail"]
+    assert len(store.jobs(limit=100).items) == before
+    assert api.get("/v1/jobs").status_code == 200
 
 
 def test_an_export_may_be_longer_than_other_bodies_but_not_endless(api):

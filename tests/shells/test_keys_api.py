@@ -241,6 +241,18 @@ def test_guessing_keys_is_slowed_down_without_asking_the_database(visitor, locke
 
 
 @ON_SQLITE
+def test_wrong_keys_of_one_visitor_lock_nobody_out_behind_the_same_address(visitor, locked):
+    locked.state.house.lock = replace(locked.state.house.lock, wrong=Rates(2))
+    wrong = ["rws_" + "0" * 16 + "." + "A" * 43, "no key at all"]
+    stranger, alice = visitor(None), visitor("alice")
+    for guess in wrong:
+        headers = {"Authorization": f"Bearer {guess}"}
+        answers = [stranger.get("/v1/jobs", headers=headers).status_code for _ in range(3)]
+        assert answers == [401, 401, 429]
+    assert alice.get("/v1/jobs").status_code == 200
+
+
+@ON_SQLITE
 def test_an_owner_may_have_so_many_unfinished_jobs(visitor, locked, settings):
     locked.state.house = replace_settings(locked, settings, jobs_per_owner=1)
     alice = visitor("alice")

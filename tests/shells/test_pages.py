@@ -172,6 +172,15 @@ def test_a_running_job_shows_what_is_being_done(api, store):
         assert "600" in words_of(api, "/workers") or read(api.get("/workers")).all("progress")
 
 
+@pytest.mark.parametrize("story", [stories.a_job_that_awaits_feedback, stories.a_blocked_job])
+def test_a_page_that_waits_for_people_is_not_loaded_again_under_their_hands(api, store, story):
+    job_id = story(store)
+    page = read(api.get(f"/jobs/{job_id}"))
+    assert not page.all("meta", **{"http-equiv": "refresh"})
+    assert page.all("a", href=f"/jobs/{job_id}")
+    assert "Load again" in page.text
+
+
 def test_a_job_whose_candidates_were_all_rejected_tells_the_first_reason(api, store):
     job_id = stories.a_new_job(store)
     with stories.step(store, job_id, "propose/0") as claim:

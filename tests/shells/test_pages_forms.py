@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from html import unescape
+from urllib.parse import parse_qs, urlsplit
+
 import pytest
 from fastapi.testclient import TestClient
 
@@ -116,6 +120,39 @@ def test_the_preview_is_the_prompt_that_would_be_sent(page):
         assert " ".join(message.split())[:4_000] in text
 
 
+def text_of(answer, name: str) -> str:
+    """What stands in a field of several lines."""
+    found = re.search(rf'<textarea name="{name}"[^>]*>(.*?)</textarea>', answer.text, re.DOTALL)
+    return unescape(found[1])
+
+
+def test_a_design_of_the_library_starts_a_job_for_a_task_outside_the_catalogue(page, store):
+    parent = stories.a_finished_job(store)
+    task = store.job(parent).spec.task
+    (start,) = [link for link in read(page.get("/library")).links() if "library=" in link]
+    form = page.get(start)
+    assert read(form).all("input", name="task", value="other", checked="")
+    sent = {**PARK, "task": "other", "library": parent, "more": text_of(form, "more")}
+    answer = page.post("/jobs", data=sent)
+    assert answer.status_code == 303, read(answer).text
+    made = store.job(answer.headers["location"].removeprefix("/jobs/"))
+    assert made.spec.task == task
+    assert store.given(made.id)[0].origin == "library"
+
+
+def test_an_environment_that_is_typed_goes_before_a_task_told_in_full(page, store):
+    more = '{"task": {"environment": "CartPole-v1", "description": "Balance."}}'
+    typed = {"task": "other", "environment": "Acrobot-v1", "description": "Swing up."}
+    page.post("/jobs", data={**typed, "more": more})
+    assert store.jobs().items[0].spec.task.environment == "Acrobot-v1"
+
+
+def test_an_address_with_an_environment_opens_the_form_with_it(page):
+    shown = read(page.get("/jobs/new?task=Acrobot-v1"))
+    assert shown.all("input", name="environment", value="Acrobot-v1")
+    assert shown.all("input", name="task", value="other", checked="")
+
+
 # --- actions ----------------------------------------------------------------------------------
 
 
@@ -142,6 +179,48 @@ def test_a_failed_job_is_tried_again(page, store):
     job_id = stories.a_failed_job(store)
     assert page.post(f"/jobs/{job_id}/retry").status_code == 303
     assert store.job(job_id).status == "queued"
+
+
+def imported(page, store, job_id: str) -> str:
+    """The same job, exported and taken in again."""
+    text = page.get(f"/v1/jobs/{job_id}/export").text
+    as_lines = {"Content-Type": "application/jsonl"}
+    made = page.post("/v1/jobs/import", content=text, headers=as_lines).json()["id"]
+    with stories.step(store, made, "import") as claim:
+        claim.take_in()
+    return made
+
+
+def a_barren_job(store) -> str:
+    """A job that failed because none of its candidates could be used."""
+    job_id = stories.a_new_job(store)
+    with stories.step(store, job_id, "propose/0") as claim:
+        claim.fail("no_valid_candidate", "None of 4 candidates could be used.")
+    return job_id
+
+
+def offered(page, job_id: str) -> set[str]:
+    """The ways to go on for which a job's page has a form."""
+    links = read(page.get(f"/jobs/{job_id}")).links()
+    return {verb for verb in ("retry", "extend", "fork") if f"/jobs/{job_id}/{verb}" in links}
+
+
+@pytest.mark.parametrize(
+    ("story", "ways", "elsewhere"),
+    [
+        pytest.param(stories.a_finished_job, {"extend", "fork"}, {"fork"}, id="succeeded"),
+        pytest.param(stories.a_failed_job, {"retry"}, set(), id="failed"),
+        pytest.param(a_barren_job, {"extend"}, set(), id="no valid candidate"),
+    ],
+)
+def test_a_page_offers_the_ways_to_go_on_that_are_open_and_no_others(
+    page, store, story, ways, elsewhere
+):
+    job_id = story(store)
+    assert offered(page, imported(page, store, job_id)) == elsewhere
+    assert offered(page, job_id) == ways
+    for verb in sorted(ways, reverse=True):  # a fork first: it needs the job as it is
+        assert page.post(f"/jobs/{job_id}/{verb}").status_code == 303, verb
 
 
 def test_people_say_what_they_think(page, store):
@@ -244,6 +323,53 @@ def test_who_is_not_known_is_led_to_the_door_and_nothing_is_shown(browser, store
         assert answer.status_code == 303, path
         assert answer.headers["location"].startswith("/signin?next=/"), path
     assert stranger.post("/jobs", data=PARK).headers["location"].startswith("/signin")
+
+
+def next_of(answer) -> str:
+    """Where the sign-in that an answer leads to will lead."""
+    location = urlsplit(answer.headers["location"])
+    assert location.path == "/signin"
+    return parse_qs(location.query)["next"][0]
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/compare?c=cand_a_0_0&c=cand_a_0_1", "/library?q=%C3%A9t%C3%A9+%26+stay", "/jobs"],
+)
+def test_signing_in_leads_to_the_very_address_that_was_asked_for(browser, store, path):
+    stranger = browser(None)
+    asked = stranger.get(path)
+    assert next_of(asked) == path
+    shown = read(stranger.get(asked.headers["location"]))
+    _, key = store.keys.create("ada", scopes=SCOPES)
+    fields = {"key": key, "next": shown.all("input", name="next")[0]["value"]}
+    assert stranger.post("/signin", data=fields).headers["location"] == path
+
+
+def test_an_address_too_long_to_be_carried_along_is_left_out(browser):
+    assert next_of(browser(None).get("/library?q=" + "x" * 5_000)) == "/jobs"
+
+
+@pytest.mark.parametrize(
+    ("referer", "following"),
+    [
+        ("http://pages.example/jobs/job_x?show=all", "/jobs/job_x?show=all"),
+        ("http://evil.example/jobs/job_x", "/jobs"),
+        ("http://[", "/jobs"),
+        (None, "/jobs"),
+    ],
+)
+def test_after_a_form_signing_in_leads_to_the_page_that_it_was_sent_from(
+    browser, referer, following
+):
+    headers = {} if referer is None else {"Referer": referer}
+    answer = browser(None).post("/jobs/job_x/feedback", data={"text": "hm"}, headers=headers)
+    assert next_of(answer) == following
+
+
+def test_the_address_of_a_preview_leads_to_the_form(api):
+    answer = api.get("/jobs/new/preview", follow_redirects=False)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/jobs/new")
 
 
 def test_a_key_is_kept_where_no_script_and_no_other_site_gets_it(browser, store):

@@ -273,6 +273,24 @@ def test_an_override_that_cannot_be_is_refused_at_its_place(api, store, override
     assert (problem["status"], problem["errors"][0]["pointer"]) == (422, pointer)
 
 
+def test_a_fork_with_a_budget_of_money_needs_a_model_of_known_price_as_a_new_job_does(api, store):
+    parent = stories.a_finished_job(store)
+    unpriced = {"designer": {"name": "openai", "model": "home-made"}, "budget": {"money": 1.0}}
+    refused = fork(api, parent, overrides=unpriced)
+    assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "/budget/money")
+    priced = {**unpriced, "designer": {"name": "openai", "model": "gpt-5-mini"}}
+    assert fork(api, parent, overrides=priced).status_code == 202
+
+
+def test_a_job_whose_model_has_no_known_price_is_not_extended_by_a_budget_of_money(api, store):
+    parent = stories.a_finished_job(store)
+    model = {"name": "openai", "model": "home-made"}
+    job_id = fork(api, parent, overrides={"designer": model}).json()["id"]
+    more = {"iterations": 1, "budget": {"money": 1.0}}
+    refused = api.post(f"/v1/jobs/{job_id}/extend", json=more)
+    assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "/budget/money")
+
+
 def test_another_learner_in_a_fork_does_not_inherit_the_settings_of_the_old_one(api, store):
     base = stories.a_job_in_training(store)
     first = fork(api, base, candidate="0.0", overrides={"training": {"settings": {"clip": 0.1}}})

@@ -9,7 +9,7 @@ import asyncio
 import random
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
 from urllib.parse import urlsplit
 
@@ -132,6 +132,90 @@ def test_the_client_takes_up_a_stream_that_is_cut_again_and_again(server, store,
         seen = hear(proxy.url, job_id)
     assert seen == stored(store, job_id)
     assert proxy.cuts > 10
+
+
+class _Clock:
+    """Time that passes only where a test says so."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+class _QuietThenCut(httpx2.SyncByteStream, httpx2.AsyncByteStream):
+    """The body of a stream on which nothing happens for an hour, until the connection breaks."""
+
+    def __init__(self, clock: _Clock) -> None:
+        self._clock = clock
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield b": still here\n\n"
+        self._clock.sleep(3600)
+        raise httpx2.ReadError("cut")
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for piece in self:
+            yield piece
+
+
+def collected(answers: httpx2.MockTransport) -> list[str]:
+    """The kinds of events that the client hears."""
+    one = transport.Transport("http://x")
+    one._http = httpx2.Client(base_url="http://x", transport=answers)
+    return [event.kind for event in one.stream("/events", 0)]
+
+
+def collected_by_asyncio(answers: httpx2.MockTransport) -> list[str]:
+    async def collect() -> list[str]:
+        one = aio_transport.AsyncTransport("http://x")
+        one._http = httpx2.AsyncClient(base_url="http://x", transport=answers)
+        return [event.kind async for event in one.stream("/events", 0)]
+
+    return asyncio.run(collect())
+
+
+@pytest.mark.parametrize("collect", [collected, collected_by_asyncio])
+def test_a_restart_after_a_quiet_hour_is_waited_for_as_long_as_any(monkeypatch, collect):
+    """A job that waits for somebody's word tells nothing for long: that is no lack of a server."""
+    clock = _Clock()
+    for one in (transport, aio_transport):
+        monkeypatch.setattr(one, "time", clock)
+    as_stream = {"Content-Type": "text/event-stream"}
+    answers = [
+        lambda: httpx2.Response(200, headers=as_stream, stream=_QuietThenCut(clock)),
+        *[lambda: httpx2.Response(502)] * 2,
+        *[None] * 2,  # connections are refused
+        lambda: httpx2.Response(200, headers=as_stream, content=b"event: end\ndata: {}\n\n"),
+    ]
+
+    def answer(_: httpx2.Request) -> httpx2.Response:
+        made = answers.pop(0)
+        if made is None:
+            raise httpx2.ConnectError("refused")
+        return made()
+
+    assert collect(httpx2.MockTransport(answer)) == ["end"]
+    assert answers == []
+
+
+@pytest.mark.parametrize("collect", [collected, collected_by_asyncio])
+def test_a_server_that_stays_away_is_given_up_after_two_minutes(monkeypatch, collect):
+    clock = _Clock()
+    for one in (transport, aio_transport):
+        monkeypatch.setattr(one, "time", clock)
+
+    def refuse(_: httpx2.Request) -> httpx2.Response:
+        clock.sleep(10)
+        raise httpx2.ConnectError("refused")
+
+    with pytest.raises(transport.Unreachable):
+        collect(httpx2.MockTransport(refuse))
+    assert 120 < clock.now < 140
 
 
 class _ProxyThatCuts:
