@@ -255,7 +255,8 @@ def _of_direction(candidate: Candidate, report: Report) -> Iterator[str]:
         sum(step)
         for step in zip(*(s.by_checkpoint for s in report.components.values()), strict=False)
     ]
-    fitness = [value for _, value in fitness_curve(candidate)]
+    # Pay is not known of rungs whose episodes could not be examined: both are held over one span.
+    fitness = [value for _, value in fitness_curve(candidate)][-len(paid) :]
     if len(paid) < 2 or len(fitness) < 2:
         return
     spread = max(fitness) - min(fitness)

@@ -486,6 +486,15 @@ def test_reward_that_rises_while_fitness_falls_is_seen():
     assert "REWARD_UP_FITNESS_DOWN" not in names(a_job(), falling(0.2, 0.6))
 
 
+def test_pay_is_held_against_the_fitness_of_the_same_checks():
+    """What was paid before the last rung is not known here; the fitness rose since then."""
+    run = Run("search", "0.0", 0, 1, "scored", 0.4)
+    run = replace(run, checkpoints=tuple(enumerate((0.9, 0.8, 0.2, 0.4), 1)))
+    rising = {"hold": term(by_checkpoint=(1.0, 2.0))}
+    candidate = replace(with_report(trained(0, 0, 0.5), components=rising), runs=(run,))
+    assert "REWARD_UP_FITNESS_DOWN" not in names(a_job(), candidate)
+
+
 def test_a_curve_that_still_rises_is_seen():
     assert "STILL_RISING" in names(a_job(), trained(0, 0, 0.5))
 
