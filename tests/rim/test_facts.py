@@ -218,8 +218,8 @@ def test_runs_of_other_arms_are_facts_of_the_job_and_no_candidates(store):
     step = a_step(store)
     propose(step, proposed(0))
     step.add_runs([a_run(FITNESS, 0.3, seed=0, stage="baseline")], {})
-    step.add_runs([a_run("0.0", 0.4, stage="ablation")], {})
-    step.add_runs([a_run("without-component-near", 0.1, stage="ablation")], {})
+    step.add_runs([a_run("0.0", 0.4, seed=20, stage="ablation")], {})
+    step.add_runs([a_run("without-component-near", 0.1, seed=20, stage="ablation")], {})
     history = step.history()
     assert [run.arm for run in history.fitness_alone] == [FITNESS]
     assert [run.arm for run in history.ablations] == ["0.0", "without-component-near"]
