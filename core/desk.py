@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from core import choosing
 from core.budgets import REFUSED
+from core.choosing import rung_fitness
 from core.context import native_reward
 from core.errors import DesignerUnavailable, ProgramRejected
 from core.failpoints import failpoint
@@ -23,6 +23,7 @@ from core.records.programs import Check, Program
 from core.records.rounds import Candidate
 from core.records.task import Task
 from core.replies import read_reply
+from core.rungs import reached
 from core.screening import ScreenBench
 from core.toolbox import Toolbox
 from core.words import number
@@ -207,16 +208,20 @@ class Desk:
         )
 
     def tuned(self, brief: Brief) -> Candidate:
-        """Give the parent's code new numbers, without a designer."""
+        """Give the parent's code new numbers, without a designer.
+
+        What is known of its numbers is compared where the parent stands, which is not the last rung in
+        a job in which nobody got so far.
+        """
         parent = brief.parents[0]
         assert parent.program is not None  # only trained candidates are parents
-        last = len(self.history.spec.training.rungs) - 1
+        rung = reached(parent)
         trials = [
             (dict(c.program.params), fitness)
             for c in brief.history
             if c.program is not None
             and c.program.sha256 == parent.program.sha256
-            and (fitness := choosing.rung_fitness(c, last)) is not None
+            and (fitness := rung_fitness(c, rung)) is not None
         ]
         program = self.tuner_choice(brief, parent.program, trials)
         candidate = replace(

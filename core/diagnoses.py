@@ -7,6 +7,7 @@ first word of a diagnosis is its name.  Source: the flags of reward-design syste
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from statistics import median
 
@@ -37,6 +38,13 @@ DUPLICATE = 0.98
 UNUSED = 0.01
 UNUSED_OF_MANY = 0.25  # of an equal share, where inputs are so many that each is used little
 
+_WELL = re.compile(
+    r"\b(reach|goal|succe|arriv|solv|rest\b|landed|flag|target|finish|complet)", re.I
+)
+_ILL = re.compile(
+    r"\b(fell|fall|fail|crash|left|leav|unhealthy|flip|lost|tip|drop|broke|colli)", re.I
+)
+
 
 def diagnose(history: History, candidate: Candidate | None) -> tuple[str, ...]:
     """Return what the rules see in a candidate and in the job so far."""
@@ -44,7 +52,7 @@ def diagnose(history: History, candidate: Candidate | None) -> tuple[str, ...]:
     if candidate is not None:
         found += _of_exploit(history, candidate)
         found += _of_fitness(history, candidate)
-        found += _of_report(candidate, history.spec.smoothness)
+        found += _of_report(history, candidate)
     found += _of_iterations(history)
     return tuple(found)
 
@@ -166,7 +174,7 @@ def _feature_words(flag: str, name: str, s: TermStatistics, report: Report) -> s
     return words[flag]
 
 
-def _of_report(candidate: Candidate, smoothness: Smoothness) -> Iterator[str]:
+def _of_report(history: History, candidate: Candidate) -> Iterator[str]:
     report = candidate.report
     if report is None:
         return
@@ -174,8 +182,8 @@ def _of_report(candidate: Candidate, smoothness: Smoothness) -> Iterator[str]:
         for flag in component_flags(statistics, report.recorded):
             if flag != "DOMINANT" or len(report.components) > 1:
                 yield f"{flag}: {_component_words(flag, name, statistics)}"
-    yield from _of_features(report, smoothness)
-    yield from _of_survival(report)
+    yield from _of_features(report, history.spec.smoothness)
+    yield from _of_survival(history, report)
     yield from _of_direction(candidate, report)
 
 
@@ -204,20 +212,42 @@ def _component_words(flag: str, name: str, s: TermStatistics) -> str:
     return words[flag]
 
 
-def _of_survival(report: Report) -> Iterator[str]:
-    total = sum(s.mean for s in report.components.values())
-    if not report.components or total >= 0.0 or report.terminated <= 0.05:
+def _of_survival(history: History, report: Report) -> Iterator[str]:
+    """Accuse a step that costs only where the episode's end may be a failure.
+
+    In mode "add" the environment's own pay comes on top, which no report knows.
+    """
+    if not report.components or history.spec.mode == "add":
+        return
+    total, doubt = sum(s.mean for s in report.components.values()), _doubt(history)
+    if total >= 0.0 or report.terminated <= 0.05 or doubt is None:
         return
     fact = (
         f"an average step pays {number(total)} in sum, and {percent(report.terminated)} of the "
         "episodes "
         f"end early, after {number(report.episode_length)} steps on average"
     )
-    advice = "Lift the sum of an ordinary step above 0, for instance with a bonus per step."
+    advice = f"Lift the sum of an ordinary step above 0, for instance with a bonus per step.{doubt}"
     if report.terminated > 0.5:
         yield f"EARLY_TERMINATION_PAYS: {fact}: ending early stops the loss. {advice}"
     else:
         yield f"SURVIVAL_PENALISED: {fact}: living costs. {advice}"
+
+
+def _doubt(history: History) -> str | None:
+    """Return what is said where an early end may be a success too; None where it is nothing else.
+
+    What an end means, the meaning of the field says that tells of it, as far as anybody does.
+    """
+    found = history.preflight
+    fields = found.fields if found else history.spec.task.fields
+    meaning = next((f.meaning for f in fields if f.source == "terminated"), "")
+    well, ill = _WELL.search(meaning), _ILL.search(meaning)
+    if ill and not well:
+        return ""
+    if well and not ill:
+        return None
+    return " Where these ends are successes it is as it should be: who arrives sooner pays less."
 
 
 def _of_direction(candidate: Candidate, report: Report) -> Iterator[str]:
@@ -225,7 +255,8 @@ def _of_direction(candidate: Candidate, report: Report) -> Iterator[str]:
         sum(step)
         for step in zip(*(s.by_checkpoint for s in report.components.values()), strict=False)
     ]
-    fitness = [value for _, value in fitness_curve(candidate)]
+    # Pay is not known of rungs whose episodes could not be examined: both are held over one span.
+    fitness = [value for _, value in fitness_curve(candidate)][-len(paid) :]
     if len(paid) < 2 or len(fitness) < 2:
         return
     spread = max(fitness) - min(fitness)

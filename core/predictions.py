@@ -132,8 +132,11 @@ def _fitness_claim(rest: str) -> Claim | None:
 
 
 def _of_range(found: re.Match[str]) -> Claim:
-    low, high = sorted((_value(found["low"]), _value(found["high"])))
-    return Claim("fitness", low, high)
+    low, high = found["low"], found["high"]
+    if high.endswith("%") and not low.endswith("%"):  # "60 to 80 %" are both percent
+        low += "%"
+    smaller, larger = sorted((_value(low), _value(high)))
+    return Claim("fitness", smaller, larger)
 
 
 def _of_bound(found: re.Match[str]) -> Claim:

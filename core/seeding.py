@@ -1,7 +1,8 @@
 """Whose the training seeds are: a thousand per job seed, parted so that no choice sees another's.
 
-The search has the first ones; the runoff's begin at 200; every confirmation has twenty of its own from
-500 on, which nobody has seen before.
+The search has the first twenty; the runoff's begin at 200; every confirmation has twenty of its own
+from 500 on, which nobody has seen before, and its ablation another twenty of those below 500 that
+nobody else has.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from core.records.measured import Run
 
 RUNOFF_SEEDS = 200
 CONFIRM_SEEDS = 500
-CONFIRM_STRIDE = 20  # set aside for each confirmation of a job
-MOST_EXTENSIONS = CONFIRM_SEEDS // CONFIRM_STRIDE - 1
+CONFIRM_STRIDE = 20  # set aside for the search, the runoff, each confirmation and each ablation
+MOST_EXTENSIONS = CONFIRM_SEEDS // CONFIRM_STRIDE - 3  # search, runoff and a first ablation
 
 
 def search_seeds(history: History) -> tuple[int, ...]:
@@ -41,7 +42,10 @@ def present_confirmation(history: History, runs: Iterable[Run]) -> tuple[Run, ..
 
 
 def ablation_seeds(history: History) -> tuple[int, ...]:
-    """Return the search's seeds, and as many more as a verdict needs; others after an extension."""
+    """Return seeds that nobody else has; others after an extension.
+
+    By the search's own the winner was chosen: against its lucky runs there, every term looks dear.
+    """
     return tuple(_ablated(history))
 
 
@@ -57,5 +61,8 @@ def _fresh(history: History) -> range:
 
 
 def _ablated(history: History) -> range:
-    first = 1_000 * history.spec.seed + CONFIRM_STRIDE * history.extensions
+    place = CONFIRM_STRIDE * (1 + history.extensions)  # behind the search
+    if place >= RUNOFF_SEEDS:
+        place += CONFIRM_STRIDE
+    first = 1_000 * history.spec.seed + place
     return range(first, first + history.spec.evaluation.confirm_seeds)

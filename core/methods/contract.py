@@ -15,6 +15,9 @@ from core.screens import ALIKE
 # Parts of a text, each with the initials of the designs that it is for: joint, reward, features.
 Parts: TypeAlias = "tuple[tuple[str, str], ...]"
 
+_ALL_NORMALISED = "observation followed by the features, all normalised."
+_FEATURES_NORMALISED = "observation as it is, followed by the features, normalised."
+
 _ROLE: Parts = (
     ("j", "You design reward functions and state representations for reinforcement learning."),
     ("r", "You design reward functions for reinforcement learning."),
@@ -126,9 +129,9 @@ be 1.
     ),
     (
         "jf",
-        """\
+        f"""\
 - `features` returns a dict of feature name -> array of shape exactly [B], 1 to 32 of them. The
-  policy sees the original observation followed by the features, all normalised.""",
+  policy sees the original {_ALL_NORMALISED}""",
     ),
     (
         "j",
@@ -474,6 +477,7 @@ def system_text(
     design: Design = "joint",
     short: bool = False,
     new: bool = False,
+    normalised: bool = True,
 ) -> str:
     """Return the standing part, the same for all tasks of a library, so that endpoints cache it.
 
@@ -482,6 +486,7 @@ def system_text(
         design: what is designed; it speaks of nothing else.
         short:  whether to say it briefly, for a model whose window is small.
         new:    whether duplicates of what was tried are refused.
+        normalised: whether the learner normalises the observation as well, and not the features alone.
     """
     note = (TORCH_NOTE,) if array == "torch" else ()
     head = (_of(design, _ROLE), _of(design, _ANSWER))
@@ -490,6 +495,8 @@ def system_text(
         more = f"\n6. {_NEW_RULE[design]}" if new else ""
         return "\n\n".join((*head, f"{rules}{more}{_FORM}{form}", *note, DATA_NOTE))
     rules = _of(design, _RULES) + (f"\n8. {_NEW_RULE[design]}" if new else "")
+    if not normalised:
+        rules = rules.replace(_ALL_NORMALISED, _FEATURES_NORMALISED)
     return "\n\n".join((*head, rules, *note, _example(design, array), DATA_NOTE))
 
 

@@ -243,10 +243,8 @@ def _ending(brief: Brief) -> str:
 
 def _training_facts(brief: Brief) -> list[str]:
     training = brief.training
-    features = "" if brief.design == "reward" else " and the features"
     facts = [
-        f"The policy is a small feed-forward network without memory. It sees the "
-        f"observation{features}, normalised; "
+        f"The policy is a small feed-forward network without memory. It sees the {_sight(brief)}; "
         "its fitness is measured with its most likely action."
     ]
     if training is not None:
@@ -257,9 +255,30 @@ def _training_facts(brief: Brief) -> list[str]:
     gamma = _setting(brief, "gamma", 0.99)
     facts.append(
         f"The discount factor is {gamma:g}. After an early end nothing more is earned; at the time "
-        f"limit the policy learns as if the episode went on. {_SCALE[_paid_by(brief)]}"
+        f"limit the policy learns as if the episode went on. {_scale(brief)}"
     )
     return facts
+
+
+def _sight(brief: Brief) -> str:
+    """Say what the policy sees; features are normalised by every learner, the rest is a setting."""
+    if _normalised(brief, "observations"):
+        features = "" if brief.design == "reward" else " and the features"
+        return f"observation{features}, normalised"
+    features = "" if brief.design == "reward" else ", and the features, normalised"
+    return f"observation as it is{features}"
+
+
+def _normalised(brief: Brief, what: str) -> bool:
+    """Tell whether the learner brings "observations" or "rewards" to one size; PPO does by default."""
+    ppo = brief.training is None or brief.training.algorithm == "ppo"
+    if what == "rewards" and not ppo:
+        return False
+    return bool(_setting(brief, f"normalise_{what}", ppo))
+
+
+def _scale(brief: Brief) -> str:
+    return (_SCALE if _normalised(brief, "rewards") else _UNSCALED)[_paid_by(brief)]
 
 
 _SCALE = {
@@ -268,6 +287,13 @@ _SCALE = {
     "both": "What is paid in sum is divided by a running estimate of its scale: what matters is how "
     "large the weighted components are beside the environment's own reward.",
     "environment": "The reward is divided by a running estimate of its scale.",
+}
+_UNSCALED = {
+    "components": "The learner takes the reward as it is: the ratio between components matters, and "
+    "so does their common size. Sums of about 1 per step are usual.",
+    "both": "The learner takes what is paid in sum as it is: its size matters, and how large the "
+    "weighted components are beside the environment's own reward.",
+    "environment": "The learner takes the reward as it is.",
 }
 
 
@@ -340,8 +366,7 @@ _THUMBS = f"""\
   beat many."""
 RULES_OF_THUMB = Part(_THUMBS, Rank.ADVICE)
 REWARD_RULES_OF_THUMB = Part(_THUMBS[: _THUMBS.index("\n- Add features only")], Rank.ADVICE)
-FEATURE_RULES_OF_THUMB = Part(
-    """\
+_FEATURE_THUMBS = """\
 # Rules of thumb
 
 - Ask what a good policy must know in order to choose its action, and whether a small network could
@@ -349,13 +374,17 @@ FEATURE_RULES_OF_THUMB = Part(
   cosine of an unbounded angle, a product of two entries.
 - Prefer quantities in which the value of a state changes smoothly, and which tell good states from
   bad ones. A rescaled copy of an entry tells nothing new: every input is normalised anyway.
-- Keep them bounded for states far from the usual ones. A few good ones beat many.""",
-    Rank.ADVICE,
+- Keep them bounded for states far from the usual ones. A few good ones beat many."""
+FEATURE_RULES_OF_THUMB = Part(_FEATURE_THUMBS, Rank.ADVICE)
+PLAIN_FEATURE_RULES_OF_THUMB = Part(
+    _FEATURE_THUMBS.replace(": every input is normalised anyway", ""), Rank.ADVICE
 )
 
 
 def thumbs_part(brief: Brief) -> Piece:
     """Return the rules of thumb for what is designed."""
+    if brief.design == "features" and not _normalised(brief, "observations"):
+        return PLAIN_FEATURE_RULES_OF_THUMB
     known = {"reward": REWARD_RULES_OF_THUMB, "features": FEATURE_RULES_OF_THUMB}
     return known.get(brief.design, RULES_OF_THUMB)
 
@@ -584,7 +613,11 @@ def conversation(brief: Brief, *turns: Sequence[Piece]) -> Prompt:
     tokens = brief.context.prompt_tokens
     short = tokens is not None and tokens <= SMALL
     standing = system_text(
-        brief.task.array, design=brief.design, short=short, new="duplicate" in brief.screens
+        brief.task.array,
+        design=brief.design,
+        short=short,
+        new="duplicate" in brief.screens,
+        normalised=_normalised(brief, "observations"),
     )
     if brief.kind == "analysis":
         standing = adviser_text()

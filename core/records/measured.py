@@ -201,7 +201,8 @@ class TermStatistics:
         saturated:   fraction of steps at its smallest or largest value.
         zero:        fraction of steps that are exactly 0.
         correlation: Spearman ρ of the episode sum with the episode's fitness; None if undefined.
-        by_checkpoint: mean per step at each measured checkpoint, first to last.
+        by_checkpoint: mean per step at each measured checkpoint, first to last; of all rungs, once it
+                     is read from a store.
         smooth:      95th percentile of the change of the fitness signal over the change of the term,
                      both in standard deviations, between neighbouring quantile bins; lower is smoother.
         explains:    between-bin variance of the fitness signal over its total variance, 0 to 1.

@@ -197,7 +197,30 @@ def _reports_of(
     if arms is not None:
         query = query.where(evaluations.c.arm.in_(arms))
     rows = read_rows(connection, query.order_by(evaluations.c.rung))
-    return {row["arm"]: load(Report, row["report"]) for row in rows}  # the highest rung wins
+    by_rung: dict[str, list[Report]] = defaultdict(list)
+    for row in rows:
+        by_rung[row["arm"]].append(load(Report, row["report"]))
+    return {arm: _with_whole_course(reports) for arm, reports in by_rung.items()}
+
+
+def _with_whole_course(reports: Sequence[Report]) -> Report:
+    """Return the report of the highest rung, in which components tell of the rungs before as well.
+
+    Each report knows the checks of its own rung.  One of a rung that does not tell of the same
+    components ends the way back, for what lies before a gap is not next to what lies behind it.
+    """
+    *before, last = reports
+    components = dict(last.components)
+    for report in reversed(before):
+        own = {name: report.components.get(name) for name in components}
+        if any(term is None or not term.by_checkpoint for term in own.values()):
+            break
+        components = {
+            name: replace(term, by_checkpoint=(*earlier.by_checkpoint, *term.by_checkpoint))
+            for name, term in components.items()
+            if (earlier := own[name]) is not None
+        }
+    return replace(last, components=components)
 
 
 def candidate(connection: Connection, key: CandidateKey) -> StoredCandidate:

@@ -168,7 +168,7 @@ class TensorDesigns:
     def earn(self, rollout: TensorRollout) -> Tensor:
         """Return what a rollout is worth to each member, [T, P, N]."""
         blocks = [by_member(b) for b in (rollout.states, rollout.received, rollout.following)]
-        rewards = by_member(rollout.native)
+        rewards = by_member(rollout.native).clone()  # of a single member it is the same memory
         self._said = []
         for code, members in self._working():
             for places, terms in self._together(code, members, _reward, *blocks):

@@ -12,8 +12,19 @@ from core.methods import METHODS
 from core.records.measured import Report, Run, TermStatistics
 from core.records.rounds import Feedback, Iteration
 from core.records.task import Fitness
+from core.tasks import catalogue
 from core.words import number, one_line, quoted, spread, without_metric
-from tests.prompt_situations import FIELDS, REPORT, SPEC, a_job, broken, rejected, runs_of, trained
+from tests.prompt_situations import (
+    FIELDS,
+    PREFLIGHT,
+    REPORT,
+    SPEC,
+    a_job,
+    broken,
+    rejected,
+    runs_of,
+    trained,
+)
 
 SMITH = METHODS["smith"]
 
@@ -429,6 +440,42 @@ def test_living_that_costs_is_seen():
     assert not {"EARLY_TERMINATION_PAYS", "SURVIVAL_PENALISED"} & names(a_job(), safe)
 
 
+def told_of_living(meaning, **spec):
+    """What is said of a step that costs where most episodes end early, and ends mean this."""
+    fields = tuple(
+        replace(field, meaning=meaning) if field.source == "terminated" else field
+        for field in FIELDS
+    )
+    history = a_job(spec=replace(SPEC, **spec), preflight=replace(PREFLIGHT, fields=fields))
+    dying = with_report(trained(0, 0, 0.5), components={"penalty": term(mean=-0.5)}, terminated=0.9)
+    return [line for line in diagnose(history, dying) if line.startswith("EARLY_TERMINATION")]
+
+
+@pytest.mark.parametrize("task", ["mountaincar", "mountaincar-continuous", "acrobot"])
+def test_where_the_end_is_the_goal_a_step_that_costs_is_no_fault(task):
+    (ended,) = (f for f in catalogue()[task].fields if f.source == "terminated")
+    assert told_of_living(ended.meaning) == []
+
+
+@pytest.mark.parametrize("task", ["cartpole", "hopper", "humanoid", "inverted-double-pendulum"])
+def test_where_the_end_is_a_failure_a_step_that_costs_is_one(task):
+    (ended,) = (f for f in catalogue()[task].fields if f.source == "terminated")
+    (line,) = told_of_living(ended.meaning)
+    assert "successes" not in line
+
+
+@pytest.mark.parametrize("task", ["lunarlander", "bipedalwalker", None])
+def test_where_the_end_may_be_either_a_step_that_costs_is_a_doubt(task):
+    fields = catalogue()[task].fields if task else ()
+    meaning = next((f.meaning for f in fields if f.source == "terminated"), "")
+    (line,) = told_of_living(meaning)
+    assert "Where these ends are successes it is as it should be" in line
+
+
+def test_what_is_added_to_the_native_reward_is_not_judged_as_if_it_were_all():
+    assert told_of_living("1 when the pole fell", mode="add", weight=0.1) == []
+
+
 def falling(first, last):
     run = Run("search", "0.0", 0, 1, "scored", last, checkpoints=((1, first), (2, last)))
     return replace(trained(0, 0, 0.5), runs=(run,))
@@ -437,6 +484,15 @@ def falling(first, last):
 def test_reward_that_rises_while_fitness_falls_is_seen():
     assert "REWARD_UP_FITNESS_DOWN" in names(a_job(), falling(0.6, 0.2))
     assert "REWARD_UP_FITNESS_DOWN" not in names(a_job(), falling(0.2, 0.6))
+
+
+def test_pay_is_held_against_the_fitness_of_the_same_checks():
+    """What was paid before the last rung is not known here; the fitness rose since then."""
+    run = Run("search", "0.0", 0, 1, "scored", 0.4)
+    run = replace(run, checkpoints=tuple(enumerate((0.9, 0.8, 0.2, 0.4), 1)))
+    rising = {"hold": term(by_checkpoint=(1.0, 2.0))}
+    candidate = replace(with_report(trained(0, 0, 0.5), components=rising), runs=(run,))
+    assert "REWARD_UP_FITNESS_DOWN" not in names(a_job(), candidate)
 
 
 def test_a_curve_that_still_rises_is_seen():

@@ -841,6 +841,50 @@ def test_the_discount_in_force_is_told():
     assert "discount factor is 0.995" in text
 
 
+LEARNERS = [
+    ("ppo", {}, True, True),
+    ("ppo", {"normalise_observations": False}, False, True),
+    ("ppo", {"normalise_rewards": False}, True, False),
+    ("sac", {}, False, False),
+    ("sac", {"normalise_observations": True}, True, False),
+    ("dqn", {}, False, False),
+]
+
+
+@pytest.mark.parametrize(("algorithm", "settings", "seen", "scaled"), LEARNERS)
+def test_a_prompt_says_what_its_learner_does_with_inputs_and_rewards(
+    algorithm, settings, seen, scaled
+):
+    training = Training(algorithm, settings=settings)
+    text = asked_of(training=training)
+    assert ("sees the observation and the features, normalised" in text) == seen
+    assert ("followed by the features, all normalised" in text) == seen
+    assert ("sees the observation as it is, and the features, normalised" in text) != seen
+    assert ("observation as it is, followed by the features, normalised" in text) != seen
+    assert ("divided by a running estimate" in text) == scaled
+    assert ("common size does not" in text) == scaled
+    assert ("so does their common size" in text) != scaled
+    assert ("every input is normalised" in asked_of(training=training, design="features")) == seen
+
+
+@pytest.mark.parametrize("algorithm", ["sac", "dqn"])
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"mode": "add", "weight": 0.05}, {"design": "reward"}, {"design": "features"}],
+    ids=["joint", "add", "reward", "features"],
+)
+def test_no_prompt_of_an_off_policy_learner_speaks_of_a_scaled_reward(algorithm, changes):
+    text = asked_of(training=Training(algorithm), **changes)
+    assert "running estimate" not in text
+    assert "as it is" in text
+
+
+def asked_of(**changes):
+    """The first prompt of a job, its lines joined."""
+    history = a_job(spec=replace(SPEC, **changes))
+    return " ".join(text_of(SMITH.render(SMITH.briefs(history)[0])).split())
+
+
 def test_a_resumed_iteration_asks_the_same_as_before():
     history = one_iteration(SMITH, trained(0, 0, 0.5))
     begun = replace(

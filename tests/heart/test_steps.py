@@ -262,6 +262,13 @@ def test_numbers_are_tuned_without_asking_the_designer():
     assert (1, tuned[0].number) not in {(ask.iteration, ask.slot) for ask in designer.asked}
 
 
+def test_numbers_are_tuned_where_nobody_was_scored_at_the_last_rung():
+    training = Training(steps=1000, seeds=2, packs=1, rungs=(0.5, 1.0), threshold=5.0)
+    ledger, _, _ = run_job(a_spec(method="smith", iterations=2, candidates=4, training=training))
+    tuned = [c for c in ledger.facts.iterations[1].candidates if c.operator == "parameters"]
+    assert [{run.rung for run in c.runs} for c in tuned] == [{0}]
+
+
 def tau_by_near(order):
     """Drafts pay stored episodes in the order of their fitness the better, the larger `near` is."""
     told = tuple(Trajectory(f"s{n % 2}", 0.9 - n % 2 * 0.8 - n / 100, 100) for n in range(20))

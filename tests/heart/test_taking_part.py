@@ -227,6 +227,23 @@ def test_every_confirmation_has_seeds_that_none_before_it_had():
     assert not set(rounds[0]) & set(seeding.search_seeds(a_history()))
 
 
+@pytest.mark.parametrize("seed", [0, 7])
+def test_no_stage_of_a_job_has_a_seed_of_another_however_many_it_asks_for(seed):
+    most = seeding.CONFIRM_STRIDE
+    spec = a_spec(
+        seed=seed,
+        training=replace(a_spec().training, seeds=most),
+        evaluation=replace(a_spec().evaluation, runoff_seeds=most, confirm_seeds=most),
+    )
+    jobs = [a_history(spec=spec, extensions=n) for n in range(1 + seeding.MOST_EXTENSIONS)]
+    first = jobs[0]
+    stages = [seeding.search_seeds(first), seeding.runoff_seeds(first)]
+    stages += [of(job) for of in (seeding.confirm_seeds, seeding.ablation_seeds) for job in jobs]
+    every = [one for seeds in stages for one in seeds]
+    assert len(set(every)) == len(every) == most * len(stages)
+    assert 1_000 * seed <= min(every) <= max(every) < 1_000 * (1 + seed)
+
+
 def test_a_later_confirmation_draws_other_evaluation_episodes():
     drawn = []
 

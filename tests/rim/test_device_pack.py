@@ -150,6 +150,21 @@ def test_programs_in_numpy_and_torch_train_to_the_same_parameters(library, devic
             )
 
 
+@pytest.mark.parametrize("mode", ["replace", "add"])
+@pytest.mark.parametrize("members", [1, 2])
+@on_every_device
+def test_what_a_program_pays_leaves_the_native_rewards_as_they_were(members, mode, device):
+    arms = [("a", seed) for seed in range(members)]
+    ours = device_pack_of(arms, device, {"a": TensorCode(leaning)}, mode=mode, weight=0.5)
+    theirs = pack_of(arms, {"a": Code(leaning)}, mode=mode, weight=0.5)
+    for pack in (ours, theirs):
+        pack.train(Span(256, 256))
+    for member in range(members):
+        mine, other = ours.curve(member).series, theirs.curve(member).series
+        for name in ("native_return", "training_reward"):
+            np.testing.assert_allclose(mine[name], other[name], atol=1e-3, rtol=1e-3)
+
+
 @on_every_device
 def test_weights_and_checkpoints_are_those_that_the_host_reads(device):
     ours = device_pack_of([("native", 3)], device, task=PENDULUM)

@@ -18,7 +18,7 @@ from core.ports import Screened
 from core.records.asking import Exchange, Prompt, Reply, Usage
 from core.records.history import History
 from core.records.kinds import ANALYSIS_SLOT, FITNESS, NATIVE
-from core.records.measured import Curve, Report, Saved
+from core.records.measured import Curve, Report, Saved, TermStatistics
 from core.records.people import Remark
 from core.records.programs import Screen
 from core.records.rounds import Feedback
@@ -218,8 +218,8 @@ def test_runs_of_other_arms_are_facts_of_the_job_and_no_candidates(store):
     step = a_step(store)
     propose(step, proposed(0))
     step.add_runs([a_run(FITNESS, 0.3, seed=0, stage="baseline")], {})
-    step.add_runs([a_run("0.0", 0.4, stage="ablation")], {})
-    step.add_runs([a_run("without-component-near", 0.1, stage="ablation")], {})
+    step.add_runs([a_run("0.0", 0.4, seed=20, stage="ablation")], {})
+    step.add_runs([a_run("without-component-near", 0.1, seed=20, stage="ablation")], {})
     history = step.history()
     assert [run.arm for run in history.fitness_alone] == [FITNESS]
     assert [run.arm for run in history.ablations] == ["0.0", "without-component-near"]
@@ -294,6 +294,52 @@ def test_a_candidates_fitness_is_that_of_its_highest_rung(store):
     stored = store.candidate(candidate_id(step.job_id, 0, 0))
     assert (stored.fitness, stored.candidate.report) == (0.4, Report(terminated=1.0))
     assert store.job(step.job_id).best_fitness == 0.4
+
+
+def courses(**by_checkpoint):
+    """A report of components that were paid so much at the checks of one rung."""
+    return Report(
+        components={
+            name: TermStatistics(values[-1] if values else 0.0, 1.0, 0.0, 1.0, by_checkpoint=values)
+            for name, values in by_checkpoint.items()
+        }
+    )
+
+
+RUNGS = [
+    pytest.param(
+        [
+            courses(a=(1.0, 2.0), b=(7.0, 6.0)),
+            courses(a=(3.0,), b=(5.0,)),
+            courses(a=(4.0,), b=(3.0,)),
+        ],
+        courses(a=(1.0, 2.0, 3.0, 4.0), b=(7.0, 6.0, 5.0, 3.0)),
+        id="all rungs",
+    ),
+    pytest.param(
+        [courses(a=(1.0,), b=(7.0,)), Report(unexamined="it broke"), courses(a=(4.0,), b=(3.0,))],
+        courses(a=(4.0,), b=(3.0,)),
+        id="one that was not examined",
+    ),
+    pytest.param(
+        [courses(a=(1.0,)), courses(a=(2.0,), b=(6.0,)), courses(a=(4.0,), b=(3.0,))],
+        courses(a=(2.0, 4.0), b=(6.0, 3.0)),
+        id="another component",
+    ),
+    pytest.param(
+        [courses(a=(1.0,)), courses(a=()), courses(a=(4.0,))], courses(a=(4.0,)), id="no checks"
+    ),
+    pytest.param([courses(a=(1.0,)), Report(terminated=1.0)], Report(terminated=1.0), id="nothing"),
+]
+
+
+@pytest.mark.parametrize(("reports", "read"), RUNGS)
+def test_a_report_tells_of_its_components_since_the_training_began(store, reports, read):
+    step = a_step(store, a_spec(training=replace(a_spec().training, rungs=(0.1, 0.5, 1.0))))
+    propose(step, proposed(0))
+    for rung, report in enumerate(reports):
+        step.add_runs([a_run("0.0", 0.5, rung=rung)], {"0.0": report})
+    assert step.history().iterations[0].candidates[0].report == read
 
 
 def test_the_confirmation_has_the_last_word_on_the_best(store):

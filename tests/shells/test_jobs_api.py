@@ -7,8 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from api.dependencies import FirstStep
+from api.limits import MAX_SEEDS
 from api.rates import Rates
 from core.methods import METHODS
+from core.seeding import CONFIRM_STRIDE
 from tests.rim.storing import until
 from tests.shells import stories
 
@@ -109,6 +111,10 @@ def test_a_field_from_outside_the_observation_is_not_shown_to_the_policy(api):
 def test_an_unknown_environment_is_accepted_because_only_preflight_can_tell(api):
     answer = create(api, {"task": "NoSuchThing-v7", "description": "Do it."})
     assert answer.status_code == 202
+
+
+def test_no_request_asks_for_more_seeds_than_every_stage_of_a_job_has():
+    assert MAX_SEEDS <= CONFIRM_STRIDE
 
 
 def test_a_broker_that_is_down_does_not_lose_the_job(api, app):
