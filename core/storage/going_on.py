@@ -2,7 +2,7 @@
 
 Facts stay.  What an extension changes is the stored spec; how the job had ended stands in its event.
 A confirmation that had begun is not gone on with: the next one has seeds that nobody has seen, because
-whoever extends a job has seen how the last one came out.
+whoever extends a job, or hands a program in, has seen how the last one came out.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, delete, select, update
 
-from core import searching, seeding
+from core import searching
 from core.budgets import closing_cost
 from core.errors import Conflict, InvalidInput
 from core.records.history import History
@@ -27,6 +27,7 @@ from core.storage.lifecycle import (
     hold_the_end,
     lock_job,
     not_now,
+    renew_confirmation,
     set_job,
     transition,
 )
@@ -82,7 +83,7 @@ def extend(
     for given in extension.start:
         number = insert_given(connection, job_id, given).number
         hold_number(job_id, number, MOST_GIVEN, "programs of people's")
-    _renew_confirmation(connection, job_id, before)
+    renew_confirmation(connection, job_id, before)
     _reopen(connection, job, "job.extended", _extension_words(extension), request)
     _check_useful(reads.history(connection, job_id))
     return False
@@ -131,19 +132,6 @@ def _higher(old: Budget, new: Budget) -> Budget:
             )
         limits[name] = before if asked is None else asked
     return Budget(**limits)
-
-
-def _renew_confirmation(connection: Connection, job_id: str, history: History) -> None:
-    """Put fresh seeds in the place of those of a confirmation that has begun."""
-    if not history.confirmations:
-        return
-    if history.extensions >= seeding.MOST_EXTENSIONS:
-        raise Conflict(
-            f"Job {job_id} was confirmed {1 + history.extensions} times, and no seeds are left that it "
-            "has not seen.",
-            hint="Fork the job with another `seed`.",
-        )
-    set_job(connection, job_id, extensions=1 + history.extensions)
 
 
 def _extension_words(extension: Extension) -> str:

@@ -17,8 +17,10 @@ from typing import Any, cast
 
 from sqlalchemy import Connection, Row, insert, select, update
 
+from core import seeding
 from core.errors import Conflict
 from core.loop import Finish, step_key
+from core.records.history import History
 from core.records.kinds import FINISHED, JobStatus, Json
 from core.storage.clean import clean_row
 from core.storage.clock import now
@@ -186,6 +188,25 @@ def hold_the_end(connection: Connection, job_id: str) -> None:
     """Take the last step from its owner, who decided on facts that hold no more."""
     last = (claims.c.job_id == job_id, claims.c.step_key == step_key(Finish()))
     connection.execute(update(claims).where(*last).values(**NOBODY))
+
+
+def renew_confirmation(connection: Connection, job_id: str, history: History) -> None:
+    """Put fresh seeds in the place of those of a confirmation that has begun.
+
+    Whoever lets the search go on has seen how it comes out.
+
+    Raises:
+        Conflict: there are no more.
+    """
+    if not history.confirmations:
+        return
+    if history.extensions >= seeding.MOST_EXTENSIONS:
+        raise Conflict(
+            f"Job {job_id} was confirmed {1 + history.extensions} times, and no seeds are left that it "
+            "has not seen.",
+            hint="Fork the job with another `seed`.",
+        )
+    set_job(connection, job_id, extensions=1 + history.extensions)
 
 
 def settle(connection: Connection, job_id: str) -> None:

@@ -20,7 +20,14 @@ from core.records.rounds import Candidate
 from core.storage import reads
 from core.storage.codec import dump_record, to_columns
 from core.storage.facts import insert_once
-from core.storage.lifecycle import advice, append_event, hold_the_end, lock_job, transition
+from core.storage.lifecycle import (
+    advice,
+    append_event,
+    hold_the_end,
+    lock_job,
+    renew_confirmation,
+    transition,
+)
 from core.storage.requests import UNMARKED, Request, earlier
 from core.storage.tables import given, remarks
 
@@ -33,11 +40,13 @@ def add_given(
 ) -> tuple[Given, bool]:
     """Store a program of the user's, under the job's next number, which it bears when it comes back.
 
-    Also tells whether the same request had handed it in before.
+    Also tells whether the same request had handed it in before.  A confirmation that has begun is not
+    gone on with, as after an extension.
 
     Raises:
         NotFound: no such job, or no such parent.
-        Conflict: the job is finished, its budget does not allow another program, or it has too many.
+        Conflict: the job is finished, its budget does not allow another program, or it has too many,
+            or was confirmed too often.
         IdempotencyMismatch: the key was used with another body.
     """
     job = lock_job(connection, job_id)
@@ -58,6 +67,7 @@ def add_given(
             "another candidate.",
             hint="Raise it with `extend`, then hand the program in again.",
         )
+    renew_confirmation(connection, job_id, history)
     hold_the_end(connection, job_id)
     return numbered, False
 

@@ -170,6 +170,36 @@ def test_a_program_that_the_budget_cannot_pay_is_refused(store):
     assert store.given(job_id) == ()
 
 
+def confirmed_and_ablated(store) -> str:
+    """A job whose winner is confirmed and known without one of its terms; it is filmed, say."""
+    job_id = a_job_in_training(store)
+    with a_claim(store, job_id, "train/0/0/0") as claim:
+        claim.add_runs([a_run("0.0", 0.5, seed=s) for s in (0, 1)], {})
+        claim.add_feedback(Feedback(0, "text", "0.0"))
+        claim.add_runs(confirmations({NATIVE: [0.1] * 3, "0.0": [0.9] * 3}), {})
+        left_out = "without-component-near"
+        claim.add_runs([a_run(left_out, 0.1, seed=s, stage="ablation") for s in range(3)], {})
+    return job_id
+
+
+def test_a_program_that_comes_after_the_confirmation_is_confirmed_with_all_others_on_fresh_seeds(
+    store,
+):
+    job_id = confirmed_and_ablated(store)
+    before = store.history(job_id)
+    store.add_given(job_id, replace(MINE, origin="edit", parent="0.0"))
+    after = store.history(job_id)
+    assert (len(before.confirmations), len(before.ablations), before.extensions) == (6, 3, 0)
+    assert (after.confirmations, after.ablations, after.extensions) == ((), (), 1)
+    assert not set(confirm_seeds(before)) & set(confirm_seeds(after))
+
+
+def test_a_program_that_comes_before_the_confirmation_leaves_its_seeds(store):
+    job_id = a_job_in_training(store)
+    store.add_given(job_id, MINE)
+    assert store.history(job_id).extensions == 0
+
+
 # --- extending --------------------------------------------------------------------------------
 
 
