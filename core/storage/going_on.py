@@ -78,7 +78,7 @@ def extend(
         return True
     _check_extendable(job)
     before = reads.history(connection, job_id)
-    spec = _longer(before.spec, extension, most_iterations)
+    spec = _longer(before, extension, most_iterations)
     set_job(connection, job_id, spec=dump(spec))
     for given in extension.start:
         number = insert_given(connection, job_id, given).number
@@ -106,8 +106,11 @@ def _check_extendable(job: Row[Any]) -> None:
         raise not_now(job, "extend")
 
 
-def _longer(spec: JobSpec, extension: Extension, most_iterations: int) -> JobSpec:
-    iterations = spec.iterations + extension.iterations
+def _longer(before: History, extension: Extension, most_iterations: int) -> JobSpec:
+    spec, iterations = before.spec, before.spec.iterations
+    if extension.iterations:
+        # Those of people's own programs, which followed the plan, are none of the further ones.
+        iterations = max(iterations, searching.begun(before)) + extension.iterations
     if iterations > most_iterations:
         raise InvalidInput(
             f"{iterations} in all",

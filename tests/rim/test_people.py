@@ -253,6 +253,39 @@ def test_an_extension_for_a_program_alone_measures_just_that(store):
     assert not search_ended(history)
 
 
+def one_for_my_program_alone(store) -> str:
+    """A job whose plan was one iteration, and whose second one measured a program of mine."""
+    job_id = a_job_in_training(store, iterations=1)
+    with a_claim(store, job_id, "reflect/0") as claim:
+        claim.add_runs([a_run("0.0", 0.5, seed=s) for s in (0, 1)], {})
+        claim.add_feedback(Feedback(0, "text", "0.0"))
+    store.add_given(job_id, MINE)
+    with a_claim(store, job_id, "propose/1") as claim:
+        propose(claim, replace(trained(0, iteration=1), operator="given", given=0))
+        claim.add_runs([a_run("1.0", 0.6, seed=s) for s in (0, 1)], {})
+        claim.add_feedback(Feedback(1, "text", "1.0"))
+        claim.finish(an_outcome())
+    return job_id
+
+
+@pytest.mark.parametrize("more", [1, 2])
+def test_iterations_of_peoples_own_programs_are_none_of_the_further_ones(store, more):
+    job_id = one_for_my_program_alone(store)
+    job, _ = store.extend(job_id, Extension(iterations=more), MOST)
+    assert job.spec.iterations == 2 + more
+    assert [step_key(step) for step in next_steps(store.history(job_id))] == ["propose/2"]
+
+
+def test_an_iteration_that_is_just_being_proposed_is_none_of_the_further_ones(store):
+    job_id = a_job(store, a_spec(iterations=1)).id
+    with a_claim(store, job_id, "propose/0") as claim:
+        propose(claim, trained(0), rejected(1))
+        claim.add_feedback(Feedback(0, "text", "0.0"))
+    store.add_given(job_id, MINE)
+    with a_claim(store, job_id, "propose/1"):
+        assert store.extend(job_id, Extension(iterations=1), MOST)[0].spec.iterations == 3
+
+
 @pytest.mark.parametrize(
     ("extension", "words"),
     [
