@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from core.learners import read_learner
 from core.records.history import History
+from core.records.kinds import Json
 from core.records.rounds import Candidate, Iteration
-from core.records.spec import JobSpec
+from core.records.spec import Budget, JobSpec
 from core.rungs import rung_steps, survivors
 
 MOST_ABLATED = 8
@@ -142,8 +143,23 @@ def _designer_exhausted(history: History) -> str | None:
         return "tokens"
     if budget.money is not None and spent.money >= budget.money:
         return "money"
-    held_back = any(unasked(c) for i in history.iterations for c in i.candidates)
+    held_back = any(_held_back(c, budget) for i in history.iterations for c in i.candidates)
     return _binding(history) if held_back else None
+
+
+def _held_back(candidate: Candidate, budget: Budget) -> bool:
+    """Tell whether the limits that did not allow the question for a candidate are still in force.
+
+    They are taken to be where an older version did not store them.
+    """
+    now = designer_limits(budget)
+    refusals = [check for check in candidate.checks if check.rule == REFUSED]
+    return any(check.limits is None or check.limits == now for check in refusals)
+
+
+def designer_limits(budget: Budget) -> Json:
+    """Return the limits on what a job may spend on its designer, by name."""
+    return {"tokens": budget.tokens, "money": budget.money}
 
 
 def unasked(candidate: Candidate) -> bool:

@@ -188,6 +188,8 @@ def test_slots_that_cannot_be_paid_are_refused_with_the_reason_and_end_the_searc
     assert {c.checks[-1].rule for c in refused} == {"budget"}
     assert "budget of tokens" in refused[0].rejection
     assert budget_exhausted(ledger.facts) == "tokens"
+    raised = replace(ledger.facts.spec, budget=Budget(tokens=100 * first))
+    assert budget_exhausted(replace(ledger.facts, spec=raised)) is None
 
 
 def test_what_an_answer_cost_is_stored_with_it():
@@ -218,11 +220,32 @@ def test_a_designers_budget_that_is_used_up_ends_the_search(budget, spent, name)
     assert budget_exhausted(with_budget(budget=budget, spent=spent)) == name
 
 
-def test_a_refused_question_names_the_budget_that_was_nearest():
-    unasked = replace(rejected(0), checks=(Check("budget", False, "not asked"),))
+NEARLY = Budget(tokens=10, money=1.0)
+
+
+LIMITS = {"tokens": 10, "money": 1.0}
+
+
+@pytest.mark.parametrize("limits", [LIMITS, None], ids=["stored", "of an older version"])
+def test_a_refused_question_names_the_budget_that_was_nearest(limits):
+    unasked = replace(rejected(0), checks=(Check("budget", False, "not asked", limits),))
     history = with_budget(
-        an_iteration(unasked, feedback=True),
-        budget=Budget(tokens=10, money=1.0),
-        spent=Spent(tokens=2, money=0.9),
+        an_iteration(unasked, feedback=True), budget=NEARLY, spent=Spent(tokens=2, money=0.9)
     )
     assert budget_exhausted(history) == "money"
+
+
+@pytest.mark.parametrize(
+    ("budget", "name"),
+    [
+        (replace(NEARLY, env_steps=10**9, seconds=1e9), "money"),
+        (replace(NEARLY, money=2.0), None),
+        (replace(NEARLY, tokens=20), None),
+    ],
+)
+def test_a_refusal_counts_until_a_limit_of_the_designers_is_raised(budget, name):
+    unasked = replace(rejected(0), checks=(Check("budget", False, "not asked", LIMITS),))
+    history = with_budget(
+        an_iteration(unasked, feedback=True), budget=budget, spent=Spent(tokens=2, money=0.9)
+    )
+    assert budget_exhausted(history) == name

@@ -13,6 +13,7 @@ from core.records.asking import Example
 from core.records.kinds import NATIVE
 from core.records.outcome import Outcome
 from core.records.people import Given, Remark
+from core.records.programs import Check
 from core.records.rounds import Feedback
 from core.records.spec import Budget
 from core.searching import search_ended
@@ -320,6 +321,24 @@ def test_a_job_that_its_budget_ended_goes_on_when_it_gets_more(store):
     with pytest.raises(InvalidInput, match="allows one more iteration: at least"):
         store.extend(job_id, Extension(iterations=1), MOST)
     store.extend(job_id, Extension(budget=Budget(env_steps=100_000)), MOST)
+    assert [step_key(s) for s in next_steps(store.history(job_id))] == ["propose/1"]
+
+
+def test_a_job_that_once_refused_a_question_goes_on_when_its_tokens_are_raised(store):
+    budget = Budget(tokens=10_000)
+    job_id = a_job(store, a_spec(budget=budget)).id
+    limits = {"tokens": 10_000, "money": None}
+    unasked = replace(rejected(1), checks=(Check("budget", False, "not asked", limits),))
+    with a_claim(store, job_id) as claim:
+        claim.add_preflight(a_preflight())
+        claim.add_runs([a_run(NATIVE, 0.2, seed=s, stage="baseline") for s in (0, 1)], {})
+        propose(claim, trained(0), unasked)
+        claim.add_runs([a_run("0.0", 0.5, seed=s) for s in (0, 1)], {})
+        claim.add_feedback(Feedback(0, "text", "0.0"))
+        claim.finish(an_outcome())
+    with pytest.raises(InvalidInput, match="used up"):
+        store.extend(job_id, Extension(iterations=1), MOST)
+    store.extend(job_id, Extension(budget=Budget(tokens=20_000)), MOST)
     assert [step_key(s) for s in next_steps(store.history(job_id))] == ["propose/1"]
 
 
