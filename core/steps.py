@@ -133,8 +133,10 @@ def baseline(ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
     order = pack_order(ledger, tools, history, members, "baseline", BASELINE, last)
     result = tools.laboratory.train(replace(order, start_steps=0), watch, ledger.save)
     ledger.add_runs(result.runs, result.reports)
+    # A retry trains only what broke: those that were scored before still stand.
+    scored = any(run.fitness is not None for run in (*history.native, *result.runs))
     failures = [run.failure for run in result.runs if run.status == "failed"]
-    if len(failures) == len(result.runs):
+    if failures and not scored:
         ledger.fail("baseline_failed", f"No baseline run could be trained: {failures[0]}")
 
 
