@@ -29,6 +29,14 @@ def baseline_cost(spec: JobSpec) -> int:
     return arms * spec.training.seeds * spec.training.steps
 
 
+def baseline_left(history: History) -> int:
+    """Return the environment steps of the baseline's runs that are not stored yet."""
+    training = history.spec.training
+    arms = [history.native, *([history.fitness_alone] * history.spec.evaluation.fitness_alone)]
+    stored = sum(min(training.seeds, len({run.seed for run in runs})) for runs in arms)
+    return (len(arms) * training.seeds - stored) * training.steps
+
+
 def iteration_cost(spec: JobSpec, candidates: int | None = None) -> int:
     """Return the environment steps of one iteration if every candidate is trained.
 
@@ -109,16 +117,21 @@ def exhausted(history: History, candidates: int) -> str | None:
 def refused(history: History, env_steps: int) -> str | None:
     """Name the budget that does not allow so many environment steps more, or None.
 
-    What follows the search is kept back: its environment steps as planned, its time as the baseline
-    let expect it.
+    What else must be done is kept back: a baseline that is still being trained, and what follows the
+    search, its environment steps as planned, its time as the baseline let expect it.
     """
-    budget, spent, spec = history.spec.budget, history.spent, history.spec
-    wanted = spent.env_steps + env_steps + closing_cost(spec)
+    budget, spent = history.spec.budget, history.spent
+    wanted = spent.env_steps + env_steps + kept_back(history)
     if budget.env_steps is not None and wanted > budget.env_steps:
         return "env_steps"
     if budget.seconds is not None and spent.seconds + closing_seconds(history) >= budget.seconds:
         return "seconds"
     return None
+
+
+def kept_back(history: History) -> int:
+    """Return the environment steps that a job needs whatever becomes of its search."""
+    return baseline_left(history) + closing_cost(history.spec)
 
 
 def out_of_time(history: History) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, delete, select, update
 
 from core import searching
-from core.budgets import closing_cost
+from core.budgets import kept_back
 from core.errors import Conflict, InvalidInput
 from core.records.history import History
 from core.records.kinds import FINISHED, NATIVE, Json
@@ -157,7 +157,7 @@ def _check_useful(history: History) -> None:
             expected="iterations, or a program in `start`, or a budget that allows what was cut off",
             where="extension",
         )
-    needed = history.spent.env_steps + searching.next_cost(history) + closing_cost(history.spec)
+    needed = history.spent.env_steps + searching.next_cost(history) + kept_back(history)
     words = f"at least {needed:,} environment steps" if budget == "env_steps" else "more"
     raise InvalidInput(
         f"a budget ({budget}) that is used up",
