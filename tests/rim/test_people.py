@@ -409,6 +409,16 @@ def test_failures_and_rests_of_the_former_life_are_not_held_against_a_step(store
     assert (again.failures(), again.lapses) == (0, 0)
 
 
+def test_failures_from_before_an_extension_are_not_held_against_the_next_confirmation(store):
+    job_id = a_job_in_training(store)
+    with a_claim(store, job_id, "confirm/0") as claim:
+        claim.event("step.failed", "broke", {"step": "confirm/0"})
+        claim.add_runs(confirmations({NATIVE: [0.1] * 3, "0.0": [0.9] * 3}), {})
+        claim.finish(an_outcome())
+    store.extend(job_id, Extension(iterations=1), MOST)
+    assert a_claim(store, job_id, "confirm/0").failures() == 0
+
+
 def test_a_cancelled_job_can_be_taken_up_again(store):
     job_id = a_job(store).id
     store.request_cancel(job_id)
