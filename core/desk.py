@@ -111,6 +111,7 @@ class Desk:
             exchange = self.ask(question)
         except DesignerUnavailable as error:
             if not error.maybe_paid:
+                self.purse.settle(prompt, 0, 0.0, model)
                 self.ledger.unreserve(*here)
             raise
         self.purse.settle(prompt, _tokens(exchange), exchange.money, model)

@@ -16,6 +16,7 @@ from core.budgets import (
     planned_cost,
 )
 from core.choosing import confirm_arms
+from core.errors import DesignerUnavailable
 from core.loop import Baseline, Confirm, Propose, Reflect, Train, next_steps, wanted
 from core.outcome import no_design
 from core.prices import Price, Prices
@@ -228,6 +229,20 @@ def test_slots_that_cannot_be_paid_are_refused_with_the_reason_and_end_the_searc
     assert budget_exhausted(ledger.facts) == "tokens"
     raised = replace(ledger.facts.spec, budget=Budget(tokens=100 * first))
     assert budget_exhausted(replace(ledger.facts, spec=raised)) is None
+
+
+def test_a_question_that_was_not_paid_for_leaves_its_tokens_to_the_next_one(monkeypatch):
+    monkeypatch.setattr("core.steps.CONCURRENT_ASKS", 1)
+    _, everything = proposing(Budget())
+    one = prompt_tokens(everything.asked[0].prompt) + COMPLETION_TOKENS
+
+    def down(ask):
+        raise DesignerUnavailable("connection refused", retry_after_seconds=30.0)
+
+    ledger, designer = proposing(Budget(tokens=round(1.5 * one)), down)
+    assert len(designer.asked) == 4
+    assert ledger.facts.iterations == ()  # no slot is refused for good
+    assert not ledger.reserved
 
 
 def test_what_an_answer_cost_is_stored_with_it():
