@@ -10,6 +10,7 @@ from core.loop import Import, next_steps
 from core.records.kinds import NATIVE
 from core.records.measured import Rollout
 from core.records.people import Remark
+from tests.builders import SOURCE
 from tests.shells import stories
 from tests.shells.stories import step
 
@@ -105,6 +106,19 @@ def test_it_is_forked_and_not_extended(api, store, exported):
     answer = api.post(f"/v1/jobs/{job_id}/extend", json={"iterations": 1})
     assert answer.status_code == 409
     assert "Fork it" in answer.json()["hint"]
+
+
+def test_nothing_is_put_in_the_place_of_what_is_still_to_be_taken_in(api, store, exported):
+    job_id = sent(api, exported).json()["id"]
+    remark = {"kind": "text", "text": "too early"}
+    for path, body in (("feedback", remark), ("candidates", {"source": SOURCE})):
+        answer = api.post(f"/v1/jobs/{job_id}/{path}", json=body)
+        assert answer.status_code == 409, answer.text
+        assert "no worker has taken it in" in answer.json()["detail"]
+    with step(store, job_id, "import") as claim:
+        claim.take_in()
+    assert [said.text for said in store.remarks(job_id)] == ["good\u2028so far"]
+    assert api.post(f"/v1/jobs/{job_id}/feedback", json=remark).status_code == 201
 
 
 def test_the_same_request_is_accepted_once(api, exported):
