@@ -140,6 +140,18 @@ def with_line(number: int, **changes: object):
     return change
 
 
+def with_best(**changes: object):
+    """Spoil the program of the job's best candidate; without changes take it away."""
+
+    def change(lines):
+        told = [json.loads(line) for line in lines]
+        best = next(x for x in told if (x["type"], x.get("number")) == ("candidate", 0))
+        best["program"] = {**best["program"], **changes} if changes else None
+        return [json.dumps(line) for line in told]
+
+    return change
+
+
 def without_candidates(lines):
     kept = [x for x in lines if json.loads(x)["type"] != "candidate"]
     return [*kept[:-1], json.dumps({"type": "end", "lines": len(kept) - 1})]
@@ -173,6 +185,12 @@ def without_candidates(lines):
             id="no number",
         ),
         pytest.param(lambda lines: ["", *lines], "line 1", id="an empty line"),
+        pytest.param(with_best(), "can be read", id="a best one without a program"),
+        pytest.param(with_best(source="no Python"), "can be read", id="a best one that is no code"),
+        pytest.param(
+            with_best(source="PARAMS = {[]: f()}"), "can be read", id="numbers that are none"
+        ),
+        pytest.param(with_best(source="(" * 10_000), "can be read", id="a best one without end"),
     ],
 )
 def test_what_is_no_export_is_refused_with_the_line(api, store, exported, how, found):
