@@ -265,7 +265,7 @@ def request_pause(connection: Connection, job_id: str) -> None:
 
 
 def resume(connection: Connection, job_id: str) -> None:
-    """Let a paused job go on, or withdraw a pause that has not come about yet.
+    """Let a paused job go on, or withdraw a pause that has not come about yet; no step of it rests on.
 
     Raises:
         NotFound: no such job.
@@ -280,6 +280,10 @@ def resume(connection: Connection, job_id: str) -> None:
     elif job.pause_requested:
         append_event(connection, job_id, "log", "The pause was withdrawn.")
     set_job(connection, job_id, pause_requested=False)
+    # Whoever resumes a job has mended what a step waits for, or will not wait a day for it.  How often
+    # a step broke, and how many owners vanished with it, stays counted.
+    rested = update(claims).where(claims.c.job_id == job_id)
+    connection.execute(rested.values(resting_until=None, resting_reason=None))
 
 
 def not_now(job: Row[Any], wish: str) -> Conflict:
