@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from core.learners import read_learner
 from core.records.history import History
+from core.records.kinds import Json
 from core.records.rounds import Candidate, Iteration
-from core.records.spec import JobSpec
+from core.records.spec import Budget, JobSpec
 from core.rungs import rung_steps, survivors
 
 MOST_ABLATED = 8
@@ -26,6 +27,14 @@ def baseline_cost(spec: JobSpec) -> int:
     """Return the environment steps of the baseline, and of the fitness alone where it is asked for."""
     arms = 1 + spec.evaluation.fitness_alone
     return arms * spec.training.seeds * spec.training.steps
+
+
+def baseline_left(history: History) -> int:
+    """Return the environment steps of the baseline's runs that are not stored yet."""
+    training = history.spec.training
+    arms = [history.native, *([history.fitness_alone] * history.spec.evaluation.fitness_alone)]
+    stored = sum(min(training.seeds, len({run.seed for run in runs})) for runs in arms)
+    return (len(arms) * training.seeds - stored) * training.steps
 
 
 def iteration_cost(spec: JobSpec, candidates: int | None = None) -> int:
@@ -108,16 +117,21 @@ def exhausted(history: History, candidates: int) -> str | None:
 def refused(history: History, env_steps: int) -> str | None:
     """Name the budget that does not allow so many environment steps more, or None.
 
-    What follows the search is kept back: its environment steps as planned, its time as the baseline
-    let expect it.
+    What else must be done is kept back: a baseline that is still being trained, and what follows the
+    search, its environment steps as planned, its time as the baseline let expect it.
     """
-    budget, spent, spec = history.spec.budget, history.spent, history.spec
-    wanted = spent.env_steps + env_steps + closing_cost(spec)
+    budget, spent = history.spec.budget, history.spent
+    wanted = spent.env_steps + env_steps + kept_back(history)
     if budget.env_steps is not None and wanted > budget.env_steps:
         return "env_steps"
     if budget.seconds is not None and spent.seconds + closing_seconds(history) >= budget.seconds:
         return "seconds"
     return None
+
+
+def kept_back(history: History) -> int:
+    """Return the environment steps that a job needs whatever becomes of its search."""
+    return baseline_left(history) + closing_cost(history.spec)
 
 
 def out_of_time(history: History) -> bool:
@@ -142,8 +156,23 @@ def _designer_exhausted(history: History) -> str | None:
         return "tokens"
     if budget.money is not None and spent.money >= budget.money:
         return "money"
-    held_back = any(unasked(c) for i in history.iterations for c in i.candidates)
+    held_back = any(_held_back(c, budget) for i in history.iterations for c in i.candidates)
     return _binding(history) if held_back else None
+
+
+def _held_back(candidate: Candidate, budget: Budget) -> bool:
+    """Tell whether the limits that did not allow the question for a candidate are still in force.
+
+    They are taken to be where an older version did not store them.
+    """
+    now = designer_limits(budget)
+    refusals = [check for check in candidate.checks if check.rule == REFUSED]
+    return any(check.limits is None or check.limits == now for check in refusals)
+
+
+def designer_limits(budget: Budget) -> Json:
+    """Return the limits on what a job may spend on its designer, by name."""
+    return {"tokens": budget.tokens, "money": budget.money}
 
 
 def unasked(candidate: Candidate) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from core.budgets import REFUSED
+from core.budgets import REFUSED, designer_limits
 from core.choosing import rung_fitness
 from core.context import native_reward
 from core.errors import DesignerUnavailable, ProgramRejected
@@ -64,7 +64,7 @@ class Desk:
             exchange = self.exchange(brief, attempt)
             if isinstance(exchange, str):
                 # A reply that only wanted mending keeps its own reason.
-                return candidate if attempt else _rejected(candidate, REFUSED, exchange)
+                return candidate if attempt else self.refused(candidate, exchange)
             tokens, money = candidate.tokens + _tokens(exchange), candidate.money + exchange.money
             candidate = replace(self.read(brief, exchange), tokens=tokens, money=money)
             if attempt == MAX_REPAIRS or (problem := self.problem(candidate)) is None:
@@ -77,6 +77,11 @@ class Desk:
             repair = Repair(exchange.reply.text, problem, duplicate=_is_duplicate(candidate))
             brief = replace(brief, repair=repair)
         return candidate
+
+    def refused(self, candidate: Candidate, why: str) -> Candidate:
+        """Return the candidate of a slot for which the budget did not allow the question."""
+        check = Check(REFUSED, False, why, limits=designer_limits(self.purse.budget))
+        return replace(_rejected(candidate, REFUSED, why), checks=(check,))
 
     def problem(self, candidate: Candidate) -> str | None:
         """Say what goes back to the designer: why it was rejected, or what it is a duplicate of."""
@@ -107,6 +112,7 @@ class Desk:
             exchange = self.ask(question)
         except DesignerUnavailable as error:
             if not error.maybe_paid:
+                self.purse.settle(prompt, 0, 0.0, model)
                 self.ledger.unreserve(*here)
             raise
         self.purse.settle(prompt, _tokens(exchange), exchange.money, model)

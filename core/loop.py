@@ -17,11 +17,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from core.budgets import out_of_time, refused, rung_begun
+from core.budgets import out_of_time
 from core.packing import (
     Member,
     ablation_packs,
     confirm_packs,
+    cut_short,
+    next_rung,
     runoff_packs,
     train_packs,
     transfer_packs,
@@ -30,7 +32,6 @@ from core.records.history import History
 from core.records.kinds import FINISHED
 from core.records.measured import Run
 from core.records.rounds import Iteration
-from core.rungs import rung_steps
 from core.scenes import to_film, to_show
 from core.searching import current_iteration, native_complete, search_ended, waits_for_people
 from core.seeding import search_seeds
@@ -235,25 +236,15 @@ def _begun(history: History, kind: type[Step], runs: Sequence[Run]) -> bool:
 
 
 def _missing_trainings(history: History, iteration: Iteration) -> tuple[Train, ...]:
-    for rung in range(len(history.spec.training.rungs)):
-        done = _done(run for c in iteration.candidates for run in c.runs if run.rung == rung)
-        packs = train_packs(history, iteration, rung)
-        missing = tuple(
-            Train(iteration.number, rung, number)
-            for number, pack in enumerate(packs)
-            if not set(pack) <= done
-        )
-        if missing:
-            begun = rung_begun(history, iteration, rung)
-            return (
-                missing if begun or not refused(history, _rung_cost(history, rung, packs)) else ()
-            )
-    return ()
-
-
-def _rung_cost(history: History, rung: int, packs: Iterable[Sequence[Member]]) -> int:
-    training = history.spec.training
-    return sum(map(len, packs)) * (rung_steps(training, rung) - rung_steps(training, rung - 1))
+    rung = next_rung(history, iteration)
+    if rung is None or cut_short(history, iteration):
+        return ()
+    done = _done(run for c in iteration.candidates for run in c.runs if run.rung == rung)
+    return tuple(
+        Train(iteration.number, rung, number)
+        for number, pack in enumerate(train_packs(history, iteration, rung))
+        if not set(pack) <= done
+    )
 
 
 def _done(runs: Iterable[Run]) -> set[Member]:

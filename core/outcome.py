@@ -10,6 +10,7 @@ from core.ablation import ablated_arms
 from core.budgets import learner_steps
 from core.choosing import confirm_arms, confirmed_fitness, or_chance, trusted_arms, winner
 from core.learners import read_learner
+from core.packing import cut_short
 from core.records.history import History
 from core.records.kinds import FITNESS, NATIVE, Json, Verdict
 from core.records.outcome import Ablated, Interval, Outcome
@@ -183,8 +184,9 @@ def _short(number: float) -> str:
 def no_design(history: History) -> str:
     """Say why no candidate could be confirmed, with the first reason."""
     candidates = [c for i in history.iterations for c in i.candidates]
-    if not candidates and (budget := budget_exhausted(history)):
-        return f"The budget ({budget}) was used up before the first iteration; allow more of it."
+    if not any(c.runs for c in candidates) and (budget := _untrained_for(history)):
+        first = "any candidate could be trained" if candidates else "the first iteration"
+        return f"The budget ({budget}) was used up before {first}; allow more of it."
     rejected = [c.rejection for c in candidates if c.rejection]
     failed = [run.failure for c in candidates for run in c.runs if run.failure]
     first = next(iter([*rejected, *failed]), "the designer proposed nothing")
@@ -192,3 +194,10 @@ def no_design(history: History) -> str:
         f"None of {len(candidates)} candidates could be trained and measured "
         f"({len(rejected)} rejected by a check, {len(failed)} runs failed). The first reason: {first}"
     )
+
+
+def _untrained_for(history: History) -> str | None:
+    """Name the budget that did not allow a first iteration, or its training."""
+    if not history.iterations:
+        return budget_exhausted(history)
+    return next(filter(None, (cut_short(history, i) for i in history.iterations)), None)

@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import TypeAlias, TypeVar
 
 from core.ablation import ablated_arms
+from core.budgets import refused, rung_begun
 from core.choosing import confirm_arms, runoff_candidates, trusted_arms, winner
 from core.exploits import is_suspect
 from core.packs import pack_count
@@ -15,7 +16,7 @@ from core.records.history import History
 from core.records.kinds import NATIVE, Stage
 from core.records.measured import Saved
 from core.records.rounds import Candidate, Iteration
-from core.rungs import promoted
+from core.rungs import promoted, rung_steps
 from core.seeding import ablation_seeds, confirm_seeds, runoff_seeds, search_seeds
 
 Member: TypeAlias = tuple[str, int]  # (arm key, seed)
@@ -39,6 +40,25 @@ def rung_candidates(history: History, iteration: Iteration, rung: int) -> list[C
     for before in range(rung):
         alive = promoted(history.spec.training, chance, alive, before, suspect)
     return alive
+
+
+def next_rung(history: History, iteration: Iteration) -> int | None:
+    """Return the first rung of an iteration of which a run is missing, or None."""
+    done = {(run.arm, run.seed, run.rung) for c in iteration.candidates for run in c.runs}
+    for rung in range(len(history.spec.training.rungs)):
+        packs = train_packs(history, iteration, rung)
+        if any((arm, seed, rung) not in done for pack in packs for arm, seed in pack):
+            return rung
+    return None
+
+
+def cut_short(history: History, iteration: Iteration) -> str | None:
+    """Name the budget that does not allow the next rung of an iteration, or None."""
+    rung, training = next_rung(history, iteration), history.spec.training
+    if rung is None or rung_begun(history, iteration, rung):
+        return None
+    runs = sum(map(len, train_packs(history, iteration, rung)))
+    return refused(history, runs * (rung_steps(training, rung) - rung_steps(training, rung - 1)))
 
 
 def runoff_packs(history: History) -> list[tuple[Member, ...]]:

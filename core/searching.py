@@ -17,6 +17,12 @@ def current_iteration(history: History) -> Iteration:
     return Iteration(len(history.iterations))
 
 
+def begun(history: History) -> int:
+    """Return how many iterations have begun, people's own and one that is being proposed included."""
+    following = len(history.iterations)
+    return following + (f"propose/{following}" in history.claimed)
+
+
 def waits_for_people(history: History) -> bool:
     """Tell whether the next iteration waits until somebody has said something of the last one.
 

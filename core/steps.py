@@ -40,7 +40,14 @@ from core.orders import (
     pack_order,
 )
 from core.outcome import decide, no_design
-from core.packing import ablation_packs, confirm_packs, runoff_packs, train_packs, transfer_packs
+from core.packing import (
+    ablation_packs,
+    confirm_packs,
+    cut_short,
+    runoff_packs,
+    train_packs,
+    transfer_packs,
+)
 from core.packs import physics_threads
 from core.ports import (
     Ledger,
@@ -133,8 +140,10 @@ def baseline(ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
     order = pack_order(ledger, tools, history, members, "baseline", BASELINE, last)
     result = tools.laboratory.train(replace(order, start_steps=0), watch, ledger.save)
     ledger.add_runs(result.runs, result.reports)
+    # A retry trains only what broke: those that were scored before still stand.
+    scored = any(run.fitness is not None for run in (*history.native, *result.runs))
     failures = [run.failure for run in result.runs if run.status == "failed"]
-    if len(failures) == len(result.runs):
+    if failures and not scored:
         ledger.fail("baseline_failed", f"No baseline run could be trained: {failures[0]}")
 
 
@@ -246,6 +255,9 @@ def train(step: loop.Train, ledger: Ledger, tools: Toolbox, watch: Watch) -> Non
 def reflect(number: int, ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
     """Turn what was measured into what the designer will be told; ask it what it makes of that."""
     history = ledger.history()
+    if budget := cut_short(history, _iteration(history, number)):
+        message = f"The budget ({budget}) does not allow the next rung of iteration {number}."
+        ledger.event("log", message, {"iteration": number, "budget": budget}, level="warning")
     method = find_method(history.spec.method)
     feedback = with_posteriors(history, method.digest(history, number))
     brief = method.analyse(history, number) if method.analyse is not None else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from core.records.kinds import ArrayLibrary, ScreenVerdict, TermKind
+from core.records.kinds import ArrayLibrary, Json, ScreenVerdict, TermKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +43,15 @@ class ProgramShape:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One verdict on a program: which rule, passed or not, and the message for two readers."""
+    """One verdict on a program: which rule, passed or not, and the message for two readers.
+
+    `limits` are the designer's, by name, under which a budget did not allow the question for it.
+    """
 
     rule: str
     passed: bool
     message: str = ""
+    limits: Json | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 Facts stay.  What an extension changes is the stored spec; how the job had ended stands in its event.
 A confirmation that had begun is not gone on with: the next one has seeds that nobody has seen, because
-whoever extends a job has seen how the last one came out.
+whoever extends a job, or hands a program in, has seen how the last one came out.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, delete, select, update
 
-from core import searching, seeding
-from core.budgets import closing_cost
+from core import searching
+from core.budgets import kept_back
 from core.errors import Conflict, InvalidInput
 from core.records.history import History
 from core.records.kinds import FINISHED, NATIVE, Json
@@ -27,6 +27,7 @@ from core.storage.lifecycle import (
     hold_the_end,
     lock_job,
     not_now,
+    renew_confirmation,
     set_job,
     transition,
 )
@@ -77,12 +78,12 @@ def extend(
         return True
     _check_extendable(job)
     before = reads.history(connection, job_id)
-    spec = _longer(before.spec, extension, most_iterations)
+    spec = _longer(before, extension, most_iterations)
     set_job(connection, job_id, spec=dump(spec))
     for given in extension.start:
         number = insert_given(connection, job_id, given).number
         hold_number(job_id, number, MOST_GIVEN, "programs of people's")
-    _renew_confirmation(connection, job_id, before)
+    renew_confirmation(connection, job_id, before)
     _reopen(connection, job, "job.extended", _extension_words(extension), request)
     _check_useful(reads.history(connection, job_id))
     return False
@@ -105,8 +106,11 @@ def _check_extendable(job: Row[Any]) -> None:
         raise not_now(job, "extend")
 
 
-def _longer(spec: JobSpec, extension: Extension, most_iterations: int) -> JobSpec:
-    iterations = spec.iterations + extension.iterations
+def _longer(before: History, extension: Extension, most_iterations: int) -> JobSpec:
+    spec, iterations = before.spec, before.spec.iterations
+    if extension.iterations:
+        # Those of people's own programs, which followed the plan, are none of the further ones.
+        iterations = max(iterations, searching.begun(before)) + extension.iterations
     if iterations > most_iterations:
         raise InvalidInput(
             f"{iterations} in all",
@@ -133,19 +137,6 @@ def _higher(old: Budget, new: Budget) -> Budget:
     return Budget(**limits)
 
 
-def _renew_confirmation(connection: Connection, job_id: str, history: History) -> None:
-    """Put fresh seeds in the place of those of a confirmation that has begun."""
-    if not history.confirmations:
-        return
-    if history.extensions >= seeding.MOST_EXTENSIONS:
-        raise Conflict(
-            f"Job {job_id} was confirmed {1 + history.extensions} times, and no seeds are left that it "
-            "has not seen.",
-            hint="Fork the job with another `seed`.",
-        )
-    set_job(connection, job_id, extensions=1 + history.extensions)
-
-
 def _extension_words(extension: Extension) -> str:
     more = [f"{extension.iterations} more iterations"] if extension.iterations else []
     if extension.start:
@@ -166,7 +157,7 @@ def _check_useful(history: History) -> None:
             expected="iterations, or a program in `start`, or a budget that allows what was cut off",
             where="extension",
         )
-    needed = history.spent.env_steps + searching.next_cost(history) + closing_cost(history.spec)
+    needed = history.spent.env_steps + searching.next_cost(history) + kept_back(history)
     words = f"at least {needed:,} environment steps" if budget == "env_steps" else "more"
     raise InvalidInput(
         f"a budget ({budget}) that is used up",

@@ -17,8 +17,10 @@ from typing import Any, cast
 
 from sqlalchemy import Connection, Row, insert, select, update
 
+from core import seeding
 from core.errors import Conflict
 from core.loop import Finish, step_key
+from core.records.history import History
 from core.records.kinds import FINISHED, JobStatus, Json
 from core.storage.clean import clean_row
 from core.storage.clock import now
@@ -188,6 +190,25 @@ def hold_the_end(connection: Connection, job_id: str) -> None:
     connection.execute(update(claims).where(*last).values(**NOBODY))
 
 
+def renew_confirmation(connection: Connection, job_id: str, history: History) -> None:
+    """Put fresh seeds in the place of those of a confirmation that has begun.
+
+    Whoever lets the search go on has seen how it comes out.
+
+    Raises:
+        Conflict: there are no more.
+    """
+    if not history.confirmations:
+        return
+    if history.extensions >= seeding.MOST_EXTENSIONS:
+        raise Conflict(
+            f"Job {job_id} was confirmed {1 + history.extensions} times, and no seeds are left that it "
+            "has not seen.",
+            hint="Fork the job with another `seed`.",
+        )
+    set_job(connection, job_id, extensions=1 + history.extensions)
+
+
 def settle(connection: Connection, job_id: str) -> None:
     """Cancel or pause a locked job as it was asked for, once nobody works on it any more."""
     job = lock_job(connection, job_id)
@@ -244,7 +265,7 @@ def request_pause(connection: Connection, job_id: str) -> None:
 
 
 def resume(connection: Connection, job_id: str) -> None:
-    """Let a paused job go on, or withdraw a pause that has not come about yet.
+    """Let a paused job go on, or withdraw a pause that has not come about yet; no step of it rests on.
 
     Raises:
         NotFound: no such job.
@@ -259,6 +280,10 @@ def resume(connection: Connection, job_id: str) -> None:
     elif job.pause_requested:
         append_event(connection, job_id, "log", "The pause was withdrawn.")
     set_job(connection, job_id, pause_requested=False)
+    # Whoever resumes a job has mended what a step waits for, or will not wait a day for it.  How often
+    # a step broke, and how many owners vanished with it, stays counted.
+    rested = update(claims).where(claims.c.job_id == job_id)
+    connection.execute(rested.values(resting_until=None, resting_reason=None))
 
 
 def not_now(job: Row[Any], wish: str) -> Conflict:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Connection, Table, func, select
+from sqlalchemy import Connection, Row, Table, func, select
 
 from core import searching
 from core.errors import Conflict, InvalidInput, NotFound
@@ -20,7 +20,14 @@ from core.records.rounds import Candidate
 from core.storage import reads
 from core.storage.codec import dump_record, to_columns
 from core.storage.facts import insert_once
-from core.storage.lifecycle import advice, append_event, hold_the_end, lock_job, transition
+from core.storage.lifecycle import (
+    advice,
+    append_event,
+    hold_the_end,
+    lock_job,
+    renew_confirmation,
+    transition,
+)
 from core.storage.requests import UNMARKED, Request, earlier
 from core.storage.tables import given, remarks
 
@@ -33,16 +40,19 @@ def add_given(
 ) -> tuple[Given, bool]:
     """Store a program of the user's, under the job's next number, which it bears when it comes back.
 
-    Also tells whether the same request had handed it in before.
+    Also tells whether the same request had handed it in before.  A confirmation that has begun is not
+    gone on with, as after an extension.
 
     Raises:
         NotFound: no such job, or no such parent.
-        Conflict: the job is finished, its budget does not allow another program, or it has too many.
+        Conflict: the job is finished, its budget does not allow another program, or it has too many,
+            was confirmed too often, or is an import that waits to be taken in.
         IdempotencyMismatch: the key was used with another body.
     """
     job = lock_job(connection, job_id)
     if (told := earlier(connection, job_id, "program.given", request)) is not None:
         return reads.given_of(connection, job_id)[told["number"]], True
+    _check_taken_in(job)
     if job.status in FINISHED or job.cancel_requested:
         raise Conflict(
             f"Job {job_id} is {job.status} and takes no more programs.", hint=_after_the_end(job)
@@ -58,6 +68,7 @@ def add_given(
             "another candidate.",
             hint="Raise it with `extend`, then hand the program in again.",
         )
+    renew_confirmation(connection, job_id, history)
     hold_the_end(connection, job_id)
     return numbered, False
 
@@ -84,12 +95,13 @@ def add_remark(
     Raises:
         NotFound: no such job, or no such candidate.
         InvalidInput: a candidate that never had a program is judged.
-        Conflict: the job has too many remarks.
+        Conflict: the job has too many remarks, or is an import that waits to be taken in.
         IdempotencyMismatch: the key was used with another body.
     """
     job = lock_job(connection, job_id)
     if (told := earlier(connection, job_id, "feedback.given", request)) is not None:
         return reads.remarks_of(connection, job_id)[told["number"]], True
+    _check_taken_in(job)
     number = _next(connection, remarks, job_id)
     hold_number(job_id, number, MOST_REMARKS, "remarks")
     if remark.candidate is not None:
@@ -104,6 +116,15 @@ def add_remark(
     if job.status == "awaiting_feedback":
         transition(connection, job, "running", "job.resumed", "Feedback came; the job goes on.")
     return numbered, False
+
+
+def _check_taken_in(job: Row[Any]) -> None:
+    """Refuse what would stand where an import has facts of its own, which nobody has taken in yet."""
+    if job.origin is not None and job.status not in FINISHED:
+        raise Conflict(
+            f"Job {job.id} is an import, and no worker has taken it in yet.",
+            hint="Wait until it has ended, as it had where it was exported.",
+        )
 
 
 def _check_meant(history: History, remark: Remark) -> None:

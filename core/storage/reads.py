@@ -333,10 +333,13 @@ EVENTS = (
 
 
 def failures_of(connection: Connection, job_id: str, step_key: str) -> int:
-    """Return how many events of the kind `step.failed` tell of a step since the job's last retry."""
-    here = (events.c.job_id == job_id, events.c.kind == "job.retried")
-    retried = select(func.coalesce(func.max(events.c.seq), 0)).where(*here).scalar_subquery()
+    """Return how many events of the kind `step.failed` tell of a step since the job last went on.
+
+    That is since it was retried or extended: an extension uses keys of steps again.
+    """
+    here = (events.c.job_id == job_id, events.c.kind.in_(("job.retried", "job.extended")))
+    went_on = select(func.coalesce(func.max(events.c.seq), 0)).where(*here).scalar_subquery()
     query = select(events.c.data).where(events.c.job_id == job_id, events.c.kind == "step.failed")
-    query = query.where(events.c.seq > retried)
+    query = query.where(events.c.seq > went_on)
     told = connection.execute(query).scalars()
     return sum(1 for data in told if data.get("step") == step_key)

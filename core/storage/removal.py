@@ -1,24 +1,27 @@
 """Deleting a job with all it owns: its rows at once, its files a little later.
 
-The transaction that deletes the rows notes which files were theirs.  Workers remove those that no
-other job refers to: the web server may not see other owners' rows, so it cannot tell.
+The transaction that deletes the rows notes which files were theirs, and so does one that supersedes
+what was saved of a run under way.  Workers remove those that no row refers to any more: the web server
+may not see other owners' rows, so it cannot tell.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from typing import Any
 
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, Row, delete, select
 
 from core.errors import Conflict
 from core.records.kinds import FINISHED
 from core.storage.access import Access
 from core.storage.clock import now
-from core.storage.facts import INSERT
+from core.storage.facts import INSERT, insert_once
 from core.storage.lifecycle import lock_job
 from core.storage.tables import artifacts, discarded, jobs, saved
 
 AT_ONCE = 500
+SAVED_FILES = (saved.c.checkpoint, saved.c.more["snapshots"].label("snapshots"))
 
 
 class Leftovers(Access):
@@ -57,14 +60,24 @@ def delete_job(connection: Connection, job_id: str) -> None:
             else "Cancel it, wait for its end, and delete it then.",
         )
     noted = select(artifacts.c.sha256, now()).where(artifacts.c.job_id == job_id)
-    kept = select(saved.c.checkpoint, now()).where(
-        saved.c.job_id == job_id, saved.c.checkpoint.is_not(None)
-    )
     columns = [discarded.c.sha256.name, discarded.c.created_at.name]
     insert = INSERT[connection.dialect.name](discarded)
-    for theirs in (noted, kept):
-        connection.execute(insert.from_select(columns, theirs).on_conflict_do_nothing())
+    connection.execute(insert.from_select(columns, noted).on_conflict_do_nothing())
+    under_way = select(*SAVED_FILES).where(saved.c.job_id == job_id)
+    discard(connection, saved_files(connection.execute(under_way)))
     connection.execute(delete(jobs).where(jobs.c.id == job_id))
+
+
+def discard(connection: Connection, hashes: Iterable[str]) -> None:
+    """Note files for removal, should no row refer to them any more."""
+    # In order, so that two transactions with files in common do not wait for each other.
+    insert_once(connection, discarded, *({"sha256": sha256} for sha256 in sorted(set(hashes))))
+
+
+def saved_files(rows: Iterable[Row[Any]]) -> frozenset[str]:
+    """Return the hashes that rows of SAVED_FILES name: checkpoints, and snapshots for scoring."""
+    named = ((row.checkpoint, *(sha256 for _, sha256 in row.snapshots or ())) for row in rows)
+    return frozenset(sha256 for files in named for sha256 in files if sha256)
 
 
 def ended_before(connection: Connection, days: float) -> tuple[str, ...]:
@@ -84,8 +97,8 @@ def waiting(connection: Connection, after: str = "") -> tuple[str, ...]:
 def in_use(connection: Connection, hashes: Collection[str]) -> frozenset[str]:
     """Return those of the hashes that a row of some job refers to."""
     noted = select(artifacts.c.sha256).where(artifacts.c.sha256.in_(hashes))
-    kept = select(saved.c.checkpoint).where(saved.c.checkpoint.in_(hashes))
-    return frozenset(row[0] for query in (noted, kept) for row in connection.execute(query))
+    under_way = saved_files(connection.execute(select(*SAVED_FILES)))
+    return under_way.intersection(hashes).union(connection.execute(noted).scalars())
 
 
 def forget(connection: Connection, hashes: Iterable[str]) -> None:

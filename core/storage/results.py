@@ -5,7 +5,7 @@ Everything here happens on the connection of a transaction that has locked the j
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from sqlalchemy import BigInteger, Connection, cast, delete, func, select, tuple_, update
@@ -22,6 +22,7 @@ from core.storage.codec import dump, dump_record, to_columns
 from core.storage.facts import insert_once, note_artifacts
 from core.storage.ids import candidate_id, read_arm
 from core.storage.lifecycle import append_event, lock_job, set_job
+from core.storage.removal import SAVED_FILES, discard, saved_files
 from core.storage.tables import candidates, curves, evaluations, jobs, runs, saved
 
 
@@ -31,15 +32,20 @@ def save(connection: Connection, job_id: str, given: Sequence[Saved]) -> None:
     Raises:
         InvalidInput: a number is not finite.
     """
-    _forget_saved(connection, job_id, given)
+    snapshots = [sha256 for one in given for _, sha256 in one.snapshots]
+    _forget_saved(connection, job_id, given, [*snapshots, *(one.checkpoint for one in given)])
     rows = [{"job_id": job_id, **to_columns(saved, dump_record(one))} for one in given]
     insert_once(connection, saved, *rows)
 
 
-def _forget_saved(connection: Connection, job_id: str, given: Sequence[Saved | Run]) -> None:
+def _forget_saved(
+    connection: Connection, job_id: str, given: Sequence[Saved | Run], still: Iterable[str | None]
+) -> None:
+    """Forget what was saved of runs before; its files go, unless they are those of now."""
     keys = [(one.stage, one.arm, one.seed, one.rung) for one in given]
     place = tuple_(saved.c.stage, saved.c.arm, saved.c.seed, saved.c.rung)
-    connection.execute(delete(saved).where(saved.c.job_id == job_id, place.in_(keys)))
+    gone = delete(saved).where(saved.c.job_id == job_id, place.in_(keys)).returning(*SAVED_FILES)
+    discard(connection, saved_files(connection.execute(gone)).difference(still))
 
 
 def add_runs(
@@ -60,7 +66,7 @@ def add_runs(
         _add_report(connection, job_id, arm, report, given)
     hashes = [sha256 for run in given for sha256 in (run.weights, run.checkpoint)]
     note_artifacts(connection, job_id, "weights", hashes)
-    _forget_saved(connection, job_id, given)
+    _forget_saved(connection, job_id, given, hashes)
     if fresh:
         _update_standing(connection, job_id, fresh)
 

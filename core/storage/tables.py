@@ -15,7 +15,7 @@ jobs ─┬─ iterations ─┬─ candidates ── checks
 endpoints                        how designers' endpoints are doing, as all workers have found
 keys                             who may ask, and for whom
 audit                            who asked for which change; outlives the job
-discarded                        files of deleted jobs, until a worker has removed them
+discarded                        files that are not needed any more, until a worker has removed them
 workers                          which there are, and when each was last seen
 
 Every row but those of the last five belongs to a job, and through it to the job's owner.

@@ -16,12 +16,14 @@ from datetime import datetime
 from typing import Any, NoReturn
 
 from core.errors import InvalidInput, StorageFailed
+from core.program import current_source
 from core.records.asking import Exchange
 from core.records.history import Spent
 from core.records.kinds import FINISHED, JobStatus
 from core.records.measured import Preflight, Report, Rollout, Run
 from core.records.outcome import Outcome
 from core.records.people import Given, Remark
+from core.records.programs import Program
 from core.records.rounds import Candidate, Feedback
 from core.records.spec import JobSpec
 from core.storage.codec import load
@@ -210,12 +212,30 @@ def _check_references(told: Transcript) -> None:
     arms = {run.arm for run in told.runs} | {one.arm for one in told.reports}
     for arm in sorted(arms | {one.arm for one in told.rollouts}):
         _check_arm(arm, keys)
-    best = told.head.best_candidate, told.head.outcome and told.head.outcome.best
-    for key in best:
-        if key and key not in keys:
-            raise _loose(f"the candidate {key}, which is not there")
+    _check_best(told)
     if any(run.status == "scored" and run.fitness is None for run in told.runs):
         raise _loose("a scored run without fitness")
+
+
+def _check_best(told: Transcript) -> None:
+    """Refuse a best candidate without code that can be shown: the library and later prompts show it."""
+    known = {one.key: one.program for one in told.candidates}
+    for key in (told.head.best_candidate, told.head.outcome and told.head.outcome.best):
+        if not key:
+            continue
+        if key not in known:
+            raise _loose(f"the candidate {key}, which is not there")
+        program = known[key]
+        if program is None or not _is_code(program):
+            raise _loose(f"the best candidate {key} without a program that can be read")
+
+
+def _is_code(program: Program) -> bool:
+    try:
+        current_source(program)
+    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
+        return False
+    return True
 
 
 def _check_arm(arm: str, keys: set[str]) -> None:

@@ -22,6 +22,10 @@ from core.errors import InvalidInput
 PORTS = (443, 8443)
 RESOLVE_SECONDS = 3.0
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
+# Global for the standard library, and yet local, or IPv4 addresses in a form that was given up.
+_LOCAL = tuple(
+    map(ipaddress.ip_network, ("64:ff9b:1::/48", "fec0::/10", "::/96", "::ffff:0:0:0/96"))
+)
 _HOST = re.compile(r"^[a-z0-9_-]+(\.[a-z0-9_-]+)*\.?$")
 
 Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -119,6 +123,10 @@ def is_public(text: str) -> bool:
         address = ipaddress.ip_address(text.partition("%")[0])
     except ValueError:
         return False
+    if any(address in network for network in _LOCAL):
+        return False
+    # An address is held to the rules beside what it wraps: older versions of Python call a mapped one
+    # global that is shared among an operator's customers.
     inner = _wrapped(address)
     return all(one.is_global and not one.is_multicast for one in (address, inner) if one)
 
@@ -130,12 +138,12 @@ def is_allowed(host: str, port: int, allowed: Collection[str]) -> bool:
 
 
 def _wrapped(address: Address) -> Address | None:
-    """Return the IPv4 address that an IPv6 one leads to by way of a translator."""
+    """Return the IPv4 address that an IPv6 one stands for, or leads to by way of a translator."""
     if isinstance(address, ipaddress.IPv4Address):
         return None
     if address in _NAT64:
         return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-    return address.sixtofour
+    return address.ipv4_mapped or address.sixtofour
 
 
 def _is_address(host: str) -> bool:

@@ -16,17 +16,20 @@ from core.budgets import (
     planned_cost,
 )
 from core.choosing import confirm_arms
-from core.loop import Confirm, Propose, Reflect, Train, next_steps
+from core.errors import DesignerUnavailable
+from core.loop import Baseline, Confirm, Propose, Reflect, Train, next_steps, wanted
+from core.outcome import no_design
 from core.prices import Price, Prices
 from core.purse import COMPLETION_TOKENS, Purse, counted, prompt_tokens
 from core.records.asking import Prompt, Usage
 from core.records.history import Spent
 from core.records.kinds import NATIVE
 from core.records.programs import Check
+from core.records.rounds import Feedback
 from core.records.spec import Budget, Evaluation, Training
 from core.searching import budget_exhausted
 from core.steps import carry_out
-from tests.builders import a_history, a_run, a_spec, an_iteration, rejected, trained
+from tests.builders import a_history, a_run, a_spec, an_iteration, proposed, rejected, trained
 from tests.fakes import MemoryLedger, PretendLaboratory, ScriptedDesigner
 from tests.heart.driving import drive_counting
 from tests.heart.test_steps import good, toolbox
@@ -92,6 +95,42 @@ def test_an_iteration_that_was_cut_short_is_reflected_upon_and_its_best_confirme
     assert ledger.facts.iterations[0].feedback.best == "0.0"
     assert next_steps(ledger.facts) == (Confirm(0), Confirm(1))
     assert confirm_arms(ledger.facts) == (NATIVE, "0.0")
+
+
+UNTRAINED = an_iteration(proposed(0), rejected(1))
+
+
+@pytest.mark.parametrize("native", [0, 1, 2], ids="{} of two baseline runs stored".format)
+def test_a_baseline_that_is_still_being_trained_is_kept_back(native):
+    runs = tuple(a_run(NATIVE, 0.2, seed=s, stage="baseline") for s in range(native))
+    enough = 1000 * (2 - native) + 1 * 2 * 300 + CLOSING
+    for limit, step in ((enough, Train(0, 0, 0)), (enough - 1, Reflect(0))):
+        history = with_budget(UNTRAINED, budget=Budget(env_steps=limit), spent=Spent(), native=runs)
+        steps = [one for one in wanted(history) if one != Baseline()]
+        assert steps == ([] if step == Reflect(0) and native < 2 else [step])
+
+
+def test_a_rung_that_the_budget_does_not_allow_is_told_of():
+    over = with_budget(UNTRAINED, budget=Budget(env_steps=CLOSING), spent=Spent())
+    ledger = MemoryLedger(over)
+    tools = toolbox(ScriptedDesigner(good), PretendLaboratory(lambda arm, seed: 0.5))
+    carry_out(Reflect(0), ledger, tools, watch=lambda progress: None)
+    message = "The budget (env_steps) does not allow the next rung of iteration 0."
+    assert ledger.events == [("log", message)]
+
+
+@pytest.mark.parametrize("iterations", [1, 2], ids=["the last", "not the last"])
+def test_a_job_without_a_design_says_that_its_budget_did_not_allow_to_train_one(iterations):
+    spec = replace(SPEC, iterations=iterations, budget=Budget(env_steps=CLOSING))
+    closed = replace(UNTRAINED, feedback=Feedback(0, "text", None))
+    words = "The budget (env_steps) was used up before any candidate could be trained"
+    assert no_design(a_history(closed, spec=spec)).startswith(words)
+
+
+def test_a_job_without_a_design_says_that_all_were_rejected_where_the_budget_would_have_allowed_them():
+    spec = replace(SPEC, iterations=1, budget=Budget(env_steps=CLOSING))
+    closed = an_iteration(rejected(0), rejected(1), feedback=True)
+    assert "(2 rejected by a check" in no_design(a_history(closed, spec=spec))
 
 
 def slow_baseline(seconds):
@@ -188,6 +227,22 @@ def test_slots_that_cannot_be_paid_are_refused_with_the_reason_and_end_the_searc
     assert {c.checks[-1].rule for c in refused} == {"budget"}
     assert "budget of tokens" in refused[0].rejection
     assert budget_exhausted(ledger.facts) == "tokens"
+    raised = replace(ledger.facts.spec, budget=Budget(tokens=100 * first))
+    assert budget_exhausted(replace(ledger.facts, spec=raised)) is None
+
+
+def test_a_question_that_was_not_paid_for_leaves_its_tokens_to_the_next_one(monkeypatch):
+    monkeypatch.setattr("core.steps.CONCURRENT_ASKS", 1)
+    _, everything = proposing(Budget())
+    one = prompt_tokens(everything.asked[0].prompt) + COMPLETION_TOKENS
+
+    def down(ask):
+        raise DesignerUnavailable("connection refused", retry_after_seconds=30.0)
+
+    ledger, designer = proposing(Budget(tokens=round(1.5 * one)), down)
+    assert len(designer.asked) == 4
+    assert ledger.facts.iterations == ()  # no slot is refused for good
+    assert not ledger.reserved
 
 
 def test_what_an_answer_cost_is_stored_with_it():
@@ -218,11 +273,32 @@ def test_a_designers_budget_that_is_used_up_ends_the_search(budget, spent, name)
     assert budget_exhausted(with_budget(budget=budget, spent=spent)) == name
 
 
-def test_a_refused_question_names_the_budget_that_was_nearest():
-    unasked = replace(rejected(0), checks=(Check("budget", False, "not asked"),))
+NEARLY = Budget(tokens=10, money=1.0)
+
+
+LIMITS = {"tokens": 10, "money": 1.0}
+
+
+@pytest.mark.parametrize("limits", [LIMITS, None], ids=["stored", "of an older version"])
+def test_a_refused_question_names_the_budget_that_was_nearest(limits):
+    unasked = replace(rejected(0), checks=(Check("budget", False, "not asked", limits),))
     history = with_budget(
-        an_iteration(unasked, feedback=True),
-        budget=Budget(tokens=10, money=1.0),
-        spent=Spent(tokens=2, money=0.9),
+        an_iteration(unasked, feedback=True), budget=NEARLY, spent=Spent(tokens=2, money=0.9)
     )
     assert budget_exhausted(history) == "money"
+
+
+@pytest.mark.parametrize(
+    ("budget", "name"),
+    [
+        (replace(NEARLY, env_steps=10**9, seconds=1e9), "money"),
+        (replace(NEARLY, money=2.0), None),
+        (replace(NEARLY, tokens=20), None),
+    ],
+)
+def test_a_refusal_counts_until_a_limit_of_the_designers_is_raised(budget, name):
+    unasked = replace(rejected(0), checks=(Check("budget", False, "not asked", LIMITS),))
+    history = with_budget(
+        an_iteration(unasked, feedback=True), budget=budget, spent=Spent(tokens=2, money=0.9)
+    )
+    assert budget_exhausted(history) == name

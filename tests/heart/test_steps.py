@@ -22,7 +22,7 @@ from core.steps import carry_out
 from core.toolbox import Toolbox
 from core.tuning import propose_params
 from core.words import number
-from tests.builders import SOURCE, a_history, a_preflight, a_spec
+from tests.builders import SOURCE, a_history, a_preflight, a_run, a_spec
 from tests.fakes import REPLY, MemoryLedger, PretendLaboratory, ScriptedDesigner
 
 
@@ -71,6 +71,17 @@ def test_baseline_and_candidates_get_the_same_steps_and_seeds():
     search = [order for order in laboratory.orders if order.stage != "confirm"]
     assert {order.stop_steps - order.start_steps for order in search} == {1000}
     assert {seed for order in search for _, seed in order.members} == {0, 1}
+
+
+@pytest.mark.parametrize(
+    ("scored", "status"), [((0,), "running"), ((), "failed")], ids=["one stands", "none"]
+)
+def test_a_baseline_that_breaks_again_ends_the_job_only_if_no_run_of_it_is_scored(scored, status):
+    known = tuple(a_run(NATIVE, 0.2, seed=seed, stage="baseline") for seed in scored)
+    ledger = MemoryLedger(a_history(native=known))
+    tools = toolbox(ScriptedDesigner(good), PretendLaboratory(lambda arm, seed: None))
+    carry_out(read_step("baseline"), ledger, tools, watch=lambda progress: None)
+    assert (len(ledger.facts.native), ledger.facts.status) == (2, status)
 
 
 def test_a_rejected_program_goes_back_with_its_error_and_is_mended():

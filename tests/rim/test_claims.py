@@ -564,6 +564,29 @@ def test_a_paused_job_wants_nothing_and_a_resumed_one_goes_on(store):
     assert store.claim(job_id, STEP, "second", LONG) is not None
 
 
+def test_whoever_resumes_a_job_does_not_wait_for_its_rests_but_what_broke_stays_counted(store):
+    job_id = a_job(store).id
+    with a_claim(store, job_id, "propose/0") as claim:
+        claim.event("step.failed", "broke", {"step": "propose/0"})
+        claim.wait(86_400.0, "The endpoint asks for a day.")
+    store.request_pause(job_id)
+    store.resume(job_id)
+    assert store.activity(job_id) == ()
+    assert store.offer(job_id, "propose/0", LONG)
+    assert a_claim(store, job_id, "propose/0").failures() == 1
+
+
+def test_a_pause_that_is_withdrawn_ends_rests_as_well(store):
+    job_id = a_job(store).id
+    with a_claim(store, job_id, "propose/0") as claim:
+        claim.wait(86_400.0, "The endpoint asks for a day.")
+    at_work = a_claim(store, job_id, "baseline")
+    store.request_pause(job_id)
+    store.resume(job_id)
+    a_claim(store, job_id, "propose/0").release()
+    at_work.release()
+
+
 def test_a_job_that_was_paused_before_it_started_is_queued_again(store):
     job_id = _queued(store)
     store.request_pause(job_id)

@@ -13,6 +13,7 @@ from core.records.asking import Example
 from core.records.kinds import NATIVE
 from core.records.outcome import Outcome
 from core.records.people import Given, Remark
+from core.records.programs import Check
 from core.records.rounds import Feedback
 from core.records.spec import Budget
 from core.searching import search_ended
@@ -170,6 +171,36 @@ def test_a_program_that_the_budget_cannot_pay_is_refused(store):
     assert store.given(job_id) == ()
 
 
+def confirmed_and_ablated(store) -> str:
+    """A job whose winner is confirmed and known without one of its terms; it is filmed, say."""
+    job_id = a_job_in_training(store)
+    with a_claim(store, job_id, "train/0/0/0") as claim:
+        claim.add_runs([a_run("0.0", 0.5, seed=s) for s in (0, 1)], {})
+        claim.add_feedback(Feedback(0, "text", "0.0"))
+        claim.add_runs(confirmations({NATIVE: [0.1] * 3, "0.0": [0.9] * 3}), {})
+        left_out = "without-component-near"
+        claim.add_runs([a_run(left_out, 0.1, seed=s, stage="ablation") for s in range(3)], {})
+    return job_id
+
+
+def test_a_program_that_comes_after_the_confirmation_is_confirmed_with_all_others_on_fresh_seeds(
+    store,
+):
+    job_id = confirmed_and_ablated(store)
+    before = store.history(job_id)
+    store.add_given(job_id, replace(MINE, origin="edit", parent="0.0"))
+    after = store.history(job_id)
+    assert (len(before.confirmations), len(before.ablations), before.extensions) == (6, 3, 0)
+    assert (after.confirmations, after.ablations, after.extensions) == ((), (), 1)
+    assert not set(confirm_seeds(before)) & set(confirm_seeds(after))
+
+
+def test_a_program_that_comes_before_the_confirmation_leaves_its_seeds(store):
+    job_id = a_job_in_training(store)
+    store.add_given(job_id, MINE)
+    assert store.history(job_id).extensions == 0
+
+
 # --- extending --------------------------------------------------------------------------------
 
 
@@ -223,6 +254,39 @@ def test_an_extension_for_a_program_alone_measures_just_that(store):
     assert not search_ended(history)
 
 
+def one_for_my_program_alone(store) -> str:
+    """A job whose plan was one iteration, and whose second one measured a program of mine."""
+    job_id = a_job_in_training(store, iterations=1)
+    with a_claim(store, job_id, "reflect/0") as claim:
+        claim.add_runs([a_run("0.0", 0.5, seed=s) for s in (0, 1)], {})
+        claim.add_feedback(Feedback(0, "text", "0.0"))
+    store.add_given(job_id, MINE)
+    with a_claim(store, job_id, "propose/1") as claim:
+        propose(claim, replace(trained(0, iteration=1), operator="given", given=0))
+        claim.add_runs([a_run("1.0", 0.6, seed=s) for s in (0, 1)], {})
+        claim.add_feedback(Feedback(1, "text", "1.0"))
+        claim.finish(an_outcome())
+    return job_id
+
+
+@pytest.mark.parametrize("more", [1, 2])
+def test_iterations_of_peoples_own_programs_are_none_of_the_further_ones(store, more):
+    job_id = one_for_my_program_alone(store)
+    job, _ = store.extend(job_id, Extension(iterations=more), MOST)
+    assert job.spec.iterations == 2 + more
+    assert [step_key(step) for step in next_steps(store.history(job_id))] == ["propose/2"]
+
+
+def test_an_iteration_that_is_just_being_proposed_is_none_of_the_further_ones(store):
+    job_id = a_job(store, a_spec(iterations=1)).id
+    with a_claim(store, job_id, "propose/0") as claim:
+        propose(claim, trained(0), rejected(1))
+        claim.add_feedback(Feedback(0, "text", "0.0"))
+    store.add_given(job_id, MINE)
+    with a_claim(store, job_id, "propose/1"):
+        assert store.extend(job_id, Extension(iterations=1), MOST)[0].spec.iterations == 3
+
+
 @pytest.mark.parametrize(
     ("extension", "words"),
     [
@@ -257,6 +321,24 @@ def test_a_job_that_its_budget_ended_goes_on_when_it_gets_more(store):
     with pytest.raises(InvalidInput, match="allows one more iteration: at least"):
         store.extend(job_id, Extension(iterations=1), MOST)
     store.extend(job_id, Extension(budget=Budget(env_steps=100_000)), MOST)
+    assert [step_key(s) for s in next_steps(store.history(job_id))] == ["propose/1"]
+
+
+def test_a_job_that_once_refused_a_question_goes_on_when_its_tokens_are_raised(store):
+    budget = Budget(tokens=10_000)
+    job_id = a_job(store, a_spec(budget=budget)).id
+    limits = {"tokens": 10_000, "money": None}
+    unasked = replace(rejected(1), checks=(Check("budget", False, "not asked", limits),))
+    with a_claim(store, job_id) as claim:
+        claim.add_preflight(a_preflight())
+        claim.add_runs([a_run(NATIVE, 0.2, seed=s, stage="baseline") for s in (0, 1)], {})
+        propose(claim, trained(0), unasked)
+        claim.add_runs([a_run("0.0", 0.5, seed=s) for s in (0, 1)], {})
+        claim.add_feedback(Feedback(0, "text", "0.0"))
+        claim.finish(an_outcome())
+    with pytest.raises(InvalidInput, match="used up"):
+        store.extend(job_id, Extension(iterations=1), MOST)
+    store.extend(job_id, Extension(budget=Budget(tokens=20_000)), MOST)
     assert [step_key(s) for s in next_steps(store.history(job_id))] == ["propose/1"]
 
 
@@ -325,6 +407,16 @@ def test_failures_and_rests_of_the_former_life_are_not_held_against_a_step(store
     store.retry(job_id)
     again = a_claim(store, job_id, "preflight")
     assert (again.failures(), again.lapses) == (0, 0)
+
+
+def test_failures_from_before_an_extension_are_not_held_against_the_next_confirmation(store):
+    job_id = a_job_in_training(store)
+    with a_claim(store, job_id, "confirm/0") as claim:
+        claim.event("step.failed", "broke", {"step": "confirm/0"})
+        claim.add_runs(confirmations({NATIVE: [0.1] * 3, "0.0": [0.9] * 3}), {})
+        claim.finish(an_outcome())
+    store.extend(job_id, Extension(iterations=1), MOST)
+    assert a_claim(store, job_id, "confirm/0").failures() == 0
 
 
 def test_a_cancelled_job_can_be_taken_up_again(store):

@@ -161,6 +161,46 @@ def test_orphans_are_files_of_nobody(store, files):
     assert there(files) == {b"mine", b"mine too", b"of a step under way"}
 
 
+def saving(files, *contents: bytes, checkpoint: bytes) -> Saved:
+    """A run under way with snapshots of those contents."""
+    snapshots = tuple((at, put_long_ago(files, content)) for at, content in enumerate(contents))
+    return Saved("search", "0.0", 0, 0, 400, put_long_ago(files, checkpoint), snapshots=snapshots)
+
+
+def test_what_a_run_under_way_supersedes_goes_and_what_it_still_needs_stays(store, files):
+    job_id = a_job_in_training(store)
+    claim = a_claim(store, job_id, "train/0/0/0")
+    claim.save([saving(files, b"at 100", checkpoint=b"first")])
+    claim.save([saving(files, b"at 100", b"at 200", checkpoint=b"second")])
+    assert tidy(store, files).files == 1
+    assert there(files) == {b"at 100", b"at 200", b"second"}
+    weights = put_long_ago(files, b"at 200")
+    claim.add_runs([replace(a_run("0.0", 0.5), weights=weights)], {})
+    tidy(store, files)
+    assert there(files) == {b"at 200"}
+    assert store.leftovers.discarded() == ()
+
+
+def test_what_is_superseded_in_one_job_and_used_in_another_stays(store, files):
+    for checkpoints in ((b"shared", b"own"), (b"shared",)):
+        claim = a_claim(store, a_job_in_training(store), "train/0/0/0")
+        for checkpoint in checkpoints:
+            claim.save([saving(files, checkpoint=checkpoint)])
+    tidy(store, files)
+    assert there(files) == {b"shared", b"own"}
+
+
+def test_snapshots_of_a_run_under_way_are_no_orphans_and_go_with_their_job(store, files):
+    job_id = a_job_in_training(store)
+    with a_claim(store, job_id, "train/0/0/0") as claim:
+        claim.save([saving(files, b"at 100", checkpoint=b"first")])
+    assert remove_orphans(store, files) == 0
+    store.request_cancel(job_id)
+    store.delete(job_id)
+    tidy(store, files)
+    assert there(files) == set()
+
+
 def test_nobody_finds_a_file_gone_that_was_just_stored(files):
     """Storing and removing at the same time: whoever stored last finds the bytes."""
     stop, lost = threading.Event(), []

@@ -80,6 +80,8 @@ NOT_PUBLIC = [
     *("0.0.0.0", "100.64.0.1", "198.18.0.1", "224.0.0.1", "255.255.255.255", "192.0.2.1"),
     *("::1", "::", "fe80::1", "fc00::1", "ff02::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1"),
     *("64:ff9b::7f00:1", "64:ff9b::a00:1", "2002:7f00:1::", "2002:a00:1::", "fe80::1%eth0"),
+    *("::ffff:100.100.100.200", "64:ff9b:1::a00:1", "64:ff9b:1::1", "fec0::1"),
+    *("::7f00:1", "::ffff:0:a00:1"),
 ]
 
 
@@ -91,7 +93,9 @@ def test_an_address_that_is_not_public_is_refused_whatever_it_is_wrapped_in(addr
         check_target("https://hooks.example.org/x")
 
 
-@pytest.mark.parametrize("address", [PUBLIC, "2606:4700:4700::1111", "64:ff9b::101:101"])
+@pytest.mark.parametrize(
+    "address", [PUBLIC, "2606:4700:4700::1111", "64:ff9b::101:101", "::ffff:1.1.1.1"]
+)
 def test_a_public_address_is_one(address):
     assert is_public(address)
 

@@ -10,6 +10,7 @@ from core.loop import Import, next_steps
 from core.records.kinds import NATIVE
 from core.records.measured import Rollout
 from core.records.people import Remark
+from tests.builders import SOURCE
 from tests.shells import stories
 from tests.shells.stories import step
 
@@ -107,6 +108,19 @@ def test_it_is_forked_and_not_extended(api, store, exported):
     assert "Fork it" in answer.json()["hint"]
 
 
+def test_nothing_is_put_in_the_place_of_what_is_still_to_be_taken_in(api, store, exported):
+    job_id = sent(api, exported).json()["id"]
+    remark = {"kind": "text", "text": "too early"}
+    for path, body in (("feedback", remark), ("candidates", {"source": SOURCE})):
+        answer = api.post(f"/v1/jobs/{job_id}/{path}", json=body)
+        assert answer.status_code == 409, answer.text
+        assert "no worker has taken it in" in answer.json()["detail"]
+    with step(store, job_id, "import") as claim:
+        claim.take_in()
+    assert [said.text for said in store.remarks(job_id)] == ["good\u2028so far"]
+    assert api.post(f"/v1/jobs/{job_id}/feedback", json=remark).status_code == 201
+
+
 def test_the_same_request_is_accepted_once(api, exported):
     first = sent(api, exported, **{"Idempotency-Key": "k"}).json()["id"]
     second = sent(api, exported, **{"Idempotency-Key": "k"})
@@ -136,6 +150,18 @@ def with_head(*places: str, value: object):
             inner = inner[place]
         inner[places[-1]] = value
         return [json.dumps(head), *lines[1:]]
+
+    return change
+
+
+def with_best(**changes: object):
+    """Spoil the program of the job's best candidate; without changes take it away."""
+
+    def change(lines):
+        told = [json.loads(line) for line in lines]
+        best = next(x for x in told if (x["type"], x.get("number")) == ("candidate", 0))
+        best["program"] = {**best["program"], **changes} if changes else None
+        return [json.dumps(line) for line in told]
 
     return change
 
@@ -173,6 +199,12 @@ def without_candidates(lines):
             id="no number",
         ),
         pytest.param(lambda lines: ["", *lines], "line 1", id="an empty line"),
+        pytest.param(with_best(), "can be read", id="a best one without a program"),
+        pytest.param(with_best(source="no Python"), "can be read", id="a best one that is no code"),
+        pytest.param(
+            with_best(source="PARAMS = {[]: f()}"), "can be read", id="numbers that are none"
+        ),
+        pytest.param(with_best(source="(" * 10_000), "can be read", id="a best one without end"),
     ],
 )
 def test_what_is_no_export_is_refused_with_the_line(api, store, exported, how, found):
