@@ -11,6 +11,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
+import gymnasium as gym
 import numpy as np
 from stable_baselines3 import PPO
 from use_reward import load
@@ -27,6 +28,8 @@ def main() -> None:
     asked = parser.parse_args()
 
     env = load(asked.reward).make_env()
+    if isinstance(env.observation_space, gym.spaces.Dict):  # "MlpPolicy" takes one row of numbers
+        env = gym.wrappers.FlattenObservation(env)
     env.action_space.seed(asked.seed)
     before = returns(lambda _: env.action_space.sample(), env)
     model = PPO("MlpPolicy", env, seed=asked.seed)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import json
-import re
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -17,6 +16,7 @@ from core.errors import ConfigurationError
 from core.export.card import Card, render_card
 from core.export.figures import components_figure, curves_figure
 from core.export.lines import history_lines
+from core.export.packages import module_of_yours, requirements
 from core.export.policy_file import describe_policy
 from core.export.tables import components_table, curves_table
 from core.records.asking import Exchange
@@ -35,16 +35,6 @@ _LONG_AGO = (
     0,
     0,
 )  # the earliest that a zip can say; no moment of ours is in the bytes
-_NEEDED = ("gymnasium>=1.4", "numpy>=2.0", "safetensors>=0.5")
-# What an environment needs besides gymnasium itself.
-_PACKAGES = (
-    (re.compile(r"^(LunarLander|BipedalWalker|CarRacing)"), "gymnasium[box2d]>=1.4"),
-    (
-        re.compile(r"^(Ant|HalfCheetah|Hopper|Humanoid|Inverted|Pusher|Reacher|Swimmer|Walker2d)"),
-        "gymnasium[mujoco]>=1.4",
-    ),
-    (re.compile(r"^(Fetch|Hand|PointMaze|AntMaze|Adroit|Franka)"), "gymnasium-robotics>=1.4"),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,10 +189,9 @@ def _results(parts: Parts) -> Json:
 
 
 def _requirements(parts: Parts) -> str:
-    module, _, name = parts.task.environment.rpartition(":")
-    lines = [*_NEEDED, *(package for known, package in _PACKAGES if known.search(name))]
-    if module:
-        lines.append(f"# and the module {module}, which is yours")
+    lines, own = [*requirements(parts.task), "safetensors>=0.5"], module_of_yours(parts.task)
+    if own is not None:
+        lines.append(f"# and the module {own}, which is yours")
     return "\n".join(lines) + "\n"
 
 

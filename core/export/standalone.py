@@ -2,7 +2,8 @@
 """A reward file as it is downloaded; this copy carries a small example program.
 
 The service replaces the marked regions of this text and nothing else, so what users run is what is
-linted and tested here.  It must import nothing but gymnasium, numpy and the standard library.
+linted and tested here; a region that an environment has no use for is left out.  It must import nothing
+but gymnasium, numpy and the standard library, and what its environment comes in.
 """
 
 # <<< header
@@ -26,6 +27,29 @@ FIELDS: dict = {
     "pole_angle": ("obs", None, 2, None, ("policy", "reward")),
 }
 # <<< constants
+
+
+# >>> robotics
+def _fit_robotics() -> None:
+    """Let Fetch and Hand be built beside MuJoCo 3.12 and newer.
+
+    They ask whether a number is among MuJoCo's kinds of joints, which since then are equal to no number
+    of NumPy's; so they are shown plain numbers.
+    """
+    from types import SimpleNamespace
+
+    from gymnasium_robotics.utils import mujoco_utils
+
+    mujoco = mujoco_utils.mujoco
+    if hasattr(mujoco.mjtJoint, "__members__"):  # not yet done
+        kinds = {name: int(kind) for name, kind in mujoco.mjtJoint.__members__.items()}
+        joints = {"mjtJoint": SimpleNamespace(**kinds)}
+        mujoco_utils.mujoco = SimpleNamespace(**{**vars(mujoco), **joints})
+
+
+if ENVIRONMENT.startswith("gymnasium_robotics:"):
+    _fit_robotics()
+# <<< robotics
 
 # >>> program
 PARAMS = {"upright": 1.0}
