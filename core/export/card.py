@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from core.export.packages import in_words
 from core.fitness import describe
 from core.records.measured import Rollout
 from core.records.outcome import Outcome
@@ -85,7 +86,7 @@ def _body(card: Card) -> list[str]:
     ]
     lines += ["Train with the reward, with any library that takes Gymnasium environments:", ""]
     lines += ["```python", "from reward import make_env", "", "env = make_env()", "```", ""]
-    lines += ["## What is here", "", *_contents(), ""]
+    lines += ["## What is here", "", *_contents(card.task), ""]
     lines += ["## How it was made", "", *_origin(card), ""]
     lines += ["## Limits", "", *_limits(card)]
     return lines
@@ -97,11 +98,11 @@ def _verdict(outcome: Outcome | None) -> str:
     return f"**{outcome.verdict}**: {outcome.sentence}"
 
 
-def _contents() -> list[str]:
+def _contents(task: Task) -> list[str]:
     return [
         "| file | what it is |",
         "|---|---|",
-        "| `reward.py` | reward and features as wrappers; needs gymnasium and numpy |",
+        f"| `reward.py` | reward and features as wrappers; needs {in_words(task)} |",
         "| `policy.safetensors`, `policy.json` | the policy of the best confirmation run |",
         "| `play.py` | lets the policy act; needs safetensors besides |",
         "| `to_sb3.py` | puts the policy into a model of Stable-Baselines3 |",

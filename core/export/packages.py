@@ -25,6 +25,8 @@ def requirements(task: Task) -> tuple[str, ...]:
     lines = ["gymnasium>=1.4" if extra is None else f"gymnasium[{extra}]>=1.4", "numpy>=2.0"]
     if family is not None:
         lines.append(family.requirement)
+    if task.array == "torch":
+        lines.append("torch>=2.0")
     return tuple(lines)
 
 

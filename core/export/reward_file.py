@@ -138,6 +138,7 @@ def _constants(task: Task, environment: str, mode: Mode, weight: float) -> str:
             f"MAX_EPISODE_STEPS = {task.max_episode_steps!r}  # None: the environment's own limit",
             f'MODE = "{mode}"  # "replace": the designed reward; "add": native + WEIGHT * designed',
             f"WEIGHT = {weight!r}",
+            f'ARRAY = "{task.array}"  # the library in which the program is written',
             "# name -> (kind, key, start, stop, who may see it); kind: obs, sim, info or terminated",
             "FIELDS: dict = {",
             *(f"    {field.name!r}: {_place(field)!r}," for field in task.fields),
@@ -188,7 +189,7 @@ def _without_clashes(source: str, reserved: frozenset[str]) -> str:
     """Rename what the program binds under a name that the file itself needs.
 
     A helper called `main` or a constant called `WEIGHT` is sound in a program and would be overwritten
-    here.  Numpy under its usual name is the same in both.
+    here.  The array library under its usual name is the same in both.
     """
     clashes = _bound(syntax_tree(source)) & reserved - {"np"}
     if not clashes:
