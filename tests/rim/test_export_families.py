@@ -4,22 +4,16 @@ from __future__ import annotations
 
 import ast
 import doctest
-import json
-import os
-import subprocess
-import sys
-from importlib.resources import files
 from pathlib import Path
 
-import numpy as np
 import pytest
-import safetensors.numpy
 
 from core import families
 from core.export import render_reward_file
 from core.export.packages import in_words, module_of_yours, requirements
 from core.records.task import Task
 from core.tasks import find_task
+from tests.rim.export_parts import a_policy, alone, written
 from tests.rim.test_export import a_program, provenance
 
 NEAR = """
@@ -38,27 +32,6 @@ FAMILIES = [
     ("Meta-World/MT1", "metaworld:Meta-World/MT1", "metaworld"),
     ("dm_control/hopper-hop-v0", "shimmy:dm_control/hopper-hop-v0", "shimmy[dm-control]"),
 ]
-
-
-def written(folder: Path, task: Task) -> Path:
-    text = render_reward_file(task, a_program(NEAR), "replace", 0.02, provenance())
-    (folder / "reward.py").write_text(text)
-    return folder
-
-
-def alone(folder: Path, *arguments: str) -> str:
-    """Run something in a folder that cannot see this repository; return what it printed."""
-    own = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")}
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", *arguments],
-        cwd=folder,
-        env={**own, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 def constant(text: str, name: str) -> object:
@@ -123,41 +96,16 @@ def test_the_file_runs_on_its_own(tmp_path, name):
         "many.reset(seed=0)\n"
         "print(many.step(many.action_space.sample())[1].shape, 'core' in sys.modules)\n"
     )
-    shown = alone(written(tmp_path, find_task(name)), "-c", code)
+    shown = alone(written(tmp_path, find_task(name), NEAR), "-c", code)
     assert "near" in shown
     assert shown.endswith("(2,) False\n")
-
-
-def a_policy(folder: Path, inputs: int, actions: int) -> None:
-    """Write a policy with weights of chance into a folder, and the player and its kin beside it."""
-    chance = np.random.default_rng(7)
-    sizes = {"policy.0": (16, inputs), "policy.out": (actions, 16)}
-    tensors = {
-        "normaliser.mean": np.zeros(inputs, np.float32),
-        "normaliser.scale": np.ones(inputs, np.float32),
-    }
-    for name, size in sizes.items():
-        tensors[f"{name}.weight"] = chance.normal(size=size).astype(np.float32) / 4
-        tensors[f"{name}.bias"] = chance.normal(size=size[0]).astype(np.float32) / 4
-    card = {
-        "layers": [{"name": name, "units": size[0]} for name, size in sizes.items()],
-        "activation": "tanh",
-        "squashed": False,
-        "action": {"kind": "box", "low": [-1.0] * actions, "high": [1.0] * actions},
-        "fitness_fields": {},
-    }
-    safetensors.numpy.save_file(tensors, folder / "policy.safetensors")
-    (folder / "policy.json").write_text(json.dumps(card))
-    (folder / "design.json").write_text(json.dumps({"task": {"fitness": {"kind": "return"}}}))
-    for name in ("play.py", "to_sb3.py"):
-        (folder / name).write_text(files("core.export").joinpath(name).read_text())
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("robotics")
 def test_a_policy_of_dictionary_observations_acts_alike_in_sb3(tmp_path):
     pytest.importorskip("stable_baselines3")
-    a_policy(written(tmp_path, find_task("fetch-reach")), inputs=16, actions=4)
+    a_policy(written(tmp_path, find_task("fetch-reach"), NEAR), inputs=16, actions=4)
     code = (
         "import to_sb3\n"
         "from play import Player\n"
@@ -180,6 +128,6 @@ def test_a_policy_of_dictionary_observations_acts_alike_in_sb3(tmp_path):
 def test_the_example_trains_sb3_on_dictionary_observations(tmp_path):
     pytest.importorskip("stable_baselines3")
     example = Path(__file__).parents[2] / "examples" / "train_sb3.py"
-    written(tmp_path, find_task("pointmaze-umaze"))
+    written(tmp_path, find_task("pointmaze-umaze"), NEAR)
     shown = alone(tmp_path, str(example), "reward.py", "--steps", "2048")
     assert "native reward an episode" in shown
