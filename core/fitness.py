@@ -44,6 +44,7 @@ __all__ = [
 Series: TypeAlias = npt.NDArray[np.floating]
 T = TypeVar("T")
 
+MOST_STEPS = 10_000  # of an episode, where the environment has no time limit
 MOST_PARTS = 8
 _REDUCE: Mapping[str, Callable[[Doubles], float]] = {
     "mean": lambda x: float(x.mean()),

@@ -17,6 +17,7 @@ from core.records.kinds import Verdict
 from core.records.outcome import Interval
 
 RESAMPLES = 10_000
+ROUNDING = 1e-12  # of a difference of means, relative to the largest of the values
 
 
 def mean(values: Sequence[float]) -> float:
@@ -145,10 +146,11 @@ def permutation_p(
 ) -> float:
     """Return the two-sided p-value of a permutation test on the difference of means.
 
-    Exact when there are at most 20,000 ways to deal the labels, sampled otherwise.
+    Exact when there are at most 20,000 ways to deal the labels, sampled otherwise.  An arrangement that
+    ties with the observed one counts, however the sums were rounded.
     """
     pooled = np.concatenate([x, y])
-    observed = abs(x.mean() - y.mean()) - 1e-12
+    observed = abs(x.mean() - y.mean()) - ROUNDING * np.abs(pooled).max()
     ways = math.comb(len(pooled), len(x))
     picks = _all_picks(len(pooled), len(x)) if ways <= 20_000 else _some_picks(pooled, x, seed)
     sums = pooled[picks].sum(axis=1)

@@ -11,11 +11,13 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
+import gymnasium as gym
 import numpy as np
 from stable_baselines3 import PPO
 from use_reward import load
 
 EPISODES = 10
+MOST_STEPS = 10_000  # of an episode: not every environment ends its own
 
 
 def main() -> None:
@@ -27,6 +29,8 @@ def main() -> None:
     asked = parser.parse_args()
 
     env = load(asked.reward).make_env()
+    if isinstance(env.observation_space, gym.spaces.Dict):  # "MlpPolicy" takes one row of numbers
+        env = gym.wrappers.FlattenObservation(env)
     env.action_space.seed(asked.seed)
     before = returns(lambda _: env.action_space.sample(), env)
     model = PPO("MlpPolicy", env, seed=asked.seed)
@@ -44,11 +48,11 @@ def returns(act: Callable[[np.ndarray], object], env) -> dict[str, float]:
     for episode in range(EPISODES):
         seen, _ = env.reset(seed=1_000 + episode)
         designed = native = 0.0
-        ended = False
-        while not ended:
+        for _ in range(MOST_STEPS):
             seen, paid, terminated, truncated, info = env.step(act(seen))
             designed, native = designed + paid, native + info["native_reward"]
-            ended = terminated or truncated
+            if terminated or truncated:
+                break
         sums.append((designed, native))
     designed, native = np.mean(sums, axis=0)
     return {"designed": float(designed), "native": float(native)}

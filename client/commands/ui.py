@@ -6,7 +6,7 @@ import os
 import socket
 from contextlib import closing
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +14,9 @@ from client.console import JsonFlag, Screen
 from client.processes import exit_on_sigterm
 from client.transport import address
 from core.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from core.settings import Settings
 
 
 def ui(
@@ -25,11 +28,10 @@ def ui(
 ) -> None:
     """Show the jobs of all owners in a database, on this machine alone; no worker, and no change."""
     from client.server import listen, show_database
-    from core.settings import read_settings
 
     exit_on_sigterm()
     screen = Screen(json_output)
-    settings = read_settings(database_url=database_url(database))
+    settings = settings_for(database)
     with closing(listen("127.0.0.1", port)) as bound:
         show_database(settings, bound, lambda: _announce(bound, screen))
 
@@ -38,6 +40,24 @@ def _announce(bound: socket.socket, screen: Screen) -> None:
     url = address(*bound.getsockname()[:2])
     screen.say(f"Look at {url}; end with Ctrl-C. Nothing can be changed from here.")
     screen.emit({"listening": url, "pid": os.getpid()})
+
+
+def settings_for(database: str) -> Settings:
+    """Return the settings that show a database: files are looked for beside that of a SQLite one.
+
+    A folder that REWARDSMITH_ARTIFACTS_PATH names counts before that.
+
+    Raises:
+        InvalidInput: as `database_url`.
+    """
+    from core.settings import read_settings
+
+    settings = read_settings(database_url=database_url(database))
+    _, sqlite, file = settings.database_url.partition("sqlite:///")
+    beside = Path(file).parent / "artifacts"
+    if not sqlite or "artifacts_path" in settings.model_fields_set or not beside.is_dir():
+        return settings
+    return settings.model_copy(update={"artifacts_path": beside})
 
 
 def database_url(given: str) -> str:

@@ -4,49 +4,19 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import re
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import gymnasium
 
 from core.envs import robotics
 from core.errors import EnvironmentUnusable
+from core.families import ROBOTICS, family_of
 from core.records.task import Task
 
 Env: TypeAlias = gymnasium.Env[Any, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class _Family:
-    """Environments that come in a package of their own and are registered by importing it.
-
-    `mend`, where there is one, makes the installed package usable before any of them is built.
-    """
-
-    names: re.Pattern[str]
-    module: str
-    package: str
-    mend: Callable[[], None] | None = None
-
-
-_FAMILIES = (
-    _Family(re.compile(r"^ALE/|NoFrameskip-v\d$"), "ale_py", "ale-py"),
-    _Family(
-        re.compile(r"^(Fetch|Hand(Reach|Manip)|AntMaze|PointMaze|Adroit|FrankaKitchen)"),
-        "gymnasium_robotics",
-        '"rewardsmith[robotics]"',
-        robotics.mend,
-    ),
-    _Family(re.compile(r"^(MiniGrid|BabyAI)-"), "minigrid", "minigrid"),
-    _Family(
-        re.compile(r"^(highway|merge|roundabout|parking|racetrack)-"), "highway_env", "highway-env"
-    ),
-    _Family(re.compile(r"^Meta-World/"), "metaworld", "metaworld"),
-    _Family(re.compile(r"^dm_control/"), "shimmy", '"shimmy[dm-control]"'),
-)
 _PACKAGES = {
     "box2d": '"gymnasium[box2d]"',
     "mujoco": '"gymnasium[mujoco]"',
@@ -92,22 +62,17 @@ def _make(task: Task) -> Env:
         ) from error
 
 
-def _family(environment: str) -> _Family | None:
-    name = environment.rpartition(":")[2]
-    return next((f for f in _FAMILIES if f.names.search(name)), None)
-
-
 def _mend(task: Task) -> None:
-    family = _family(task.environment)
-    if family is None or family.mend is None:
+    family = family_of(task.environment)
+    if family is None or family.module != ROBOTICS:
         return
-    if importlib.util.find_spec(family.module) is not None:
-        family.mend()
+    if importlib.util.find_spec(ROBOTICS) is not None:
+        robotics.mend()
 
 
 def _make_from_family(task: Task, error: gymnasium.error.UnregisteredEnv) -> Env:
     """Import the package that a known family comes in, and try again."""
-    family = _family(task.environment)
+    family = family_of(task.environment)
     if family is None:
         raise _unknown(task, error) from error
     try:

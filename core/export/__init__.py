@@ -1,4 +1,4 @@
-"""What a user takes away: one file that needs only gymnasium and numpy, or a folder that plays."""
+"""What a user takes away: one file that needs nothing of ours, or a folder that plays."""
 
 from core.export.bundle import Parts, write_bundle
 from core.export.reward_file import Provenance, render_reward_file

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import json
-import re
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -17,6 +16,7 @@ from core.errors import ConfigurationError
 from core.export.card import Card, render_card
 from core.export.figures import components_figure, curves_figure
 from core.export.lines import history_lines
+from core.export.packages import module_of_yours, requirements
 from core.export.policy_file import describe_policy
 from core.export.tables import components_table, curves_table
 from core.records.asking import Exchange
@@ -35,16 +35,7 @@ _LONG_AGO = (
     0,
     0,
 )  # the earliest that a zip can say; no moment of ours is in the bytes
-_NEEDED = ("gymnasium>=1.4", "numpy>=2.0", "safetensors>=0.5")
-# What an environment needs besides gymnasium itself.
-_PACKAGES = (
-    (re.compile(r"^(LunarLander|BipedalWalker|CarRacing)"), "gymnasium[box2d]>=1.4"),
-    (
-        re.compile(r"^(Ant|HalfCheetah|Hopper|Humanoid|Inverted|Pusher|Reacher|Swimmer|Walker2d)"),
-        "gymnasium[mujoco]>=1.4",
-    ),
-    (re.compile(r"^(Fetch|Hand|PointMaze|AntMaze|Adroit|Franka)"), "gymnasium-robotics>=1.4"),
-)
+_ELSEWHERE = "the server that wrote this does not have its file; an imported job brings none."
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +45,10 @@ class Parts:
     Attributes:
         reward:    text of `reward.py`.
         task:      with the fields that preflight confirmed or derived.
-        policy:    the training whose policy goes along, and its weights; None if there are none.
+        policy:    the training whose policy goes along, and its weights; None without their bytes.
         runs:      of the candidate and of the native reward, with curves.
         rollouts:  filmed episodes of the candidate.
-        video:     of the first of them; None without one.
+        video:     of the first of them; None without its bytes.
         versions:  of what it was made with.
     """
 
@@ -83,7 +74,7 @@ def write_bundle(parts: Parts) -> bytes:
         task=parts.task,
         spec=parts.history.spec,
         outcome=_outcome(parts),
-        episodes=parts.rollouts,
+        files=contents.keys(),
         notes=notes,
         version=parts.versions.get("rewardsmith", "source"),
     )
@@ -127,7 +118,7 @@ def _contents(parts: Parts) -> tuple[dict[str, str | bytes], list[str]]:
 
 def _add_policy(contents: dict[str, str | bytes], notes: list[str], parts: Parts) -> None:
     if parts.policy is None or parts.history.preflight is None:
-        notes.append("There is no policy: the design has not been confirmed yet.")
+        notes.append(f"There is no policy: {_why_idle(parts)}")
         return
     run, weights = parts.policy
     card = describe_policy(weights, run, parts.task, parts.history.preflight)
@@ -146,10 +137,20 @@ def _draw(
         notes.append(f"`{name}` is missing: {error}")
 
 
+def _why_idle(parts: Parts) -> str:
+    mine = [run for run in parts.history.confirmations if run.arm == parts.candidate.key]
+    if any(run.fitness is not None for run in mine):
+        return _ELSEWHERE
+    return "the design has not been confirmed."
+
+
 def _why_dark(parts: Parts) -> str:
     if parts.history.outcome is None and not parts.rollouts:
         return "the winner is filmed after the confirmation."
-    return next((one.failure for one in parts.rollouts if one.failure), "none was asked for.")
+    failures = [one.failure for one in parts.rollouts if one.failure]
+    if len(failures) < len(parts.rollouts):
+        return _ELSEWHERE
+    return next(iter(failures), "none was asked for.")
 
 
 def _outcome(parts: Parts) -> Outcome | None:
@@ -199,10 +200,9 @@ def _results(parts: Parts) -> Json:
 
 
 def _requirements(parts: Parts) -> str:
-    module, _, name = parts.task.environment.rpartition(":")
-    lines = [*_NEEDED, *(package for known, package in _PACKAGES if known.search(name))]
-    if module:
-        lines.append(f"# and the module {module}, which is yours")
+    lines, own = [*requirements(parts.task), "safetensors>=0.5"], module_of_yours(parts.task)
+    if own is not None:
+        lines.append(f"# and the module {own}, which is yours")
     return "\n".join(lines) + "\n"
 
 

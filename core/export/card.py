@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+from core.export.packages import in_words
 from core.fitness import describe
-from core.records.measured import Rollout
 from core.records.outcome import Outcome
 from core.records.spec import JobSpec
 from core.records.task import Task
@@ -22,7 +22,7 @@ class Card:
     Attributes:
         task:     with the fields that preflight confirmed or derived.
         outcome:  of the confirmation; None before it.
-        episodes: that can be lived again.
+        files:    that are in the bundle.
         notes:    what is missing in the bundle, and why.
     """
 
@@ -31,7 +31,7 @@ class Card:
     task: Task
     spec: JobSpec
     outcome: Outcome | None
-    episodes: Sequence[Rollout]
+    files: Collection[str]
     notes: Sequence[str]
     version: str
 
@@ -75,17 +75,13 @@ def _body(card: Card) -> list[str]:
     lines += [f"> {_plain(card.task.description)}", ""]
     lines += [_verdict(card.outcome), ""]
     lines += [f"Fitness: {describe(card.task.fitness, card.task.fields)}", ""]
-    if any(rollout.video for rollout in card.episodes):
+    if "replay.mp4" in card.files:
         lines += ['<video src="replay.mp4" controls muted loop></video>', ""]
     lines += ["## Use it", "", "```sh", "pip install -r requirements.txt"]
-    lines += [
-        "python play.py            # lives the recorded episodes again and compares",
-        "```",
-        "",
-    ]
+    lines += [_command(card.files), "```", ""]
     lines += ["Train with the reward, with any library that takes Gymnasium environments:", ""]
     lines += ["```python", "from reward import make_env", "", "env = make_env()", "```", ""]
-    lines += ["## What is here", "", *_contents(), ""]
+    lines += ["## What is here", "", *_contents(card), ""]
     lines += ["## How it was made", "", *_origin(card), ""]
     lines += ["## Limits", "", *_limits(card)]
     return lines
@@ -97,21 +93,34 @@ def _verdict(outcome: Outcome | None) -> str:
     return f"**{outcome.verdict}**: {outcome.sentence}"
 
 
-def _contents() -> list[str]:
-    return [
-        "| file | what it is |",
-        "|---|---|",
-        "| `reward.py` | reward and features as wrappers; needs gymnasium and numpy |",
-        "| `policy.safetensors`, `policy.json` | the policy of the best confirmation run |",
-        "| `play.py` | lets the policy act; needs safetensors besides |",
-        "| `to_sb3.py` | puts the policy into a model of Stable-Baselines3 |",
-        "| `to_onnx.py` | puts the policy into a graph of ONNX; designed features stay outside |",
-        "| `design.json` | the whole request, and where the design comes from |",
-        "| `results.json` | what was measured, and episodes that can be lived again |",
-        "| `curves.csv`, `components.csv` | what the trainings said of themselves, and the terms |",
-        "| `history.jsonl` | every candidate: code, hash of its prompt, fitness |",
-        "| `requirements.txt` | what it needs |",
-    ]
+def _command(files: Collection[str]) -> str:
+    if "play.py" in files:
+        return "python play.py            # lives the recorded episodes again and compares"
+    return "python reward.py          # steps at random and shows what each component pays"
+
+
+def _contents(card: Card) -> list[str]:
+    """Return a table of the files that are there."""
+    needed = in_words(card.task)
+    known = {
+        ("reward.py",): f"reward and features as wrappers; needs {needed}",
+        ("policy.safetensors", "policy.json"): "the policy of the best confirmation run",
+        ("play.py",): "lets the policy act; needs safetensors besides",
+        ("to_sb3.py",): "puts the policy into a model of Stable-Baselines3",
+        ("to_onnx.py",): "puts the policy into a graph of ONNX; designed features stay outside",
+        ("replay.mp4",): "a filmed episode of the policy",
+        ("design.json",): "the whole request, and where the design comes from",
+        ("results.json",): "what was measured, and the filmed episodes with their seeds",
+        ("curves.csv", "components.csv"): "what the trainings said of themselves, and the terms",
+        ("curves.png", "components.png"): "the same as pictures",
+        ("history.jsonl",): "every candidate: code, hash of its prompt, fitness",
+        ("requirements.txt",): "what it needs",
+    }
+    lines = ["| file | what it is |", "|---|---|"]
+    for names, meaning in known.items():
+        there = ", ".join(f"`{name}`" for name in names if name in card.files)
+        lines += [f"| {there} | {meaning} |"] if there else []
+    return lines
 
 
 def _origin(card: Card) -> list[str]:

@@ -84,14 +84,17 @@ class Player:
         """Live one episode and say how it went."""
         shown, _ = self.env.reset(seed=seed)
         native, designed, steps = [], 0.0, []
-        over = False
+        over, most = (
+            False,
+            self.policy.card["most_steps"],
+        )  # not every environment ends its episodes
         while not over:
             inputs = np.asarray(gym.spaces.flatten(self.env.observation_space, shown), np.float32)
             shown, paid, terminated, truncated, info = self.env.step(self._given(inputs))
             native.append(np.float32(info["native_reward"]))
             designed += paid
             steps.append(self._fields(shown, info, terminated))
-            over = terminated or truncated
+            over = terminated or truncated or len(native) >= most
         total = np.array(native, np.float64)
         return {
             "seed": seed,

@@ -10,7 +10,7 @@ from typing import Any
 
 from core.errors import StorageFailed
 from core.fields import read_source
-from core.fitness import fields_of
+from core.fitness import MOST_STEPS, fields_of
 from core.records.kinds import Json
 from core.records.measured import Preflight, Run
 from core.records.task import Task
@@ -52,6 +52,7 @@ def describe_policy(weights: bytes, run: Run, task: Task, preflight: Preflight) 
             "normaliser": "clip((x - mean) * scale, -10, 10)",
         },
         "action": dict(preflight.action),
+        "most_steps": preflight.max_episode_steps or MOST_STEPS,
         "fitness_fields": _fields(task),
         "training": {
             "stage": run.stage,

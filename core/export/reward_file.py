@@ -13,6 +13,8 @@ from importlib.resources import files
 from itertools import pairwise
 
 from core.errors import InvalidInput
+from core.export.packages import in_words
+from core.families import ROBOTICS, importable_id
 from core.fields import read_source
 from core.records.kinds import Mode
 from core.records.outcome import Interval
@@ -53,16 +55,25 @@ def render_reward_file(
         provenance: for the header.
     """
     text = files("core.export").joinpath("standalone.py").read_text(encoding="utf-8")
-    reserved = _reserved(text)
-    text = _replace(text, "header", _header(task, program, provenance))
-    text = _replace(text, "constants", _constants(task, mode, weight))
-    return _replace(text, "program", _program(program, reserved))
+    environment = importable_id(task.environment)
+    # From the last region to the first, so that no text of anybody's is taken for a mark.
+    text = _replace(text, "program", _program(program, _reserved(text)))
+    text = _keep(text, "robotics", wanted=environment.startswith(f"{ROBOTICS}:"))
+    text = _replace(text, "constants", _constants(task, environment, mode, weight))
+    return _replace(text, "header", _header(task, program, provenance))
 
 
 def _replace(text: str, region: str, content: str) -> str:
     before, rest = text.split(f"# >>> {region}\n", 1)
     _, after = rest.split(f"# <<< {region}\n", 1)
     return f"{before}{content.rstrip()}\n{after}"
+
+
+def _keep(text: str, region: str, *, wanted: bool) -> str:
+    """Keep a region without its marks, or leave it out."""
+    before, rest = text.split(f"# >>> {region}\n", 1)
+    content, after = rest.split(f"# <<< {region}\n\n", 1)
+    return f"{before}{content.lstrip()}\n{after}" if wanted else before + after
 
 
 def _header(task: Task, program: Program, provenance: Provenance) -> str:
@@ -97,7 +108,8 @@ Use it:
     env = make_env()          # a Gymnasium environment with the designed reward
 
 or wrap your own: `DesignedReward(env)`, `DesignedVectorReward(vector_env)`.
-Needs gymnasium and numpy.  `python reward.py` steps 200 random steps and prints the components.
+Needs {in_words(task)}.
+`python reward.py` steps 200 random steps and prints the components.
 """'''
 
 
@@ -118,8 +130,7 @@ def _interval(interval: Interval | None, *, confirmed: bool) -> str:
     )
 
 
-def _constants(task: Task, mode: Mode, weight: float) -> str:
-    environment = task.environment
+def _constants(task: Task, environment: str, mode: Mode, weight: float) -> str:
     return "\n".join(
         [
             f"ENVIRONMENT = {json.dumps(environment)}",
@@ -127,6 +138,7 @@ def _constants(task: Task, mode: Mode, weight: float) -> str:
             f"MAX_EPISODE_STEPS = {task.max_episode_steps!r}  # None: the environment's own limit",
             f'MODE = "{mode}"  # "replace": the designed reward; "add": native + WEIGHT * designed',
             f"WEIGHT = {weight!r}",
+            f'ARRAY = "{task.array}"  # the library in which the program is written',
             "# name -> (kind, key, start, stop, who may see it); kind: obs, sim, info or terminated",
             "FIELDS: dict = {",
             *(f"    {field.name!r}: {_place(field)!r}," for field in task.fields),
@@ -177,7 +189,7 @@ def _without_clashes(source: str, reserved: frozenset[str]) -> str:
     """Rename what the program binds under a name that the file itself needs.
 
     A helper called `main` or a constant called `WEIGHT` is sound in a program and would be overwritten
-    here.  Numpy under its usual name is the same in both.
+    here.  The array library under its usual name is the same in both.
     """
     clashes = _bound(syntax_tree(source)) & reserved - {"np"}
     if not clashes:

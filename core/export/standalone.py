@@ -2,7 +2,9 @@
 """A reward file as it is downloaded; this copy carries a small example program.
 
 The service replaces the marked regions of this text and nothing else, so what users run is what is
-linted and tested here.  It must import nothing but gymnasium, numpy and the standard library.
+linted and tested here; a region that an environment has no use for is left out.  It must import nothing
+but gymnasium, numpy and the standard library, and what its environment comes in.  A program in torch
+imports that itself.
 """
 
 # <<< header
@@ -20,12 +22,36 @@ ENV_KWARGS: dict = {}
 MAX_EPISODE_STEPS = None  # None: the environment's own time limit
 MODE = "replace"  # "replace": the designed reward; "add": native + WEIGHT * designed
 WEIGHT = 0.02
+ARRAY = "numpy"  # the library in which the program is written; or "torch"
 # name -> (kind, key, start, stop, who may see it); kind: obs, sim, info or terminated
 FIELDS: dict = {
     "cart_position": ("obs", None, 0, None, ("policy", "reward")),
     "pole_angle": ("obs", None, 2, None, ("policy", "reward")),
 }
 # <<< constants
+
+
+# >>> robotics
+def _fit_robotics() -> None:
+    """Let Fetch and Hand be built beside MuJoCo 3.12 and newer.
+
+    They ask whether a number is among MuJoCo's kinds of joints, which since then are equal to no number
+    of NumPy's; so they are shown plain numbers.
+    """
+    from types import SimpleNamespace
+
+    from gymnasium_robotics.utils import mujoco_utils
+
+    mujoco = mujoco_utils.mujoco
+    if hasattr(mujoco.mjtJoint, "__members__"):  # not yet done
+        kinds = {name: int(kind) for name, kind in mujoco.mjtJoint.__members__.items()}
+        joints = {"mjtJoint": SimpleNamespace(**kinds)}
+        mujoco_utils.mujoco = SimpleNamespace(**{**vars(mujoco), **joints})
+
+
+if ENVIRONMENT.startswith("gymnasium_robotics:"):
+    _fit_robotics()
+# <<< robotics
 
 # >>> program
 PARAMS = {"upright": 1.0}
@@ -52,6 +78,21 @@ class _Fields:
 _PARAMS = _Fields({name: float(value) for name, value in globals().get("PARAMS", {}).items()})
 _REWARD = globals().get("reward")  # a program may design features only
 _FEATURES = globals().get("features")
+_TORCH = globals().get("torch") if ARRAY == "torch" else None  # the program imports it
+
+
+def _given(value):
+    """Return an array in the program's own library; a copy, so that it may be read-only."""
+    return value if _TORCH is None else _TORCH.from_numpy(np.array(value, order="C"))
+
+
+def _taken(value) -> np.ndarray:
+    """Return what the program computed as float32."""
+    return np.asarray(value if _TORCH is None else value.detach().float(), dtype=np.float32)
+
+
+def _seen(fields: dict) -> _Fields:
+    return _Fields({name: _given(value) for name, value in fields.items()})
 
 
 def designed_components(obs: dict, action: np.ndarray, next_obs: dict) -> dict:
@@ -64,16 +105,16 @@ def designed_components(obs: dict, action: np.ndarray, next_obs: dict) -> dict:
     """
     if _REWARD is None:
         return {}
-    terms = _REWARD(_Fields(obs), action, _Fields(next_obs), _PARAMS)
-    return {name: np.asarray(value, dtype=np.float32) for name, value in terms.items()}
+    terms = _REWARD(_seen(obs), _given(action), _seen(next_obs), _PARAMS)
+    return {name: _taken(value) for name, value in terms.items()}
 
 
 def designed_features(obs: dict) -> np.ndarray:
     """Return the designed features as float32 [B, F], in the program's order."""
     if _FEATURES is None:
         return np.zeros((len(next(iter(obs.values()))), 0), dtype=np.float32)
-    terms = _FEATURES(_Fields(obs))
-    return np.stack([np.asarray(value, dtype=np.float32) for value in terms.values()], axis=1)
+    terms = _FEATURES(_seen(obs))
+    return np.stack([_taken(value) for value in terms.values()], axis=1)
 
 
 def _flat(space: gym.Space, obs) -> np.ndarray:

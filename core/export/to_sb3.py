@@ -5,7 +5,8 @@
 
     from stable_baselines3 import PPO
     from reward import make_env
-    model = PPO.load("model.zip", env=make_env())
+    from to_sb3 import flat
+    model = PPO.load("model.zip", env=flat(make_env()))
 
 The normaliser is folded into the first layer; its clip at ±10 deviations has no place there and is left
 out.  The value function was not kept and begins anew.
@@ -16,6 +17,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import gymnasium as gym
 import numpy as np
 import torch
 from play import Player
@@ -36,7 +38,7 @@ def model_of(player: Player) -> PPO:
     hidden = [layer["units"] for layer in policy.card["layers"][:-1]]
     activation = torch.nn.ReLU if policy.relu else torch.nn.Tanh
     kwargs = {"net_arch": {"pi": hidden, "vf": hidden or [64]}, "activation_fn": activation}
-    model = PPO("MlpPolicy", player.env, policy_kwargs=kwargs, device="cpu")
+    model = PPO("MlpPolicy", flat(player.env), policy_kwargs=kwargs, device="cpu")
     layers = [m for m in model.policy.mlp_extractor.policy_net if isinstance(m, torch.nn.Linear)]
     for layer, (weight, bias) in zip(
         [*layers, model.policy.action_net], _folded(policy), strict=True
@@ -45,6 +47,14 @@ def model_of(player: Player) -> PPO:
             layer.weight.copy_(torch.from_numpy(np.array(weight)))
             layer.bias.copy_(torch.from_numpy(np.array(bias)))
     return model
+
+
+def flat(env: gym.Env) -> gym.Env:
+    """Return the environment with the observations that the policy takes: one row of numbers."""
+    space = env.observation_space
+    if isinstance(space, gym.spaces.Box) and len(space.shape) == 1:
+        return env
+    return gym.wrappers.FlattenObservation(env)
 
 
 def _folded(policy) -> list:

@@ -11,11 +11,9 @@ import numpy.typing as npt
 
 from core.envs.batch import Actions, EnvBatch, Transition
 from core.fields import Column, Floats
-from core.fitness import episode_fitness, fields_of
+from core.fitness import MOST_STEPS, episode_fitness, fields_of
 from core.records.task import Fitness
 from core.training.transitions import Transitions
-
-MOST_STEPS = 10_000  # of an episode, where the environment has no time limit
 
 Choose = Callable[[Floats], Actions]
 """State block [rows, state_size] -> int64 [rows] counted from 0, or float32 [rows, A] in bounds."""

@@ -13,9 +13,10 @@ from core.envs import describe_env
 from core.envs.filmed_row import FilmedRow
 from core.errors import EnvironmentUnusable, SandboxFailed, ScoringFailed
 from core.fields import lay_out
+from core.fitness import MOST_STEPS
 from core.sandbox.frames import Channel, FloatLink, Link
 from core.training.action_space import read_action_space
-from core.training.episodes import MOST_STEPS, Episode, run_episodes
+from core.training.episodes import Episode, run_episodes
 from core.training.keeping import put_together
 from core.training.scorer import ask_actor
 from core.training.transitions import save_recording

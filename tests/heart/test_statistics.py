@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import combinations
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -75,6 +77,21 @@ def test_improvement_of_x_over_y_and_of_y_over_x_add_up_to_one(x, y):
 def test_the_permutation_test_by_hand():
     # Of the 20 ways to deal 6 distinct values into 3 and 3, two are as extreme as the perfect split.
     assert permutation_p(np.array([4.0, 5.0, 6.0]), np.array([1.0, 2.0, 3.0])) == 2 / 20
+
+
+def test_an_arrangement_that_ties_with_the_observed_one_counts_at_20_000_as_well():
+    x = [19515.35, 17075.23, 21352.62, 19499.36, 20322.39]
+    y = [22320.23, 21701.01, 20381.09, 18207.01, 18302.63]
+    cents = [round(100 * value) for value in [*x, *y]]  # whole numbers are added without rounding
+    apart = [abs(2 * sum(picked) - sum(cents)) for picked in combinations(cents, 5)]
+    ties = sum(one >= apart[0] for one in apart)
+    assert permutation_p(np.array(x), np.array(y)) == ties / 252
+
+
+@given(samples, samples, st.integers(-20, 20))
+def test_the_permutation_test_does_not_know_the_unit_of_fitness(x, y, power):
+    x, y = np.round(x[:5], 2), np.round(y[:5], 2)
+    assert permutation_p(x * 2.0**power, y * 2.0**power) == permutation_p(x, y)
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from core.export import Provenance, render_reward_file
+from core.export.packages import requirements
 from core.records.outcome import Interval
 from core.records.programs import Program
 from core.records.task import Field, Task
@@ -369,6 +370,53 @@ def reward(obs, action, next_obs, params):
     env = module.DesignedReward(Pair())
     env.reset()
     assert env.step(0)[1] == -2.0
+
+
+IN_NUMPY = """
+import numpy as np
+
+PARAMS = {"near": 2.0}
+
+
+def features(obs):
+    return {"energy": np.square(obs.cart_velocity) + np.square(obs.pole_angle)}
+
+
+def reward(obs, action, next_obs, params):
+    return {
+        "near": params.near * np.exp(-np.square(next_obs.cart_position - 1.0)),
+        "fell": -next_obs.fell,
+        "push": 0.1 * (action == 1).astype(np.float32) - features(next_obs)["energy"],
+    }
+"""
+IN_TORCH = (
+    IN_NUMPY.replace("import numpy as np", "import torch")
+    .replace(".astype(np.float32)", ".double()")
+    .replace("np.", "torch.")
+)
+
+
+def test_a_program_in_torch_pays_what_its_twin_in_numpy_pays(tmp_path):
+    ours = load(tmp_path, IN_TORCH, replace(CARTPOLE, array="torch"), near=2.0)
+    theirs = load(tmp_path, IN_NUMPY, near=2.0)
+    for one, other in zip(steps(ours.make_env()), steps(theirs.make_env()), strict=True):
+        assert one[0] == pytest.approx(other[0], abs=1e-6)
+        assert one[1] == pytest.approx(other[1], abs=1e-6)
+        assert one[3]["reward_components"] == pytest.approx(other[3]["reward_components"], abs=1e-6)
+    paid = []
+    for module in (ours, theirs):
+        many = module.make_vec(3)
+        many.reset(seed=1)
+        paid.append(many.step(np.array([0, 1, 1])))
+    for one, other in zip(paid[0][:2], paid[1][:2], strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+def test_a_program_in_torch_says_that_it_needs_torch():
+    task = replace(CARTPOLE, array="torch")
+    text = render_reward_file(task, a_program(IN_TORCH, near=2.0), "replace", 0.02, provenance())
+    assert "Needs gymnasium, numpy and torch." in ast.get_docstring(ast.parse(text))
+    assert requirements(task) == ("gymnasium>=1.4", "numpy>=2.0", "torch>=2.0")
 
 
 @pytest.mark.slow

@@ -57,8 +57,13 @@ def a_job_in_training(store: Store, **changes: object) -> str:
     return job_id
 
 
-def a_finished_job(store: Store, outcome: Outcome | None = None, **changes: object) -> str:
-    """Candidate 0.0 was trained, reflected upon, confirmed on fresh seeds, and is better."""
+def a_finished_job(
+    store: Store, outcome: Outcome | None = None, *, video: str | None = None, **changes: object
+) -> str:
+    """Candidate 0.0 was trained, reflected upon, confirmed on fresh seeds, and is better.
+
+    `video` is the artifact of its film; None where nobody filmed.
+    """
     job_id = a_job_in_training(store, **changes)
     with step(store, job_id, "train/0/0/0") as claim:
         claim.add_runs([_measured("0.0", 0.7, 0), _measured("0.0", 0.9, 1)], {"0.0": a_report()})
@@ -66,6 +71,9 @@ def a_finished_job(store: Store, outcome: Outcome | None = None, **changes: obje
         claim.add_feedback(Feedback(0, "`near` is all of the reward.", "0.0", ("one term",)))
     with step(store, job_id, "confirm/0") as claim:
         claim.add_runs(confirmations({NATIVE: [0.1, 0.2, 0.3], "0.0": [0.8, 0.8, 0.9]}), {})
+    if video is not None:
+        with step(store, job_id, "film") as claim:
+            claim.add_rollouts([Rollout("0.0", 0, 77, fitness=0.8, video=video)])
     with step(store, job_id, "finish") as claim:
         claim.finish(outcome or an_outcome())
     return job_id

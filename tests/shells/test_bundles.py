@@ -36,16 +36,36 @@ def finished(store):
     return stories.a_finished_job(store)
 
 
+def listed(card: str) -> set[str]:
+    """The files that a card's table names."""
+    cells = re.findall(r"^\| (.*?) \|", card, re.MULTILINE)
+    return {name for cell in cells for name in re.findall(r"`([\w.]+)`", cell)}
+
+
 def test_a_bundle_holds_what_its_card_says(api, finished):
     files = unpacked(api.get(f"/v1/jobs/{finished}/best/bundle.zip").content)
-    listed = re.findall(r"^\| (.*?) \|", files["README.md"].decode(), re.MULTILINE)
-    named = {name for cell in listed for name in re.findall(r"`([\w.]+)`", cell)}
-    absent = named - set(files)
-    players = {"play.py", "to_sb3.py", "to_onnx.py"}
-    assert absent == {"policy.safetensors", "policy.json", *players}
-    limits = files["README.md"].decode().split("## Limits")[1]
-    assert "There is no policy" in limits
+    card = files["README.md"].decode()
+    assert listed(card) == set(files) - {"README.md"}
+    assert "play.py" not in card, "nobody is told to run what is not there"
+    assert "python reward.py" in card
+    limits = card.split("## Limits")[1]
     assert "There is no video: none was asked for." in limits
+
+
+def test_a_design_whose_files_are_elsewhere_is_not_called_unconfirmed(api, store):
+    job_id = stories.a_finished_job(store, video="a" * 64)
+    card = unpacked(api.get(f"/v1/jobs/{job_id}/best/bundle.zip").content)["README.md"].decode()
+    assert "**better**" in card
+    assert "confirmed" not in card.split("## Limits")[1]
+    assert "There is no policy: the server that wrote this does not have its file" in card
+    assert "There is no video: the server that wrote this does not have its file" in card
+    assert "<video" not in card
+
+
+def test_a_design_that_was_not_confirmed_is_called_so(api, store):
+    job_id = stories.a_job_that_awaits_feedback(store)
+    card = unpacked(api.get(f"/v1/jobs/{job_id}/best/bundle.zip").content)["README.md"].decode()
+    assert "There is no policy: the design has not been confirmed." in card
 
 
 def test_before_the_end_the_card_says_when_there_will_be_a_film(api, store):
@@ -253,7 +273,13 @@ def test_the_filmed_episodes_are_minari_datasets(done, tmp_path, monkeypatch):
 
 
 @slow
-def test_it_holds_film_and_pictures(bundle):
+def test_it_holds_film_and_pictures_and_its_card_says_so(bundle):
+    card = (bundle / "README.md").read_text()
+    there = {file.name for file in bundle.iterdir() if file.is_file()}
+    assert listed(card) <= there
+    assert {"play.py", "policy.json", "replay.mp4", "curves.png"} <= listed(card)
+    assert "python play.py" in card
+    assert '<video src="replay.mp4"' in card
     assert (bundle / "replay.mp4").read_bytes()[4:8] == b"ftyp"
     for name in ("curves.png", "components.png"):
         assert (bundle / name).read_bytes().startswith(b"\x89PNG")

@@ -5,6 +5,7 @@ Slow because each starts a server, trains, or both.
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import subprocess
@@ -49,6 +50,22 @@ def test_stable_baselines_learns_from_a_downloaded_reward(tmp_path):
     )
     assert after > 2 * before
     assert (tmp_path / "policy.zip").is_file()
+
+
+def test_an_episode_without_an_end_is_cut(monkeypatch):
+    pytest.importorskip("stable_baselines3")
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    example = importlib.import_module("train_sb3")
+    monkeypatch.setattr(example, "MOST_STEPS", 7)
+
+    class Endless:
+        def reset(self, *, seed):
+            return 0, {}
+
+        def step(self, action):
+            return 0, 0.5, False, False, {"native_reward": 1.0}
+
+    assert example.returns(lambda _: 0, Endless()) == {"designed": 3.5, "native": 7.0}
 
 
 def test_an_environment_of_ones_own_gets_a_reward(tmp_path):

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from api.main import create_app
 from client.cli import app as command
+from client.commands.ui import settings_for
 from client.console import USAGE
 from core.storage import Caller, open_store
 from tests.builders import a_spec
@@ -84,6 +85,23 @@ def test_a_database_of_another_kind_is_refused(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     result = CliRunner().invoke(command, ["ui", "mysql://host/database"])
     assert result.exit_code == USAGE
+
+
+def test_the_files_of_a_backup_are_found_beside_it(monkeypatch, tmp_path):
+    for name in ("ARTIFACTS_PATH", "HOME"):
+        monkeypatch.delenv(f"REWARDSMITH_{name}", raising=False)
+    monkeypatch.chdir(tmp_path)
+    backup, beside = tmp_path / "backup" / "jobs.db", tmp_path / "backup" / "artifacts"
+    backup.parent.mkdir()
+    backup.touch()
+    at_home = tmp_path / ".rewardsmith" / "artifacts"
+    assert settings_for("backup/jobs.db").artifacts_path == at_home
+    beside.mkdir()
+    for given in ("backup/jobs.db", f"sqlite:///{backup}"):
+        assert settings_for(given).artifacts_path == beside
+    assert settings_for("postgresql://host/jobs").artifacts_path == at_home
+    monkeypatch.setenv("REWARDSMITH_ARTIFACTS_PATH", str(tmp_path / "elsewhere"))
+    assert settings_for("backup/jobs.db").artifacts_path == tmp_path / "elsewhere"
 
 
 @pytest.mark.slow  # starts the command as a process
