@@ -17,6 +17,7 @@ from api.people import mark
 from api.show import job_view, outcome_view
 from api.submission import show_spec
 from api.views import JobView
+from core.budgets import planned_cost
 from core.errors import InvalidInput
 from core.storage import StoredJob, Transcript, read_transcript
 
@@ -83,16 +84,22 @@ def _check_shown(told: Transcript) -> None:
     Raises:
         InvalidInput: says what of the first line no job of this version has.
     """
+    where = "an exported job, line 1"
     try:
         show_spec(told.head.spec)
+        planned_cost(told.head.spec)
         outcome_view(told.head.id, told.head.outcome)
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         place = ".".join(map(str, first["loc"]))
         raise InvalidInput(
             f"{first['msg'].removeprefix('Value error, ')} at `{place}`",
-            where="an exported job, line 1",
+            where=where,
             hint="Send an export as it was written.",
+        ) from error
+    except InvalidInput as error:
+        raise InvalidInput(
+            error.found, expected=error.expected, where=f"{where}, {error.where}", hint=error.hint
         ) from error
 
 

@@ -85,7 +85,9 @@ def give_program(
     """Measure a program, say an edited candidate, as a candidate of the next iteration.
 
     Static rules are checked now, the others in the sandbox before it is trained. If the job has no
-    further iteration, it gets one for this program alone. A finished job takes programs with `extend`.
+    further iteration, it gets one for this program alone; where its confirmation had begun by then,
+    everything is confirmed again on fresh seeds, and the verdict's threshold is divided by the number
+    of confirmations. A finished job takes programs with `extend`.
     """
     here.need("code:submit")
     job = here.store.job(job_id)

@@ -38,11 +38,10 @@ DUPLICATE = 0.98
 UNUSED = 0.01
 UNUSED_OF_MANY = 0.25  # of an equal share, where inputs are so many that each is used little
 
-_WELL = re.compile(
-    r"\b(reach|goal|succe|arriv|solv|rest\b|landed|flag|target|finish|complet)", re.I
-)
+_WELL = re.compile(r"\b(reach|goal|succe|arriv|solv|rest\b|landed|target)", re.I)
 _ILL = re.compile(
-    r"\b(fell|fall|fail|crash|left|leav|unhealthy|flip|lost|tip|drop|broke|colli)", re.I
+    r"\b(fell|fall|fail|crash|left|leav|unhealthy|flip|lost|tip|drop|broke|colli|miss|limit|exceed)",
+    re.I,
 )
 
 
@@ -237,8 +236,12 @@ def _of_survival(history: History, report: Report) -> Iterator[str]:
 def _doubt(history: History) -> str | None:
     """Return what is said where an early end may be a success too; None where it is nothing else.
 
-    What an end means, the meaning of the field says that tells of it, as far as anybody does.
+    What an end means, the meaning of the field says that tells of it, as far as anybody does.  A share
+    of the steps is lost by every step that is not lived, whatever the environment's own task is.
     """
+    fitness = history.spec.task.fitness
+    if "share" in (fitness.kind, *(part.kind for part in fitness.parts)):
+        return ""
     found = history.preflight
     fields = found.fields if found else history.spec.task.fields
     meaning = next((f.meaning for f in fields if f.source == "terminated"), "")

@@ -57,7 +57,7 @@ from core.ports import (
 from core.records.history import History
 from core.records.kinds import FITNESS, NATIVE
 from core.records.measured import Rollout
-from core.records.rounds import Iteration
+from core.records.rounds import Feedback, Iteration
 from core.scenes import Scene, to_film, to_show
 from core.screening import ScreenBench
 from core.toolbox import Toolbox
@@ -255,14 +255,11 @@ def train(step: loop.Train, ledger: Ledger, tools: Toolbox, watch: Watch) -> Non
 def reflect(number: int, ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
     """Turn what was measured into what the designer will be told; ask it what it makes of that."""
     history = ledger.history()
-    if budget := cut_short(history, _iteration(history, number)):
-        message = f"The budget ({budget}) does not allow the next rung of iteration {number}."
-        ledger.event("log", message, {"iteration": number, "budget": budget}, level="warning")
     method = find_method(history.spec.method)
     feedback = with_posteriors(history, method.digest(history, number))
     brief = method.analyse(history, number) if method.analyse is not None else None
     if brief is None:
-        ledger.add_feedback(feedback)
+        _close(number, history, feedback, ledger)
         return
     paid = {(e.slot, e.attempt): e for e in ledger.exchanges(number)}
     words: list[str] = []
@@ -273,7 +270,15 @@ def reflect(number: int, ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
         _in_threads([lambda: words.append(desk.analysed(brief))], watch)
 
     if _asked(ask, ledger):
-        ledger.add_feedback(replace(feedback, analysis=words[0]))
+        _close(number, history, replace(feedback, analysis=words[0]), ledger)
+
+
+def _close(number: int, history: History, feedback: Feedback, ledger: Ledger) -> None:
+    """Close an iteration, and tell where a budget ended it early."""
+    if budget := cut_short(history, _iteration(history, number)):
+        message = f"The budget ({budget}) does not allow the next rung of iteration {number}."
+        ledger.event("log", message, {"iteration": number, "budget": budget}, level="warning")
+    ledger.add_feedback(feedback)
 
 
 def ask_people(step: loop.Show | loop.Await, ledger: Ledger, tools: Toolbox, watch: Watch) -> None:

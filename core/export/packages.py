@@ -21,7 +21,7 @@ def requirements(task: Task) -> tuple[str, ...]:
     """Return what the reward file of a task needs, as lines of a `requirements.txt`."""
     name = task.environment.rpartition(":")[2]
     extra = next((extra for known, extra in _EXTRAS if known.search(name)), None)
-    family = family_of(task.environment)
+    family = None if module_of_yours(task) else family_of(task.environment)
     lines = ["gymnasium>=1.4" if extra is None else f"gymnasium[{extra}]>=1.4", "numpy>=2.0"]
     if family is not None:
         lines.append(family.requirement)

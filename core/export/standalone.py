@@ -3,13 +3,14 @@
 
 The service replaces the marked regions of this text and nothing else, so what users run is what is
 linted and tested here; a region that an environment has no use for is left out.  It must import nothing
-but gymnasium, numpy and the standard library, and what its environment comes in.  A program in torch
-imports that itself.
+but gymnasium, numpy and the standard library, and what its environment or its program comes in.
 """
 
 # <<< header
 
 from __future__ import annotations
+
+import importlib
 
 import gymnasium as gym
 import numpy as np
@@ -78,7 +79,7 @@ class _Fields:
 _PARAMS = _Fields({name: float(value) for name, value in globals().get("PARAMS", {}).items()})
 _REWARD = globals().get("reward")  # a program may design features only
 _FEATURES = globals().get("features")
-_TORCH = globals().get("torch") if ARRAY == "torch" else None  # the program imports it
+_TORCH = importlib.import_module("torch") if ARRAY == "torch" else None
 
 
 def _given(value):

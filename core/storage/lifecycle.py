@@ -206,7 +206,13 @@ def renew_confirmation(connection: Connection, job_id: str, history: History) ->
             "has not seen.",
             hint="Fork the job with another `seed`.",
         )
-    set_job(connection, job_id, extensions=1 + history.extensions)
+    times = 2 + history.extensions
+    set_job(connection, job_id, extensions=times - 1)
+    message = (
+        "A confirmation had begun: everything is confirmed again, on seeds that nobody has seen, and "
+        f"the verdict asks for a clearer difference: its threshold is divided by {times}."
+    )
+    append_event(connection, job_id, "confirmation.renewed", message, {"confirmations": times})
 
 
 def settle(connection: Connection, job_id: str) -> None:

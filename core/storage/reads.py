@@ -335,9 +335,11 @@ EVENTS = (
 def failures_of(connection: Connection, job_id: str, step_key: str) -> int:
     """Return how many events of the kind `step.failed` tell of a step since the job last went on.
 
-    That is since it was retried or extended: an extension uses keys of steps again.
+    That is since it was retried or extended, or a program came after its confirmation had begun: both
+    use keys of steps again.
     """
-    here = (events.c.job_id == job_id, events.c.kind.in_(("job.retried", "job.extended")))
+    anew = ("job.retried", "job.extended", "confirmation.renewed")
+    here = (events.c.job_id == job_id, events.c.kind.in_(anew))
     went_on = select(func.coalesce(func.max(events.c.seq), 0)).where(*here).scalar_subquery()
     query = select(events.c.data).where(events.c.job_id == job_id, events.c.kind == "step.failed")
     query = query.where(events.c.seq > went_on)

@@ -25,7 +25,7 @@ SAVED_FILES = (saved.c.checkpoint, saved.c.more["snapshots"].label("snapshots"))
 
 
 class Leftovers(Access):
-    """What is left of deleted jobs, and which jobs are to be deleted; for workers."""
+    """Which files were noted for removal, and which jobs are to be deleted; for workers."""
 
     def ended_before(self, days: float) -> tuple[str, ...]:
         """Return ids of jobs that ended more than that many days ago, a few hundred at most."""

@@ -1,4 +1,4 @@
-"""Removing what nobody needs any more: jobs past their time, files of deleted jobs, files of nobody."""
+"""Removing what nobody needs: jobs past their time, files noted for removal, files of nobody."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def tidy(
     retention_days: float | None = None,
     spared_seconds: float = SPARED_SECONDS,
 ) -> Tidied:
-    """Delete jobs that ended long ago, and remove the files of deleted ones that no other refers to.
+    """Delete jobs that ended long ago, and remove the files noted for removal that no row refers to.
 
     Safe to run in several processes at once, and to be cut off anywhere.
 

@@ -446,7 +446,9 @@ def told_of_living(meaning, **spec):
         replace(field, meaning=meaning) if field.source == "terminated" else field
         for field in FIELDS
     )
-    history = a_job(spec=replace(SPEC, **spec), preflight=replace(PREFLIGHT, fields=fields))
+    to_the_end = replace(SPEC.task, fitness=Fitness("return"))
+    spec = replace(SPEC, **{"task": to_the_end, **spec})
+    history = a_job(spec=spec, preflight=replace(PREFLIGHT, fields=fields))
     dying = with_report(trained(0, 0, 0.5), components={"penalty": term(mean=-0.5)}, terminated=0.9)
     return [line for line in diagnose(history, dying) if line.startswith("EARLY_TERMINATION")]
 
@@ -470,6 +472,12 @@ def test_where_the_end_may_be_either_a_step_that_costs_is_a_doubt(task):
     meaning = next((f.meaning for f in fields if f.source == "terminated"), "")
     (line,) = told_of_living(meaning)
     assert "Where these ends are successes it is as it should be" in line
+
+
+def test_where_a_share_of_the_steps_is_wanted_an_early_end_is_no_success():
+    resting = replace(SPEC.task, fitness=catalogue()["mountaincar-rest"].fitness)
+    (line,) = told_of_living("1 when the flag was reached, else 0", task=resting)
+    assert "successes" not in line
 
 
 def test_what_is_added_to_the_native_reward_is_not_judged_as_if_it_were_all():

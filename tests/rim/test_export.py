@@ -174,7 +174,7 @@ def test_there_is_no_trace_of_our_packages(source):
         for node in ast.walk(ast.parse(text))
         if isinstance(node, ast.ImportFrom)
     }
-    assert roots == {"__future__", "gymnasium", "numpy"}
+    assert roots == {"__future__", "gymnasium", "importlib", "numpy"}
 
 
 @pytest.mark.parametrize(
@@ -389,6 +389,11 @@ def reward(obs, action, next_obs, params):
         "push": 0.1 * (action == 1).astype(np.float32) - features(next_obs)["energy"],
     }
 """
+PLAIN = """
+def reward(obs, action, next_obs, params):
+    pos = next_obs.cart_position
+    return {{"near": -{}}}
+"""
 IN_TORCH = (
     IN_NUMPY.replace("import numpy as np", "import torch")
     .replace(".astype(np.float32)", ".double()")
@@ -410,6 +415,19 @@ def test_a_program_in_torch_pays_what_its_twin_in_numpy_pays(tmp_path):
         paid.append(many.step(np.array([0, 1, 1])))
     for one, other in zip(paid[0][:2], paid[1][:2], strict=True):
         np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        pytest.param("import torch as th\n" + PLAIN.format("th.abs(pos)"), id="under another name"),
+        pytest.param(PLAIN.format("pos.abs()"), id="by methods alone"),
+    ],
+)
+def test_a_program_in_torch_may_import_it_as_it_likes_or_not_at_all(tmp_path, source):
+    module = load(tmp_path, source, replace(CARTPOLE, array="torch"))
+    paid = [step[1] for step in steps(module.make_env())]
+    assert paid == pytest.approx([-abs(step[0][0]) for step in steps(module.make_env())], abs=1e-6)
 
 
 def test_a_program_in_torch_says_that_it_needs_torch():

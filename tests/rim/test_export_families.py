@@ -60,7 +60,9 @@ def test_what_gymnasium_brings_and_what_is_of_somebody_s_own_keep_their_ids():
         task = Task("t", environment, "d")
         text = render_reward_file(task, a_program(NEAR), "replace", 0.02, provenance())
         assert constant(text, "ENVIRONMENT") == environment
-    assert module_of_yours(Task("t", "mine.envs:Fetch-v0", "d")) == "mine.envs"
+    mine = Task("t", "mine.envs:Fetch-v0", "d")
+    assert module_of_yours(mine) == "mine.envs"
+    assert requirements(mine) == ("gymnasium>=1.4", "numpy>=2.0")
     assert requirements(Task("t", "Hopper-v5", "d")) == ("gymnasium[mujoco]>=1.4", "numpy>=2.0")
     assert in_words(Task("t", "CartPole-v1", "d")) == "gymnasium and numpy"
 

@@ -17,7 +17,7 @@ from core.records.programs import Check
 from core.records.rounds import Feedback
 from core.records.spec import Budget
 from core.searching import search_ended
-from core.seeding import confirm_seeds
+from core.seeding import ablation_seeds, confirm_seeds
 from core.storage import Extension, Request
 from core.storage.clock import now
 from core.storage.engine import writing
@@ -179,7 +179,8 @@ def confirmed_and_ablated(store) -> str:
         claim.add_feedback(Feedback(0, "text", "0.0"))
         claim.add_runs(confirmations({NATIVE: [0.1] * 3, "0.0": [0.9] * 3}), {})
         left_out = "without-component-near"
-        claim.add_runs([a_run(left_out, 0.1, seed=s, stage="ablation") for s in range(3)], {})
+        seeds = ablation_seeds(store.history(job_id))[:3]
+        claim.add_runs([a_run(left_out, 0.1, seed=s, stage="ablation") for s in seeds], {})
     return job_id
 
 
@@ -193,6 +194,17 @@ def test_a_program_that_comes_after_the_confirmation_is_confirmed_with_all_other
     assert (len(before.confirmations), len(before.ablations), before.extensions) == (6, 3, 0)
     assert (after.confirmations, after.ablations, after.extensions) == ((), (), 1)
     assert not set(confirm_seeds(before)) & set(confirm_seeds(after))
+    (told,) = (e for e in store.events(job_id, limit=100) if e.kind == "confirmation.renewed")
+    assert told.data == {"confirmations": 2}
+
+
+def test_what_failed_before_a_confirmation_is_renewed_counts_no_longer(store):
+    job_id = confirmed_and_ablated(store)
+    with a_claim(store, job_id, "confirm/0") as claim:
+        claim.event("step.failed", "It broke.", {"step": "confirm/0"})
+        assert claim.failures() == 1
+        store.add_given(job_id, MINE)
+        assert claim.failures() == 0
 
 
 def test_a_program_that_comes_before_the_confirmation_leaves_its_seeds(store):

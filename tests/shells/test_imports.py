@@ -224,6 +224,11 @@ def test_what_is_no_export_is_refused_with_the_line(api, store, exported, how, f
         pytest.param(("spec", "method"), "My Method", id="a method of no name"),
         pytest.param(("spec", "task", "description"), "x" * 20_001, id="a description too long"),
         pytest.param(("spec", "task", "environment"), "bad id!", id="an environment of no id"),
+        pytest.param(
+            ("spec", "evaluation", "transfer"),
+            {"library": "newer", "algorithm": "X"},
+            id="a learner of another version",
+        ),
         pytest.param(("outcome", "transfer"), {"library": 1}, id="an outcome of no known form"),
     ],
 )
