@@ -137,7 +137,7 @@ inline void tile(long depth, Strided a, const float* b, long b_row, const float*
         for (long i = 0; i < R; i++) {
             vec left = all(at[i * a.row]);
 #pragma GCC unroll 8
-            for (long j = 0; j < V; j++) sum[i][j] += left * right[j];
+            for (long j = 0; j < V; j++) sum[i][j] = fused(left, right[j], sum[i][j]);
         }
     }
 #pragma GCC unroll 8
@@ -202,7 +202,8 @@ inline void forward(
             for (long i = 0; i < W; i++) {
                 const float* row = before + (first + i) * before_row;
                 vec total = load(row) * load(weight);
-                for (long n = W; n < l.width; n += W) total += load(row + n) * load(weight + n);
+                for (long n = W; n < l.width; n += W)
+                    total = fused(load(row + n), load(weight + n), total);
                 partial[i] = total;
             }
             store(to.output + o * BLOCK + first, sums(partial) + packed[l.bias + o]);
