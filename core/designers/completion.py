@@ -104,6 +104,7 @@ def cleaned(value: Any, secret: str) -> Any:
     """
     if isinstance(value, str):
         text = value.replace("\x00", "\ufffd").encode("utf-8", "replace").decode("utf-8")
+        secret = secret.strip()  # a newline at its end would be told in another way, and not found
         return text.replace(secret, BLANK) if len(secret) >= SHORTEST_SECRET else text
     if isinstance(value, Mapping):
         return {cleaned(key, secret): cleaned(item, secret) for key, item in value.items()}

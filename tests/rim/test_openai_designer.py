@@ -478,6 +478,27 @@ def test_a_question_that_nobody_got_was_not_paid_for():
     assert not caught.value.maybe_paid
 
 
+@pytest.mark.parametrize(
+    "key",
+    [
+        pytest.param(f"{KEY}\n", id="a newline at its end"),
+        pytest.param(f"é-{KEY}", id="a letter that no header takes"),
+    ],
+)
+def test_a_key_that_no_header_can_carry_is_not_shown_and_nothing_was_paid_for(key):
+    with serving(send(200, completion())) as server, pytest.raises(DesignerUnavailable) as caught:
+        designer(server, api_key=key, deadlines=Deadlines(attempts=1)).answer(ASK)
+    assert KEY not in str(caught.value)
+    assert not caught.value.maybe_paid
+    assert server.script.requests == []
+
+
+def test_an_address_that_cannot_be_asked_was_not_paid_for():
+    with pytest.raises(DesignerUnavailable) as caught:
+        OpenAIDesigner("ftp://host/v1", KEY, "tiny", deadlines=Deadlines(attempts=1)).answer(ASK)
+    assert not caught.value.maybe_paid
+
+
 # --- time and memory --------------------------------------------------------------------------
 
 
