@@ -179,7 +179,7 @@ class Desk:
         if exchange.reply.outcome != "answered":
             return _rejected(candidate, "reply", _why_unread(exchange))
         try:
-            proposal = read_reply(exchange.reply.text)
+            proposal = read_reply(exchange.reply.text, brief.design)
             candidate = _with_words(candidate, proposal)
             task = self.task
             program = read_program(
