@@ -132,7 +132,12 @@ def _text(content: object) -> str:
 def _usage(told: object) -> Usage:
     if not isinstance(told, Mapping):
         return Usage()
-    return Usage(_count(told.get("prompt_tokens")), _count(told.get("completion_tokens")))
+    prompt, completion = _count(told.get("prompt_tokens")), _count(told.get("completion_tokens"))
+    total = _count(told.get("total_tokens"))
+    if prompt is not None and total is not None and total > prompt:
+        # Some endpoints count what a model thinks in the total alone, and it is paid as its answer.
+        completion = max(completion or 0, total - prompt)
+    return Usage(prompt, completion)
 
 
 def _count(value: object) -> int | None:

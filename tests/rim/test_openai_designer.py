@@ -240,6 +240,36 @@ def test_a_temperature_that_somebody_named_is_not_dropped_in_silence():
     assert len(server.script.requests) == 1
 
 
+@pytest.mark.parametrize(
+    ("usage", "counted"),
+    [
+        pytest.param(
+            {"prompt_tokens": 12, "completion_tokens": 3, "total_tokens": 515},
+            Usage(12, 503),
+            id="thoughts in the total alone",
+        ),
+        pytest.param(
+            {"prompt_tokens": 12, "completion_tokens": 503, "total_tokens": 515},
+            Usage(12, 503),
+            id="thoughts in both",
+        ),
+        pytest.param({"prompt_tokens": 12, "total_tokens": 515}, Usage(12, 503), id="no answer's"),
+        pytest.param(
+            {"completion_tokens": 3, "total_tokens": 515}, Usage(None, 3), id="no prompt's"
+        ),
+        pytest.param(
+            {"prompt_tokens": 12, "completion_tokens": 3, "total_tokens": 0},
+            Usage(12, 3),
+            id="a total that is none",
+        ),
+    ],
+)
+def test_what_a_model_thinks_is_counted_where_only_the_total_tells_it(usage, counted):
+    body = json.loads(completion()) | {"usage": usage}
+    with serving(send(200, json.dumps(body).encode())) as server:
+        assert designer(server).answer(ASK).usage == counted
+
+
 def test_missing_usage_stays_unknown():
     body = json.loads(completion())
     del body["usage"]
