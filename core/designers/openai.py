@@ -112,18 +112,11 @@ class OpenAIDesigner:
         """
         request = self._request(ask)
         call = _Call(self._gate(ask), self.clock())
-        advised = self._named_temperature(ask) is None
         while call.number < self.deadlines.attempts:
             call.number += 1
             self._wait_for_turn(call)
             begun = self.clock()
-            answer = self._attempt(request, call.started)
-            if advised and self._refuses_temperature(request, answer):
-                # It was advice and nobody's wish, so that asking without it breaks no word.
-                call.notes.append(
-                    f"it takes no temperature of {request.pop('temperature')}: asked without"
-                )
-                answer = self._attempt(request, call.started)
+            answer = self._attempt_mended(ask, request, call)
             failure = _failure(answer, self.api_key or "")
             if failure is None:
                 call.gate.leave("answered")
@@ -161,10 +154,18 @@ class OpenAIDesigner:
         if temperature is not None:
             request["temperature"] = temperature
         if self.max_tokens is not None:
-            # OpenAI's newer models know only the long name, most other endpoints only the short one.
-            long_name = urlsplit(self.base_url).hostname == "api.openai.com"
-            request["max_completion_tokens" if long_name else "max_tokens"] = self.max_tokens
+            request[self._limit_names()[0]] = self.max_tokens
         return request
+
+    def _limit_names(self) -> tuple[str, str]:
+        """Return what the limit on an answer is called here, and its other name.
+
+        OpenAI's newer models know only the long name, most other endpoints only the short one; but
+        those models are asked through other hosts too.
+        """
+        host = urlsplit(self.base_url).hostname or ""
+        names = "max_completion_tokens", "max_tokens"
+        return names if f".{host}".endswith(".api.openai.com") else names[::-1]
 
     def _model(self, ask: Ask) -> str:
         variant = ask.brief.variant
@@ -181,9 +182,27 @@ class OpenAIDesigner:
         name = self._model(ask).rpartition("/")[2]
         return None if name.startswith(OWN_TEMPERATURE) else ask.temperature
 
-    def _refuses_temperature(self, request: Mapping[str, Any], answer: Answer) -> bool:
-        told = "temperature" in _told(answer, self.api_key or "").lower()
-        return "temperature" in request and answer.status in (400, 422) and told
+    def _attempt_mended(self, ask: Ask, request: dict[str, Any], call: _Call) -> Answer:
+        """Attempt, and again without a setting that is refused, or with its other name."""
+        answer = self._attempt(request, call.started)
+        usual, other = self._limit_names()
+        if self._refuses(request, answer, usual):
+            call.notes.append(f"it takes no {usual}: asked with {other}")
+            request[other] = request.pop(usual)
+            again = self._attempt_mended(ask, request, call)
+            # Where neither name helps, the limit itself is wrong: the first words say more of that.
+            return answer if self._refuses(request, again, other) else again
+        if self._named_temperature(ask) is None and self._refuses(request, answer, "temperature"):
+            # It was advice and nobody's wish, so that asking without it breaks no word.
+            advice = request.pop("temperature")
+            call.notes.append(f"it takes no temperature of {advice}: asked without")
+            return self._attempt_mended(ask, request, call)
+        return answer
+
+    def _refuses(self, request: Mapping[str, Any], answer: Answer, name: str) -> bool:
+        """Tell whether an answer refuses a setting of the request."""
+        told = _told(answer, self.api_key or "").lower()
+        return name in request and answer.status in (400, 422) and name in told
 
     def _attempt(self, request: Mapping[str, Any], started: float) -> Answer:
         left = self.deadlines.call_seconds - (self.clock() - started)

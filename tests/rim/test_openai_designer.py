@@ -13,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from core.designers import Deadlines
+from core.designers.endpoint import Answer
 from core.designers.openai import OpenAIDesigner
 from core.errors import DesignerUnavailable
 from core.records.asking import Ask, Brief, Prompt, Usage
@@ -238,6 +239,62 @@ def test_a_temperature_that_somebody_named_is_not_dropped_in_silence():
     with serving(REFUSED) as server, pytest.raises(DesignerUnavailable, match="does not support"):
         designer(server, temperature=0.6).answer(ASK)
     assert len(server.script.requests) == 1
+
+
+NO_SHORT_NAME = send(
+    400,
+    error(
+        "unsupported_parameter",
+        "Unsupported parameter: 'max_tokens' is not supported with this model. "
+        "Use 'max_completion_tokens' instead.",
+    ),
+)
+
+
+def test_a_model_that_knows_the_limit_by_its_other_name_is_asked_with_that():
+    with serving(NO_SHORT_NAME, send(200, completion())) as server:
+        reply = designer(server, max_tokens=900).answer(ASK)
+    assert "max_tokens" not in reply.request
+    assert reply.request["max_completion_tokens"] == 900
+    assert any("no max_tokens" in note for note in reply.notes)
+
+
+@pytest.mark.parametrize("acts", [(NO_SHORT_NAME, REFUSED), (REFUSED, NO_SHORT_NAME)])
+def test_a_model_that_refuses_one_setting_after_the_other_is_asked_in_the_end(acts):
+    with serving(*acts, send(200, completion())) as server:
+        reply = designer(server, max_tokens=900).answer(replace(ASK, temperature=0.6))
+    assert set(reply.request) == {"model", "messages", "max_completion_tokens"}
+
+
+def test_a_limit_that_is_too_high_under_either_name_is_told_in_the_first_words():
+    acts = [
+        send(400, error("invalid", "max_tokens is too large: at most 8192.")),
+        send(400, error("invalid", "Unknown parameter max_completion_tokens.")),
+    ]
+    with serving(*acts) as server, pytest.raises(DesignerUnavailable, match="at most 8192"):
+        designer(server, max_tokens=16_000).answer(ASK)
+    assert len(server.script.requests) == 2
+
+
+@pytest.mark.parametrize(
+    ("address", "name"),
+    [
+        ("https://api.openai.com/v1", "max_completion_tokens"),
+        ("https://eu.api.openai.com/v1", "max_completion_tokens"),
+        ("https://notapi.openai.com.example/v1", "max_tokens"),
+        ("http://127.0.0.1:8000/v1", "max_tokens"),
+    ],
+)
+def test_hosts_of_openai_are_asked_by_the_limits_long_name(monkeypatch, address, name):
+    asked = []
+
+    def answers(body, *_):
+        asked.append(body)
+        return Answer(200, completion())
+
+    monkeypatch.setattr("core.designers.openai.attempt", answers)
+    OpenAIDesigner(address, KEY, "tiny", max_tokens=900).answer(ASK)
+    assert asked[0][name] == 900
 
 
 @pytest.mark.parametrize(
