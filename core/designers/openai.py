@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
+from threading import Event
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -56,6 +57,7 @@ class _Call:
     """One question on its way: when it began, at which attempt it is, and what it has met."""
 
     gate: Gate
+    given_up: Event
     started: float
     number: int = 0
     notes: list[str] = field(default_factory=list)
@@ -95,7 +97,7 @@ class OpenAIDesigner:
     max_tokens: int | None = None
     deadlines: Deadlines = field(default_factory=Deadlines)
     gates: Callable[[str], Gate] | None = field(default=None, repr=False)
-    sleep: Callable[[float], None] = field(default=time.sleep, repr=False)
+    sleep: Callable[[Event, float], object] = field(default=Event.wait, repr=False)
     clock: Callable[[], float] = field(default=time.monotonic, repr=False)
     chance: Callable[[], float] = field(default=random.random, repr=False)
 
@@ -111,7 +113,7 @@ class OpenAIDesigner:
             DesignerUnavailable: no answer came; `retry_after_seconds` says whether waiting helps.
         """
         request = self._request(ask)
-        call = _Call(self._gate(ask), self.clock())
+        call = _Call(self._gate(ask), ask.given_up, self.clock())
         while call.number < self.deadlines.attempts:
             call.number += 1
             self._wait_for_turn(call)
@@ -135,14 +137,25 @@ class OpenAIDesigner:
         """Wait until the endpoint may be asked.
 
         Raises:
-            DesignerUnavailable: that is too long to do here.
+            DesignerUnavailable: that is too long to do here, or nobody waits for the answer any more.
         """
+        self._refuse_given_up(call)
         while (wait := call.gate.enter()) > 0:
             left = self.deadlines.call_seconds - (self.clock() - call.started)
             if wait > min(self.deadlines.gate_seconds, left):
                 turn = _Failure("it is not asked now: it failed lately, or had its calls", True)
                 raise self._unavailable(turn, wait, call)
-            self.sleep(wait)
+            self.sleep(call.given_up, wait)
+            self._refuse_given_up(call)
+
+    def _refuse_given_up(self, call: _Call) -> None:
+        """Send nothing that nobody would hear the answer of, and that would be paid all the same.
+
+        Raises:
+            DesignerUnavailable: the step was given up while its question waited.
+        """
+        if call.given_up.is_set():
+            raise self._unavailable(_Failure("its step was given up", retry=True), 0.0, call)
 
     def _request(self, ask: Ask) -> dict[str, Any]:
         request: dict[str, Any] = {
@@ -228,7 +241,7 @@ class OpenAIDesigner:
             rest = max(wait, failure.after or self.deadlines.rest_seconds)
             raise self._unavailable(failure, rest, call)
         call.notes.append(f"attempt {call.number}: {failure.what}; waited {wait:.1f} s")
-        self.sleep(wait)
+        self.sleep(call.given_up, wait)
 
     def _unavailable(
         self, failure: _Failure, rest: float | None, call: _Call

@@ -137,7 +137,7 @@ class Sleeper:
         self.now = 0.0
         self.naps = []
 
-    def sleep(self, seconds):
+    def sleep(self, given_up, seconds):
         self.naps.append(seconds)
         self.now += seconds
 
@@ -478,6 +478,21 @@ def test_what_waiting_cannot_mend_is_told_at_once_with_a_hint(status, code, hint
         designer(server).answer(ASK)
     assert caught.value.retry_after_seconds is None
     assert len(server.script.requests) == 1
+
+
+def test_a_pause_ends_when_the_step_is_given_up_and_nothing_more_is_sent():
+    asked = replace(ASK, given_up=threading.Event())
+
+    def act(handler):
+        send(500)(handler)
+        asked.given_up.set()
+
+    with serving(act) as server:
+        patient = replace(designer(server), sleep=threading.Event.wait, chance=lambda: 60.0)
+        with pytest.raises(DesignerUnavailable, match="given up") as caught:
+            patient.answer(asked)
+    assert len(server.script.requests) == 1
+    assert not caught.value.maybe_paid
 
 
 # --- what all workers know of the endpoint -----------------------------------------------------
