@@ -134,25 +134,43 @@ def designer(settings: Settings) -> Finding:
     except (httpx2.HTTPError, TimeoutError) as error:
         fix = "Start it, or correct REWARDSMITH_OPENAI_BASE_URL. Jobs that need it wait meanwhile."
         return Finding("designer", False, f"{name}: {error or type(error).__name__}", fix)
+    return _refused(name, status) or _served(name, settings.openai_model, models)
+
+
+def _refused(name: str, status: int) -> Finding | None:
+    """Say what a status other than 200 means for jobs, as far as it says anything of them."""
+    if 300 <= status < 400:
+        fix = "Set REWARDSMITH_OPENAI_BASE_URL to the final address: redirects are not followed."
+        return Finding("designer", False, f"{name} sends elsewhere (status {status})", fix)
     if status in (401, 403):
         fix = "Correct REWARDSMITH_OPENAI_API_KEY, then resume the jobs that paused."
         return Finding("designer", False, f"{name} refuses the key (status {status})", fix)
+    if status == 402:
+        fix = "Top the account up, or name another endpoint in REWARDSMITH_OPENAI_BASE_URL."
+        return Finding("designer", False, f"{name} wants credit (status {status})", fix)
+    if status == 404:  # some servers have no list, and answer questions all the same
+        fix = "Look whether REWARDSMITH_OPENAI_BASE_URL is whole: it usually ends in /v1."
+        return Finding("designer", True, f"{name} answers, but has no list of models", fix)
     if status >= 500:
         fix = "Wait, or name another endpoint in REWARDSMITH_OPENAI_BASE_URL."
         return Finding("designer", False, f"{name} is out of order (status {status})", fix)
-    return _served(name, settings.openai_model, models)
+    return None
 
 
 def _served(name: str, model: str | None, models: list[str]) -> Finding:
-    """Compare the model that is configured with those that an endpoint says it has."""
-    if model is None:
-        return Finding("designer", True, f"{name} answers; jobs name their model")
+    """Compare the model that is asked with those that an endpoint says it has."""
+    from core.designers import OPENAI_MODEL
+
+    asked = model or OPENAI_MODEL
     if not models:
         return Finding("designer", True, f"{name} answers, and does not say which models it has")
-    if model in models:
-        return Finding("designer", True, f"{name} has {model}")
+    if asked in models:
+        return Finding("designer", True, f"{name} has {asked}")
     few = ", ".join(sorted(models)[:5])
     fix = f"Set REWARDSMITH_OPENAI_MODEL to one that it has, such as: {few}."
+    if model is None:  # jobs that name their own models are none the worse for it
+        found = f"{name} has no {asked}, which jobs ask that name no model"
+        return Finding("designer", True, found, fix)
     return Finding("designer", False, f"{name} has no model {model}", fix)
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from threading import Event
 
 from core.budgets import REFUSED, designer_limits
 from core.choosing import rung_fitness
@@ -37,7 +38,10 @@ MOST_ANALYSIS = 6_000  # characters kept of an analysis turn
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """Where the slots of one iteration are filled; shared by the threads of a Propose step."""
+    """Where the slots of one iteration are filled; shared by the threads of a Propose step.
+
+    `given_up` is set when the step ends, whatever its threads do by then.
+    """
 
     ledger: Ledger
     tools: Toolbox
@@ -47,6 +51,7 @@ class Desk:
     paid: dict[tuple[int, int], Exchange]
     purse: Purse
     bench: ScreenBench
+    given_up: Event = field(default_factory=Event)
 
     def fill(self, brief: Brief) -> None:
         """Bring one slot to its candidate and store it."""
@@ -100,7 +105,7 @@ class Desk:
         prompt = self.method.render(brief)
         self.audit(brief, prompt)
         advice = self.method.temperatures.get(brief.operator)
-        question = Ask(brief.iteration, brief.slot, attempt, brief, prompt, advice)
+        question = Ask(brief.iteration, brief.slot, attempt, brief, prompt, advice, self.given_up)
         if not asks_a_model(self.designer.name):
             return self.ask(question)
         model = self.model(brief)
@@ -185,7 +190,7 @@ class Desk:
         if exchange.reply.outcome != "answered":
             return _rejected(candidate, "reply", _why_unread(exchange))
         try:
-            proposal = read_reply(exchange.reply.text)
+            proposal = read_reply(exchange.reply.text, brief.design)
             candidate = _with_words(candidate, proposal)
             task = self.task
             program = read_program(

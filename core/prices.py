@@ -35,7 +35,7 @@ class Prices:
     def find(self, model: str) -> Price | None:
         """Return the price of a model, whatever stands before its last slash; None if unknown.
 
-        >>> Prices((Price("gpt-5*", 1.0, 10.0),)).find("openai/gpt-5-2025-08-07").output
+        >>> Prices((Price("gpt-5-20*", 1.0, 10.0),)).find("openai/gpt-5-2025-08-07").output
         10.0
         """
         names = (model.lower(), model.lower().rpartition("/")[2])

@@ -10,6 +10,7 @@ from itertools import islice
 
 from core.errors import ProgramRejected
 from core.records.asking import Proposal
+from core.records.kinds import Design
 from core.syntax import syntax_tree
 
 MOST_ANALYSIS = 4_000  # characters kept
@@ -34,20 +35,24 @@ class _Block:
     closed: bool
 
     @property
-    def defines(self) -> bool:
-        """Tell whether the block defines what a program is made of."""
-        return bool(_DEFINES.search(self.text))
+    def defines(self) -> frozenset[str]:
+        """Return which of the functions that a program is made of the block defines."""
+        return frozenset(_DEFINES.findall(self.text))
 
 
-def read_reply(text: str) -> Proposal:
+def read_reply(text: str, design: Design = "joint") -> Proposal:
     """Take a reply apart.
 
     The program is the last fenced block that defines `reward` or `features`.  What a model thought
     aloud between <think> tags is not part of its answer.
 
+    Args:
+        text:   of the reply.
+        design: what is designed; where it is one function alone, blocks with the other one are quotes.
+
     Raises:
         ProgramRejected: `no_code` when no block defines either, `truncated` when the block that would
-            have done so was never closed.
+            have done so was never closed, `several_blocks` when an earlier one defines what it lacks.
     """
     lines = _spoken(text).splitlines()
     blocks = _blocks(lines)
@@ -66,10 +71,29 @@ def read_reply(text: str) -> Proposal:
             expected="one fenced ```python block that defines `reward`, `features` or both",
         )
     chosen = programs[-1]
+    if design == "joint":
+        _refuse_parts(programs)
     before = "\n".join(lines[: chosen.start])
     after = "\n".join(lines[chosen.stop + 1 :])
     prediction = _prediction(before) or _prediction(after)
     return Proposal(_analysis(before), prediction, textwrap.dedent(chosen.text).strip("\n") + "\n")
+
+
+def _refuse_parts(programs: Sequence[_Block]) -> None:
+    """Refuse a module in parts: the last one alone would be trained on without a word.
+
+    Raises:
+        ProgramRejected: an earlier block defines a function that the last one lacks.
+    """
+    here = programs[-1].defines
+    lacking = sorted(frozenset().union(*(block.defines for block in programs)) - here)
+    if lacking:
+        raise ProgramRejected(
+            f"`{lacking[0]}` in one code block and `{min(here)}` in a later one",
+            rule="several_blocks",
+            expected="the whole module in one fenced ```python block",
+            hint="Put all functions that belong to the module into one block, and show no other code.",
+        )
 
 
 def _spoken(text: str) -> str:

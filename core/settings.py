@@ -185,6 +185,17 @@ class Settings(BaseSettings):
     def _absolute(cls, path: Path) -> Path:
         return path.expanduser().absolute()
 
+    @field_validator("openai_api_key")
+    @classmethod
+    def _header(cls, key: SecretStr | None) -> SecretStr | None:
+        """Take a key that a header can carry: what is read from a file often ends in a newline."""
+        if key is None:
+            return None
+        text = key.get_secret_value().strip()
+        if not re.fullmatch("[!-~]+", text):
+            raise ValueError("expected a key of printable ASCII characters, without spaces")
+        return SecretStr(text)
+
     @field_validator("openai_base_url")
     @classmethod
     def _address(cls, url: str) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from functools import partial
+from threading import Event
 
 from core import choosing, loop, searching, seeding
 from core.bandit import with_posteriors
@@ -177,7 +178,7 @@ def propose(number: int, ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
 
     def ask() -> None:
         desk = new_desk(ledger, tools, history, paid, bench)
-        _in_threads([partial(desk.fill, brief) for brief in briefs], watch)
+        _in_threads([partial(desk.fill, brief) for brief in briefs], watch, desk.given_up)
 
     if _asked(ask, ledger):
         screen(number, ledger, bench, watch)
@@ -208,11 +209,11 @@ def screen(number: int, ledger: Ledger, bench: ScreenBench, watch: Watch) -> Non
         ledger.add_screens(bench.judge(sound, watch))
 
 
-def _in_threads(works: Sequence[Callable[[], None]], watch: Watch) -> None:
+def _in_threads(works: Sequence[Callable[[], None]], watch: Watch, given_up: Event) -> None:
     """Run the works concurrently, keep the claim alive, and raise the first error in the end.
 
     What the other works were already waiting for is paid for, so they are waited for as well, unless
-    `watch` says that nothing may be written any more.
+    `watch` says that nothing may be written any more; `given_up` then keeps them from asking anew.
     """
     if not works:
         return
@@ -225,6 +226,7 @@ def _in_threads(works: Sequence[Callable[[], None]], watch: Watch) -> None:
             errors += [error for future in done if (error := future.exception()) is not None]
             watch(Progress("proposing", len(works) - len(waiting), len(works)))
     finally:
+        given_up.set()
         # An answer that is still on its way cannot be called back; its thread finds the claim gone.
         pool.shutdown(wait=False, cancel_futures=True)
     if errors:
@@ -267,7 +269,7 @@ def reflect(number: int, ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
     def ask() -> None:
         bench = ScreenBench(history, tools.laboratory)
         desk = new_desk(ledger, tools, history, paid, bench)
-        _in_threads([lambda: words.append(desk.analysed(brief))], watch)
+        _in_threads([lambda: words.append(desk.analysed(brief))], watch, desk.given_up)
 
     if _asked(ask, ledger):
         _close(number, history, replace(feedback, analysis=words[0]), ledger)

@@ -11,6 +11,7 @@ from typing import Literal
 import structlog
 
 from core.designers import OPENAI_MODEL, Deadlines, DesignerSettings, make_designer
+from core.errors import StorageFailed
 from core.prices import read_prices
 from core.records.history import History
 from core.sandbox import Sandbox
@@ -68,8 +69,11 @@ class StoredGate:
         return self.store.endpoints.enter(self.name, self.per_minute)
 
     def leave(self, ended: Literal["answered", "failed", "refused"]) -> None:
-        """Note how a call ended."""
-        self.store.endpoints.leave(self.name, ended)
+        """Note how a call ended; where the database is away, what was answered is not lost for that."""
+        try:
+            self.store.endpoints.leave(self.name, ended)
+        except StorageFailed as error:
+            log.warning("end of a call not noted", endpoint=self.name, reason=str(error))
 
 
 def open_bench(settings: Settings, store: Store, *, trains: bool, slots: int = 1) -> Bench:

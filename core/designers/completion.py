@@ -104,6 +104,7 @@ def cleaned(value: Any, secret: str) -> Any:
     """
     if isinstance(value, str):
         text = value.replace("\x00", "\ufffd").encode("utf-8", "replace").decode("utf-8")
+        secret = secret.strip()  # a newline at its end would be told in another way, and not found
         return text.replace(secret, BLANK) if len(secret) >= SHORTEST_SECRET else text
     if isinstance(value, Mapping):
         return {cleaned(key, secret): cleaned(item, secret) for key, item in value.items()}
@@ -131,7 +132,12 @@ def _text(content: object) -> str:
 def _usage(told: object) -> Usage:
     if not isinstance(told, Mapping):
         return Usage()
-    return Usage(_count(told.get("prompt_tokens")), _count(told.get("completion_tokens")))
+    prompt, completion = _count(told.get("prompt_tokens")), _count(told.get("completion_tokens"))
+    total = _count(told.get("total_tokens"))
+    if prompt is not None and total is not None and total > prompt:
+        # Some endpoints count what a model thinks in the total alone, and it is paid as its answer.
+        completion = max(completion or 0, total - prompt)
+    return Usage(prompt, completion)
 
 
 def _count(value: object) -> int | None:

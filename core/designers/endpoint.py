@@ -18,6 +18,16 @@ from openai import APIConnectionError, APIStatusError, AsyncOpenAI
 
 from core.designers import Deadlines
 
+UNSENT = (
+    httpx2.ConnectError,
+    httpx2.ConnectTimeout,
+    httpx2.PoolTimeout,
+    httpx2.ProxyError,
+    httpx2.LocalProtocolError,
+    httpx2.UnsupportedProtocol,
+)
+"""Errors before a question has left this machine."""
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -88,8 +98,10 @@ async def _posted(
         except APIStatusError as error:
             response = error.response
         except APIConnectionError as error:
-            unsent = isinstance(error.__cause__, httpx2.ConnectError | httpx2.ConnectTimeout)
-            return Answer(problem=_problem(error), sent=not unsent)
+            return Answer(problem=_problem(error), sent=not isinstance(error.__cause__, UNSENT))
+        except ValueError as error:
+            # The request could not be made.  What such an error says may hold the header with the key.
+            return Answer(problem=type(error).__name__, sent=False)
     return Answer(
         response.status_code,
         response.content[: limit.most],
@@ -99,8 +111,12 @@ async def _posted(
 
 
 def _problem(error: APIConnectionError) -> str:
-    cause = error.__cause__
-    return f"{type(cause or error).__name__}: {str(cause or error) or 'no answer'}"
+    cause = error.__cause__ or error
+    name = type(cause).__name__
+    if isinstance(cause, httpx2.LocalProtocolError):
+        return name  # it repeats the header that it refuses, and that may be the key's
+    known = isinstance(cause, httpx2.TransportError | APIConnectionError)
+    return f"{name}: {str(cause) or 'no answer'}" if known else name
 
 
 class _Limit:

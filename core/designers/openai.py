@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
+from threading import Event
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -56,6 +57,7 @@ class _Call:
     """One question on its way: when it began, at which attempt it is, and what it has met."""
 
     gate: Gate
+    given_up: Event
     started: float
     number: int = 0
     notes: list[str] = field(default_factory=list)
@@ -95,7 +97,7 @@ class OpenAIDesigner:
     max_tokens: int | None = None
     deadlines: Deadlines = field(default_factory=Deadlines)
     gates: Callable[[str], Gate] | None = field(default=None, repr=False)
-    sleep: Callable[[float], None] = field(default=time.sleep, repr=False)
+    sleep: Callable[[Event, float], object] = field(default=Event.wait, repr=False)
     clock: Callable[[], float] = field(default=time.monotonic, repr=False)
     chance: Callable[[], float] = field(default=random.random, repr=False)
 
@@ -111,19 +113,12 @@ class OpenAIDesigner:
             DesignerUnavailable: no answer came; `retry_after_seconds` says whether waiting helps.
         """
         request = self._request(ask)
-        call = _Call(self._gate(ask), self.clock())
-        advised = self._named_temperature(ask) is None
+        call = _Call(self._gate(ask), ask.given_up, self.clock())
         while call.number < self.deadlines.attempts:
             call.number += 1
             self._wait_for_turn(call)
             begun = self.clock()
-            answer = self._attempt(request, call.started)
-            if advised and self._refuses_temperature(request, answer):
-                # It was advice and nobody's wish, so that asking without it breaks no word.
-                call.notes.append(
-                    f"it takes no temperature of {request.pop('temperature')}: asked without"
-                )
-                answer = self._attempt(request, call.started)
+            answer = self._attempt_mended(ask, request, call)
             failure = _failure(answer, self.api_key or "")
             if failure is None:
                 call.gate.leave("answered")
@@ -142,14 +137,25 @@ class OpenAIDesigner:
         """Wait until the endpoint may be asked.
 
         Raises:
-            DesignerUnavailable: that is too long to do here.
+            DesignerUnavailable: that is too long to do here, or nobody waits for the answer any more.
         """
+        self._refuse_given_up(call)
         while (wait := call.gate.enter()) > 0:
             left = self.deadlines.call_seconds - (self.clock() - call.started)
             if wait > min(self.deadlines.gate_seconds, left):
                 turn = _Failure("it is not asked now: it failed lately, or had its calls", True)
                 raise self._unavailable(turn, wait, call)
-            self.sleep(wait)
+            self.sleep(call.given_up, wait)
+            self._refuse_given_up(call)
+
+    def _refuse_given_up(self, call: _Call) -> None:
+        """Send nothing that nobody would hear the answer of, and that would be paid all the same.
+
+        Raises:
+            DesignerUnavailable: the step was given up while its question waited.
+        """
+        if call.given_up.is_set():
+            raise self._unavailable(_Failure("its step was given up", retry=True), 0.0, call)
 
     def _request(self, ask: Ask) -> dict[str, Any]:
         request: dict[str, Any] = {
@@ -161,10 +167,18 @@ class OpenAIDesigner:
         if temperature is not None:
             request["temperature"] = temperature
         if self.max_tokens is not None:
-            # OpenAI's newer models know only the long name, most other endpoints only the short one.
-            long_name = urlsplit(self.base_url).hostname == "api.openai.com"
-            request["max_completion_tokens" if long_name else "max_tokens"] = self.max_tokens
+            request[self._limit_names()[0]] = self.max_tokens
         return request
+
+    def _limit_names(self) -> tuple[str, str]:
+        """Return what the limit on an answer is called here, and its other name.
+
+        OpenAI's newer models know only the long name, most other endpoints only the short one; but
+        those models are asked through other hosts too.
+        """
+        host = urlsplit(self.base_url).hostname or ""
+        names = "max_completion_tokens", "max_tokens"
+        return names if f".{host}".endswith(".api.openai.com") else names[::-1]
 
     def _model(self, ask: Ask) -> str:
         variant = ask.brief.variant
@@ -181,9 +195,27 @@ class OpenAIDesigner:
         name = self._model(ask).rpartition("/")[2]
         return None if name.startswith(OWN_TEMPERATURE) else ask.temperature
 
-    def _refuses_temperature(self, request: Mapping[str, Any], answer: Answer) -> bool:
-        told = "temperature" in _told(answer, self.api_key or "").lower()
-        return "temperature" in request and answer.status in (400, 422) and told
+    def _attempt_mended(self, ask: Ask, request: dict[str, Any], call: _Call) -> Answer:
+        """Attempt, and again without a setting that is refused, or with its other name."""
+        answer = self._attempt(request, call.started)
+        usual, other = self._limit_names()
+        if self._refuses(request, answer, usual):
+            call.notes.append(f"it takes no {usual}: asked with {other}")
+            request[other] = request.pop(usual)
+            again = self._attempt_mended(ask, request, call)
+            # Where neither name helps, the limit itself is wrong: the first words say more of that.
+            return answer if self._refuses(request, again, other) else again
+        if self._named_temperature(ask) is None and self._refuses(request, answer, "temperature"):
+            # It was advice and nobody's wish, so that asking without it breaks no word.
+            advice = request.pop("temperature")
+            call.notes.append(f"it takes no temperature of {advice}: asked without")
+            return self._attempt_mended(ask, request, call)
+        return answer
+
+    def _refuses(self, request: Mapping[str, Any], answer: Answer, name: str) -> bool:
+        """Tell whether an answer refuses a setting of the request."""
+        told = _told(answer, self.api_key or "").lower()
+        return name in request and answer.status in (400, 422) and name in told
 
     def _attempt(self, request: Mapping[str, Any], started: float) -> Answer:
         left = self.deadlines.call_seconds - (self.clock() - started)
@@ -209,7 +241,7 @@ class OpenAIDesigner:
             rest = max(wait, failure.after or self.deadlines.rest_seconds)
             raise self._unavailable(failure, rest, call)
         call.notes.append(f"attempt {call.number}: {failure.what}; waited {wait:.1f} s")
-        self.sleep(wait)
+        self.sleep(call.given_up, wait)
 
     def _unavailable(
         self, failure: _Failure, rest: float | None, call: _Call

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from threading import Event
 
 from core.records.kinds import Design, ExchangeKind, Json, Mode, Operator, ReplyOutcome, Smoothness
 from core.records.measured import Preflight, Report
@@ -89,6 +90,7 @@ class Ask:
     """One question to a designer, under its natural key (iteration, slot, attempt).
 
     `temperature` is what the method advises; what the brief's variant or the job names counts more.
+    `given_up` is set once nobody waits for the answer any more: what was not sent by then never is.
     """
 
     iteration: int
@@ -97,6 +99,7 @@ class Ask:
     brief: Brief
     prompt: Prompt
     temperature: float | None = None
+    given_up: Event = field(default_factory=Event, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

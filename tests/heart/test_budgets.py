@@ -19,7 +19,7 @@ from core.choosing import confirm_arms
 from core.errors import DesignerUnavailable
 from core.loop import Baseline, Confirm, Propose, Reflect, Train, next_steps, wanted
 from core.outcome import no_design
-from core.prices import Price, Prices
+from core.prices import Price, Prices, read_prices
 from core.purse import COMPLETION_TOKENS, Purse, counted, prompt_tokens
 from core.records.asking import Prompt, Usage
 from core.records.history import Spent
@@ -201,6 +201,22 @@ def test_money_is_kept_together_as_well():
 
 def test_a_model_without_a_price_costs_nothing():
     assert purse(Prices(), money=0.01).set_aside(PROMPT) is None
+
+
+@pytest.mark.parametrize(
+    "model",
+    ["gpt-5", "openai/gpt-5-2025-08-07", "gpt-5-mini", "o3-2025-04-16", "gpt-4.1", "gpt-4o"],
+)
+def test_the_table_of_prices_knows_models_and_their_dated_versions(model):
+    assert read_prices().find(model) is not None
+
+
+@pytest.mark.parametrize(
+    "model",
+    ["gpt-5-pro", "gpt-5-pro-2025-10-06", "o3-pro", "o3-deep-research", "o4-mini-deep-research"],
+)
+def test_a_dear_sibling_does_not_get_the_price_of_a_cheap_model(model):
+    assert read_prices().find(model) is None
 
 
 def test_tokens_that_the_endpoint_did_not_tell_are_estimated():

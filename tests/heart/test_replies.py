@@ -114,6 +114,31 @@ def test_a_reply_without_a_whole_program_is_rejected(text, rule):
     assert caught.value.rule == rule
 
 
+REWARD = "def reward(obs, action, next_obs, params):\n    return {'hold': obs.position}\n"
+FEATURES = "def features(obs):\n    return {'gap': obs.position - 1.0}\n"
+
+
+@pytest.mark.parametrize("parts", [(REWARD, FEATURES), (FEATURES, REWARD)])
+def test_a_module_in_several_blocks_goes_back_and_loses_no_part_in_silence(parts):
+    with pytest.raises(ProgramRejected, match="into one block") as caught:
+        read_reply("The reward:\n" + fenced(parts[0]) + "The features:\n" + fenced(parts[1]))
+    assert caught.value.rule == "several_blocks"
+
+
+def test_a_draft_of_a_part_before_the_whole_module_is_only_a_draft():
+    text = fenced(REWARD) + "With features:\n" + fenced(FEATURES + REWARD)
+    assert read_reply(text).source == FEATURES + REWARD
+
+
+@pytest.mark.parametrize(
+    ("design", "quoted", "asked"),
+    [("features", REWARD, FEATURES), ("reward", FEATURES, REWARD)],
+)
+def test_where_one_function_is_designed_the_other_one_may_be_quoted(design, quoted, asked):
+    text = "It stays:\n" + fenced(quoted) + "This is new:\n" + fenced(asked)
+    assert read_reply(text, design).source == asked
+
+
 def test_a_block_that_is_open_at_the_end_does_not_hide_a_whole_program():
     assert read_reply(fenced(GOOD) + "Run:\n```bash\nmake").source == GOOD
 

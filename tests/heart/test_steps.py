@@ -368,6 +368,22 @@ def test_a_watch_that_stops_leaves_no_result():
     assert not ledger.facts.native
 
 
+def test_questions_that_still_wait_when_a_step_is_stopped_know_that_nobody_waits_for_them():
+    def script(ask):
+        assert ask.given_up.wait(30), "the step ended and did not say so"
+        raise DesignerUnavailable("given up")
+
+    def stop(progress):
+        raise StepInterrupted("paused")
+
+    ledger, designer = MemoryLedger(a_history()), ScriptedDesigner(script)
+    tools = toolbox(designer, PretendLaboratory(lambda arm, seed: 0.5))
+    with pytest.raises(StepInterrupted):
+        carry_out(read_step("propose/0"), ledger, tools, watch=stop)
+    assert all(ask.given_up.is_set() for ask in designer.asked)
+    assert designer.asked
+
+
 def test_a_rung_continues_from_the_checkpoints_of_the_one_before():
     spec = a_spec(candidates=3, training=Training(steps=1000, seeds=1, packs=1, rungs=(0.2, 1.0)))
     _, _, laboratory = run_job(spec, fitness=lambda arm, seed: 0.2 + len(arm) + seed / 1e4)

@@ -13,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from core.designers import Deadlines
+from core.designers.endpoint import Answer
 from core.designers.openai import OpenAIDesigner
 from core.errors import DesignerUnavailable
 from core.records.asking import Ask, Brief, Prompt, Usage
@@ -136,7 +137,7 @@ class Sleeper:
         self.now = 0.0
         self.naps = []
 
-    def sleep(self, seconds):
+    def sleep(self, given_up, seconds):
         self.naps.append(seconds)
         self.now += seconds
 
@@ -238,6 +239,92 @@ def test_a_temperature_that_somebody_named_is_not_dropped_in_silence():
     with serving(REFUSED) as server, pytest.raises(DesignerUnavailable, match="does not support"):
         designer(server, temperature=0.6).answer(ASK)
     assert len(server.script.requests) == 1
+
+
+NO_SHORT_NAME = send(
+    400,
+    error(
+        "unsupported_parameter",
+        "Unsupported parameter: 'max_tokens' is not supported with this model. "
+        "Use 'max_completion_tokens' instead.",
+    ),
+)
+
+
+def test_a_model_that_knows_the_limit_by_its_other_name_is_asked_with_that():
+    with serving(NO_SHORT_NAME, send(200, completion())) as server:
+        reply = designer(server, max_tokens=900).answer(ASK)
+    assert "max_tokens" not in reply.request
+    assert reply.request["max_completion_tokens"] == 900
+    assert any("no max_tokens" in note for note in reply.notes)
+
+
+@pytest.mark.parametrize("acts", [(NO_SHORT_NAME, REFUSED), (REFUSED, NO_SHORT_NAME)])
+def test_a_model_that_refuses_one_setting_after_the_other_is_asked_in_the_end(acts):
+    with serving(*acts, send(200, completion())) as server:
+        reply = designer(server, max_tokens=900).answer(replace(ASK, temperature=0.6))
+    assert set(reply.request) == {"model", "messages", "max_completion_tokens"}
+
+
+def test_a_limit_that_is_too_high_under_either_name_is_told_in_the_first_words():
+    acts = [
+        send(400, error("invalid", "max_tokens is too large: at most 8192.")),
+        send(400, error("invalid", "Unknown parameter max_completion_tokens.")),
+    ]
+    with serving(*acts) as server, pytest.raises(DesignerUnavailable, match="at most 8192"):
+        designer(server, max_tokens=16_000).answer(ASK)
+    assert len(server.script.requests) == 2
+
+
+@pytest.mark.parametrize(
+    ("address", "name"),
+    [
+        ("https://api.openai.com/v1", "max_completion_tokens"),
+        ("https://eu.api.openai.com/v1", "max_completion_tokens"),
+        ("https://notapi.openai.com.example/v1", "max_tokens"),
+        ("http://127.0.0.1:8000/v1", "max_tokens"),
+    ],
+)
+def test_hosts_of_openai_are_asked_by_the_limits_long_name(monkeypatch, address, name):
+    asked = []
+
+    def answers(body, *_):
+        asked.append(body)
+        return Answer(200, completion())
+
+    monkeypatch.setattr("core.designers.openai.attempt", answers)
+    OpenAIDesigner(address, KEY, "tiny", max_tokens=900).answer(ASK)
+    assert asked[0][name] == 900
+
+
+@pytest.mark.parametrize(
+    ("usage", "counted"),
+    [
+        pytest.param(
+            {"prompt_tokens": 12, "completion_tokens": 3, "total_tokens": 515},
+            Usage(12, 503),
+            id="thoughts in the total alone",
+        ),
+        pytest.param(
+            {"prompt_tokens": 12, "completion_tokens": 503, "total_tokens": 515},
+            Usage(12, 503),
+            id="thoughts in both",
+        ),
+        pytest.param({"prompt_tokens": 12, "total_tokens": 515}, Usage(12, 503), id="no answer's"),
+        pytest.param(
+            {"completion_tokens": 3, "total_tokens": 515}, Usage(None, 3), id="no prompt's"
+        ),
+        pytest.param(
+            {"prompt_tokens": 12, "completion_tokens": 3, "total_tokens": 0},
+            Usage(12, 3),
+            id="a total that is none",
+        ),
+    ],
+)
+def test_what_a_model_thinks_is_counted_where_only_the_total_tells_it(usage, counted):
+    body = json.loads(completion()) | {"usage": usage}
+    with serving(send(200, json.dumps(body).encode())) as server:
+        assert designer(server).answer(ASK).usage == counted
 
 
 def test_missing_usage_stays_unknown():
@@ -393,6 +480,21 @@ def test_what_waiting_cannot_mend_is_told_at_once_with_a_hint(status, code, hint
     assert len(server.script.requests) == 1
 
 
+def test_a_pause_ends_when_the_step_is_given_up_and_nothing_more_is_sent():
+    asked = replace(ASK, given_up=threading.Event())
+
+    def act(handler):
+        send(500)(handler)
+        asked.given_up.set()
+
+    with serving(act) as server:
+        patient = replace(designer(server), sleep=threading.Event.wait, chance=lambda: 60.0)
+        with pytest.raises(DesignerUnavailable, match="given up") as caught:
+            patient.answer(asked)
+    assert len(server.script.requests) == 1
+    assert not caught.value.maybe_paid
+
+
 # --- what all workers know of the endpoint -----------------------------------------------------
 
 
@@ -475,6 +577,27 @@ def test_a_question_that_nobody_got_was_not_paid_for():
         pass
     with pytest.raises(DesignerUnavailable) as caught:
         designer(server).answer(ASK)
+    assert not caught.value.maybe_paid
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        pytest.param(f"{KEY}\n", id="a newline at its end"),
+        pytest.param(f"é-{KEY}", id="a letter that no header takes"),
+    ],
+)
+def test_a_key_that_no_header_can_carry_is_not_shown_and_nothing_was_paid_for(key):
+    with serving(send(200, completion())) as server, pytest.raises(DesignerUnavailable) as caught:
+        designer(server, api_key=key, deadlines=Deadlines(attempts=1)).answer(ASK)
+    assert KEY not in str(caught.value)
+    assert not caught.value.maybe_paid
+    assert server.script.requests == []
+
+
+def test_an_address_that_cannot_be_asked_was_not_paid_for():
+    with pytest.raises(DesignerUnavailable) as caught:
+        OpenAIDesigner("ftp://host/v1", KEY, "tiny", deadlines=Deadlines(attempts=1)).answer(ASK)
     assert not caught.value.maybe_paid
 
 

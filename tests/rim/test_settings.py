@@ -86,6 +86,27 @@ def test_no_secret_shows_in_the_text_of_the_settings():
     assert settings.openai_api_key.get_secret_value() == "hunter2-key"
 
 
+def test_a_key_that_a_file_ended_with_a_newline_is_taken_without_it(monkeypatch):
+    monkeypatch.setenv("REWARDSMITH_OPENAI_API_KEY", " sk-hunter2\n")
+    assert read_settings().openai_api_key.get_secret_value() == "sk-hunter2"
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        pytest.param("sk-hünter2", id="a letter that no header takes"),
+        pytest.param("sk-hunter2\nsk-hunter3", id="two lines"),
+        pytest.param("Bearer sk-hunter2", id="a space"),
+        pytest.param("\n", id="nothing but a newline"),
+    ],
+)
+def test_a_key_that_no_header_can_carry_is_refused_without_being_shown(monkeypatch, key):
+    monkeypatch.setenv("REWARDSMITH_OPENAI_API_KEY", key)
+    with pytest.raises(ConfigurationError, match=r"OPENAI_API_KEY.*printable ASCII") as refused:
+        read_settings()
+    assert "nter2" not in str(refused.value)
+
+
 def test_every_setting_says_what_it_is():
     assert all(len(field.description or "") > 15 for field in Settings.model_fields.values())
 

@@ -54,6 +54,7 @@ def endpoint(status: int, body: bytes) -> Iterator[str]:
             thread.join()
 
 
+USUAL = json.dumps({"data": [{"id": "gpt-5-mini"}]}).encode()
 MODELS = json.dumps({"data": [{"id": "small"}, {"id": "large"}]}).encode()
 
 
@@ -61,11 +62,13 @@ MODELS = json.dumps({"data": [{"id": "small"}, {"id": "large"}]}).encode()
     ("status", "body", "model", "key", "ok", "found", "fix"),
     [
         pytest.param(200, MODELS, "small", "sk-right", True, "has small", "", id="all is well"),
-        pytest.param(200, MODELS, None, "sk-right", True, "name their model", "", id="no model"),
+        pytest.param(200, USUAL, None, "sk-right", True, "has gpt-5-mini", "", id="the usual"),
         pytest.param(200, MODELS, "smal", "sk-right", False, "no model smal", "large", id="typo"),
         pytest.param(200, MODELS, "small", "sk-no", False, "401", "API_KEY", id="a wrong key"),
         pytest.param(503, b"", "small", "sk-right", False, "503", "Wait", id="out of order"),
-        pytest.param(404, b"", "small", "sk-right", True, "does not say", "", id="no list"),
+        pytest.param(302, b"", "small", "sk-right", False, "302", "redirects", id="elsewhere"),
+        pytest.param(402, b"", "small", "sk-right", False, "402", "Top", id="no credit"),
+        pytest.param(405, b"", "small", "sk-right", True, "does not say", "", id="no list"),
         pytest.param(200, b"[1]", "small", "sk-right", True, "does not say", "", id="nonsense"),
     ],
 )
@@ -78,6 +81,22 @@ def test_an_endpoint_is_asked_for_its_models(settings, status, body, model, key,
     assert fix in told.fix
     assert bool(told.fix) is not ok, "a fix where there is something to mend, and only there"
     assert key not in told.found + told.fix
+
+
+def test_an_endpoint_without_a_list_is_no_fault_and_may_have_a_wrong_address(settings):
+    with endpoint(404, b"") as url:
+        told = designer(settings(openai_base_url=url, openai_api_key="sk-right"))
+    assert told.ok
+    assert "no list of models" in told.found
+    assert "/v1" in told.fix
+
+
+def test_where_the_usual_model_is_missing_it_is_said_who_asks_it(settings):
+    with endpoint(200, MODELS) as url:
+        told = designer(settings(openai_base_url=url, openai_api_key="sk-right"))
+    assert told.ok, "jobs may name their model"
+    assert "no gpt-5-mini, which jobs ask that name no model" in told.found
+    assert "large" in told.fix
 
 
 def test_an_endpoint_that_is_not_there_is_named(settings):

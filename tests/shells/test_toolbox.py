@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from core.errors import StorageFailed
 from core.records.history import History
 from core.records.measured import Walls
 from core.records.people import Given
@@ -14,7 +15,7 @@ from core.sandbox import Isolation, IsolationTooWeak, Sandbox
 from core.settings import Settings
 from core.storage import open_store
 from tests.builders import a_spec
-from workers.toolbox import Bench, open_bench
+from workers.toolbox import Bench, StoredGate, open_bench
 
 
 @pytest.mark.parametrize("slots", [1, 2])
@@ -25,6 +26,15 @@ def test_as_many_trainings_run_at_once_as_the_worker_has_slots(tmp_path, slots):
         assert bench.tools.laboratory.at_once == slots
     finally:
         bench.sandbox.close()
+
+
+def test_an_answer_is_not_lost_because_nobody_can_note_that_it_came(tmp_path):
+    store = open_store(Settings(home=tmp_path).database_url)  # in which there is no table yet
+    gate = StoredGate(store, "host model", None)
+    with pytest.raises(StorageFailed):
+        store.endpoints.leave(gate.name, "answered")
+    gate.leave("answered")
+    store.close()
 
 
 WEAK = Isolation(1, ("read a world-readable file",))
