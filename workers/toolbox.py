@@ -13,7 +13,7 @@ import structlog
 from core.designers import OPENAI_MODEL, Deadlines, DesignerSettings, make_designer
 from core.prices import read_prices
 from core.records.history import History
-from core.sandbox import Sandbox
+from core.sandbox import Sandbox, expect_hidden
 from core.sandbox.selftest import FULL
 from core.settings import Settings
 from core.storage import FolderArtifacts, Store
@@ -83,8 +83,10 @@ def open_bench(settings: Settings, store: Store, *, trains: bool, slots: int = 1
                   packs a job's runs are split that does not ask for a number.
 
     Raises:
+        ConfigurationError: generated code could read what this machine keeps.
         ZygoteFailed: the sandbox cannot be started.
     """
+    expect_hidden(settings.private_paths(), settings.environment_paths)
     preload: Sequence[str] = PRELOAD if trains else PRELOAD_DESIGN
     folders = [Path(folder) for folder in settings.environment_paths]
     sandbox = Sandbox(preload, import_paths=folders)

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from core.errors import ConfigurationError
 from core.records.history import History
 from core.records.measured import Walls
 from core.records.people import Given
@@ -25,6 +26,17 @@ def test_as_many_trainings_run_at_once_as_the_worker_has_slots(tmp_path, slots):
         assert bench.tools.laboratory.at_once == slots
     finally:
         bench.sandbox.close()
+
+
+@pytest.mark.parametrize("moved", ["home", "artifacts_path", "recordings_path", "database_url"])
+def test_no_worker_starts_whose_data_generated_code_could_read(tmp_path, moved):
+    shown = tmp_path / "environments"
+    shown.mkdir()
+    place = {"database_url": f"sqlite:///{shown}/jobs.db"}.get(moved, shown / "data")
+    given = {"home": tmp_path / "home", "environment_paths": [shown], moved: place}
+    settings = Settings(**given)
+    with pytest.raises(ConfigurationError, match=f"REWARDSMITH_{moved.upper()}: .*{shown}"):
+        open_bench(settings, open_store(settings.database_url), trains=False)
 
 
 WEAK = Isolation(1, ("read a world-readable file",))
