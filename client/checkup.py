@@ -110,11 +110,12 @@ def _folder(name: str, folder: Path, setting: str) -> Finding:
 
 def sandbox(settings: Settings) -> Finding:
     """Attack from inside a jailed child, and see what gets through."""
-    from core.sandbox import Sandbox
+    from core.sandbox import Sandbox, expect_hidden
 
     allowed = settings.allow_weaker_isolation == "i-understand"
     jail = Sandbox(["core.sandbox.selftest"], import_paths=settings.environment_paths)
     try:
+        expect_hidden(settings.private_paths(), settings.environment_paths)
         isolation = jail.isolation
         if not allowed:
             jail.require(settings.required_isolation)

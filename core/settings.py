@@ -54,7 +54,7 @@ class Settings(BaseSettings):
     environment_paths: Annotated[tuple[Path, ...], NoDecode] = Field(
         (),
         description="Folders with your own environments, separated by colons: importable and "
-        "readable, nothing else, inside the sandbox.",
+        "readable, nothing else, inside the sandbox. The home may not lie in one.",
     )
     secret: SecretStr | None = Field(
         None,
@@ -223,6 +223,18 @@ class Settings(BaseSettings):
             if not path.is_dir():
                 raise ValueError(f"`{path}` is not a folder")
         return tuple(path.absolute() for path in paths)
+
+    def private_paths(self) -> dict[str, Path]:
+        """Return what generated code must not read, by the variable that can move it."""
+        found = {
+            f"{PREFIX}HOME": self.home,
+            f"{PREFIX}ARTIFACTS_PATH": self.artifacts_path,
+            f"{PREFIX}RECORDINGS_PATH": self.recordings_path,
+        }
+        kind, _, file = self.database_url.partition(":///")
+        if kind.startswith("sqlite"):
+            found[f"{PREFIX}DATABASE_URL"] = Path(file.partition("?")[0])
+        return found
 
     def secret_key(self) -> bytes:
         """Return the key from which secret seeds are derived; make its file on first use.

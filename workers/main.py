@@ -58,7 +58,7 @@ def run(
         bench:      what it works with; opened from the settings unless given.
 
     Raises:
-        ConfigurationError: an unknown queue, or no slot.
+        ConfigurationError: an unknown queue, no slot, or data where generated code could read it.
         StorageFailed: the database cannot be reached or is not migrated.
         ZygoteFailed: the sandbox cannot be started.
     """

@@ -14,7 +14,7 @@ from core.designers import OPENAI_MODEL, Deadlines, DesignerSettings, make_desig
 from core.errors import StorageFailed
 from core.prices import read_prices
 from core.records.history import History
-from core.sandbox import Sandbox
+from core.sandbox import Sandbox, expect_hidden
 from core.sandbox.selftest import FULL
 from core.settings import Settings
 from core.storage import FolderArtifacts, Store
@@ -87,8 +87,10 @@ def open_bench(settings: Settings, store: Store, *, trains: bool, slots: int = 1
                   packs a job's runs are split that does not ask for a number.
 
     Raises:
+        ConfigurationError: generated code could read what this machine keeps.
         ZygoteFailed: the sandbox cannot be started.
     """
+    expect_hidden(settings.private_paths(), settings.environment_paths)
     preload: Sequence[str] = PRELOAD if trains else PRELOAD_DESIGN
     folders = [Path(folder) for folder in settings.environment_paths]
     sandbox = Sandbox(preload, import_paths=folders)

@@ -47,6 +47,7 @@ def serve(
     from client.server import listen, run_server
     from client.several import run_servers
     from core.failpoints import refuse_failpoints
+    from core.sandbox import expect_hidden
     from core.settings import read_settings
 
     exit_on_sigterm()
@@ -57,9 +58,13 @@ def serve(
     if inherited is not None:  # one of several, for which all else has been seen to
         run_server(settings, socket.socket(fileno=inherited), lambda: None)
         return
+    count = usual_workers() if workers is None else workers
+    if (
+        count
+    ):  # else its workers would start and end again and again, beside a server that takes jobs
+        expect_hidden(settings.private_paths(), settings.environment_paths)
     prepare_database(settings, migrate)
     bound = listen(host or settings.api_host, settings.api_port if port is None else port)
-    count = usual_workers() if workers is None else workers
     children = Children(os.environ, screen.complain)
     children.start(worker_commands(count, names))
     number = settings.processes if processes is None else processes

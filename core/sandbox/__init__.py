@@ -16,6 +16,7 @@ from core.sandbox.frames import (
     Link,
 )
 from core.sandbox.limits import GIB, MIB, Limits
+from core.sandbox.lock import expect_hidden
 from core.sandbox.outcomes import (
     ChildDied,
     ChildExit,
@@ -53,4 +54,5 @@ __all__ = [
     "Sandbox",
     "ZygoteFailed",
     "clean_text",
+    "expect_hidden",
 ]

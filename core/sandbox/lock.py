@@ -19,10 +19,11 @@ import site
 import sys
 import sysconfig
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from core.errors import ConfigurationError
 from core.sandbox import gpu, kernel, landlock, seccomp
 from core.sandbox.limits import GIB, MIB, Limits
 
@@ -68,7 +69,7 @@ def plan_jail(extra_folders: Sequence[Path] = ()) -> Jail:
     user id keeps root's id for the file system alone, without capabilities: Landlock names what it
     may open.  Without Landlock it does not, and imports after the lock fail instead.
     """
-    readable = (*interpreter_folders(), *(folder.resolve() for folder in extra_folders))
+    readable = _readable(extra_folders)
     version = landlock.abi()
     own_uid = _can_change_user()
     hidden = not all(_open_to_everybody(folder) for folder in readable)
@@ -81,15 +82,41 @@ def plan_jail(extra_folders: Sequence[Path] = ()) -> Jail:
     )
 
 
+def expect_hidden(private: Mapping[str, Path], extra_folders: Sequence[Path] = ()) -> None:
+    """Make sure that no jailed child may read what is private, wherever links lead.
+
+    The self-test cannot find out: the file that it must not read lies elsewhere.
+
+    Args:
+        private:       setting -> the folder or file that it names.
+        extra_folders: the operator's own, which children may read.
+
+    Raises:
+        ConfigurationError: one of them lies in a folder that children may read.
+    """
+    system = (Path(folder).resolve() for folder in _SYSTEM_FOLDERS)
+    readable = (*system, *_readable(extra_folders))
+    for setting, path in private.items():
+        for folder in readable:
+            if path.resolve().is_relative_to(folder):
+                raise ConfigurationError(
+                    f"{path}, which generated code could read in {folder}",
+                    expected="a place that the sandbox does not show",
+                    where=setting,
+                    hint="Move it elsewhere, or have REWARDSMITH_ENVIRONMENT_PATHS name a folder "
+                    "that holds your environments alone.",
+                )
+
+
 def interpreter_folders() -> tuple[Path, ...]:
     """Return the folders of the interpreter and its packages, never those of a checkout.
 
-    `sys.path` is not asked: an editable installation puts a whole repository there.
+    `sys.path` is not asked: an editable installation puts a whole repository there.  Of a virtual
+    environment only the packages count: made by `python -m venv .`, it is somebody's whole folder.
     """
     folders = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
-    folders += [*site.getsitepackages(), os.path.join(sys.base_prefix, "lib")]
-    if sys.prefix != sys.base_prefix:
-        folders.append(sys.prefix)
+    folders += [*site.getsitepackages()]
+    folders += [os.path.join(prefix, "lib") for prefix in (sys.prefix, sys.base_prefix)]
     return _without_nested(Path(folder).resolve() for folder in folders if os.path.isdir(folder))
 
 
@@ -125,6 +152,10 @@ def lock(jail: Jail, limits: Limits, slot: int, parent: int) -> None:
         landlock.restrict(ruleset)
     if jail.seccomp:
         seccomp.install(devices=limits.gpu)
+
+
+def _readable(extra_folders: Sequence[Path]) -> tuple[Path, ...]:
+    return (*interpreter_folders(), *(folder.resolve() for folder in extra_folders))
 
 
 def _die_with(parent: int) -> None:

@@ -14,6 +14,7 @@ from core.records.measured import Preflight
 from core.records.spec import Training
 from core.training.action_space import read_action_space
 from core.training.deadlines import ROW_SECONDS
+from core.training.numpy_policy import MOST_BYTES
 from core.training.runtime import MOST_FEATURES
 from core.training.settings import (
     MOST_REPLAY_BYTES,
@@ -108,11 +109,22 @@ def checkpoint_bytes(order: PackOrder) -> int:
     Raises:
         InvalidInput: a setting is unknown or absurd.
     """
-    settings = _settings(order)
     count = len(order.members) + len({sha for shas in order.warm.values() for sha in shas})
+    return count * member_bytes(order)
+
+
+def member_bytes(order: PackOrder) -> int:
+    """Return how many bytes the checkpoint of one member may have.
+
+    Raises:
+        InvalidInput: a setting is unknown or absurd.
+    """
+    if order.learner is not None:
+        return MOST_BYTES  # its weights are all that it leaves
+    settings = _settings(order)
     # Parameters, their targets, and the first and second moments.
     replay = 0 if isinstance(settings, PPOSettings) else MOST_REPLAY_BYTES
-    return count * (4 * _FLOAT * _parameters(order.preflight, settings) + replay + 2**20)
+    return 4 * _FLOAT * _parameters(order.preflight, settings) + replay + 2**20
 
 
 def _settings(order: PackOrder) -> Settings:

@@ -12,7 +12,7 @@ from core.ports import Artifacts, PackOrder, Progress, Watch
 from core.records.kinds import Json
 from core.records.measured import Curve, Report, TermStatistics
 from core.records.programs import Program
-from core.sandbox import GIB, ChildFailed, Frame, Limits, Sandbox
+from core.sandbox import GIB, BadFrame, ChildFailed, Frame, Limits, Sandbox
 from core.training.attending import next_frame
 from core.training.blame import clean
 from core.training.inputs import MOST_INPUTS, dimensions
@@ -67,7 +67,10 @@ def examine_arm(
         try:
             child.send(header, {"recording": measured.recording, **weights})
             frame = next_frame(child, watch, progress)
-        except ChildFailed as error:  # the fitness stands; only the words about it are missing
+        except (
+            BadFrame,
+            ChildFailed,
+        ) as error:  # the fitness stands; only words about it are missing
             return Report(unexamined=clean(str(error), MOST_REASON_LETTERS))
     if frame.header.get("kind") != "report":
         reason = rejection_from_json(frame.header)

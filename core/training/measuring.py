@@ -9,13 +9,25 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from core.errors import EnvironmentUnusable, ScoringFailed
 from core.ports import FilmOrder, PackOrder, Progress, Watch
 from core.records.programs import Program
-from core.sandbox import GIB, Child, ChildFailed, ChildTimedOut, Frame, Limits, Sandbox
+from core.sandbox import (
+    GIB,
+    MIB,
+    BadFrame,
+    Child,
+    ChildFailed,
+    ChildTimedOut,
+    Frame,
+    Limits,
+    Sandbox,
+)
 from core.training.attending import POLL_SECONDS, next_frame
 from core.training.blame import clean
-from core.training.waves import FRAME_SECONDS, rows_that_fit
+from core.training.waves import FRAME_SECONDS, NUMBERS, rows_that_fit
 from core.training.wire import (
     program_to_json,
     rejection_from_json,
@@ -26,6 +38,8 @@ from core.training.wire import (
 SCORER = "core.training.scorer:score"
 ACTOR = "core.training.actor:act"
 MEMORY_BYTES = 4 * GIB
+MOST_WEIGHT_BYTES = 128 * MIB
+"""Of policies that are measured together: half of what a frame may hold."""
 _ASSUMED_STEPS = 2_000  # of an episode without a time limit
 
 
@@ -66,14 +80,14 @@ def measure(
     *,
     known: bool = False,
 ) -> Measured:
-    """Measure policies of one arm on the order's held-out seeds.
+    """Measure policies of one arm on the order's held-out seeds, in parts if they are very large.
 
     Args:
         sandbox:  where children come from.
         order:    names task, preflight and held-out seeds.
         program:  of the arm; only the actor gets it.
         policies: weights as safetensors bytes.
-        recorded: indices of the policies whose transitions are recorded.
+        recorded: indices of the policies whose transitions are recorded, as far as one part holds them.
         watch:    called about twice a second.
         progress: what `watch` is told.
         known:    whether the scorer also lives the episodes by itself, features as zeros.
@@ -83,6 +97,65 @@ def measure(
         EnvironmentUnusable: the environment broke, which is no arm's fault.
         SandboxFailed: the scorer, which runs nothing of the arm, or the sandbox itself broke.
     """
+    parts = _parts([len(content) for content in policies], recorded)
+    measured = [
+        _measure_part(
+            sandbox,
+            order,
+            program,
+            [policies[index] for index in part],
+            [part.index(index) for index in recorded if index in part] if part is parts[0] else [],
+            watch,
+            progress,
+            known=known,
+        )
+        for part in parts
+    ]
+    return _together(parts, measured)
+
+
+def _parts(sizes: Sequence[int], recorded: Sequence[int]) -> list[list[int]]:
+    """Split policies, by index, into parts that fit into a frame; the recorded ones are the first.
+
+    How many are measured together changes no number.
+    """
+    others = [index for index in range(len(sizes)) if index not in recorded]
+    parts: list[list[int]] = [[]]
+    room = MOST_WEIGHT_BYTES
+    for index in (*recorded, *others):
+        if parts[-1] and sizes[index] > room:
+            parts.append([])
+            room = MOST_WEIGHT_BYTES
+        parts[-1].append(index)
+        room -= sizes[index]
+    return [sorted(part) for part in parts]
+
+
+def _together(parts: Sequence[Sequence[int]], measured: Sequence[Measured]) -> Measured:
+    """Put parts together, in the policies' order."""
+    both = [(part, one) for part, one in zip(parts, measured, strict=True)]
+    scores = {i: score for part, one in both for i, score in zip(part, one.scores, strict=True)}
+    known = {i: score for part, one in both for i, score in zip(part, one.known, strict=False)}
+    return Measured(
+        scores=tuple(scores[index] for index in sorted(scores)),
+        recording=measured[0].recording,
+        kept=measured[0].kept,
+        unsteady=frozenset(part[place] for part, one in both for place in one.unsteady),
+        known=tuple(known[index] for index in sorted(known)),
+    )
+
+
+def _measure_part(
+    sandbox: Sandbox,
+    order: PackOrder,
+    program: Program | None,
+    policies: Sequence[bytes],
+    recorded: Sequence[int],
+    watch: Watch,
+    progress: Progress,
+    *,
+    known: bool,
+) -> Measured:
     weights = {f"weights.{index}": content for index, content in enumerate(policies)}
     limits = limits_of(order, len(policies))
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -95,7 +168,10 @@ def measure(
             expect_ready(next_frame(scorer, watch, progress))
             actor = stack.enter_context(sandbox.spawn(ACTOR, limits, links=[theirs]))
             companion = Companion(actor, order, program, weights)
-            return _read_scores(converse(scorer, companion, "scores", watch, progress))
+            frame = converse(scorer, companion, "scores", watch, progress)
+            return _read_scores(frame, len(policies), len(order.held_out))
+        except BadFrame as error:  # it was not sent
+            raise ScoringFailed(str(error), where="scorer") from error
         except ChildTimedOut as error:
             # A slow actor uses up the scorer's time as well; without a program nobody is to blame.
             if program is None:
@@ -198,20 +274,28 @@ def _actor_reason(frame: Frame) -> str:
     return str(frame.header.get("reason", "the actor gave no reason"))
 
 
-def _read_scores(frame: Frame) -> Measured:
+def _read_scores(frame: Frame, policies: int, episodes: int) -> Measured:
     try:
-        scores, known = (
-            tuple(
-                Score(**{name: tuple(map(float, one[name])) for name in Score.__slots__})
-                for one in frame.header[kind]
-            )
-            for kind in ("policies", "known")
-        )
+        scores = _read_numbers(frame.blobs["policies"], episodes)
+        known = _read_numbers(frame.blobs["known"], episodes)
         unsteady = frozenset(map(int, frame.header["unsteady"]))
     except (KeyError, TypeError, ValueError) as error:
         raise ScoringFailed(f"{error}", expected="scores of every policy") from error
+    if len(scores) != policies:
+        raise ScoringFailed(f"{len(scores)} scores", expected=f"those of {policies} policies")
     recording, kept = frame.blobs.get("recording"), frame.blobs.get("kept")
     return Measured(scores, recording, kept, unsteady, known)
+
+
+def _read_numbers(told: bytes, episodes: int) -> tuple[Score, ...]:
+    """Read [P, 4, E] numbers.  Raises ValueError."""
+    numbers = np.frombuffer(told, "<f8").reshape(-1, len(NUMBERS), episodes)
+    if not np.isfinite(numbers).all():
+        raise ValueError("a number that is not finite")
+    return tuple(
+        Score(**{name: tuple(row.tolist()) for name, row in zip(NUMBERS, one, strict=True)})
+        for one in numbers
+    )
 
 
 def limits_of(order: PackOrder | FilmOrder, policies: int) -> Limits:

@@ -9,6 +9,7 @@ from typing import TypeAlias
 from core.ports import PackOrder, Progress
 from core.records.measured import Curve
 from core.sandbox.codec import BadFrame
+from core.training.effort import member_bytes
 from core.training.numpy_policy import MOST_BYTES
 from core.training.protocol import (
     Advanced,
@@ -83,7 +84,7 @@ class Minutes:
         """Take one piece of news down.
 
         Raises:
-            BadFrame: weights that nobody asked for, or more than a policy may have.
+            BadFrame: weights that nobody asked for, or more than a policy or a member may have.
         """
         match news:
             case Begun():
@@ -93,6 +94,7 @@ class Minutes:
             case Snapshot():
                 self._keep(news)
             case MemberSaved():
+                self._expect_small(news.checkpoint)
                 self._waiting[news.member] = news
             case PackSaved(steps, seconds):
                 self.saved = self._halfway(steps, seconds / len(self.trained))
@@ -100,6 +102,7 @@ class Minutes:
                 self.trained[place].failure = reason
                 self._lived(place, steps)
             case MemberDone():
+                self._expect_small(news.checkpoint)
                 self._end(news)
             case Done(seconds):
                 self._close(seconds / len(self.trained))
@@ -138,6 +141,11 @@ class Minutes:
         if len(weights) > MOST_BYTES:
             raise BadFrame(f"weights of {len(weights)} bytes", expected=f"at most {MOST_BYTES}")
         kept.append((steps, weights))
+
+    def _expect_small(self, checkpoint: bytes) -> None:
+        most = member_bytes(self.order)
+        if len(checkpoint) > most:
+            raise BadFrame(f"a checkpoint of {len(checkpoint)} bytes", expected=f"at most {most}")
 
     def _halfway(self, steps: int, seconds: float) -> Halfway:
         members = {}

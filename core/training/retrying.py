@@ -32,6 +32,11 @@ from core.training.saving import note, recall
 from core.training.supervising import Fallen, Supervision, Watched
 
 TAIL_LETTERS = 400
+SOONEST_SECONDS = SAVE_SECONDS / 2
+"""Between two writings of what was saved: a child that says so all the time would fill the disk.
+
+An honest one keeps twice this pace, of which a busy machine may swallow some.
+"""
 
 
 def train_pack(
@@ -153,10 +158,11 @@ class Workshop:
         return {sha: self.artifacts.get(sha) for sha in sorted(wanted)}
 
     def _keep(self, halfway: Halfway) -> None:
-        self._saved_at = time.monotonic()
         self.known |= halfway
-        if self.save is save_nothing:
+        now = time.monotonic()
+        if self.save is save_nothing or now - self._saved_at < SOONEST_SECONDS:
             return
+        self._saved_at = now
         self.artifacts.progress = _progress(self.whole, self.known, "saving")
         try:
             self.save(note(self.whole, self.known, self.artifacts))

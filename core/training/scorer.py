@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from core.envs import make_batch
 from core.envs.batch import Actions, EnvBatch
@@ -28,7 +29,7 @@ from core.training.keeping import kept_episodes, put_together
 from core.training.numpy_policy import Policies, read_weights, stack_policies
 from core.training.repeating import REPEATED_STEPS, Tape, rows_that_differ
 from core.training.transitions import Recording, Transitions, save_recording
-from core.training.waves import FRAME_SECONDS, waves
+from core.training.waves import FRAME_SECONDS, NUMBERS, waves
 from core.training.wire import task_from_json
 
 MOST_RECORDED_ROWS = 12_000
@@ -55,12 +56,8 @@ def score(channel: Channel, links: Sequence[Link]) -> None:
     if recording is not None:
         kept = save_recording(kept_episodes(recording))
         blobs = {"recording": save_recording(recording), "kept": kept}
-    said = {
-        "policies": [_numbers(one) for one in results],
-        "known": [_numbers(one) for one in known],
-        "unsteady": sorted(measurement.unsteady),
-    }
-    channel.send({"kind": "scores", **said}, blobs)
+    blobs |= {"policies": _numbers(results).tobytes(), "known": _numbers(known).tobytes()}
+    channel.send({"kind": "scores", "unsteady": sorted(measurement.unsteady)}, blobs)
 
 
 def _prepare(
@@ -83,9 +80,9 @@ def _known(
 ) -> Sequence[Sequence[Episode]]:
     """Find out what the policies are worth without an actor; note if that is not the same twice."""
     known = measurement.known()
-    told = [_numbers(one) for one in known]
-    differs = told != [_numbers(one) for one in results]
-    if differs and told != [_numbers(one) for one in measurement.known()]:
+    told = _numbers(known)
+    differs = not np.array_equal(told, _numbers(results))
+    if differs and not np.array_equal(told, _numbers(measurement.known())):
         measurement.unsteady.update(range(len(known)))
     return known
 
@@ -261,10 +258,7 @@ def _rows_that_fit(transitions: Transitions) -> int:
     return max(1, min(MOST_RECORDED_ROWS, MOST_RECORDED_BYTES // transitions.row_bytes))
 
 
-def _numbers(episodes: Sequence[Episode]) -> dict[str, list[float]]:
-    return {
-        "fitness": [episode.fitness for episode in episodes],
-        "native": [episode.native for episode in episodes],
-        "length": [float(episode.length) for episode in episodes],
-        "terminated": [float(episode.terminated) for episode in episodes],
-    }
+def _numbers(results: Sequence[Sequence[Episode]]) -> npt.NDArray[np.float64]:
+    """Return what is told of the episodes of every policy: [P, 4, E], too many for a header."""
+    told = [[[getattr(one, name) for one in own] for name in NUMBERS] for own in results]
+    return np.array(told, "<f8")

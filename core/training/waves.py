@@ -8,6 +8,7 @@ MOST_ROWS = 48  # where nobody has measured; a MuJoCo object may reserve 25 MiB 
 _ROWS_OF_ANY_WAVE = 512  # beyond it the cost of a step no longer depends on how many share it
 _CAUTION = 2.0  # times what preflight saw of one environment
 FRAME_SECONDS = 5.0  # for one exchange of observations and actions
+NUMBERS = ("fitness", "native", "length", "terminated")  # what is told of an episode, as float64
 
 
 def rows_that_fit(row_bytes: int, memory_bytes: int) -> int:

@@ -534,6 +534,7 @@ def saving_often(monkeypatch):
     """A laboratory whose children save several times a second."""
     box = Sandbox((*PRELOAD, "tests.rim.hasty_training"))
     monkeypatch.setattr(supervising, "ENTRY", "tests.rim.hasty_training:train")
+    monkeypatch.setattr("core.training.retrying.SOONEST_SECONDS", 0.0)
     yield Laboratory(box, MemoryArtifacts())
     box.close()
 

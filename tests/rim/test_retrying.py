@@ -105,6 +105,11 @@ def success(order):
     yield Done(1.0)
 
 
+@pytest.fixture(autouse=True)
+def children_may_be_saved_at_once(monkeypatch):
+    monkeypatch.setattr("core.training.retrying.SOONEST_SECONDS", 0.0)
+
+
 # --- nobody's program's fault ---------------------------------------------------------------------
 
 
@@ -223,6 +228,20 @@ def test_arms_that_go_on_alone_are_saved_as_well_and_nobody_repeats_what_is_done
     ]
     assert children.orders[0].checkpoint_at == ()  # its weights at the end are known
     assert all(len(one.snapshots) == 1 for one in found.values())
+
+
+def test_a_child_that_says_to_be_saved_all_the_time_is_not_written_down_each_time(monkeypatch):
+    monkeypatch.setattr("core.training.retrying.SOONEST_SECONDS", 60.0)
+
+    def live(order, links):
+        for steps in range(100, 1000, 100):
+            yield from saved_at(steps, order)
+        raise ChildMisbehaved("a bad frame")
+
+    disk, kept = MemoryArtifacts(), []
+    found, _ = trained(a_pack("0.0"), live, disk, save=kept.append)
+    assert (kept, disk.stored) == ([], {})
+    assert found["0.0"].failure
 
 
 def saved_at(steps, order):

@@ -17,7 +17,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from core.sandbox import MIB, Limits, Sandbox
+from core.errors import ConfigurationError
+from core.sandbox import MIB, Limits, Sandbox, expect_hidden
+from core.sandbox.lock import interpreter_folders
 from core.sandbox.start import clean_environment
 from tests.rim.sandbox_entries import ATTACKS
 
@@ -148,6 +150,34 @@ def test_what_lies_in_the_checkout_must_be_preloaded(sandbox):
     with sandbox.spawn("sandbox_entries:import_from_checkout", LIMITS) as child:
         tail = child.wait(5).stderr_tail
     assert "core.loop was not loaded before the sandbox closed" in tail
+
+
+@pytest.mark.parametrize("through_a_link", [False, True])
+def test_data_in_a_folder_that_children_may_read_are_refused(tmp_path, through_a_link):
+    shown, link = tmp_path / "shown", tmp_path / "link"
+    shown.mkdir()
+    link.symlink_to(shown)
+    home = (link if through_a_link else shown) / "home"
+    with pytest.raises(ConfigurationError, match=f"HOME: .*{home}.* in {shown}"):
+        expect_hidden({"HOME": home}, [shown])
+    expect_hidden({"HOME": home}, [tmp_path / "beside"])
+    expect_hidden({"HOME": home}, [shown / "home" / "environments"])
+
+
+def test_data_among_the_packages_of_the_interpreter_are_refused():
+    home = interpreter_folders()[0] / "home"
+    with pytest.raises(ConfigurationError, match="HOME"):
+        expect_hidden({"HOME": home})
+
+
+def test_data_beside_the_folders_of_a_virtual_environment_are_not_readable(tmp_path):
+    """As `python -m venv .` makes it, with the data in the same folder."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path], check=True)
+    script = (
+        "from pathlib import Path; from core.sandbox.lock import expect_hidden; "
+        f"expect_hidden({{'HOME': Path({str(tmp_path / '.rewardsmith')!r})}})"
+    )
+    subprocess.run([tmp_path / "bin" / "python", "-c", script], cwd=ROOT, check=True)
 
 
 def run_selftest(jail):

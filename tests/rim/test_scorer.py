@@ -134,6 +134,30 @@ def test_more_policies_than_rows_are_measured_in_waves(sandbox, cart_pole):
     assert np.mean(together[1].fitness) > np.mean(together[0].fitness)
 
 
+def test_policies_that_do_not_fit_into_one_frame_are_measured_in_parts(
+    sandbox, cart_pole, monkeypatch
+):
+    policies = [LAZY, BALANCING, LAZY, BALANCING, BALANCING]
+    whole = scores(sandbox, cart_pole, policies, recorded=[1, 4])
+    monkeypatch.setattr("core.training.measuring.MOST_WEIGHT_BYTES", 2 * len(LAZY))
+    assert scores(sandbox, cart_pole, policies, recorded=[1, 4]) == whole
+
+
+def test_the_scores_of_many_episodes_are_more_than_a_header_could_hold(
+    sandbox, cart_pole, monkeypatch
+):
+    monkeypatch.setattr("core.sandbox.codec.MAX_HEADER_BYTES", 8192)  # of ours, and what we read
+    order = replace(cart_pole, held_out=tuple(range(400)))
+    found = scores(sandbox, order, [LAZY, BALANCING]).scores
+    assert [len(one.fitness) for one in found] == [400, 400]
+
+
+def test_what_cannot_be_sent_fails_the_arm_and_not_the_job(sandbox, cart_pole, monkeypatch):
+    monkeypatch.setattr("core.sandbox.codec.MAX_HEADER_BYTES", 64)
+    with pytest.raises(ScoringFailed, match="a header of"):
+        scores(sandbox, cart_pole, [LAZY])
+
+
 def test_as_many_policies_as_fit_into_memory_are_one_wave(cart_pole):
     measured = cart_pole.preflight.row_reserved_bytes
     assert len(waves(8, 20, rows_that_fit(measured, 2 * GIB))) == 1

@@ -63,6 +63,20 @@ def test_environment_paths_are_folders_separated_by_colons(monkeypatch, tmp_path
         read_settings()
 
 
+def test_what_is_private_is_named_by_the_variable_that_moves_it(tmp_path):
+    home = tmp_path / "home"
+    assert Settings(home=home).private_paths() == {
+        "REWARDSMITH_HOME": home,
+        "REWARDSMITH_ARTIFACTS_PATH": home / "artifacts",
+        "REWARDSMITH_RECORDINGS_PATH": home / "recordings",
+        "REWARDSMITH_DATABASE_URL": home / "rewardsmith.db",
+    }
+    elsewhere = Settings(home=home, database_url="postgresql://host/jobs").private_paths()
+    assert "REWARDSMITH_DATABASE_URL" not in elsewhere
+    asked = Settings(home=home, database_url="sqlite+pysqlite:///jobs.db?timeout=5")
+    assert str(asked.private_paths()["REWARDSMITH_DATABASE_URL"]) == "jobs.db"
+
+
 def test_an_empty_variable_counts_as_unset(monkeypatch):
     monkeypatch.setenv("REWARDSMITH_OPENAI_API_KEY", "")
     assert Settings().openai_api_key is None

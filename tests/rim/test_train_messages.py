@@ -11,6 +11,7 @@ from core.records.measured import Curve
 from core.records.spec import Training
 from core.records.task import Fitness
 from core.sandbox.codec import BadFrame, Frame
+from core.training.effort import member_bytes
 from core.training.minutes import Minutes, Trained
 from core.training.news import read_news
 from core.training.numpy_policy import MOST_BYTES
@@ -208,6 +209,20 @@ def test_a_member_that_had_failed_is_remembered_with_its_reason_when_the_others_
 def test_a_pack_that_says_to_be_saved_without_its_members_is_not_believed():
     with pytest.raises(BadFrame, match="member 1"):
         minutes_of(MemberSaved(0, CURVE, b""), PackSaved(1300, 5.0))
+
+
+@pytest.mark.parametrize(
+    "kind", [lambda c: MemberSaved(0, CURVE, c), lambda c: MemberDone(0, 2000, CURVE, c)]
+)
+def test_a_checkpoint_larger_than_a_member_s_can_be_is_refused(kind):
+    most = member_bytes(a_pack())
+    minutes_of(kind(bytes(most)))
+    with pytest.raises(BadFrame, match=f"at most {most}"):
+        minutes_of(kind(bytes(most + 1)))
+
+
+def test_a_learner_of_one_s_own_may_leave_as_much_as_a_policy_may_have():
+    assert member_bytes(a_pack(learner={"function": "mine:train"})) == MOST_BYTES
 
 
 def test_a_run_that_was_cut_off_has_one_curve_and_all_its_snapshots():

@@ -72,6 +72,17 @@ def test_a_taken_port_is_refused_before_anything_is_started(here: Stack):
     assert "--port" in done.stderr
 
 
+def test_a_home_in_a_folder_of_environments_is_refused_by_server_and_doctor(tmp_path):
+    with stack(tmp_path / "home", environment_paths=str(tmp_path)) as here:
+        refused = here.run("serve", "--port", "0", "--workers", "1")
+        assert refused.returncode == 2
+        assert "REWARDSMITH_HOME" in refused.stderr
+        assert not (here.home / "rewardsmith.db").exists()
+        done = here.run("doctor")
+    assert done.returncode == 1
+    assert f"which generated code could read in {tmp_path}" in done.stdout
+
+
 def test_a_postgresql_database_is_only_migrated_when_told_so(tmp_path, unmigrated_url):
     if unmigrated_url.startswith("sqlite"):
         return

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from core.errors import StorageFailed
+from core.errors import ConfigurationError, StorageFailed
 from core.records.history import History
 from core.records.measured import Walls
 from core.records.people import Given
@@ -35,6 +35,17 @@ def test_an_answer_is_not_lost_because_nobody_can_note_that_it_came(tmp_path):
         store.endpoints.leave(gate.name, "answered")
     gate.leave("answered")
     store.close()
+
+
+@pytest.mark.parametrize("moved", ["home", "artifacts_path", "recordings_path", "database_url"])
+def test_no_worker_starts_whose_data_generated_code_could_read(tmp_path, moved):
+    shown = tmp_path / "environments"
+    shown.mkdir()
+    place = {"database_url": f"sqlite:///{shown}/jobs.db"}.get(moved, shown / "data")
+    given = {"home": tmp_path / "home", "environment_paths": [shown], moved: place}
+    settings = Settings(**given)
+    with pytest.raises(ConfigurationError, match=f"REWARDSMITH_{moved.upper()}: .*{shown}"):
+        open_bench(settings, open_store(settings.database_url), trains=False)
 
 
 WEAK = Isolation(1, ("read a world-readable file",))
