@@ -22,10 +22,9 @@ from core.packing import (
     Member,
     ablation_packs,
     confirm_packs,
-    cut_short,
     next_rung,
+    refused_rung,
     runoff_packs,
-    train_packs,
     transfer_packs,
 )
 from core.records.history import History
@@ -236,13 +235,14 @@ def _begun(history: History, kind: type[Step], runs: Sequence[Run]) -> bool:
 
 
 def _missing_trainings(history: History, iteration: Iteration) -> tuple[Train, ...]:
-    rung = next_rung(history, iteration)
-    if rung is None or cut_short(history, iteration):
+    found = next_rung(history, iteration)
+    if found is None or refused_rung(history, iteration, *found):
         return ()
+    rung, packs = found
     done = _done(run for c in iteration.candidates for run in c.runs if run.rung == rung)
     return tuple(
         Train(iteration.number, rung, number)
-        for number, pack in enumerate(train_packs(history, iteration, rung))
+        for number, pack in enumerate(packs)
         if not set(pack) <= done
     )
 

@@ -42,22 +42,31 @@ def rung_candidates(history: History, iteration: Iteration, rung: int) -> list[C
     return alive
 
 
-def next_rung(history: History, iteration: Iteration) -> int | None:
-    """Return the first rung of an iteration of which a run is missing, or None."""
+def next_rung(
+    history: History, iteration: Iteration
+) -> tuple[int, list[tuple[Member, ...]]] | None:
+    """Return the first rung of an iteration of which a run is missing, and its packs, or None."""
     done = {(run.arm, run.seed, run.rung) for c in iteration.candidates for run in c.runs}
     for rung in range(len(history.spec.training.rungs)):
         packs = train_packs(history, iteration, rung)
         if any((arm, seed, rung) not in done for pack in packs for arm, seed in pack):
-            return rung
+            return rung, packs
     return None
 
 
 def cut_short(history: History, iteration: Iteration) -> str | None:
     """Name the budget that does not allow the next rung of an iteration, or None."""
-    rung, training = next_rung(history, iteration), history.spec.training
-    if rung is None or rung_begun(history, iteration, rung):
+    found = next_rung(history, iteration)
+    return None if found is None else refused_rung(history, iteration, *found)
+
+
+def refused_rung(
+    history: History, iteration: Iteration, rung: int, packs: Sequence[Sequence[Member]]
+) -> str | None:
+    """Name the budget that does not allow a rung to begin, or None; one that has begun goes on."""
+    if rung_begun(history, iteration, rung):
         return None
-    runs = sum(map(len, train_packs(history, iteration, rung)))
+    runs, training = sum(map(len, packs)), history.spec.training
     return refused(history, runs * (rung_steps(training, rung) - rung_steps(training, rung - 1)))
 
 

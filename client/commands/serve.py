@@ -59,9 +59,8 @@ def serve(
         run_server(settings, socket.socket(fileno=inherited), lambda: None)
         return
     count = usual_workers() if workers is None else workers
-    if (
-        count
-    ):  # else its workers would start and end again and again, beside a server that takes jobs
+    # Else workers would start and end again and again, beside a server that takes jobs.
+    if count:
         expect_hidden(settings.private_paths(), settings.environment_paths)
     prepare_database(settings, migrate)
     bound = listen(host or settings.api_host, settings.api_port if port is None else port)

@@ -67,10 +67,7 @@ def examine_arm(
         try:
             child.send(header, {"recording": measured.recording, **weights})
             frame = next_frame(child, watch, progress)
-        except (
-            BadFrame,
-            ChildFailed,
-        ) as error:  # the fitness stands; only words about it are missing
+        except (BadFrame, ChildFailed) as error:  # the fitness stands; words about it are missing
             return Report(unexamined=clean(str(error), MOST_REASON_LETTERS))
     if frame.header.get("kind") != "report":
         reason = rejection_from_json(frame.header)
