@@ -13,7 +13,7 @@ This side holds no generated code and imports neither torch nor an environment.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
 
@@ -55,8 +55,12 @@ from core.training.screening import screen_programs
 from core.training.settings import check_algorithm, check_rollout, read_settings
 from core.training.supervising import Supervision
 
-PRELOAD_DESIGN = ("core.training.check", "core.training.screen_child")
-"""For workers that only propose: numpy, no torch, no environment."""
+PRELOAD_DESIGN = (
+    "core.training.check",
+    "core.training.screen_child",
+    "core.training.rehearsal",
+)
+"""For what a proposal needs: numpy, no torch, no environment."""
 
 PRELOAD = (
     *PRELOAD_DESIGN,
@@ -78,6 +82,8 @@ class Laboratory:
 
     Attributes:
         sandbox:     made with PRELOAD, or PRELOAD_DESIGN where only `check` and `screen` are called.
+        light:       made with PRELOAD_DESIGN, for `check` and `screen` beside trainings: a fork of it
+                     takes half the time.  None where `sandbox` does all.
         artifacts:   where probe sets, weights, checkpoints and evidence are kept.
         supervision: deadlines and memory of training.
         at_once:     trainings that run at once on this machine: as many as its worker has slots.
@@ -89,10 +95,12 @@ class Laboratory:
     supervision: Supervision = field(default_factory=Supervision)
     at_once: int = 1
     waived: bool = False
+    light: Sandbox | None = None
 
     def walls(self) -> Walls:
-        """Return what the sandbox's self-test found, and whether that was waived."""
-        return Walls(self.sandbox.isolation.level, self.waived)
+        """Return what the sandboxes' self-tests found, and whether that was waived."""
+        boxes = (self.sandbox, self.light or self.sandbox)
+        return Walls(min(box.isolation.level for box in boxes), self.waived)
 
     def preflight(
         self, task: Task, training: Training, seed: int, watch: Watch, *, source: bool = False
@@ -114,11 +122,16 @@ class Laboratory:
 
     def check(self, program: Program, task: Task, preflight: Preflight) -> ProgramShape:
         """Call the program on the probe set and hold it to the contract; see the port."""
-        return check_program(self.sandbox, self.artifacts, program, preflight)
+        return check_program(self._box([program]), self.artifacts, program, preflight)
 
     def screen(self, order: ScreenOrder, watch: Watch) -> Screening:
         """Call programs on sampled transitions and on stored trajectories; see the port."""
-        return screen_programs(self.sandbox, self.artifacts, order, watch)
+        return screen_programs(self._box(order.programs.values()), self.artifacts, order, watch)
+
+    def _box(self, programs: Iterable[Program]) -> Sandbox:
+        """Return the lightest sandbox in which programs can be called."""
+        torch = any(program.array == "torch" for program in programs)
+        return self.sandbox if torch or self.light is None else self.light
 
     def train(self, order: PackOrder, watch: Watch, save: Save = save_nothing) -> PackResult:
         """Train the members of a pack, measure them, and examine their programs; see the port."""

@@ -25,7 +25,7 @@ def test_as_many_trainings_run_at_once_as_the_worker_has_slots(tmp_path, slots):
     try:
         assert bench.tools.laboratory.at_once == slots
     finally:
-        bench.sandbox.close()
+        bench.close()
 
 
 def test_an_answer_is_not_lost_because_nobody_can_note_that_it_came(tmp_path):
@@ -74,7 +74,7 @@ def test_behind_weak_walls_nothing_runs_that_others_wrote(tmp_path, weak_walls, 
         bench.permit(OURS)
         assert bench.tools.laboratory.walls() == Walls(1, waived=False)
     finally:
-        bench.sandbox.close()
+        bench.close()
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_the_operator_s_word_lets_it_run_and_is_stamped(tmp_path, weak_walls, wo
         bench.permit(MODELS)
         assert bench.tools.laboratory.walls() == Walls(1, waived=True)
     finally:
-        bench.sandbox.close()
+        bench.close()
 
 
 def test_the_operator_s_word_waives_nothing_where_the_walls_hold(tmp_path):
@@ -94,4 +94,4 @@ def test_the_operator_s_word_waives_nothing_where_the_walls_hold(tmp_path):
     try:
         assert bench.tools.laboratory.walls() == Walls(3, waived=False)
     finally:
-        bench.sandbox.close()
+        bench.close()
