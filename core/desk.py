@@ -53,23 +53,34 @@ class Desk:
     bench: ScreenBench
     given_up: Event = field(default_factory=Event)
 
-    def fill(self, brief: Brief) -> None:
-        """Bring one slot to its candidate and store it."""
+    def fill(self, brief: Brief) -> Candidate:
+        """Bring one slot to its candidate, store it and return it."""
+        free: list[Exchange] = []
         if brief.operator == "parameters":
-            self.ledger.add_candidate(self.tuned(brief))
+            candidate = self.tuned(brief)
         elif brief.operator == "given":
-            self.ledger.add_candidate(self.handed(brief))
+            candidate = self.handed(brief)
         else:
-            self.ledger.add_candidate(self.written(brief))
+            candidate = self.written(brief, free)
+        self.ledger.add_candidate(candidate, free)
+        for exchange in free:
+            self.note(exchange)
+        return candidate
 
-    def written(self, brief: Brief) -> Candidate:
-        """Ask, read and check; send a failure back to the designer at most MAX_REPAIRS times."""
+    def written(self, brief: Brief, free: list[Exchange]) -> Candidate:
+        """Ask, read and check; send a failure back to the designer at most MAX_REPAIRS times.
+
+        Exchanges that cost nothing are appended to `free`, to be stored with the candidate: asked again
+        after a worker's death, the designer says the same.
+        """
         candidate = _empty(brief)
         for attempt in range(1 + MAX_REPAIRS):
             exchange = self.exchange(brief, attempt)
             if isinstance(exchange, str):
                 # A reply that only wanted mending keeps its own reason.
                 return candidate if attempt else self.refused(candidate, exchange)
+            if not asks_a_model(exchange.designer) and (brief.slot, attempt) not in self.paid:
+                free.append(exchange)
             tokens, money = candidate.tokens + _tokens(exchange), candidate.money + exchange.money
             candidate = replace(self.read(brief, exchange), tokens=tokens, money=money)
             if attempt == MAX_REPAIRS or (problem := self.problem(candidate)) is None:
@@ -98,7 +109,8 @@ class Desk:
         """Ask the designer, unless the answer was already paid for before a worker died.
 
         Returns:
-            the exchange; or, where a budget does not allow it, why nobody was asked.
+            the exchange, stored if it cost anything; or, where a budget does not allow it, why nobody
+            was asked.
         """
         if (stored := self.paid.get((brief.slot, attempt))) is not None:
             return stored
@@ -115,11 +127,14 @@ class Desk:
         self.ledger.reserve(*here, *self.purse.expected(prompt, model))
         try:
             exchange = self.ask(question)
+            self.ledger.add_exchange(exchange)
         except DesignerUnavailable as error:
             if not error.maybe_paid:
                 self.purse.settle(prompt, 0, 0.0, model)
                 self.ledger.unreserve(*here)
             raise
+        failpoint("ask.stored")
+        self.note(exchange)
         self.purse.settle(prompt, _tokens(exchange), exchange.money, model)
         return exchange
 
@@ -129,28 +144,31 @@ class Desk:
         return named or self.purse.model
 
     def ask(self, ask: Ask) -> Exchange:
-        """Ask the designer, and store what it answered and what that cost."""
+        """Ask the designer; return what it answered and what that cost."""
         failpoint("ask.reserved")
         reply, money = self.designer.answer(ask), 0.0
         failpoint("ask.answered")
         if asks_a_model(self.designer.name):
             reply, money = self.priced(ask, reply)
-        exchange = Exchange(
+        return Exchange(
             *(ask.iteration, ask.slot, ask.attempt, ask.prompt, reply, self.designer.name),
             kind=ask.brief.kind,
             money=money,
         )
-        self.ledger.add_exchange(exchange)
-        failpoint("ask.stored")
-        for note in reply.notes:
+
+    def note(self, exchange: Exchange) -> None:
+        """Tell what is to be known of an answer besides its text."""
+        for note in exchange.reply.notes:
             self.ledger.event("designer.note", note, level="warning")
-        return exchange
 
     def analysed(self, brief: Brief) -> str:
         """Ask for an analysis and return its words; none where the designer gave no usable ones."""
         exchange = self.exchange(brief, 0)
         if isinstance(exchange, str):  # no budget for it
             return ""
+        if not asks_a_model(exchange.designer) and (brief.slot, 0) not in self.paid:
+            self.ledger.add_exchange(exchange)
+            self.note(exchange)
         reply = exchange.reply
         return reply.text.strip()[:MOST_ANALYSIS] if reply.outcome == "answered" else ""
 

@@ -427,16 +427,15 @@ class Ledger(Protocol):
         """Store a question and its answer, and count its cost in place of what was set aside."""
         ...
 
-    def add_candidate(self, candidate: Candidate) -> None:
-        """Store a candidate with its checks; runs and report come later."""
+    def add_candidate(self, candidate: Candidate, exchanges: Sequence[Exchange] = ()) -> None:
+        """Store a candidate with its checks; runs and report come later.
+
+        With it those exchanges that led to it and are not stored yet.
+        """
         ...
 
-    def add_screens(self, screened: Sequence[Screened]) -> None:
-        """Store what the screens decided of an iteration's candidates, all at once."""
-        ...
-
-    def end_proposing(self, iteration: int) -> None:
-        """Mark every slot of the iteration as filled."""
+    def end_proposing(self, iteration: int, screened: Sequence[Screened] = ()) -> None:
+        """Mark every slot of the iteration as filled, and store what the screens decided of them."""
         ...
 
     def saved(self) -> Sequence[Saved]:

@@ -53,12 +53,14 @@ from core.packs import physics_threads
 from core.ports import (
     Ledger,
     Progress,
+    Screened,
     Watch,
 )
+from core.records.asking import Brief
 from core.records.history import History
 from core.records.kinds import FITNESS, NATIVE
 from core.records.measured import Rollout
-from core.records.rounds import Feedback, Iteration
+from core.records.rounds import Candidate, Feedback, Iteration
 from core.scenes import Scene, to_film, to_show
 from core.screening import ScreenBench
 from core.toolbox import Toolbox
@@ -67,36 +69,40 @@ CONCURRENT_ASKS = 16
 BEAT_SECONDS = 0.5
 
 
-def carry_out(step: Step, ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
+def carry_out(
+    step: Step, ledger: Ledger, tools: Toolbox, watch: Watch, history: History | None = None
+) -> None:
     """Do one claimed step.
 
     Args:
-        step:   what to do.
-        ledger: writes its facts, as long as the claim holds.
-        tools:  the outside world.
-        watch:  called about twice a second with the progress; renews the claim.
+        step:    what to do.
+        ledger:  writes its facts, as long as the claim holds.
+        tools:   the outside world.
+        watch:   called about twice a second with the progress; renews the claim.
+        history: what was known when the step was claimed; None to read it now.
 
     Raises:
         ClaimLost, StepInterrupted: nothing more may be written; the next claim starts over.
         RewardsmithError: the system is broken, not the candidate.
     """
+    known = history or ledger.history()
     match step:
         case loop.Import():
             ledger.take_in()
         case loop.Preflight():
-            preflight(ledger, tools, watch)
+            preflight(known, ledger, tools, watch)
         case loop.Baseline():
-            baseline(ledger, tools, watch)
+            baseline(known, ledger, tools, watch)
         case loop.FitnessAlone():
-            fitness_alone(ledger, tools, watch)
+            fitness_alone(known, ledger, tools, watch)
         case loop.Propose(iteration):
-            propose(iteration, ledger, tools, watch)
+            propose(iteration, known, ledger, tools, watch)
         case loop.Train():
-            train(step, ledger, tools, watch)
+            train(step, known, ledger, tools, watch)
         case loop.Reflect(iteration):
-            reflect(iteration, ledger, tools, watch)
+            reflect(iteration, known, ledger, tools, watch)
         case loop.Show() | loop.Await():
-            ask_people(step, ledger, tools, watch)
+            ask_people(step, known, ledger, tools, watch)
         case (
             loop.Runoff()
             | loop.Confirm()
@@ -105,15 +111,15 @@ def carry_out(step: Step, ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
             | loop.Film()
             | loop.Finish()
         ):
-            close(step, ledger, tools, watch)
+            close(step, known, ledger, tools, watch)
 
 
 # --- before the search ------------------------------------------------------------------------
 
 
-def preflight(ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
+def preflight(history: History, ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
     """Build and probe the environment; a failure ends the job before a token is spent."""
-    spec = ledger.history().spec
+    spec = history.spec
     try:
         if spec.evaluation.transfer is not None:
             tools.laboratory.require_learner(spec.evaluation.transfer, watch)
@@ -132,9 +138,8 @@ def preflight(ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
     ledger.event("log", f"Fitness: {describe(spec.task.fitness, found.fields)}")
 
 
-def baseline(ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
+def baseline(history: History, ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
     """Train the native reward with the seeds and the budget that the candidates will get."""
-    history = ledger.history()
     done = {run.seed for run in history.native}
     members = [(NATIVE, seed) for seed in seeding.search_seeds(history) if seed not in done]
     last = len(history.spec.training.rungs) - 1
@@ -148,9 +153,8 @@ def baseline(ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
         ledger.fail("baseline_failed", f"No baseline run could be trained: {failures[0]}")
 
 
-def fitness_alone(ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
+def fitness_alone(history: History, ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
     """Train on the fitness alone, as the baseline; where that breaks, the job goes on without."""
-    history = ledger.history()
     done = {run.seed for run in history.fitness_alone}
     members = [(FITNESS, seed) for seed in seeding.search_seeds(history) if seed not in done]
     last = len(history.spec.training.rungs) - 1
@@ -162,9 +166,8 @@ def fitness_alone(ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
 # --- one iteration ----------------------------------------------------------------------------
 
 
-def propose(number: int, ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
+def propose(number: int, history: History, ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
     """Fill every open slot of an iteration with a candidate, sound or rejected with a reason."""
-    history = ledger.history()
     method = find_method(history.spec.method)
     here = _iteration(history, number).candidates
     filled, taken = {c.number for c in here}, {c.given for c in here}
@@ -175,14 +178,18 @@ def propose(number: int, ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
     briefs = [brief for brief in (*planned, *handed) if brief.slot not in filled]
     paid = {(e.slot, e.attempt): e for e in ledger.exchanges(number)}
     bench = ScreenBench(history, tools.laboratory)
+    candidates = [*here]
 
     def ask() -> None:
         desk = new_desk(ledger, tools, history, paid, bench)
-        _in_threads([partial(desk.fill, brief) for brief in briefs], watch, desk.given_up)
+
+        def fill(brief: Brief) -> None:
+            candidates.append(desk.fill(brief))
+
+        _in_threads([partial(fill, brief) for brief in briefs], watch, desk.given_up)
 
     if _asked(ask, ledger):
-        screen(number, ledger, bench, watch)
-        ledger.end_proposing(number)
+        ledger.end_proposing(number, screen(candidates, bench, watch))
 
 
 def _asked(ask: Callable[[], None], ledger: Ledger) -> bool:
@@ -198,15 +205,18 @@ def _asked(ask: Callable[[], None], ledger: Ledger) -> bool:
     return True
 
 
-def screen(number: int, ledger: Ledger, bench: ScreenBench, watch: Watch) -> None:
+def screen(
+    candidates: Sequence[Candidate], bench: ScreenBench, watch: Watch
+) -> tuple[Screened, ...]:
     """Hold an iteration's sound candidates against what is known, before anything is trained.
 
     It waits until every slot is filled, because a candidate is dropped only if enough others stay.
     """
-    candidates = _iteration(ledger.history(), number).candidates
-    sound = [c for c in candidates if c.status == "proposed"]
-    if bench.history.spec.screens and sound and not any(c.screens for c in candidates):
-        ledger.add_screens(bench.judge(sound, watch))
+    in_order = sorted(candidates, key=lambda candidate: candidate.number)
+    sound = [c for c in in_order if c.status == "proposed"]
+    if not bench.history.spec.screens or not sound or any(c.screens for c in candidates):
+        return ()
+    return bench.judge(sound, watch)
 
 
 def _in_threads(works: Sequence[Callable[[], None]], watch: Watch, given_up: Event) -> None:
@@ -241,9 +251,8 @@ def _designer_down(error: DesignerUnavailable, ledger: Ledger) -> None:
     ledger.wait(error.retry_after_seconds, str(error))
 
 
-def train(step: loop.Train, ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
+def train(step: loop.Train, history: History, ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
     """Train one pack of candidates for one rung, and measure it."""
-    history = ledger.history()
     iteration = _iteration(history, step.iteration)
     packs = train_packs(history, iteration, step.rung)
     done = {(r.arm, r.seed) for c in iteration.candidates for r in c.runs if r.rung == step.rung}
@@ -254,9 +263,8 @@ def train(step: loop.Train, ledger: Ledger, tools: Toolbox, watch: Watch) -> Non
     ledger.add_runs(result.runs, result.reports)
 
 
-def reflect(number: int, ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
+def reflect(number: int, history: History, ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
     """Turn what was measured into what the designer will be told; ask it what it makes of that."""
-    history = ledger.history()
     method = find_method(history.spec.method)
     feedback = with_posteriors(history, method.digest(history, number))
     brief = method.analyse(history, number) if method.analyse is not None else None
@@ -283,18 +291,23 @@ def _close(number: int, history: History, feedback: Feedback, ledger: Ledger) ->
     ledger.add_feedback(feedback)
 
 
-def ask_people(step: loop.Show | loop.Await, ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
+def ask_people(
+    step: loop.Show | loop.Await,
+    history: History,
+    ledger: Ledger,
+    tools: Toolbox,
+    watch: Watch,
+) -> None:
     """Show an iteration to people, or wait for what they say of it."""
     match step:
         case loop.Show(iteration):
-            show(iteration, ledger, tools, watch)
+            show(iteration, history, ledger, tools, watch)
         case loop.Await(iteration):
             await_feedback(iteration, ledger)
 
 
-def show(number: int, ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
+def show(number: int, history: History, ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
     """Film what people are to judge, as long as they have not said it by now."""
-    history = ledger.history()
     for scene in to_show(history, number):
         if not searching.waits_for_people(ledger.history()):
             return
@@ -314,6 +327,7 @@ def await_feedback(number: int, ledger: Ledger) -> None:
 
 def close(
     step: loop.Runoff | loop.Confirm | loop.Transfer | loop.Ablate | loop.Film | loop.Finish,
+    history: History,
     ledger: Ledger,
     tools: Toolbox,
     watch: Watch,
@@ -321,22 +335,21 @@ def close(
     """Do one of the steps that follow the search."""
     match step:
         case loop.Runoff(pack):
-            runoff(pack, ledger, tools, watch)
+            runoff(pack, history, ledger, tools, watch)
         case loop.Confirm(pack):
-            confirm(pack, ledger, tools, watch)
+            confirm(pack, history, ledger, tools, watch)
         case loop.Transfer(pack):
-            transfer(pack, ledger, tools, watch)
+            transfer(pack, history, ledger, tools, watch)
         case loop.Ablate(pack):
-            ablate(pack, ledger, tools, watch)
+            ablate(pack, history, ledger, tools, watch)
         case loop.Film():
-            film(ledger, tools, watch)
+            film(history, ledger, tools, watch)
         case loop.Finish():
-            finish(ledger)
+            finish(history, ledger)
 
 
-def runoff(pack: int, ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
+def runoff(pack: int, history: History, ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
     """Train the search's best designs again, from scratch and at full length, on seeds of their own."""
-    history = ledger.history()
     done = {(run.arm, run.seed) for run in history.runoffs}
     packs = runoff_packs(history)
     members = [member for member in packs[pack] if member not in done]
@@ -347,9 +360,8 @@ def runoff(pack: int, ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
     ledger.add_runs(result.runs, result.reports)
 
 
-def confirm(pack: int, ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
+def confirm(pack: int, history: History, ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
     """Train the best designs and the baseline again, from scratch, on fresh seeds."""
-    history = ledger.history()
     done = {(run.arm, run.seed) for run in history.confirmations}
     packs = confirm_packs(history)
     members = [member for member in packs[pack] if member not in done]
@@ -361,9 +373,8 @@ def confirm(pack: int, ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
     ledger.add_runs(result.runs, result.reports)
 
 
-def finish(ledger: Ledger) -> None:
+def finish(history: History, ledger: Ledger) -> None:
     """Compare design and native reward on the fresh seeds, and end the job."""
-    history = ledger.history()
     if not choosing.ranking(history):
         ledger.fail("no_valid_candidate", no_design(history))
         return
@@ -375,9 +386,8 @@ def finish(ledger: Ledger) -> None:
     ledger.finish(decide(history))
 
 
-def transfer(pack: int, ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
+def transfer(pack: int, history: History, ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
     """Train the native reward or the winner with the user's own learner, on the fresh seeds."""
-    history = ledger.history()
     done = {(run.arm, run.seed) for run in history.transfers}
     members = [member for member in transfer_packs(history)[pack] if member not in done]
     last = len(history.spec.training.rungs) - 1
@@ -393,9 +403,8 @@ def transfer(pack: int, ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
     ledger.add_runs(result.runs, result.reports)
 
 
-def ablate(pack: int, ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
+def ablate(pack: int, history: History, ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
     """Train the winner without some of its terms, for the first rung."""
-    history = ledger.history()
     done = {(run.arm, run.seed) for run in history.ablations}
     packs = ablation_packs(history)
     members = [member for member in packs[pack] if member not in done]
@@ -405,9 +414,8 @@ def ablate(pack: int, ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
     ledger.add_runs(result.runs, result.reports)
 
 
-def film(ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
+def film(history: History, ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
     """Film a few episodes; whatever prevents it is stored as the reason, and the job goes on."""
-    history = ledger.history()
     for scene in to_film(history):
         ledger.add_rollouts([_filmed(scene, history, ledger, tools, watch)])
 

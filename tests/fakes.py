@@ -96,11 +96,16 @@ class MemoryLedger:
     def unreserve(self, iteration: int, slot: int, attempt: int) -> None:
         del self.reserved[iteration, slot, attempt]
 
-    def add_candidate(self, candidate: Candidate) -> None:
+    def add_candidate(self, candidate: Candidate, exchanges: Sequence[Exchange] = ()) -> None:
+        self.paid += exchanges
         with self.lock:  # the slots of an iteration are filled by several threads
             iteration = self._iteration(candidate.iteration)
             candidates = sorted((*iteration.candidates, candidate), key=lambda c: c.number)
             self._put(replace(iteration, candidates=tuple(candidates)))
+
+    def end_proposing(self, iteration: int, screened: Sequence[Screened] = ()) -> None:
+        self.add_screens(screened)
+        self._put(replace(self._iteration(iteration), proposed=True))
 
     def add_screens(self, screened: Sequence[Screened]) -> None:
         decided = {one.candidate: one for one in screened}
@@ -114,9 +119,6 @@ class MemoryLedger:
                     ),
                 )
             )
-
-    def end_proposing(self, iteration: int) -> None:
-        self._put(replace(self._iteration(iteration), proposed=True))
 
     def save(self, saved: Sequence[Saved]) -> None:
         self.halfway = tuple(saved)

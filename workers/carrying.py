@@ -115,7 +115,7 @@ class Carrier:
                 return False
             self.bench.permit(history)
             with Heartbeat(claim, self.stopping, self.lease_seconds, key) as watch:
-                carry_out(read_step(key), claim, self.bench.tools, watch)
+                carry_out(read_step(key), claim, self.bench.tools, watch, history)
         except StepInterrupted as stop:
             log.info("step interrupted", reason=str(stop))
             return False

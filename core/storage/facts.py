@@ -194,8 +194,12 @@ def _spelt(raw: Json) -> Json:
     return {key: spell_nonfinite(value) for key, value in raw.items()}
 
 
-def add_candidate(connection: Connection, job_id: str, candidate: Candidate) -> None:
-    """Store a candidate with its checks; its runs and report come later."""
+def add_candidate(
+    connection: Connection, job_id: str, candidate: Candidate, asked: Sequence[Exchange]
+) -> None:
+    """Store a candidate with its checks and what was asked for it; runs and report come later."""
+    for exchange in asked:
+        add_exchange(connection, job_id, exchange)
     open_iteration(connection, job_id, candidate.iteration)
     if insert_candidate(connection, job_id, candidate):
         _tell_of_candidate(connection, job_id, candidate)
@@ -288,8 +292,11 @@ def _tell_of_screened(connection: Connection, job_id: str, screened: Screened) -
     append_event(connection, job_id, "candidate.screened", message, details)
 
 
-def end_proposing(connection: Connection, job_id: str, number: int) -> None:
-    """Mark every slot of an iteration as filled."""
+def end_proposing(
+    connection: Connection, job_id: str, number: int, screened: Sequence[Screened]
+) -> None:
+    """Mark every slot of an iteration as filled, and store what the screens decided of them."""
+    add_screens(connection, job_id, screened)
     open_iteration(connection, job_id, number)
     here = (iterations.c.job_id == job_id, iterations.c.number == number)
     still_open = update(iterations).where(*here, ~iterations.c.proposed)

@@ -139,17 +139,13 @@ class ClaimedStep:
         """Count no more what was set aside for a question that was certainly not paid for."""
         self._write(facts.unreserve, iteration, slot, attempt, after_cancel=True)
 
-    def add_candidate(self, candidate: Candidate) -> None:
-        """Store a candidate with its checks."""
-        self._write(facts.add_candidate, candidate)
+    def add_candidate(self, candidate: Candidate, exchanges: Sequence[Exchange] = ()) -> None:
+        """Store a candidate with its checks, and exchanges that are not stored yet."""
+        self._write(facts.add_candidate, candidate, exchanges)
 
-    def add_screens(self, screened: Sequence[Screened]) -> None:
-        """Store what the screens decided of an iteration's candidates."""
-        self._write(facts.add_screens, screened)
-
-    def end_proposing(self, iteration: int) -> None:
-        """Mark every slot of the iteration as filled."""
-        self._write(facts.end_proposing, iteration)
+    def end_proposing(self, iteration: int, screened: Sequence[Screened] = ()) -> None:
+        """Mark every slot of the iteration as filled, and store what the screens decided of them."""
+        self._write(facts.end_proposing, iteration, screened)
 
     def save(self, saved: Sequence[Saved]) -> None:
         """Note how far runs under way have come, in place of what was noted before."""

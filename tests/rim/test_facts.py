@@ -52,7 +52,7 @@ def _write_everything(step):
     step.add_runs([a_run(NATIVE, 0.2, seed=s, stage="baseline") for s in (0, 1)], {})
     step.add_exchange(an_exchange())
     propose(step, proposed(0), rejected(1), proposed(2))
-    step.add_screens([Screened("0.0", (PASSED,)), Screened("0.2", (FAILED,), True, 400)])
+    step.end_proposing(0, [Screened("0.0", (PASSED,)), Screened("0.2", (FAILED,), True, 400)])
     curve = Curve((10, 20), {"return": (1.0, 2.0)})
     given = [replace(a_run("0.0", 0.5, seed=s), curve=curve, weights="a" * 64) for s in (0, 1)]
     step.add_runs(given, {"0.0": Report(episode_length=7.0)})
@@ -112,8 +112,8 @@ def test_what_the_screens_decided_is_stored_once_and_keeps_a_candidate_from_trai
     step = a_step(store)
     propose(step, proposed(0), proposed(1))
     decided = [Screened("0.0", (PASSED,)), Screened("0.1", (FAILED,), True, 400)]
-    step.add_screens(decided)
-    step.add_screens([Screened("0.0", (FAILED,), True, 7)])
+    step.end_proposing(0, decided)
+    step.end_proposing(0, [Screened("0.0", (FAILED,), True, 7)])
     kept, dropped = step.history().iterations[0].candidates
     assert (kept.status, kept.screens, kept.saved_steps) == ("proposed", (PASSED,), 0)
     assert (dropped.status, dropped.screens, dropped.saved_steps) == ("screened", (FAILED,), 400)
@@ -128,7 +128,7 @@ def test_what_the_screens_decided_is_stored_once_and_keeps_a_candidate_from_trai
 def test_the_screens_decide_only_of_what_is_stored(store):
     step = a_step(store)
     with pytest.raises(NotFound, match=r"no candidate 0\.7"):
-        step.add_screens([Screened("0.7", (PASSED,))])
+        step.end_proposing(0, [Screened("0.7", (PASSED,))])
 
 
 def test_sixteen_threads_write_events_without_a_gap_or_a_double(store):

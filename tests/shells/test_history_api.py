@@ -150,7 +150,7 @@ def test_a_candidate_shows_what_the_screens_decided(api, store):
     with a_claim(store, job.id) as step:
         propose(step, proposed(0), proposed(1))
         failed = Screen("duplicate", "fail", 0.999, "the same", "0.0")
-        step.add_screens([Screened("0.1", (failed,), dropped=True, saved_steps=2000)])
+        step.end_proposing(0, [Screened("0.1", (failed,), dropped=True, saved_steps=2000)])
     kept, dropped = api.get(f"/v1/jobs/{job.id}/candidates").json()["data"]
     assert (kept["screens"], kept["saved_steps"]) == ([], 0)
     assert (dropped["status"], dropped["saved_steps"]) == ("screened", 2000)
