@@ -21,7 +21,7 @@ from core.settings import Settings
 from core.storage import FolderArtifacts, Store
 from core.toolbox import Toolbox
 from core.training.held_out import held_out_seeds
-from core.training.laboratory import PRELOAD, PRELOAD_DESIGN, Laboratory
+from core.training.laboratory import PRELOAD, PRELOAD_DESIGN, PRELOAD_TORCH, Laboratory
 from core.training.supervising import Supervision
 from core.tuning import propose_params
 
@@ -32,12 +32,17 @@ log = structlog.get_logger("rewardsmith.worker")
 class Bench:
     """What a worker process owns: the tools for steps, and the sandboxes behind them.
 
-    `required_isolation` is the level below which code that a model or a person wrote is not run here;
-    0 where the operator said by name that weaker walls will do.
+    Attributes:
+        tools:     for steps.
+        sandboxes: all of them; some are started when they are first needed.
+        held_to:   those that are held to the isolation that is asked for.
+        required_isolation: the level below which code that a model or a person wrote is not run here;
+            0 where the operator said by name that weaker walls will do.
     """
 
     tools: Toolbox
     sandboxes: tuple[Sandbox, ...]
+    held_to: tuple[Sandbox, ...]
     required_isolation: int
 
     def permit(self, history: History) -> None:
@@ -50,7 +55,7 @@ class Bench:
             IsolationTooWeak: says what is missing and how to get it.
         """
         if history.spec.designer.name != "evolution" or history.given:
-            for sandbox in self.sandboxes:
+            for sandbox in self.held_to:
                 sandbox.require(self.required_isolation)
 
     def close(self) -> None:
@@ -82,8 +87,8 @@ class StoredGate:
 def open_bench(settings: Settings, store: Store, *, trains: bool, slots: int = 1) -> Bench:
     """Start the sandboxes and put the tools together.
 
-    A worker that trains has two: what proposals need fits into a small one, whose children start in
-    half the time.
+    What most proposals need fits into a small one, whose children start in half the time.  The large
+    one of a worker that does not train is for programs in torch, and waits for the first of them.
 
     Args:
         settings: of this machine.
@@ -99,12 +104,12 @@ def open_bench(settings: Settings, store: Store, *, trains: bool, slots: int = 1
     expect_hidden(settings.private_paths(), settings.environment_paths)
     folders = [Path(folder) for folder in settings.environment_paths]
     light = Sandbox(PRELOAD_DESIGN)
-    sandboxes = (Sandbox(PRELOAD, import_paths=folders), light) if trains else (light,)
-    isolations = _started(sandboxes)
+    large = Sandbox(PRELOAD if trains else PRELOAD_TORCH, import_paths=folders)
+    now = (large, light) if trains else (light,)
+    weakest = min(_started(now), key=lambda found: found.level)
     allowed = settings.allow_weaker_isolation == "i-understand"
     required = 0 if allowed else settings.required_isolation
     # A lower requirement is the same word of the operator's, given in another setting.
-    weakest = min(isolations, key=lambda found: found.level)
     waived = required <= weakest.level < FULL
     if waived:
         log.warning("generated code runs behind weaker walls", **asdict(weakest))
@@ -112,7 +117,7 @@ def open_bench(settings: Settings, store: Store, *, trains: bool, slots: int = 1
     tools = Toolbox(
         designer=lambda spec: make_designer(spec.designer, designer_settings(settings, store)),
         laboratory=Laboratory(
-            sandboxes[0],
+            large,
             artifacts,
             Supervision(device=settings.device, niceness=settings.training_nice),
             at_once=slots,
@@ -124,7 +129,7 @@ def open_bench(settings: Settings, store: Store, *, trains: bool, slots: int = 1
         prices=read_prices(settings.prices),
         model=settings.openai_model or OPENAI_MODEL,
     )
-    return Bench(tools, sandboxes, required)
+    return Bench(tools, (large, light), now, required)
 
 
 def _started(sandboxes: Sequence[Sandbox]) -> list[Isolation]:

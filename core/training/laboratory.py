@@ -62,8 +62,11 @@ PRELOAD_DESIGN = (
 )
 """For what a proposal needs: numpy, no torch, no environment."""
 
+PRELOAD_TORCH = (*PRELOAD_DESIGN, "core.training.torch_runtime")
+"""For the same with programs that are written in torch."""
+
 PRELOAD = (
-    *PRELOAD_DESIGN,
+    *PRELOAD_TORCH,
     "core.training.preflight",
     "core.training.scorer",
     "core.training.film_child",
@@ -71,7 +74,6 @@ PRELOAD = (
     "core.training.examine",
     "core.training.train_child",
     "core.training.script_learner",
-    "core.training.torch_runtime",
 )
 """What the sandbox must import before it closes, for everything a laboratory does."""
 
@@ -81,9 +83,9 @@ class Laboratory:
     """Implements `core.ports.Laboratory` on a sandbox and a store of artifacts.
 
     Attributes:
-        sandbox:     made with PRELOAD, or PRELOAD_DESIGN where only `check` and `screen` are called.
-        light:       made with PRELOAD_DESIGN, for `check` and `screen` beside trainings: a fork of it
-                     takes half the time.  None where `sandbox` does all.
+        sandbox:     made with PRELOAD; with PRELOAD_TORCH where only `check` and `screen` are called.
+        light:       made with PRELOAD_DESIGN, for `check` and `screen` of programs that need no torch:
+                     a fork of it takes half the time.  None where `sandbox` does all.
         artifacts:   where probe sets, weights, checkpoints and evidence are kept.
         supervision: deadlines and memory of training.
         at_once:     trainings that run at once on this machine: as many as its worker has slots.
@@ -98,9 +100,8 @@ class Laboratory:
     light: Sandbox | None = None
 
     def walls(self) -> Walls:
-        """Return what the sandboxes' self-tests found, and whether that was waived."""
-        boxes = (self.sandbox, self.light or self.sandbox)
-        return Walls(min(box.isolation.level for box in boxes), self.waived)
+        """Return what the self-test behind checks and screens found, and whether that was waived."""
+        return Walls((self.light or self.sandbox).isolation.level, self.waived)
 
     def preflight(
         self, task: Task, training: Training, seed: int, watch: Watch, *, source: bool = False
@@ -129,9 +130,16 @@ class Laboratory:
         return screen_programs(self._box(order.programs.values()), self.artifacts, order, watch)
 
     def _box(self, programs: Iterable[Program]) -> Sandbox:
-        """Return the lightest sandbox in which programs can be called."""
-        torch = any(program.array == "torch" for program in programs)
-        return self.sandbox if torch or self.light is None else self.light
+        """Return the lightest sandbox in which programs can be called.
+
+        Raises:
+            IsolationTooWeak: it has weaker walls than `walls` says.
+        """
+        if self.light is not None:
+            if all(program.array != "torch" for program in programs):
+                return self.light
+            self.sandbox.require(self.light.isolation.level)
+        return self.sandbox
 
     def train(self, order: PackOrder, watch: Watch, save: Save = save_nothing) -> PackResult:
         """Train the members of a pack, measure them, and examine their programs; see the port."""
@@ -148,7 +156,7 @@ class Laboratory:
             runs |= measured
             if report is not None:
                 reports[arm.key] = report
-        walls = self.walls()
+        walls = Walls(self.sandbox.isolation.level, self.waived)
         return PackResult(
             tuple(
                 replace(runs[member], isolation_level=walls.level, isolation_waived=walls.waived)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from core.errors import ConfigurationError, StorageFailed
@@ -14,7 +15,9 @@ from core.records.spec import DesignerChoice
 from core.sandbox import Isolation, IsolationTooWeak, Sandbox
 from core.settings import Settings
 from core.storage import open_store
-from tests.builders import a_spec
+from core.training.rehearsal import FIELDS
+from core.training.transitions import Transitions, save_transitions
+from tests.builders import a_preflight, a_program, a_spec
 from workers.toolbox import Bench, StoredGate, open_bench
 
 
@@ -95,3 +98,32 @@ def test_the_operator_s_word_waives_nothing_where_the_walls_hold(tmp_path):
         assert bench.tools.laboratory.walls() == Walls(3, waived=False)
     finally:
         bench.close()
+
+
+IN_TORCH = """
+import torch
+
+def reward(obs, action, next_obs, params):
+    return {"near": torch.exp(-next_obs.x.square())}
+"""
+
+
+@pytest.mark.slow  # torch is loaded, as by the first program in it that a worker meets
+def test_a_worker_that_only_designs_checks_programs_in_torch(tmp_path):
+    bench = opened(tmp_path)
+    try:
+        laboratory = bench.tools.laboratory
+        probe = laboratory.artifacts.put(save_transitions(lived()))
+        preflight = a_preflight(fields=FIELDS, observation_size=2, probe=probe)
+        program = replace(a_program(), source=IN_TORCH, has_reward=True, array="torch")
+        shape = laboratory.check(program, a_spec().task, preflight)
+        assert shape.components == ("near",)
+    finally:
+        bench.close()
+
+
+def lived() -> Transitions:
+    states = np.random.default_rng(0).normal(size=(65, 2)).astype(np.float32)
+    return Transitions(
+        states[:-1], np.arange(64) % 2, states[1:], np.ones(64, np.float32), np.zeros(64, bool)
+    )
