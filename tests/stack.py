@@ -128,7 +128,7 @@ class Stack:
     def job(self, job_id: str) -> dict:
         return self.get(f"/v1/jobs/{job_id}")
 
-    def finished(self, job_id: str, seconds: float = 240) -> dict:
+    def finished(self, job_id: str, seconds: float = 500) -> dict:
         """Wait until a job has ended, and return it."""
 
         def ended() -> dict | None:
@@ -139,7 +139,7 @@ class Stack:
         assert isinstance(job, dict)
         return job
 
-    def wait_for(self, job_id: str, kind: str, seconds: float = 120) -> None:
+    def wait_for(self, job_id: str, kind: str, seconds: float = 240) -> None:
         """Wait until a step of that kind is claimed by a living worker."""
 
         def claimed() -> bool:

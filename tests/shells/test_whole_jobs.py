@@ -20,7 +20,7 @@ from core.storage import FolderArtifacts, open_store
 from tests.databases import fresh_database, postgres_server
 from tests.stack import QUICK_TASK, Stack, eventually, family, gone, stack, valkey_url
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 BY_CHANCE = {"candidate.repair", "candidate.rejected", "candidate.screened", "log"}
