@@ -32,6 +32,7 @@ from core.errors import ClaimLost, StepInterrupted
 from core.loop import Preflight
 from core.loop import step_key as key_of
 from core.ports import Progress
+from core.records.kinds import FINISHED
 from core.storage.clean import clean_row, clean_text
 from core.storage.clock import DatabaseTime, now
 from core.storage.codec import dump, load
@@ -198,6 +199,24 @@ def hold(connection: Connection, claim: Claim) -> Row[Any]:
     """
     job = lock_job(connection, claim.job_id)
     check(connection, claim)
+    connection.execution_options(fence=claim.fence)
+    return job
+
+
+def hold_paid(connection: Connection, claim: Claim) -> Row[Any]:
+    """Lock the job and return its standing, for what was paid for under a claim.
+
+    Whoever was interrupted had let go of the step before the answer came; it may still be stored, as
+    long as nobody else has taken the step to ask the same again.
+
+    Raises:
+        ClaimLost: somebody has, or the job has ended.
+    """
+    job = lock_job(connection, claim.job_id)
+    let_go = and_(_is(claim.job_id, claim.step_key), claims.c.owner.is_(None))
+    free = connection.execute(select(claims.c.job_id).where(let_go)).first() is not None
+    if job.status in FINISHED or not free:
+        check(connection, claim)
     connection.execution_options(fence=claim.fence)
     return job
 

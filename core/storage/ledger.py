@@ -28,7 +28,8 @@ class ClaimedStep:
     """Implements `core.ports.Ledger`, whose words say what each method does.
 
     Of a job that is being cancelled only answers that were paid for are still stored; every other
-    write raises StepInterrupted.
+    write raises StepInterrupted.  Such answers are also stored after the step was let go of, until
+    somebody else takes it or the job ends.
     Used as a context manager it lets go of the step at the end.  Safe to use from several threads.
     """
 
@@ -129,7 +130,7 @@ class ClaimedStep:
 
     def add_exchange(self, exchange: Exchange) -> None:
         """Store a question and its answer."""
-        self._write(facts.add_exchange, exchange, after_cancel=True)  # it is paid for
+        self._write(facts.add_exchange, exchange, paid=True)
 
     def reserve(self, iteration: int, slot: int, attempt: int, tokens: int, money: float) -> None:
         """Count what a question will cost before it is asked."""
@@ -137,7 +138,7 @@ class ClaimedStep:
 
     def unreserve(self, iteration: int, slot: int, attempt: int) -> None:
         """Count no more what was set aside for a question that was certainly not paid for."""
-        self._write(facts.unreserve, iteration, slot, attempt, after_cancel=True)
+        self._write(facts.unreserve, iteration, slot, attempt, paid=True)
 
     def add_candidate(self, candidate: Candidate, exchanges: Sequence[Exchange] = ()) -> None:
         """Store a candidate with its checks, and exchanges that are not stored yet."""
@@ -183,10 +184,12 @@ class ClaimedStep:
         """Let the step rest for that many seconds."""
         self._write(lambda c, _: claims.rest(c, self._claim, seconds, reason))
 
-    def _write(self, work: Callable[..., None], *given: Any, after_cancel: bool = False) -> None:
+    def _write(self, work: Callable[..., None], *given: Any, paid: bool = False) -> None:
+        hold = claims.hold_paid if paid else claims.hold
+
         def fenced(connection: Connection) -> None:
-            job = claims.hold(connection, self._claim)
-            if job.cancel_requested and not after_cancel:
+            job = hold(connection, self._claim)
+            if job.cancel_requested and not paid:
                 claims.check_wishes(job)
             work(connection, self.job_id, *given)
             failpoint("fact.writing")

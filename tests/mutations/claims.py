@@ -38,7 +38,7 @@ MUTATIONS = (
     Mutation(
         "cancel flag in the writing transaction",
         "core/storage/ledger.py",
-        "            if job.cancel_requested and not after_cancel:\n",
+        "            if job.cancel_requested and not paid:\n",
         "            if False:\n",
         (f"{_CLAIMS}::test_of_a_job_that_is_being_cancelled_only_paid_answers_are_stored",),
     ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import pairwise, product
 
 import pytest
@@ -208,19 +209,62 @@ def test_a_zombie_whose_job_was_cancelled_meanwhile_writes_nothing(store):
     _assert_powerless(store, zombie)
 
 
-def test_a_released_claim_writes_nothing(store):
+def test_a_released_claim_writes_nothing_but_what_was_paid_for(store):
     job = a_job(store)
     claim = a_claim(store, job.id)
     propose(claim, proposed(0))
     claim.release()
-    _assert_powerless(store, claim)
+    _assert_powerless(store, claim, but={"add_exchange"})
 
 
-def _assert_powerless(store, zombie):
+def test_an_answer_that_comes_after_a_pause_is_paid_once_and_kept_for_whoever_goes_on(store):
+    job = a_job(store)
+    claim = a_claim(store, job.id)
+    claim.reserve(0, 0, 0, tokens=1_000, money=0.5)
+    store.request_pause(job.id)
+    claim.release()
+    store.settle(job.id)
+    assert store.job(job.id).status == "paused"
+    claim.add_exchange(replace(an_exchange(), money=0.2))
+    store.resume(job.id)
+    after = a_claim(store, job.id)
+    assert len(after.exchanges(0)) == 1
+    assert after.history().spent.money == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["at work", "let go of again"])
+def test_an_answer_that_comes_after_somebody_else_asked_changes_nothing(store, again):
+    job = a_job(store)
+    late = a_claim(store, job.id)
+    late.release()
+    other = a_claim(store, job.id)
+    other.add_exchange(replace(an_exchange(), money=0.3))
+    if again:
+        other.release()
+        late.add_exchange(replace(an_exchange(), money=0.2))
+    else:
+        with pytest.raises(ClaimLost):
+            late.add_exchange(replace(an_exchange(), money=0.2))
+    assert [e.money for e in store.exchanges(job.id)] == [0.3]
+    assert store.history(job.id).spent.money == pytest.approx(0.3)
+
+
+def test_an_answer_that_comes_after_the_end_is_not_stored(store):
+    job = a_job(store)
+    claim = a_claim(store, job.id)
+    store.request_cancel(job.id)
+    claim.release()
+    store.settle(job.id)
+    assert store.job(job.id).status == "cancelled"
+    with pytest.raises(ClaimLost):
+        claim.add_exchange(an_exchange())
+
+
+def _assert_powerless(store, zombie, but=frozenset()):
     before = _standing(store, zombie.job_id)
-    for write in WRITES.values():
+    for name in WRITES.keys() - but:
         with pytest.raises(ClaimLost, match="does not own it any more"):
-            write(zombie)
+            WRITES[name](zombie)
     zombie.release()
     assert _standing(store, zombie.job_id) == before
 

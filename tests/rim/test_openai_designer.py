@@ -558,7 +558,9 @@ def test_an_endpoint_is_known_by_its_host_and_its_model_and_by_no_secret():
     ("act", "seconds"),
     [pytest.param(reset, 30.0, id="a reset"), pytest.param(hang, 0.4, id="silence")],
 )
-def test_a_question_that_may_have_been_paid_for_is_sent_again_only_when_it_was_counted(act, seconds):
+def test_a_question_that_may_have_been_paid_for_is_sent_again_only_when_it_was_counted(
+    act, seconds
+):
     limits = Deadlines(attempt_seconds=seconds)
     with serving(act) as server, pytest.raises(DesignerUnavailable) as caught:
         designer(server, deadlines=limits).answer(ASK)
