@@ -164,7 +164,7 @@ def open_house(folder: Path, cores: int = CORES) -> Iterator[House]:
         yield House(store, bench, cores)
     finally:
         if bench is not None:
-            bench.sandbox.close()
+            bench.close()
         store.close()
 
 
