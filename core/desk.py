@@ -9,7 +9,7 @@ from threading import Event
 from core.budgets import REFUSED, designer_limits
 from core.choosing import rung_fitness
 from core.context import native_reward
-from core.errors import DesignerUnavailable, ProgramRejected
+from core.errors import DesignerUnavailable, ProgramRejected, SandboxFailed, StepInterrupted
 from core.failpoints import failpoint
 from core.leaks import audit_prompt, refuse_leaks
 from core.methods import Method, find_method
@@ -61,10 +61,13 @@ class Desk:
         elif brief.operator == "given":
             candidate = self.handed(brief)
         else:
-            candidate = self.written(brief, free)
+            try:
+                candidate = self.written(brief, free)
+            except (DesignerUnavailable, SandboxFailed):
+                for exchange in free:  # what came of it stays to be looked at
+                    self.ledger.add_exchange(exchange)
+                raise
         self.ledger.add_candidate(candidate, free)
-        for exchange in free:
-            self.note(exchange)
         return candidate
 
     def written(self, brief: Brief, free: list[Exchange]) -> Candidate:
@@ -134,7 +137,9 @@ class Desk:
                 self.ledger.unreserve(*here)
             raise
         failpoint("ask.stored")
-        self.note(exchange)
+        if self.given_up.is_set():
+            raise StepInterrupted("The step has ended; the answer is stored for whoever goes on.")
+        self.wonder(brief, exchange.reply)
         self.purse.settle(prompt, _tokens(exchange), exchange.money, model)
         return exchange
 
@@ -149,17 +154,13 @@ class Desk:
         reply, money = self.designer.answer(ask), 0.0
         failpoint("ask.answered")
         if asks_a_model(self.designer.name):
-            reply, money = self.priced(ask, reply)
+            reply = replace(reply, usage=counted(reply.usage, ask.prompt, reply.text))
+            money = self.price(ask.brief, reply) or 0.0
         return Exchange(
             *(ask.iteration, ask.slot, ask.attempt, ask.prompt, reply, self.designer.name),
             kind=ask.brief.kind,
             money=money,
         )
-
-    def note(self, exchange: Exchange) -> None:
-        """Tell what is to be known of an answer besides its text."""
-        for note in exchange.reply.notes:
-            self.ledger.event("designer.note", note, level="warning")
 
     def analysed(self, brief: Brief) -> str:
         """Ask for an analysis and return its words; none where the designer gave no usable ones."""
@@ -168,7 +169,6 @@ class Desk:
             return ""
         if not asks_a_model(exchange.designer) and (brief.slot, 0) not in self.paid:
             self.ledger.add_exchange(exchange)
-            self.note(exchange)
         reply = exchange.reply
         return reply.text.strip()[:MOST_ANALYSIS] if reply.outcome == "answered" else ""
 
@@ -184,15 +184,17 @@ class Desk:
         written = [*written_by_designers(brief, self.history), *written_by_people(brief)]
         refuse_leaks(audit_prompt(prompt, task.fields, native, written=written, told=told))
 
-    def priced(self, ask: Ask, reply: Reply) -> tuple[Reply, float]:
-        """Return the reply with its tokens counted, and what it cost, 0 where that is not known."""
-        usage = counted(reply.usage, ask.prompt, reply.text)
+    def price(self, brief: Brief, reply: Reply) -> float | None:
+        """Return what a reply cost; None where no price is known."""
         # An endpoint answers with a model's full name, or with a name of its own for what was asked.
-        prices, asked = self.purse.prices, self.model(ask.brief)
-        model = reply.model or asked
-        money = prices.money(model, usage)
-        money = prices.money(asked, usage) if money is None else money
-        if money is None and self.purse.wonder(model):
+        prices, asked = self.purse.prices, self.model(brief)
+        money = prices.money(reply.model or asked, reply.usage)
+        return prices.money(asked, reply.usage) if money is None else money
+
+    def wonder(self, brief: Brief, reply: Reply) -> None:
+        """Tell once of every model that its price is not known."""
+        model = reply.model or self.model(brief)
+        if self.price(brief, reply) is None and self.purse.wonder(model):
             self.ledger.event(
                 "designer.unpriced",
                 f"The price of the model {model!r} is not known, and its cost counts as 0; add it to "
@@ -200,7 +202,6 @@ class Desk:
                 {"model": model},
                 level="warning",
             )
-        return replace(reply, usage=usage), money or 0.0
 
     def read(self, brief: Brief, exchange: Exchange) -> Candidate:
         """Turn a reply into a candidate: with a sound program, or with a rejection."""

@@ -237,7 +237,8 @@ def _in_threads(works: Sequence[Callable[[], None]], watch: Watch, given_up: Eve
             watch(Progress("proposing", len(works) - len(waiting), len(works)))
     finally:
         given_up.set()
-        # An answer that is still on its way cannot be called back; its thread finds the claim gone.
+        # An answer that is still on its way cannot be called back; its thread stores it, if nobody else
+        # has taken the step by then, and ends.
         pool.shutdown(wait=False, cancel_futures=True)
     if errors:
         raise errors[0]

@@ -88,6 +88,7 @@ class MemoryLedger:
 
     def add_exchange(self, exchange: Exchange) -> None:
         self.paid.append(exchange)
+        self.events += [("designer.note", note) for note in exchange.reply.notes]
         self.reserved.pop((exchange.iteration, exchange.slot, exchange.attempt), None)
 
     def reserve(self, iteration: int, slot: int, attempt: int, tokens: int, money: float) -> None:
@@ -97,7 +98,8 @@ class MemoryLedger:
         del self.reserved[iteration, slot, attempt]
 
     def add_candidate(self, candidate: Candidate, exchanges: Sequence[Exchange] = ()) -> None:
-        self.paid += exchanges
+        for exchange in exchanges:
+            self.add_exchange(exchange)
         with self.lock:  # the slots of an iteration are filled by several threads
             iteration = self._iteration(candidate.iteration)
             candidates = sorted((*iteration.candidates, candidate), key=lambda c: c.number)

@@ -149,7 +149,7 @@ def _later(seconds: float, work: Callable[..., None], *given: object) -> None:
 
 
 def _end_unless_alone() -> None:
-    """End now if a thread still waits for an answer that nobody can store any more."""
+    """End now if a thread still waits for an answer, which would come too late for this process."""
     waiting = [one.name for one in threading.enumerate() if one.name.startswith("propose")]
     if waiting:
         log.warning("answers left behind", threads=len(waiting))

@@ -106,7 +106,12 @@ def open_bench(settings: Settings, store: Store, *, trains: bool, slots: int = 1
     light = Sandbox(PRELOAD_DESIGN)
     large = Sandbox(PRELOAD if trains else PRELOAD_TORCH, import_paths=folders)
     now = (large, light) if trains else (light,)
-    weakest = min(_started(now), key=lambda found: found.level)
+    try:
+        weakest = min(_started(now), key=lambda found: found.level)
+    except BaseException:
+        for sandbox in (large, light):
+            sandbox.close()
+        raise
     allowed = settings.allow_weaker_isolation == "i-understand"
     required = 0 if allowed else settings.required_isolation
     # A lower requirement is the same word of the operator's, given in another setting.
@@ -134,13 +139,8 @@ def open_bench(settings: Settings, store: Store, *, trains: bool, slots: int = 1
 
 def _started(sandboxes: Sequence[Sandbox]) -> list[Isolation]:
     """Start them at once, for one of them takes seconds; return what they found of their walls."""
-    try:
-        with ThreadPoolExecutor(len(sandboxes)) as pool:
-            return list(pool.map(lambda sandbox: sandbox.isolation, sandboxes))
-    except BaseException:
-        for sandbox in sandboxes:
-            sandbox.close()
-        raise
+    with ThreadPoolExecutor(len(sandboxes)) as pool:
+        return list(pool.map(lambda sandbox: sandbox.isolation, sandboxes))
 
 
 def designer_settings(settings: Settings, store: Store) -> DesignerSettings:

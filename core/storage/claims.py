@@ -3,7 +3,8 @@
 A claim is a row per (job, step key).  Whoever takes it draws a fence from the job's counter; every
 later write checks, under the job's lock, that the row still bears that fence.  An owner whose lease
 lapsed may go on as long as nobody took the step and the job was not closed; from then on it writes
-nothing.  A lease of NULL counts as lapsed.
+nothing.  Who let go of a step writes nothing either, but for an answer that was paid for (`hold_paid`).
+A lease of NULL counts as lapsed.
 """
 
 from __future__ import annotations
@@ -207,15 +208,15 @@ def hold_paid(connection: Connection, claim: Claim) -> Row[Any]:
     """Lock the job and return its standing, for what was paid for under a claim.
 
     Whoever was interrupted had let go of the step before the answer came; it may still be stored, as
-    long as nobody else has taken the step to ask the same again.
+    long as nobody else has taken the step since, who may have asked the same.
 
     Raises:
         ClaimLost: somebody has, or the job has ended.
     """
     job = lock_job(connection, claim.job_id)
-    let_go = and_(_is(claim.job_id, claim.step_key), claims.c.owner.is_(None))
-    free = connection.execute(select(claims.c.job_id).where(let_go)).first() is not None
-    if job.status in FINISHED or not free:
+    here = and_(_is(claim.job_id, claim.step_key), claims.c.fence == claim.fence)
+    let_go = select(claims.c.fence).where(here, claims.c.owner.is_(None))
+    if job.status in FINISHED or connection.execute(let_go).first() is None:
         check(connection, claim)
     connection.execution_options(fence=claim.fence)
     return job

@@ -132,6 +132,8 @@ def add_exchange(connection: Connection, job_id: str, exchange: Exchange) -> Non
     }
     message = f"Designer {exchange.designer}: {reply.outcome} after {reply.latency_seconds:.1f} s."
     append_event(connection, job_id, "exchange.completed", message, details)
+    for note in reply.notes:
+        append_event(connection, job_id, "designer.note", note, level="warning")
 
 
 def insert_exchange(connection: Connection, job_id: str, exchange: Exchange) -> bool:

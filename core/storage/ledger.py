@@ -28,8 +28,8 @@ class ClaimedStep:
     """Implements `core.ports.Ledger`, whose words say what each method does.
 
     Of a job that is being cancelled only answers that were paid for are still stored; every other
-    write raises StepInterrupted.  Such answers are also stored after the step was let go of, until
-    somebody else takes it or the job ends.
+    write raises StepInterrupted.  Such answers are also stored after the step was let go of, unless
+    somebody else has taken it since or the job has ended.
     Used as a context manager it lets go of the step at the end.  Safe to use from several threads.
     """
 

@@ -176,7 +176,8 @@ def _rest(job: Row[Any], to: JobStatus, moment: datetime) -> dict[str, Any]:
     return {"rested_at": None, "idle_seconds": jobs.c.idle_seconds + seconds}
 
 
-NOBODY: Mapping[str, None] = dict.fromkeys(("owner", "fence", "expires_at", "offered_until"))
+NOBODY: Mapping[str, None] = dict.fromkeys(("owner", "expires_at", "offered_until"))
+"""What a step has that nobody works on; its fence stays that of whoever had it last."""
 
 
 def end_claims(connection: Connection, job_id: str) -> None:

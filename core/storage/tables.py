@@ -418,8 +418,8 @@ claims = Table(
     metadata,
     _job(),
     _word("step_key", key=True),
-    _word("owner", nullable=True),  # NULL: nobody; so are fence and expires_at then
-    _integer("fence", nullable=True),
+    _word("owner", nullable=True),  # NULL: nobody; so is expires_at then
+    _integer("fence", nullable=True),  # of the owner, or of the last one
     _integer("lapses"),  # how many owners vanished without a word
     _json("progress", nullable=True),
     _time("claimed_at", nullable=True),

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from core.desk import MAX_REPAIRS
-from core.errors import DesignerUnavailable, EnvironmentUnusable, InvalidInput, StepInterrupted
+from core.errors import (
+    ClaimLost,
+    DesignerUnavailable,
+    EnvironmentUnusable,
+    InvalidInput,
+    StepInterrupted,
+)
 from core.loop import next_steps, read_step, step_key
 from core.ports import Screening, ScreenNumbers, Trajectory
 from core.records.asking import Reply
@@ -382,6 +389,37 @@ def test_questions_that_still_wait_when_a_step_is_stopped_know_that_nobody_waits
         carry_out(read_step("propose/0"), ledger, tools, watch=stop)
     assert all(ask.given_up.is_set() for ask in designer.asked)
     assert designer.asked
+
+
+class LetGo(MemoryLedger):
+    """Of a step that its owner has let go of: only what was paid for is still stored."""
+
+    def event(self, *given, **named):
+        raise ClaimLost("let go of")
+
+    add_candidate = event
+
+
+def test_answers_that_come_after_a_step_was_stopped_are_stored_and_their_threads_end():
+    ledger = LetGo(a_history())
+
+    def late(ask):
+        assert ask.given_up.wait(30), "the step ended and did not say so"
+        return good(ask)
+
+    def stop(progress):
+        raise StepInterrupted("paused")
+
+    tried = []
+    laboratory = PretendLaboratory(lambda arm, seed: 0.5, refuse=tried.append)
+    tools = toolbox(ScriptedDesigner(late), laboratory)
+    with pytest.raises(StepInterrupted):
+        carry_out(read_step("propose/0"), ledger, tools, watch=stop)
+    for thread in threading.enumerate():
+        if thread.name.startswith("propose"):
+            thread.join(30)
+    assert len(ledger.paid) == a_spec().candidates
+    assert tried == []  # no program was checked for nobody
 
 
 def test_a_rung_continues_from_the_checkpoints_of_the_one_before():
