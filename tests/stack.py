@@ -186,6 +186,15 @@ def family(pid: int) -> list[psutil.Process]:
         return []
 
 
+def jailed(worker: int) -> list[psutil.Process]:
+    """Return the locked children of a worker: those of its zygotes."""
+    try:
+        zygotes = psutil.Process(worker).children()
+        return [child for zygote in zygotes for child in zygote.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
 def gone(processes: list[psutil.Process]) -> bool:
     """Tell whether none of the processes runs any more."""
     return not any(_runs(process) for process in processes)

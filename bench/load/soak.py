@@ -220,7 +220,8 @@ def _sample(house: House) -> dict[str, Size]:
         RuntimeError: one of them has ended.
     """
     heads = house.trees()
-    zygote = psutil.Process(heads["worker-0"]).children()[0].pid
+    zygotes = psutil.Process(heads["worker-0"]).children()
+    zygote = max(zygotes, key=lambda one: one.memory_info().rss).pid  # the one that trains
     pids = {"server": heads["server"], "worker": heads["worker-0"], "zygote": zygote}
     sizes = {name: size_of(pid) for name, pid in pids.items()}
     ended = [name for name, size in sizes.items() if size is None]

@@ -226,7 +226,7 @@ def test_a_loop_over_rows_is_too_slow(sandbox, cart_pole):
     loop = (
         "out = np.zeros(len(obs.x))\n"
         "for i in range(len(obs.x)):\n"
-        "    for _ in range(20):\n"
+        "    for _ in range(80):\n"
         "        out[i] += np.cos(obs.x[i]) * np.exp(-np.abs(obs.v[i])) / 10\n"
         "return {'a': out}"
     )
