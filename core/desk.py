@@ -82,7 +82,7 @@ class Desk:
             if isinstance(exchange, str):
                 # A reply that only wanted mending keeps its own reason.
                 return candidate if attempt else self.refused(candidate, exchange)
-            if not asks_a_model(exchange.designer) and (brief.slot, attempt) not in self.paid:
+            if not self.is_stored(exchange):
                 free.append(exchange)
             tokens, money = candidate.tokens + _tokens(exchange), candidate.money + exchange.money
             candidate = replace(self.read(brief, exchange), tokens=tokens, money=money)
@@ -130,18 +130,23 @@ class Desk:
         self.ledger.reserve(*here, *self.purse.expected(prompt, model))
         try:
             exchange = self.ask(question)
-            self.ledger.add_exchange(exchange)
         except DesignerUnavailable as error:
             if not error.maybe_paid:
                 self.purse.settle(prompt, 0, 0.0, model)
                 self.ledger.unreserve(*here)
             raise
+        self.ledger.add_exchange(exchange)
         failpoint("ask.stored")
         if self.given_up.is_set():
             raise StepInterrupted("The step has ended; the answer is stored for whoever goes on.")
         self.wonder(brief, exchange.reply)
         self.purse.settle(prompt, _tokens(exchange), exchange.money, model)
         return exchange
+
+    def is_stored(self, exchange: Exchange) -> bool:
+        """Tell whether `exchange` has stored it: what cost nothing is left to whoever asked."""
+        here = (exchange.slot, exchange.attempt)
+        return asks_a_model(exchange.designer) or here in self.paid
 
     def model(self, brief: Brief) -> str:
         """Return the name of the model that a brief is for: that of its arm, or the job's."""
@@ -167,7 +172,7 @@ class Desk:
         exchange = self.exchange(brief, 0)
         if isinstance(exchange, str):  # no budget for it
             return ""
-        if not asks_a_model(exchange.designer) and (brief.slot, 0) not in self.paid:
+        if not self.is_stored(exchange):
             self.ledger.add_exchange(exchange)
         reply = exchange.reply
         return reply.text.strip()[:MOST_ANALYSIS] if reply.outcome == "answered" else ""
