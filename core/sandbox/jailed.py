@@ -48,7 +48,17 @@ class Order:
 
 
 def fork(order: Order, jail: Jail, forget: Callable[[], None]) -> tuple[int, str]:
-    """Start a child and wait until it is locked.
+    """Start a child (see `start`) and wait until it is locked.
+
+    Returns:
+        Its process id, and an empty text; or what went wrong with the lock: then it ends.
+    """
+    pid, told = start(order, jail, forget)
+    return pid, fault(told)
+
+
+def start(order: Order, jail: Jail, forget: Callable[[], None]) -> tuple[int, int]:
+    """Start a child, which locks itself.
 
     Args:
         order:  what is to run, and with what.
@@ -56,19 +66,30 @@ def fork(order: Order, jail: Jail, forget: Callable[[], None]) -> tuple[int, str
         forget: closes, in the child, what the zygote has open.
 
     Returns:
-        Its process id, and an empty text; or what went wrong with the lock: then it has ended.
+        Its process id, and a descriptor that becomes readable once it is locked, or has failed to be.
     """
     parent = os.getpid()
     told, tell = os.pipe()
-    pid = os.fork()
+    try:
+        pid = os.fork()
+    except OSError:
+        os.close(told)
+        os.close(tell)
+        raise
     if pid == 0:
         with _EndOfProcess():
             forget()
             _live(order, jail, parent, tell)
     os.close(tell)
-    with open(told, "rb") as words:
-        said = words.read()
-    return pid, "" if said == LOCKED else said.decode("utf-8", "replace") or "it died at once"
+    return pid, told
+
+
+def fault(told: int) -> str:
+    """Wait until a child is locked; return an empty text, or what went wrong: then it ends."""
+    # Read once: what it says is one write, and nobody waits for whoever is stopped after that.
+    said = os.read(told, _LAST_WORDS_BYTES)
+    os.close(told)
+    return "" if said == LOCKED else said.decode("utf-8", "replace") or "it died at once"
 
 
 def _live(order: Order, jail: Jail, parent: int, tell: int) -> NoReturn:

@@ -63,7 +63,8 @@ class Sandbox:
     @property
     def isolation(self) -> Isolation:
         """The level that the zygote's self-test found, and the attacks that got through."""
-        self.ensure_started()
+        if self._isolation is None or not self._own_zygote_lives():
+            self.ensure_started()
         assert self._isolation is not None
         return self._isolation
 
@@ -124,6 +125,10 @@ class Sandbox:
         self._end_own_zygote()
         if self._temporary is not None and self._folder_owner == os.getpid():
             shutil.rmtree(self._temporary, ignore_errors=True)
+
+    def _own_zygote_lives(self) -> bool:
+        ours = self._zygote is not None and self._zygote_owner == os.getpid()
+        return ours and self._zygote is not None and self._zygote.poll() is None
 
     @property
     def _name(self) -> str:

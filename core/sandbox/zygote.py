@@ -32,12 +32,16 @@ _RSS_UNIT = 1024 if sys.platform == "linux" else 1
 
 @dataclass(slots=True)
 class _Client:
-    """One connection of a worker, and the child that lives as long as it."""
+    """One connection of a worker, and the child that lives as long as it.
+
+    `told` is where the child says that it is locked; None before it is forked and after it has said so.
+    """
 
     connection: socket.socket
     messages: Messages
     slot: int
     pid: int | None = None
+    told: int | None = None
     dies_at: float = float("inf")  # monotonic
     overdue: bool = False
 
@@ -133,15 +137,26 @@ class Zygote:
             return
         started = time.monotonic()
         try:
-            pid, fault = jailed.fork(order, self._jail, self._forget)
+            client.pid, client.told = jailed.start(order, self._jail, self._forget)
         except OSError as error:  # no process or descriptor to be had
             _tell(client, {"error": f"fork: {error}", "kind": "order"})
             return
-        client.pid, client.dies_at = pid, started + order.limits.wall_seconds + GRACE_SECONDS
+        client.dies_at = started + order.limits.wall_seconds + GRACE_SECONDS
+        # It locks itself while the next one is forked.
+        self._selector.register(
+            client.told, selectors.EVENT_READ, functools.partial(self._answer_spawn, client)
+        )
+
+    def _answer_spawn(self, client: _Client) -> None:
+        """Tell whether the child is locked, once."""
+        if client.told is None:
+            return  # told when it was buried, by an earlier event of the same batch
+        self._selector.unregister(client.told)
+        fault, client.told = jailed.fault(client.told), None
         if fault:
             _tell(client, {"error": fault, "kind": "lock"})
         else:
-            _tell(client, {"pid": pid, "resident_bytes": _resident_bytes()})
+            _tell(client, {"pid": client.pid, "resident_bytes": _resident_bytes()})
 
     def _order(self, client: _Client, message: dict[str, Any]) -> jailed.Order:
         module, _, function = message["spawn"].partition(":")
@@ -163,6 +178,8 @@ class Zygote:
             end.close()
         for client in self._clients.values():
             client.connection.close()
+            if client.told is not None:
+                os.close(client.told)
 
     def _hang_up(self, client: _Client) -> None:
         """The worker wants no more of it, or is dead: so is the child."""
@@ -184,6 +201,7 @@ class Zygote:
         for client in list(self._clients.values()):
             if client.pid is not None and _has_ended(client.pid):
                 _kill_group(client.pid)  # while the dead leader still holds the group's number
+                self._answer_spawn(client)
                 _, status, usage = os.wait4(client.pid, 0)
                 _tell(client, {**_obituary(status, usage), "overdue": client.overdue})
                 if not client.messages.closed:

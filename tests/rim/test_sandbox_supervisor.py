@@ -11,8 +11,10 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import psutil
 import pytest
 
 from core.sandbox import (
@@ -24,10 +26,13 @@ from core.sandbox import (
     Isolation,
     IsolationTooWeak,
     Limits,
+    LockFailed,
     Sandbox,
     ZygoteFailed,
     clean_text,
 )
+from core.sandbox.control import send_message
+from tests.rim.storing import until
 
 pytestmark = pytest.mark.slow  # a sandbox is started, and children are waited for
 
@@ -127,6 +132,58 @@ def test_several_children_at_once(sandbox):
     assert [child.receive().header["number"] for child in children] == list(range(5))
     for child in children:
         child.close()
+
+
+def test_children_that_are_asked_for_at_once_are_locked_beside_each_other(sandbox):
+    """The zygote forks the next one while one locks itself; each spawn is answered with its own."""
+
+    def work(number):
+        with sandbox.spawn("sandbox_entries:echo", LIMITS) as child:
+            child.send({"number": number})
+            return child.pid, child.receive().header["number"]
+
+    with ThreadPoolExecutor(16) as pool:
+        found = list(pool.map(work, range(64)))
+    assert [number for _, number in found] == list(range(64))
+    assert len({pid for pid, _ in found}) == 64
+
+
+def test_a_child_that_cannot_be_locked_is_refused_with_the_reason(tmp_path):
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    sandbox = Sandbox(["sandbox_entries"], import_paths=[HERE, mine])
+    try:
+        sandbox.ensure_started()
+        mine.rmdir()  # a rule of the wall names it
+        with pytest.raises(LockFailed, match="FileNotFoundError"):
+            sandbox.spawn("sandbox_entries:echo", LIMITS)
+        mine.mkdir()
+        with sandbox.spawn("sandbox_entries:echo", LIMITS) as child:
+            child.send({"locked": True})
+            assert child.receive().header == {"locked": True}
+    finally:
+        sandbox.close()
+
+
+def test_a_worker_that_hangs_up_before_its_child_is_locked_harms_nobody(own_sandbox):
+    own_sandbox.ensure_started()
+    hasty = [socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) for _ in range(8)]
+    for connection in hasty:
+        connection.connect(str(own_sandbox._path))
+        ours, theirs = socket.socketpair()
+        order = {"spawn": "sandbox_entries:echo", "limits": LIMITS.to_json()}
+        send_message(connection, order, [theirs.fileno(), theirs.fileno()])
+        for end in (connection, ours, theirs):
+            end.close()
+    with own_sandbox.spawn("sandbox_entries:echo", LIMITS) as child:
+        child.send({"still": "there"})
+        assert child.receive().header == {"still": "there"}
+    zygote = psutil.Process(own_sandbox._zygote.pid)
+    until(lambda: not zygote.children())
+    descriptors = zygote.num_fds()
+    with own_sandbox.spawn("sandbox_entries:echo", LIMITS):
+        pass
+    until(lambda: not zygote.children() and zygote.num_fds() == descriptors)
 
 
 def test_a_child_that_prints_does_not_disturb_its_answers(sandbox):
