@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from threading import Event
 
 from core.budgets import REFUSED, designer_limits
 from core.choosing import rung_fitness
 from core.context import native_reward
-from core.errors import DesignerUnavailable, ProgramRejected, SandboxFailed, StepInterrupted
+from core.errors import (
+    ClaimLost,
+    DesignerUnavailable,
+    ProgramRejected,
+    SandboxFailed,
+    StepInterrupted,
+    StorageFailed,
+)
 from core.failpoints import failpoint
 from core.leaks import audit_prompt, refuse_leaks
 from core.methods import Method, find_method
 from core.orders import known_task
-from core.ports import Designer, Ledger, Params
+from core.ports import Designer, Filled, Ledger, News, Params
 from core.prices import asks_a_model
 from core.program import read_program, refuse_changed_reward, same_code, with_params
 from core.purse import Purse, counted
@@ -40,7 +48,10 @@ MOST_ANALYSIS = 6_000  # characters kept of an analysis turn
 class Desk:
     """Where the slots of one iteration are filled; shared by the threads of a Propose step.
 
-    `given_up` is set when the step ends, whatever its threads do by then.
+    Attributes:
+        given_up: set when the step ends, whatever its threads do by then.
+        filled:   what cost nothing and is stored together when the step ends: a designer that asks
+            no model would say the same again.
     """
 
     ledger: Ledger
@@ -52,29 +63,50 @@ class Desk:
     purse: Purse
     bench: ScreenBench
     given_up: Event = field(default_factory=Event)
+    filled: list[Filled] = field(default_factory=list)
 
     def fill(self, brief: Brief) -> Candidate:
-        """Bring one slot to its candidate, store it and return it."""
-        free: list[Exchange] = []
+        """Bring one slot to its candidate, and store it or leave it with those that are `filled`."""
+        before = list[Exchange | News]()
         if brief.operator == "parameters":
             candidate = self.tuned(brief)
         elif brief.operator == "given":
             candidate = self.handed(brief)
         else:
             try:
-                candidate = self.written(brief, free)
+                candidate = self.written(brief, before)
             except (DesignerUnavailable, SandboxFailed):
-                for exchange in free:  # what came of it stays to be looked at
-                    self.ledger.add_exchange(exchange)
+                for (
+                    one
+                ) in before:  # what came of it stays to be looked at; its repairs are told again
+                    if isinstance(one, Exchange):
+                        self.ledger.add_exchange(one)
                 raise
-        self.ledger.add_candidate(candidate, free)
+        if asks_a_model(self.designer.name):
+            self.ledger.add_candidate(candidate, before)
+        else:
+            self.filled.append(Filled(candidate, tuple(before)))
         return candidate
 
-    def written(self, brief: Brief, free: list[Exchange]) -> Candidate:
+    @contextmanager
+    def keeping_filled(self) -> Iterator[None]:
+        """Store what is filled, one by one, where the step cannot come to its end."""
+        try:
+            yield
+        except (ClaimLost, StepInterrupted):
+            raise
+        except Exception:
+            with suppress(StorageFailed):  # the database may be what broke
+                for slot in [*self.filled]:
+                    self.ledger.add_candidate(slot.candidate, slot.before)
+            raise
+
+    def written(self, brief: Brief, before: list[Exchange | News]) -> Candidate:
         """Ask, read and check; send a failure back to the designer at most MAX_REPAIRS times.
 
-        Exchanges that cost nothing are appended to `free`, to be stored with the candidate: asked again
-        after a worker's death, the designer says the same.
+        What is left to be stored with the candidate is appended to `before`: exchanges that cost
+        nothing (asked again after a worker's death, the designer says the same), and what is told of
+        them.
         """
         candidate = _empty(brief)
         for attempt in range(1 + MAX_REPAIRS):
@@ -83,16 +115,20 @@ class Desk:
                 # A reply that only wanted mending keeps its own reason.
                 return candidate if attempt else self.refused(candidate, exchange)
             if not self.is_stored(exchange):
-                free.append(exchange)
+                before.append(exchange)
             tokens, money = candidate.tokens + _tokens(exchange), candidate.money + exchange.money
             candidate = replace(self.read(brief, exchange), tokens=tokens, money=money)
             if attempt == MAX_REPAIRS or (problem := self.problem(candidate)) is None:
                 break
-            self.ledger.event(
+            repaired = News(
                 "candidate.repair",
                 f"Candidate {candidate.key}, attempt {attempt + 1}: {problem}",
                 {"iteration": brief.iteration, "slot": brief.slot, "attempt": attempt},
             )
+            if asks_a_model(self.designer.name):  # seconds pass until the candidate is there
+                self.ledger.event(repaired.kind, repaired.message, repaired.data)
+            else:
+                before.append(repaired)
             repair = Repair(exchange.reply.text, problem, duplicate=_is_duplicate(candidate))
             brief = replace(brief, repair=repair)
         return candidate
@@ -228,14 +264,13 @@ class Desk:
 
     def checked(self, candidate: Candidate) -> Candidate:
         """Hold a program to the contract in the sandbox, and refuse what is already known."""
-        program, preflight = candidate.program, self.history.preflight
+        program = candidate.program
         assert program is not None  # its reader made one
-        assert preflight is not None  # the loop proposes nothing before
         rules = (Check("rules", True),)
         try:
             refuse_duplicate(program, self.history)
             candidate = replace(candidate, walls=self.tools.laboratory.walls())
-            shape = self.tools.laboratory.check(program, self.task, preflight)
+            shape = self.bench.check(candidate, self.task)
         except ProgramRejected as error:
             return replace(_rejected(candidate, error.rule, str(error)), program=program)
         return replace(

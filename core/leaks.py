@@ -158,7 +158,9 @@ def _stream(text: str) -> str:
     return f" {' '.join(kept)} "
 
 
+@lru_cache(maxsize=4096)
 def _plain(token: str) -> str:
+    """Return how a token is compared; prompts have few different ones, thousands of times."""
     if token[0].isdigit() or token[0] == ".":
         return f"{float(token):g}"
     return token.lstrip("_") or token

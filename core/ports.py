@@ -117,6 +117,10 @@ Watch = Callable[[Progress], None]
 """Called at least once a second while a child runs.  Raises StepInterrupted or ClaimLost to stop."""
 
 
+def watch_nothing(progress: Progress) -> None:
+    """Hear how far something is: somebody else keeps the claim alive, and stops it."""
+
+
 Save = Callable[[Sequence[Saved]], None]
 """Called now and then with all members of a pack that is being trained.  Raises ClaimLost to stop."""
 
@@ -258,6 +262,38 @@ class Screening:
 
 
 @dataclass(frozen=True, slots=True)
+class Checked:
+    """A program that keeps the contract.
+
+    Attributes:
+        shape:     what it is made of.
+        screening: what the screens ask of it; None where its child broke over that, which the contract
+            does not forbid.
+    """
+
+    shape: ProgramShape
+    screening: Screening | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """What an event tells, before it is stored."""
+
+    kind: str
+    message: str
+    data: Json = field(default_factory=dict)
+    level: str = "info"
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """A slot's candidate, and what led to it and is not stored yet, in order."""
+
+    candidate: Candidate
+    before: tuple[Exchange | News, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Screened:
     """What the screens decided of a candidate: dropped ones are not trained.
 
@@ -334,6 +370,14 @@ class Laboratory(Protocol):
 
         Raises:
             ProgramRejected: with the message for the designer.
+        """
+        ...
+
+    def check_and_screen(self, key: str, order: ScreenOrder) -> Checked:
+        """Hold one program of an order to the contract, and call it as `screen` does, in one process.
+
+        Raises:
+            ProgramRejected, SandboxFailed: as `check` and `screen`.
         """
         ...
 
@@ -427,15 +471,23 @@ class Ledger(Protocol):
         """Store a question and its answer, and count its cost in place of what was set aside."""
         ...
 
-    def add_candidate(self, candidate: Candidate, exchanges: Sequence[Exchange] = ()) -> None:
+    def add_candidate(self, candidate: Candidate, before: Sequence[Exchange | News] = ()) -> None:
         """Store a candidate with its checks; runs and report come later.
 
-        With it those exchanges that led to it and are not stored yet.
+        With it what led to it and is not stored yet.
         """
         ...
 
-    def end_proposing(self, iteration: int, screened: Sequence[Screened] = ()) -> None:
-        """Mark every slot of the iteration as filled, and store what the screens decided of them."""
+    def end_proposing(
+        self,
+        iteration: int,
+        screened: Sequence[Screened] = (),
+        filled: Sequence[Filled] = (),
+    ) -> None:
+        """Mark every slot of the iteration as filled, and store what the screens decided of them.
+
+        With it those candidates that are not stored yet.
+        """
         ...
 
     def saved(self) -> Sequence[Saved]:

@@ -1,16 +1,22 @@
-"""How the screens of one Propose step come by their numbers: known programs are called once."""
+"""How programs of one Propose step are checked and screened: each is called once, known ones too."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
-from core.ports import Laboratory, Progress, Screened, Screening, Watch
+from core.errors import StepInterrupted
+from core.ports import Laboratory, Progress, Screened, Screening, Watch, watch_nothing
 from core.records.history import History
-from core.records.programs import Program, Screen
+from core.records.programs import Program, ProgramShape, Screen
 from core.records.rounds import Candidate
+from core.records.task import Task
 from core.screens import SCREENS, Case, judge, known_candidates, known_duplicate, screen_order
+
+BEAT_SECONDS = 0.5
 
 
 @dataclass(slots=True)
@@ -25,8 +31,26 @@ class ScreenBench:
     history: History
     laboratory: Laboratory
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    _known: Screening | None = None
+    _called: Future[Screening] | None = None
+    _over: threading.Event = field(default_factory=threading.Event)
     _own: dict[str, tuple[Program, Screening]] = field(default_factory=dict)
+
+    def check(self, candidate: Candidate, task: Task) -> ProgramShape:
+        """Hold a candidate's program to the contract, and keep what the screens will ask of it.
+
+        Raises:
+            ProgramRejected, SandboxFailed: as the laboratory's.
+        """
+        program, found = candidate.program, self.history.preflight
+        assert program is not None  # its reader made one
+        assert found is not None  # the loop proposes nothing before
+        if not self.history.spec.screens:
+            return self.laboratory.check(program, task, found)
+        order = screen_order(self.history, [candidate], shown=True)
+        checked = self.laboratory.check_and_screen(candidate.key, order)
+        if checked.screening is not None:
+            self._keep(candidate, checked.screening)
+        return checked.shape
 
     def problem(self, candidate: Candidate) -> str | None:
         """Say what a candidate is a duplicate of, for its designer; None if it is new.
@@ -36,9 +60,11 @@ class ScreenBench:
         known = known_candidates(self.history)
         if "duplicate" not in self.history.spec.screens or candidate.program is None or not known:
             return None
-        screening = self._numbers([candidate], _nobody, shown=True)
-        if candidate.key in screening.numbers:  # for `judge`, if the candidate stays as it is
-            self._own[candidate.key] = candidate.program, screening
+        own = self._asked_for(candidate)
+        if own is None:
+            own = self._ask([candidate], watch_nothing, shown=True)
+            self._keep(candidate, own)
+        screening = self._with_known(own, watch_nothing)
         found = known_duplicate(self.history, candidate, screening)
         return found.message if found.verdict == "fail" else None
 
@@ -48,8 +74,13 @@ class ScreenBench:
             c.key: screening for c in candidates if (screening := self._asked_for(c)) is not None
         }
         left = [c for c in candidates if c.key not in asked]
-        found = [*asked.values(), *([self._numbers(left, watch, shown=True)] if left else [])]
-        return judge(self.history, candidates, _joined(found))
+        found = [*asked.values(), *([self._ask(left, watch, shown=True)] if left else [])]
+        return judge(self.history, candidates, self._with_known(_joined(found), watch))
+
+    def _keep(self, candidate: Candidate, own: Screening) -> None:
+        """Keep the numbers of a program; one that broke is asked again when all are judged."""
+        if candidate.key in own.numbers and candidate.program is not None:
+            self._own[candidate.key] = candidate.program, own
 
     def _asked_for(self, candidate: Candidate) -> Screening | None:
         """Return the numbers of a candidate if they were asked for while its slot was filled."""
@@ -66,25 +97,56 @@ class ScreenBench:
         wanted = [name for name in ("duplicate", "order") if name in self.history.spec.screens]
         if not wanted:
             return list(candidates)
-        found, known = self._numbers(candidates, _nobody), known_candidates(self.history)
+        found = self._with_known(self._ask(candidates, watch_nothing), watch_nothing)
+        known = known_candidates(self.history)
         cases = {c.key: Case(self.history, c, found, known) for c in candidates}
         said = {key: [SCREENS[name](case) for name in wanted] for key, case in cases.items()}
         return sorted(candidates, key=lambda c: _worth(said[c.key]))
 
-    def _numbers(
+    def _ask(
         self, candidates: Sequence[Candidate], watch: Watch, *, shown: bool = False
     ) -> Screening:
-        with self._lock:
-            if self._known is None:
-                self._known = self._of_known(watch)
-        own = self.laboratory.screen(screen_order(self.history, candidates, shown=shown), watch)
-        return replace(own, numbers={**self._known.numbers, **own.numbers})
+        return self.laboratory.screen(screen_order(self.history, candidates, shown=shown), watch)
+
+    def _with_known(self, own: Screening, watch: Watch) -> Screening:
+        """Put the numbers of the known programs beside others; they are asked for once."""
+        return replace(own, numbers={**self._of_known(watch).numbers, **own.numbers})
+
+    @contextmanager
+    def calling_known(self) -> Iterator[None]:
+        """Have the known programs called meanwhile: all slots need their numbers in the end."""
+        if self.history.spec.screens and known_candidates(self.history):
+            self._known_call()
+        try:
+            yield
+        finally:
+            self._over.set()
 
     def _of_known(self, watch: Watch) -> Screening:
-        known = known_candidates(self.history)
-        if not known:
+        if not known_candidates(self.history):
             return Screening((), {})
-        return self.laboratory.screen(screen_order(self.history, known), watch)
+        call = self._known_call()
+        while not wait([call], BEAT_SECONDS).done:
+            watch(Progress("screening", 0, 1))
+        try:
+            return call.result()
+        except Exception:
+            with self._lock:  # whoever comes next asks again
+                self._called = None if self._called is call else self._called
+            raise
+
+    def _known_call(self) -> Future[Screening]:
+        with self._lock:
+            if self._called is None:
+                known = known_candidates(self.history)
+                pool = ThreadPoolExecutor(1, thread_name_prefix="propose-known")
+                self._called = pool.submit(self._ask, known, self._until_over)
+                pool.shutdown(wait=False)  # its thread ends with its work
+            return self._called
+
+    def _until_over(self, progress: Progress) -> None:
+        if self._over.is_set():
+            raise StepInterrupted("The step that wanted these numbers has ended.")
 
 
 def _joined(found: Sequence[Screening]) -> Screening:
@@ -101,7 +163,3 @@ def _worth(screens: Sequence[Screen]) -> tuple[bool, int, float]:
         if screen.name == "order":
             place, score = ("pass", "abstain", "fail").index(screen.verdict), screen.score or 0.0
     return copied, place, -score
-
-
-def _nobody(progress: Progress) -> None:
-    """Watch nothing: the step's own thread keeps its claim alive."""

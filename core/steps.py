@@ -170,12 +170,12 @@ def propose(number: int, history: History, ledger: Ledger, tools: Toolbox, watch
     """Fill every open slot of an iteration with a candidate, sound or rejected with a reason."""
     method = find_method(history.spec.method)
     here = _iteration(history, number).candidates
-    filled, taken = {c.number for c in here}, {c.given for c in here}
+    stored, taken = {c.number for c in here}, {c.given for c in here}
     planned = () if searching.plan_fulfilled(history) else method.briefs(history)
     handed = [
         b for b in briefs_for_given(history, planned) if b.given and b.given.number not in taken
     ]
-    briefs = [brief for brief in (*planned, *handed) if brief.slot not in filled]
+    briefs = [brief for brief in (*planned, *handed) if brief.slot not in stored]
     paid = {(e.slot, e.attempt): e for e in ledger.exchanges(number)}
     bench = ScreenBench(history, tools.laboratory)
     candidates = [*here]
@@ -186,10 +186,11 @@ def propose(number: int, history: History, ledger: Ledger, tools: Toolbox, watch
         def fill(brief: Brief) -> None:
             candidates.append(desk.fill(brief))
 
-        _in_threads([partial(fill, brief) for brief in briefs], watch, desk.given_up)
+        with bench.calling_known(), desk.keeping_filled():
+            _in_threads([partial(fill, brief) for brief in briefs], watch, desk.given_up)
+            ledger.end_proposing(number, screen(candidates, bench, watch), desk.filled)
 
-    if _asked(ask, ledger):
-        ledger.end_proposing(number, screen(candidates, bench, watch))
+    _asked(ask, ledger)
 
 
 def _asked(ask: Callable[[], None], ledger: Ledger) -> bool:

@@ -8,7 +8,10 @@ from dataclasses import dataclass, field, replace
 
 from core.errors import ProgramRejected
 from core.ports import (
+    Checked,
+    Filled,
     FilmOrder,
+    News,
     PackOrder,
     PackResult,
     Progress,
@@ -97,15 +100,25 @@ class MemoryLedger:
     def unreserve(self, iteration: int, slot: int, attempt: int) -> None:
         del self.reserved[iteration, slot, attempt]
 
-    def add_candidate(self, candidate: Candidate, exchanges: Sequence[Exchange] = ()) -> None:
-        for exchange in exchanges:
-            self.add_exchange(exchange)
+    def add_candidate(self, candidate: Candidate, before: Sequence[Exchange | News] = ()) -> None:
+        for one in before:
+            if isinstance(one, Exchange):
+                self.add_exchange(one)
+            else:
+                self.event(one.kind, one.message)
         with self.lock:  # the slots of an iteration are filled by several threads
             iteration = self._iteration(candidate.iteration)
             candidates = sorted((*iteration.candidates, candidate), key=lambda c: c.number)
             self._put(replace(iteration, candidates=tuple(candidates)))
 
-    def end_proposing(self, iteration: int, screened: Sequence[Screened] = ()) -> None:
+    def end_proposing(
+        self,
+        iteration: int,
+        screened: Sequence[Screened] = (),
+        filled: Sequence[Filled] = (),
+    ) -> None:
+        for slot in filled:
+            self.add_candidate(slot.candidate, slot.before)
         self.add_screens(screened)
         self._put(replace(self._iteration(iteration), proposed=True))
 
@@ -226,9 +239,10 @@ class PretendLaboratory:
         return Walls(3)
 
     def check(self, program: Program, task: Task, preflight: Preflight) -> ProgramShape:
-        if message := self.refuse(program):
-            raise ProgramRejected(message, rule="shape")
-        return ProgramShape(("near",), (), 0.1)
+        return self._shape(program)
+
+    def check_and_screen(self, key: str, order: ScreenOrder) -> Checked:
+        return Checked(self._shape(order.programs[key]), self.numbers(order))
 
     def screen(self, order: ScreenOrder, watch: Watch) -> Screening:
         return self.numbers(order)
@@ -246,6 +260,11 @@ class PretendLaboratory:
             raise self.screen_test
         watch(Progress("filming", 0, 1))
         return Rollout(order.arm.key, order.episode, order.held_out[0], video="f" * 64)
+
+    def _shape(self, program: Program) -> ProgramShape:
+        if message := self.refuse(program):
+            raise ProgramRejected(message, rule="shape")
+        return ProgramShape(("near",), (), 0.1)
 
     def _runs(self, order: PackOrder) -> Iterator[Run]:
         for arm, seed in order.members:

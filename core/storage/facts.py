@@ -5,16 +5,17 @@ Everything here happens on the connection of a transaction that has locked the j
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
-from typing import Any
+from typing import Any, TypeAlias
 
-from sqlalchemy import Connection, Table, delete, func, select, update
+from sqlalchemy import Connection, Row, Table, bindparam, delete, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from core.errors import NotFound
-from core.ports import Screened
+from core.ports import Filled, News, Screened
+from core.prices import asks_a_model
 from core.records.asking import Example, Exchange, Usage
 from core.records.kinds import NATIVE, Json
 from core.records.measured import Preflight, Rollout
@@ -25,7 +26,13 @@ from core.storage.clean import clean_row, spell_nonfinite
 from core.storage.clock import now
 from core.storage.codec import dump, dump_record, from_columns, load, to_columns
 from core.storage.ids import candidate_id
-from core.storage.lifecycle import append_event, lock_job, set_job, transition
+from core.storage.lifecycle import (
+    append_event,
+    append_events,
+    lock_job,
+    set_job,
+    transition,
+)
 from core.storage.tables import (
     artifacts,
     candidates,
@@ -51,16 +58,27 @@ def insert_once(connection: Connection, table: Table, *rows: Mapping[str, object
     Raises:
         InvalidInput: a number is not finite.
     """
+    return len(insert_new(connection, table, rows)) > 0
+
+
+def insert_new(
+    connection: Connection, table: Table, rows: Sequence[Mapping[str, object]]
+) -> set[tuple[Any, ...]]:
+    """Insert rows of one table, those that are not there yet; return the keys of these.
+
+    Raises:
+        InvalidInput: a number is not finite.
+    """
     if not rows:
-        return False
+        return set()
     written = [clean_row(table.name, row) for row in rows]
     fresh = connection.execute(_inserting(connection.dialect.name, table), written).all()
-    return len(fresh) > 0
+    return {tuple(key) for key in fresh}
 
 
 @cache
 def _inserting(dialect: str, table: Table) -> Any:
-    """Return the statement of `insert_once`; with the rows within it it is compiled every time."""
+    """Return the statement of `insert_new`; with the rows within it it is compiled every time."""
     statement = INSERT[dialect](table).on_conflict_do_nothing().returning(*table.primary_key)
     return statement.values(created_at=now()) if "created_at" in table.c else statement
 
@@ -116,24 +134,54 @@ def open_iteration(connection: Connection, job_id: str, number: int) -> None:
 
 def add_exchange(connection: Connection, job_id: str, exchange: Exchange) -> None:
     """Store a question and its answer, and count what it cost in place of what was set aside."""
-    if not insert_exchange(connection, job_id, exchange):
-        return
-    unreserve(connection, job_id, exchange.iteration, exchange.slot, exchange.attempt)
-    reply, usage = exchange.reply, exchange.reply.usage
-    tokens = (usage.prompt_tokens or 0) + (usage.completion_tokens or 0)
-    _charge(connection, job_id, tokens, exchange.money)
+    told = _take_exchanges(connection, job_id, [exchange])
+    append_events(connection, job_id, [one for news in told.values() for one in news])
+
+
+Asked: TypeAlias = tuple[int, int, int]
+"""Iteration, slot and attempt of an exchange."""
+
+
+def _take_exchanges(
+    connection: Connection, job_id: str, asked: Sequence[Exchange]
+) -> dict[Asked, list[News]]:
+    """Store exchanges that are not stored yet, and count their cost; return the news of these."""
+    rows = [{"job_id": job_id, **_exchange_row(exchange)} for exchange in asked]
+    new = insert_new(connection, exchanges, rows)
+    told: dict[Asked, list[News]] = {}
+    for exchange in asked:
+        here = _asked(exchange)
+        if (job_id, *here) not in new:
+            continue
+        if asks_a_model(exchange.designer):  # nothing else sets anything aside
+            unreserve(connection, job_id, *here)
+        _charge(connection, job_id, _tokens(exchange), exchange.money)
+        told[here] = _news_of_exchange(exchange)
+    return told
+
+
+def _asked(exchange: Exchange) -> Asked:
+    return exchange.iteration, exchange.slot, exchange.attempt
+
+
+def _tokens(exchange: Exchange) -> int:
+    usage = exchange.reply.usage
+    return (usage.prompt_tokens or 0) + (usage.completion_tokens or 0)
+
+
+def _news_of_exchange(exchange: Exchange) -> list[News]:
+    reply = exchange.reply
     details = {
         "iteration": exchange.iteration,
         "slot": exchange.slot,
         "attempt": exchange.attempt,
         "outcome": reply.outcome,
         "seconds": reply.latency_seconds,
-        **dump_record(usage),
+        **dump_record(reply.usage),
     }
     message = f"Designer {exchange.designer}: {reply.outcome} after {reply.latency_seconds:.1f} s."
-    append_event(connection, job_id, "exchange.completed", message, details)
-    for note in reply.notes:
-        append_event(connection, job_id, "designer.note", note, level="warning")
+    notes = [News("designer.note", note, level="warning") for note in reply.notes]
+    return [News("exchange.completed", message, details), *notes]
 
 
 def insert_exchange(connection: Connection, job_id: str, exchange: Exchange) -> bool:
@@ -172,6 +220,8 @@ def unreserve(connection: Connection, job_id: str, iteration: int, slot: int, at
 
 
 def _charge(connection: Connection, job_id: str, tokens: int, money: float) -> None:
+    if not tokens and not money:
+        return
     changed = update(jobs).where(jobs.c.id == job_id)
     paid = {"tokens": jobs.c.tokens + tokens, "money": jobs.c.money + money}
     connection.execute(changed.values(**paid))
@@ -196,39 +246,61 @@ def _spelt(raw: Json) -> Json:
     return {key: spell_nonfinite(value) for key, value in raw.items()}
 
 
-def add_candidate(
-    connection: Connection, job_id: str, candidate: Candidate, asked: Sequence[Exchange]
-) -> None:
-    """Store a candidate with its checks and what was asked for it; runs and report come later."""
-    for exchange in asked:
-        add_exchange(connection, job_id, exchange)
-    open_iteration(connection, job_id, candidate.iteration)
-    if insert_candidate(connection, job_id, candidate):
-        _tell_of_candidate(connection, job_id, candidate)
+def add_candidate(connection: Connection, job_id: str, *filled: Filled) -> None:
+    """Store candidates with their checks and what led to them; runs and report come later."""
+    append_events(connection, job_id, _take_filled(connection, job_id, filled))
+
+
+def _take_filled(connection: Connection, job_id: str, filled: Sequence[Filled]) -> list[News]:
+    """Store candidates and what led to them, unless they are stored; return the news of it."""
+    asked = [one for slot in filled for one in slot.before if isinstance(one, Exchange)]
+    told = _take_exchanges(connection, job_id, asked)
+    for number in dict.fromkeys(slot.candidate.iteration for slot in filled):
+        open_iteration(connection, job_id, number)
+    new = insert_candidates(connection, job_id, [slot.candidate for slot in filled])
+    news = list[News]()
+    for slot in filled:
+        for one in slot.before:
+            if isinstance(one, Exchange):
+                news += told.get(_asked(one), ())
+            elif slot.candidate.key in new:
+                news.append(one)
+        if slot.candidate.key in new:
+            news.append(_news_of_candidate(job_id, slot.candidate))
+    return news
 
 
 def insert_candidate(connection: Connection, job_id: str, candidate: Candidate) -> bool:
     """Insert a candidate with its checks, and nothing else; tell whether it was new."""
+    return bool(insert_candidates(connection, job_id, [candidate]))
+
+
+def insert_candidates(
+    connection: Connection, job_id: str, made: Sequence[Candidate]
+) -> frozenset[str]:
+    """Insert candidates with their checks, and nothing else; return the keys of those that were new."""
+    new = insert_new(connection, candidates, [_candidate_row(job_id, one) for one in made])
+    fresh = [one for one in made if (job_id, one.iteration, one.number) in new]
+    insert_once(connection, checks, *(row for one in fresh for row in _check_rows(job_id, one)))
+    return frozenset(one.key for one in fresh)
+
+
+def _candidate_row(job_id: str, candidate: Candidate) -> dict[str, object]:
     data = dump_record(replace(candidate, runs=(), report=None, checks=()))
     own = {k: v for k, v in data.items() if k not in ("runs", "report", "checks")}
-    row = to_columns(candidates, own)
     sha256 = candidate.program.sha256 if candidate.program else None
-    if not insert_once(connection, candidates, {"job_id": job_id, "program_sha256": sha256, **row}):
-        return False
-    _add_checks(connection, job_id, candidate)
-    return True
+    return {"job_id": job_id, "program_sha256": sha256, **to_columns(candidates, own)}
 
 
-def _add_checks(connection: Connection, job_id: str, candidate: Candidate) -> None:
+def _check_rows(job_id: str, candidate: Candidate) -> list[dict[str, object]]:
     key = {"job_id": job_id, "iteration": candidate.iteration, "number": candidate.number}
-    rows = [
+    return [
         {**key, "position": position, **to_columns(checks, dump_record(check))}
         for position, check in enumerate(candidate.checks)
     ]
-    insert_once(connection, checks, *rows)
 
 
-def _tell_of_candidate(connection: Connection, job_id: str, candidate: Candidate) -> None:
+def _news_of_candidate(job_id: str, candidate: Candidate) -> News:
     rejected = candidate.status == "rejected"
     details = {
         "candidate": candidate_id(job_id, candidate.iteration, candidate.number),
@@ -243,69 +315,99 @@ def _tell_of_candidate(connection: Connection, job_id: str, candidate: Candidate
     if rejected and candidate.rejection:
         message = f"Candidate {candidate.key} was rejected: {candidate.rejection}"
     kind = "candidate.rejected" if rejected else "candidate.proposed"
-    append_event(connection, job_id, kind, message, details)
+    return News(kind, message, details)
 
 
-def add_screens(connection: Connection, job_id: str, screened: Sequence[Screened]) -> None:
-    """Store what the screens decided of candidates, unless it is known; tell of those dropped.
+def _store_decisions(
+    connection: Connection, job_id: str, screened: Sequence[Screened]
+) -> list[News]:
+    """Store what the screens decided of candidates, unless it is known; return news of those dropped.
 
     Raises:
         NotFound: the decision is about a candidate that is not stored.
     """
+    if not screened:
+        return []
+    found = _candidates_by_key(connection, job_id, {_place(one.candidate)[0] for one in screened})
+    changed, news = list[dict[str, object]](), list[News]()
     for one in screened:
-        iteration, _, number = one.candidate.partition(".")
-        here = (
-            candidates.c.job_id == job_id,
-            candidates.c.iteration == int(iteration),
-            candidates.c.number == int(number),
-        )
-        found = connection.execute(select(candidates.c.more).where(*here)).first()
-        if found is None:
+        if one.candidate not in found:
             raise NotFound(f"There is no candidate {one.candidate} in job {job_id}.")
-        if found.more.get("screens"):
+        row = found[one.candidate]
+        if row.more.get("screens"):
             continue
-        more = {
-            **found.more,
-            "screens": [dump(s) for s in one.screens],
-            "saved_steps": one.saved_steps,
-        }
-        changed: dict[str, object] = {"more": more}
+        decided = {"screens": [dump(s) for s in one.screens], "saved_steps": one.saved_steps}
+        values = {"more": {**row.more, **decided}, "status": row.status}
         if one.dropped:
-            changed["status"] = "screened"
-        connection.execute(update(candidates).where(*here).values(changed))
-        if one.dropped:
-            _tell_of_screened(connection, job_id, one)
+            values["status"] = "screened"
+            news.append(_news_of_screened(job_id, one))
+        iteration, number = _place(one.candidate)
+        place = {"its_job": job_id, "its_iteration": iteration, "its_number": number}
+        changed.append({**place, **values})
+    if changed:
+        connection.execute(_DECIDED, changed)
+    return news
 
 
-def _tell_of_screened(connection: Connection, job_id: str, screened: Screened) -> None:
-    iteration, _, number = screened.candidate.partition(".")
+_DECIDED = update(candidates).where(
+    candidates.c.job_id == bindparam("its_job"),
+    candidates.c.iteration == bindparam("its_iteration"),
+    candidates.c.number == bindparam("its_number"),
+)
+
+
+def _candidates_by_key(
+    connection: Connection, job_id: str, numbers: Collection[int]
+) -> dict[str, Row[Any]]:
+    """Return status and `more` of the candidates of some iterations."""
+    columns = (candidates.c[name] for name in ("iteration", "number", "status", "more"))
+    query = select(*columns).where(candidates.c.job_id == job_id)
+    rows = connection.execute(query.where(candidates.c.iteration.in_(sorted(numbers))))
+    return {f"{row.iteration}.{row.number}": row for row in rows}
+
+
+def _place(key: str) -> tuple[int, int]:
+    iteration, _, number = key.partition(".")
+    return int(iteration), int(number)
+
+
+def _news_of_screened(job_id: str, screened: Screened) -> News:
+    iteration, number = _place(screened.candidate)
     against = [screen for screen in screened.screens if screen.verdict == "fail"]
     details = {
-        "candidate": candidate_id(job_id, int(iteration), int(number)),
+        "candidate": candidate_id(job_id, iteration, number),
         "key": screened.candidate,
-        "iteration": int(iteration),
-        "number": int(number),
+        "iteration": iteration,
+        "number": number,
         "screens": [screen.name for screen in against],
         "other": next((screen.other for screen in against if screen.other), None),
         "saved_steps": screened.saved_steps,
     }
     why = "; ".join(f"{s.name}: {s.message.splitlines()[0]}" for s in against)
     message = f"Candidate {screened.candidate} was screened and will not be trained: {why}"
-    append_event(connection, job_id, "candidate.screened", message, details)
+    return News("candidate.screened", message, details)
 
 
 def end_proposing(
-    connection: Connection, job_id: str, number: int, screened: Sequence[Screened]
+    connection: Connection,
+    job_id: str,
+    number: int,
+    screened: Sequence[Screened],
+    filled: Sequence[Filled] = (),
 ) -> None:
-    """Mark every slot of an iteration as filled, and store what the screens decided of them."""
-    add_screens(connection, job_id, screened)
+    """Mark every slot of an iteration as filled, and store what the screens decided of them.
+
+    With it those candidates that are not stored yet.
+    """
+    news = _take_filled(connection, job_id, filled)
+    news += _store_decisions(connection, job_id, screened)
     open_iteration(connection, job_id, number)
     here = (iterations.c.job_id == job_id, iterations.c.number == number)
     still_open = update(iterations).where(*here, ~iterations.c.proposed)
-    if connection.execute(still_open.values(proposed=True)).rowcount == 0:
-        return
-    message = f"Iteration {number} has all its candidates."
-    append_event(connection, job_id, "iteration.proposed", message, {"iteration": number})
+    if connection.execute(still_open.values(proposed=True)).rowcount:
+        message = f"Iteration {number} has all its candidates."
+        news.append(News("iteration.proposed", message, {"iteration": number}))
+    append_events(connection, job_id, news)
 
 
 # --- closing ----------------------------------------------------------------------------------

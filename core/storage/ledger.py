@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Engine, Row
 
 from core.failpoints import failpoint
-from core.ports import Progress, Screened
+from core.ports import Filled, News, Progress, Screened
 from core.records.asking import Example, Exchange
 from core.records.history import History
 from core.records.kinds import Json
@@ -140,13 +140,18 @@ class ClaimedStep:
         """Count no more what was set aside for a question that was certainly not paid for."""
         self._write(facts.unreserve, iteration, slot, attempt, paid=True)
 
-    def add_candidate(self, candidate: Candidate, exchanges: Sequence[Exchange] = ()) -> None:
-        """Store a candidate with its checks, and exchanges that are not stored yet."""
-        self._write(facts.add_candidate, candidate, exchanges)
+    def add_candidate(self, candidate: Candidate, before: Sequence[Exchange | News] = ()) -> None:
+        """Store a candidate with its checks, and what led to it and is not stored yet."""
+        self._write(facts.add_candidate, Filled(candidate, tuple(before)))
 
-    def end_proposing(self, iteration: int, screened: Sequence[Screened] = ()) -> None:
-        """Mark every slot of the iteration as filled, and store what the screens decided of them."""
-        self._write(facts.end_proposing, iteration, screened)
+    def end_proposing(
+        self,
+        iteration: int,
+        screened: Sequence[Screened] = (),
+        filled: Sequence[Filled] = (),
+    ) -> None:
+        """Mark every slot of the iteration as filled, and store what was decided and made of it."""
+        self._write(facts.end_proposing, iteration, screened, filled)
 
     def save(self, saved: Sequence[Saved]) -> None:
         """Note how far runs under way have come, in place of what was noted before."""

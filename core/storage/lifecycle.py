@@ -11,7 +11,7 @@ Everything here happens on the connection of a transaction that has locked the j
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, cast
 
@@ -20,6 +20,7 @@ from sqlalchemy import Connection, Row, insert, select, update
 from core import seeding
 from core.errors import Conflict
 from core.loop import Finish, step_key
+from core.ports import News
 from core.records.history import History
 from core.records.kinds import FINISHED, JobStatus, Json
 from core.storage.clean import clean_row
@@ -86,14 +87,18 @@ def append_event(
     level: str = "info",
 ) -> None:
     """Write an event under the job's next number, with the fence of the claim that was held."""
-    counted = (
-        update(jobs)
-        .where(jobs.c.id == job_id)
-        .values(event_count=jobs.c.event_count + 1)
-        .returning(jobs.c.event_count)
-    )
-    seq = connection.execute(counted).scalar_one()
-    add_event(connection, job_id, seq, kind, message, data, level)
+    append_events(connection, job_id, [News(kind, message, data or {}, level)])
+
+
+def append_events(connection: Connection, job_id: str, news: Sequence[News]) -> None:
+    """Write events under the job's next numbers, in their order."""
+    if not news:
+        return
+    counted = update(jobs).where(jobs.c.id == job_id)
+    counted = counted.values(event_count=jobs.c.event_count + len(news))
+    last = connection.execute(counted.returning(jobs.c.event_count)).scalar_one()
+    first = last - len(news) + 1
+    _insert_events(connection, [(seq, one) for seq, one in enumerate(news, first)], job_id)
 
 
 def add_event(
@@ -106,12 +111,19 @@ def add_event(
     level: str = "info",
 ) -> None:
     """Write an event under a number that the caller has seen to."""
-    row = event_row(job_id, seq, kind, message, data, level)
+    _insert_events(connection, [(seq, News(kind, message, data or {}, level))], job_id)
+
+
+def _insert_events(
+    connection: Connection, numbered: Sequence[tuple[int, News]], job_id: str
+) -> None:
+    rows = [event_row(job_id, seq, n.kind, n.message, n.data, n.level) for seq, n in numbered]
     if (fence := connection.get_execution_options().get("fence")) is not None:
-        row["fence"] = fence
-    connection.execute(EVENT, row)
-    if kind in TOLD:
-        enqueue(connection, job_id, kind, seq)
+        rows = [{**row, "fence": fence} for row in rows]
+    connection.execute(EVENT, rows)
+    for seq, one in numbered:
+        if one.kind in TOLD:
+            enqueue(connection, job_id, one.kind, seq)
 
 
 def event_row(

@@ -20,6 +20,7 @@ from core.training.blame import line_naming
 from core.training.namespaces import describe_row
 from core.training.probes import PROBE_ROWS
 from core.training.runtime import LoadedProgram, load_program
+from core.training.screen_child import tell_numbers, tell_store
 from core.training.transitions import Transitions, load_transitions
 from core.training.wire import (
     layout_from_json,
@@ -39,12 +40,18 @@ Terms = dict[str, Floats]
 
 
 def check(channel: Channel, links: Sequence[Link]) -> None:
-    """Check one program: an order with the program and the probe set in, one verdict out."""
+    """Check one program: an order with the program and the probe set in, one verdict out.
+
+    With an order of the screens within it, a sound program's numbers follow the verdict: they cost half
+    of what another child would.
+    """
     frame = channel.receive()
     program = program_from_json(frame.header["program"])
     assert program is not None  # the native reward is not checked
     layout = layout_from_json(frame.header["space"])
     probe = load_transitions(frame.blobs["probe"])
+    screens = frame.header.get("screens")
+    bench = None if screens is None else tell_store(channel, screens, probe, frame.blobs)
     try:
         channel.send({"kind": "stage", "stage": "the module body"})
         loaded = load_program(program, layout, strict=True)
@@ -63,6 +70,8 @@ def check(channel: Channel, links: Sequence[Link]) -> None:
             "at_random": shape.at_random,
         }
     )
+    if bench is not None:
+        tell_numbers(channel, bench)
 
 
 def hold_to_contract(program: LoadedProgram, probe: Transitions, say: Say) -> ProgramShape:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+import time
+from dataclasses import replace
 from typing import Any
 
 from core.errors import ProgramRejected, SandboxFailed
-from core.ports import Artifacts
+from core.ports import Artifacts, Checked, ScreenOrder, watch_nothing
 from core.records.measured import Preflight
 from core.records.programs import Program, ProgramShape
 from core.sandbox import GIB, MIB, Child, ChildFailed, ChildTimedOut, Frame, Limits, Sandbox
 from core.training.runtime import MOST_COMPONENTS, MOST_FEATURES
+from core.training.screening import ScreenDesk
 from core.training.wire import program_to_json, rejection_from_json, space_to_json
 
 ENTRY = "core.training.check:check"
@@ -23,6 +26,11 @@ LIMITS = Limits(
     threads=8,
     niceness=0,  # tens of milliseconds, for which a whole iteration waits
 )
+SCREENING = replace(
+    LIMITS, wall_seconds=30.0, cpu_seconds=30, memory_bytes=GIB + GIB // 2, result_bytes=256 * MIB
+)
+"""With the stored episodes of the screens before the check, and their numbers after it."""
+START = "the start"
 
 
 def check_program(
@@ -38,20 +46,62 @@ def check_program(
         ProgramRejected: a rule is broken, or the child did not survive the program.
         SandboxFailed: the sandbox itself is broken.
     """
-    order = {"program": program_to_json(program), "space": space_to_json(preflight)}
     with sandbox.spawn(ENTRY, limits) as child:
-        visited = ["the start"]
         try:
-            child.send(order, {"probe": artifacts.get(preflight.probe)})
-            return _verdict(_last_frame(child, visited))
+            child.send(_order(program, preflight), {"probe": artifacts.get(preflight.probe)})
         except ChildFailed as error:
-            raise _fatal(error, visited[-1], limits) from error
+            raise _fatal(error, START, limits) from error
+        return _hear(child, limits)
 
 
-def _last_frame(child: Child, visited: list[str]) -> Frame:
-    while (frame := child.receive()).header.get("kind") == "stage":
-        visited.append(str(frame.header.get("stage"))[:80])
-    return frame
+def check_and_screen(
+    sandbox: Sandbox,
+    artifacts: Artifacts,
+    key: str,
+    order: ScreenOrder,
+    limits: Limits = LIMITS,
+) -> Checked:
+    """Hold one program of an order to the contract, and go on to its numbers in the same child.
+
+    Where the child breaks over these, they are left to whoever asks for them next; and where it cannot
+    read the stored episodes, that is not the program's fault.  `limits` are those of the check, whose
+    time begins when the episodes are read.
+
+    Raises:
+        ProgramRejected, SandboxFailed: as `check_program`.
+    """
+    program, desk = order.programs[key], ScreenDesk(order, watch_nothing)
+    asked, blobs = _order(program, order.preflight), desk.blobs(artifacts)
+    with sandbox.spawn(ENTRY, SCREENING) as child:
+        try:
+            child.send({**asked, "screens": desk.header([key])}, blobs)
+            store = desk.read_store(child)
+        except ChildFailed:
+            store = None
+        if store is not None:
+            shape = _hear(child, limits)
+            try:
+                numbers = desk.read_numbers(child, [key], store)
+            except ChildFailed:
+                return Checked(shape)
+            return Checked(shape, desk.screening(store, numbers))
+    return Checked(check_program(sandbox, artifacts, program, order.preflight, limits))
+
+
+def _order(program: Program, preflight: Preflight) -> dict[str, Any]:
+    return {"program": program_to_json(program), "space": space_to_json(preflight)}
+
+
+def _hear(child: Child, limits: Limits) -> ProgramShape:
+    visited, until = [START], time.monotonic() + limits.wall_seconds
+    try:
+        while (frame := child.receive(max(0.0, until - time.monotonic()))).header.get(
+            "kind"
+        ) == "stage":
+            visited.append(str(frame.header.get("stage"))[:80])
+    except ChildFailed as error:
+        raise _fatal(error, visited[-1], limits) from error
+    return _verdict(frame)
 
 
 def _verdict(frame: Frame) -> ProgramShape:

@@ -1,8 +1,8 @@
 """The laboratory: everything that runs generated code or foreign environments, behind one port.
 
     preflight   one child                     probing.py    → preflight.py in the jail
-    check       one short-lived child         checking.py   → check.py
-    screen      one child per iteration       screening.py  → screen_child.py
+    check       one short-lived child         checking.py   → check.py, and screen_child.py after it
+    screen      one child for many programs   screening.py  → screen_child.py
     film        camera and actor              filming.py    → film_child.py, actor.py
     train       one child per pack            retrying.py, supervising.py → train_child.py
                 scorer and actor per arm      measuring.py  → scorer.py, actor.py
@@ -22,6 +22,7 @@ from core.learners import read_learner
 from core.ports import (
     Arm,
     Artifacts,
+    Checked,
     FilmOrder,
     PackOrder,
     PackResult,
@@ -42,7 +43,7 @@ from core.statistics import mean
 from core.training.action_space import read_action_space
 from core.training.attending import Attended
 from core.training.canaries import try_scorer
-from core.training.checking import check_program
+from core.training.checking import check_and_screen, check_program
 from core.training.effort import usual_learning_seconds
 from core.training.examining import examine_arm, with_course
 from core.training.filming import film_episode
@@ -124,6 +125,10 @@ class Laboratory:
     def check(self, program: Program, task: Task, preflight: Preflight) -> ProgramShape:
         """Call the program on the probe set and hold it to the contract; see the port."""
         return check_program(self._box([program]), self.artifacts, program, preflight)
+
+    def check_and_screen(self, key: str, order: ScreenOrder) -> Checked:
+        """Do both with one program of an order; see the port."""
+        return check_and_screen(self._box([order.programs[key]]), self.artifacts, key, order)
 
     def screen(self, order: ScreenOrder, watch: Watch) -> Screening:
         """Call programs on sampled transitions and on stored trajectories; see the port."""

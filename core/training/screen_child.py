@@ -39,13 +39,25 @@ PAIR_ROWS = 6  # of each of the two episodes of a pair
 def screen(channel: Channel, links: Sequence[Link]) -> None:
     """Call each program of an order: programs, probe set and recordings in, numbers out."""
     frame = channel.receive()
-    order, blobs = frame.header, frame.blobs
+    probe = load_transitions(frame.blobs["probe"])
+    tell_numbers(channel, tell_store(channel, frame.header, probe, frame.blobs))
+
+
+def tell_store(
+    channel: Channel, order: Mapping[str, Any], probe: Transitions, blobs: Mapping[str, bytes]
+) -> Bench:
+    """Tell of the stored episodes, before any program is loaded; lay out what they are called on."""
     store = read_store(order, blobs)
-    rows = sample(load_transitions(blobs["probe"]), store)
+    rows = sample(probe, store)
+    bench = new_bench(layout_from_json(order["space"]), rows, store, order)
     told = [] if store is None else _told(store)
     channel.send({"kind": "store", "trajectories": told, "rows": len(rows)})
-    bench = new_bench(layout_from_json(order["space"]), rows, store, order)
-    for item in order["programs"]:
+    return bench
+
+
+def tell_numbers(channel: Channel, bench: Bench) -> None:
+    """Call each program of the bench's order and tell what it says."""
+    for item in bench.order["programs"]:
         try:
             header, values = bench.numbers(item)
         except ProgramRejected as error:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -42,80 +42,120 @@ def screen_programs(
     Raises:
         SandboxFailed: the sandbox itself is broken.
     """
-    desk = _Desk(sandbox, order, _blobs(artifacts, order), watch)
+    desk = ScreenDesk(order, watch)
+    blobs = desk.blobs(artifacts)
     try:
-        trajectories, numbers = desk.ask(order.programs, LIMITS)
+        return desk.screening(*desk.ask(sandbox, order.programs, blobs, LIMITS))
     except ChildFailed:
-        trajectories, numbers = desk.ask_each()
-    settings = read_settings(order.training.settings, order.training.algorithm)
-    normalised = isinstance(settings, PPOSettings) and settings.normalise_rewards
-    return Screening(trajectories, numbers, normalised, desk.broken)
+        return desk.screening(*desk.ask_each(sandbox, blobs))
 
 
-def _blobs(artifacts: Artifacts, order: ScreenOrder) -> dict[str, bytes]:
-    recordings = {
-        f"recording.{number}": artifacts.get(source.recording)
-        for number, source in enumerate(order.sources)
-    }
-    return {"probe": artifacts.get(order.preflight.probe), **recordings}
+Store: TypeAlias = tuple[tuple[Trajectory, ...], int]
+"""The stored episodes, and how many sampled rows there are beside them."""
+Told: TypeAlias = dict[str, ScreenNumbers]
+"""What programs say, by key."""
 
 
-class _Desk:
-    """What is asked of a child, and how its answers are read."""
+class ScreenDesk:
+    """What is asked of a child for one order, and how its answers are read."""
 
-    def __init__(
-        self, sandbox: Sandbox, order: ScreenOrder, blobs: dict[str, bytes], watch: Watch
-    ) -> None:
-        self._sandbox = sandbox
+    def __init__(self, order: ScreenOrder, watch: Watch) -> None:
+        """Ask nothing yet; why programs broke is noted as it is told."""
         self._order = order
-        self._blobs = blobs
         self._watch = watch
-        self.broken: dict[str, str] = {}
+        self._broken: dict[str, str] = {}
+
+    def screening(self, store: Store, numbers: Told) -> Screening:
+        """Put together what was read."""
+        training = self._order.training
+        settings = read_settings(training.settings, training.algorithm)
+        normalised = isinstance(settings, PPOSettings) and settings.normalise_rewards
+        return Screening(store[0], numbers, normalised, self._broken)
 
     def ask(
-        self, keys: Iterable[str], limits: Limits
-    ) -> tuple[tuple[Trajectory, ...], dict[str, ScreenNumbers]]:
+        self, sandbox: Sandbox, keys: Iterable[str], blobs: Mapping[str, bytes], limits: Limits
+    ) -> tuple[Store, Told]:
         """Ask one child for the numbers of some programs.
 
         Raises:
             ChildFailed: it did not survive them.
         """
         wanted = list(keys)
-        with self._sandbox.spawn(ENTRY, limits) as child:
-            child.send(self._header(wanted), self._blobs)
-            store = self._next(child)
-            trajectories, rows = self._store(store)
-            numbers: dict[str, ScreenNumbers] = {}
-            while (frame := self._next(child)).header.get("kind") != "end":
-                key = str(frame.header.get("key"))
-                if frame.header.get("kind") == "numbers" and key in wanted:
-                    read = _numbers(frame, rows, len(trajectories))
-                    numbers |= {} if read is None else {key: read}
-                elif frame.header.get("kind") == "broken" and key in wanted:
-                    self._note(key, rejection_from_json(frame.header))
-        return trajectories, numbers
+        with sandbox.spawn(ENTRY, limits) as child:
+            child.send(self.header(wanted), blobs)
+            store = self.read_store(child)
+            return store, self.read_numbers(child, wanted, store)
 
-    def ask_each(self) -> tuple[tuple[Trajectory, ...], dict[str, ScreenNumbers]]:
+    def ask_each(self, sandbox: Sandbox, blobs: Mapping[str, bytes]) -> tuple[Store, Told]:
         """Ask a child of its own for every program, so that one harms no other."""
-        numbers: dict[str, ScreenNumbers] = {}
+        numbers: Told = {}
         try:
-            trajectories, _ = self.ask((), ALONE)
+            store, _ = self.ask(sandbox, (), blobs, ALONE)
         except ChildFailed as error:
             raise SandboxFailed(f"{error}", expected="stored episodes that can be read") from error
         for key in self._order.programs:
             try:
-                numbers |= self.ask((key,), ALONE)[1]
+                numbers |= self.ask(sandbox, (key,), blobs, ALONE)[1]
             except ChildFailed as error:
                 self._note(key, error)  # the screens can say nothing of it
-        return trajectories, numbers
+        return store, numbers
+
+    def blobs(self, artifacts: Artifacts) -> dict[str, bytes]:
+        """Return the probe set and the recordings, as a child reads them."""
+        recordings = {
+            f"recording.{number}": artifacts.get(source.recording)
+            for number, source in enumerate(self._order.sources)
+        }
+        return {"probe": artifacts.get(self._order.preflight.probe), **recordings}
+
+    def read_store(self, child: Child) -> Store:
+        """Read what a child tells of the stored episodes before it loads any program.
+
+        Raises:
+            ChildFailed: it did not survive them.
+            SandboxFailed: that is no list of episodes.
+        """
+        sources = self._order.sources
+        header = self._next(child).header
+        try:
+            known = tuple(
+                Trajectory(
+                    source=sources[int(one["source"])].key,
+                    fitness=float(one["fitness"]),
+                    length=int(one["length"]),
+                    exploit=sources[int(one["source"])].exploit,
+                )
+                for one in header["trajectories"]
+            )
+            return known, int(header["rows"])
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            raise SandboxFailed(f"{error}", expected="the stored episodes in numbers") from error
+
+    def read_numbers(self, child: Child, wanted: Sequence[str], store: Store) -> Told:
+        """Read what the wanted programs say, up to the child's last word.
+
+        Raises:
+            ChildFailed: it did not survive them.
+        """
+        trajectories, rows = store
+        numbers: Told = {}
+        while (frame := self._next(child)).header.get("kind") != "end":
+            key = str(frame.header.get("key"))
+            if frame.header.get("kind") == "numbers" and key in wanted:
+                read = _numbers(frame, rows, len(trajectories))
+                numbers |= {} if read is None else {key: read}
+            elif frame.header.get("kind") == "broken" and key in wanted:
+                self._note(key, rejection_from_json(frame.header))
+        return numbers
 
     def _note(self, key: str, reason: Exception) -> None:
-        self.broken[key] = clean(str(reason), MOST_REASON_LETTERS)
+        self._broken[key] = clean(str(reason), MOST_REASON_LETTERS)
 
     def _next(self, child: Child) -> Frame:
         return next_frame(child, self._watch, Progress("screening", 0, len(self._order.programs)))
 
-    def _header(self, keys: list[str]) -> dict[str, Any]:
+    def header(self, keys: Iterable[str]) -> dict[str, Any]:
+        """Return the order of some of the programs, as a child reads it."""
         order = self._order
         return {
             "space": space_to_json(order.preflight),
@@ -133,22 +173,6 @@ class _Desk:
                 for key in keys
             ],
         }
-
-    def _store(self, frame: Frame) -> tuple[tuple[Trajectory, ...], int]:
-        sources = self._order.sources
-        try:
-            known = tuple(
-                Trajectory(
-                    source=sources[int(one["source"])].key,
-                    fitness=float(one["fitness"]),
-                    length=int(one["length"]),
-                    exploit=sources[int(one["source"])].exploit,
-                )
-                for one in frame.header["trajectories"]
-            )
-            return known, int(frame.header["rows"])
-        except (KeyError, TypeError, ValueError, IndexError) as error:
-            raise SandboxFailed(f"{error}", expected="the stored episodes in numbers") from error
 
 
 def _numbers(frame: Frame, rows: int, trajectories: int) -> ScreenNumbers | None:

@@ -14,6 +14,7 @@ from core.errors import (
     DesignerUnavailable,
     EnvironmentUnusable,
     InvalidInput,
+    SandboxFailed,
     StepInterrupted,
 )
 from core.loop import next_steps, read_step, step_key
@@ -528,7 +529,7 @@ def test_a_propose_step_that_is_done_again_decides_the_same():
         tools = toolbox(ScriptedDesigner(good), laboratory)
         if lost:  # as an earlier version's worker left it that died between decision and end
             decide = ledger.add_screens
-            ledger.end_proposing = lambda number, screened, decide=decide: decide(screened)
+            ledger.end_proposing = lambda number, screened, filled, decide=decide: decide(screened)
         carry_out(read_step("propose/0"), ledger, tools, watch=lambda progress: None)
         if lost:
             del ledger.end_proposing
@@ -547,9 +548,10 @@ def test_every_program_is_called_once_in_a_step():
         return alike()(order)
 
     run_job(a_spec(iterations=2, candidates=3, **SCREENED), numbers=numbers)
-    # The first iteration screens its own; the second those that are known, and every slot its own.
-    assert called.count({"0.0", "0.1", "0.2"}) == 2
-    assert sorted(key for keys in called for key in keys if key[0] == "1") == ["1.0", "1.1", "1.2"]
+    # Every slot asks for its own; the second iteration also for those that are known.
+    alone = [key for keys in called if len(keys) == 1 for key in keys]
+    assert sorted(alone) == ["0.0", "0.1", "0.2", "1.0", "1.1", "1.2"]
+    assert [keys for keys in called if len(keys) > 1] == [{"0.0", "0.1", "0.2"}]
 
 
 def test_a_slot_that_was_mended_to_its_last_attempt_is_judged_by_its_last_program():
@@ -808,3 +810,82 @@ def test_a_learner_that_is_not_there_ends_the_job_before_anything_is_asked():
     carry_out(read_step("preflight"), ledger, tools, watch=lambda progress: None)
     assert "pip install it" in ledger.facts.failure
     assert not designer.asked
+
+
+# --- what cost nothing ------------------------------------------------------------------------
+
+
+def a_replaying(script):
+    designer = ScriptedDesigner(script)
+    designer.name = "replay"
+    return designer
+
+
+def test_what_cost_nothing_is_stored_at_once_when_the_step_ends():
+    ledger = MemoryLedger(a_history(spec=a_spec(iterations=1, candidates=3)))
+
+    def script(ask):
+        assert not ledger.paid
+        assert not ledger.facts.iterations
+        return good(ask)
+
+    tools = toolbox(a_replaying(script), PretendLaboratory(lambda arm, seed: 0.5))
+    carry_out(read_step("propose/0"), ledger, tools, watch=lambda progress: None)
+    (iteration,) = ledger.facts.iterations
+    assert iteration.proposed
+    assert [c.status for c in iteration.candidates] == ["proposed"] * 3
+    assert sorted((e.slot, e.attempt) for e in ledger.paid) == [(0, 0), (1, 0), (2, 0)]
+
+
+def test_of_a_step_that_cannot_end_what_is_ready_is_stored():
+    ledger = MemoryLedger(a_history(spec=a_spec(iterations=1, candidates=3)))
+
+    def script(ask):
+        if ask.slot == 1:
+            raise DesignerUnavailable("no record", retry_after_seconds=5.0)
+        return good(ask)
+
+    tools = toolbox(a_replaying(script), PretendLaboratory(lambda arm, seed: 0.5))
+    carry_out(read_step("propose/0"), ledger, tools, watch=lambda progress: None)
+    (iteration,) = ledger.facts.iterations
+    assert not iteration.proposed
+    assert [c.number for c in iteration.candidates] == [0, 2]
+    assert sorted(e.slot for e in ledger.paid) == [0, 2]
+    assert ledger.rests == [5.0]
+
+
+def test_what_is_filled_is_stored_where_the_screens_cannot_be_had():
+    class Broken(PretendLaboratory):
+        def check_and_screen(self, key, order):
+            return replace(super().check_and_screen(key, order), screening=None)
+
+        def screen(self, order, watch):
+            raise SandboxFailed("no zygote")
+
+    ledger = MemoryLedger(a_history(spec=a_spec(iterations=1, candidates=2, **SCREENED)))
+    tools = toolbox(a_replaying(good), Broken(lambda arm, seed: 0.5, numbers=alike()))
+    with pytest.raises(SandboxFailed):
+        carry_out(read_step("propose/0"), ledger, tools, watch=lambda progress: None)
+    (iteration,) = ledger.facts.iterations
+    assert not iteration.proposed
+    assert [c.status for c in iteration.candidates] == ["proposed"] * 2
+    assert len(ledger.paid) == 2
+
+
+def test_a_repair_is_told_between_the_attempts_that_it_parts():
+    def script(ask):
+        return "no code" if ask.attempt == 0 else good(ask)
+
+    ledger = MemoryLedger(a_history(spec=a_spec(iterations=1, candidates=1)))
+    given = []
+    store = ledger.end_proposing
+    ledger.end_proposing = lambda number, screened, filled: (
+        given.extend(filled),
+        store(number, screened, filled),
+    )
+    tools = toolbox(a_replaying(script), PretendLaboratory(lambda arm, seed: 0.5))
+    carry_out(read_step("propose/0"), ledger, tools, watch=lambda progress: None)
+    (filled,) = given
+    first, repair, second = filled.before
+    assert (first.attempt, repair.kind, second.attempt) == (0, "candidate.repair", 1)
+    assert [kind for kind, _ in ledger.events] == ["candidate.repair"]

@@ -14,7 +14,7 @@ from core.errors import (
 )
 from core.loop import next_steps
 from core.packing import rung_candidates
-from core.ports import Screened
+from core.ports import Filled, News, Screened
 from core.records.asking import Exchange, Prompt, Reply, Usage
 from core.records.history import History
 from core.records.kinds import ANALYSIS_SLOT, FITNESS, NATIVE
@@ -123,6 +123,53 @@ def test_what_the_screens_decided_is_stored_once_and_keeps_a_candidate_from_trai
         ("0.1", "0.0", 400)
     ]
     assert "screened and will not be trained: duplicate: the same as 0.0" in told[0].message
+
+
+def test_what_cost_nothing_is_stored_with_the_end_of_proposing_in_the_order_in_which_it_happened(
+    store,
+):
+    step = a_step(store)
+    free = [replace(an_exchange(0, 0, n), designer="evolution") for n in (0, 1)]
+    other = replace(an_exchange(0, 1), designer="evolution")
+    repair = News("candidate.repair", "again", {"slot": 0}, "warning")
+    filled = [
+        Filled(proposed(0), (free[0], repair, free[1])),
+        Filled(rejected(1), (other,)),
+        Filled(proposed(2)),
+    ]
+    decided = [Screened("0.0", (PASSED,)), Screened("0.2", (FAILED,), True, 400)]
+    step.end_proposing(0, decided, filled)
+    told = kinds(store, step.job_id)
+    assert told[-9:] == [
+        "exchange.completed",
+        "candidate.repair",
+        "exchange.completed",
+        "candidate.proposed",
+        "exchange.completed",
+        "candidate.rejected",
+        "candidate.proposed",
+        "candidate.screened",
+        "iteration.proposed",
+    ]
+    assert [e.seq for e in store.events(step.job_id, limit=100)] == list(range(1, len(told) + 1))
+    (iteration,) = store.iterations(step.job_id)
+    assert iteration.proposed
+    assert [c.status for c in iteration.candidates] == ["proposed", "rejected", "screened"]
+    assert iteration.candidates[0].screens == (PASSED,)
+    assert [(e.slot, e.attempt) for e in step.exchanges(0)] == [(0, 0), (0, 1), (1, 0)]
+    assert step.history().spent.tokens == 3 * 120  # a record says what it cost once
+
+
+def test_what_is_stored_already_is_not_stored_again_with_the_end_of_proposing(store):
+    step = a_step(store)
+    first = replace(an_exchange(0, 0), designer="evolution")
+    step.add_candidate(replace(proposed(0), analysis="first"), [first])
+    before = kinds(store, step.job_id)
+    step.end_proposing(0, (), [Filled(replace(proposed(0), analysis="second"), (first,))])
+    assert kinds(store, step.job_id) == [*before, "iteration.proposed"]
+    (iteration,) = store.iterations(step.job_id)
+    assert [c.analysis for c in iteration.candidates] == ["first"]
+    assert step.history().spent.tokens == 120
 
 
 def test_the_screens_decide_only_of_what_is_stored(store):
