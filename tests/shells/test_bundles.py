@@ -144,10 +144,14 @@ def done(tmp_path_factory):
 def bundle(done, tmp_path_factory):
     """The folder of that job."""
     server, job_id = done
+    return unpacked_into(tmp_path_factory.mktemp("bundles") / "bundle", server, job_id)
+
+
+def unpacked_into(folder: Path, server, job_id: str) -> Path:
+    """Download a job's bundle and lay its files into a folder."""
     content = httpx2.get(f"{server.url}/v1/jobs/{job_id}/best/bundle.zip", timeout=60).content
-    folder = tmp_path_factory.mktemp("bundles") / "bundle"
+    folder.mkdir()
     for name, body in unpacked(content).items():
-        folder.mkdir(exist_ok=True)
         (folder / name).write_bytes(body)
     return folder
 
@@ -232,6 +236,27 @@ def test_the_policy_acts_alike_in_onnx(bundle):
     acted = alone(Path(sys.executable), "-W", "ignore", "to_onnx.py", cwd=bundle)
     assert acted.returncode == 0, acted.stdout + acted.stderr
     assert re.search(r"\d{2,} recorded steps, largest difference from play.py: 0\b", acted.stdout)
+
+
+@slow
+def test_a_policy_that_sees_designed_features_acts_alike_elsewhere(done, tmp_path):
+    """What is designed here is the state alone, so that the winner has features for certain."""
+    pytest.importorskip("onnxruntime")
+    server, _ = done
+    evaluation = {**QUICK_TASK["evaluation"], "rollouts": 1}
+    asked = {**QUICK_TASK, "design": "features", "evaluation": evaluation}
+    job_id = server.post("/v1/jobs", asked)["id"]
+    assert server.finished(job_id)["status"] == "succeeded"
+    folder = unpacked_into(tmp_path / "bundle", server, job_id)
+    card = json.loads((folder / "policy.json").read_text())
+    assert card["inputs"]["features"] > 0
+    for script, said in (
+        ("play.py", "as recorded"),
+        ("to_onnx.py", "largest difference from play.py: 0"),
+    ):
+        acted = alone(Path(sys.executable), "-W", "ignore", script, cwd=folder)
+        assert acted.returncode == 0, acted.stdout + acted.stderr
+        assert said in acted.stdout
 
 
 @slow
