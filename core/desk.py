@@ -50,8 +50,8 @@ class Desk:
 
     Attributes:
         given_up: set when the step ends, whatever its threads do by then.
-        filled:   what cost nothing and is stored together when the step ends: a designer that asks
-            no model would say the same again.
+        filled:   what cost nothing and is stored together when the step ends, as it was ready: a
+            designer that asks no model would say the same again.
     """
 
     ledger: Ledger
@@ -76,17 +76,19 @@ class Desk:
             try:
                 candidate = self.written(brief, before)
             except (DesignerUnavailable, SandboxFailed):
-                for (
-                    one
-                ) in before:  # what came of it stays to be looked at; its repairs are told again
-                    if isinstance(one, Exchange):
-                        self.ledger.add_exchange(one)
+                # What came of it stays to be looked at; what is told of it is told again.
+                for exchange in [one for one in before if isinstance(one, Exchange)]:
+                    self.ledger.add_exchange(exchange)
                 raise
         if asks_a_model(self.designer.name):
             self.ledger.add_candidate(candidate, before)
         else:
             self.filled.append(Filled(candidate, tuple(before)))
         return candidate
+
+    def in_order(self) -> list[Filled]:
+        """Return what is filled, in the order of the slots, whichever was ready first."""
+        return sorted(self.filled, key=lambda slot: slot.candidate.number)
 
     @contextmanager
     def keeping_filled(self) -> Iterator[None]:
@@ -97,7 +99,7 @@ class Desk:
             raise
         except Exception:
             with suppress(StorageFailed):  # the database may be what broke
-                for slot in [*self.filled]:
+                for slot in self.in_order():
                     self.ledger.add_candidate(slot.candidate, slot.before)
             raise
 

@@ -188,7 +188,7 @@ def propose(number: int, history: History, ledger: Ledger, tools: Toolbox, watch
 
         with bench.calling_known(), desk.keeping_filled():
             _in_threads([partial(fill, brief) for brief in briefs], watch, desk.given_up)
-            ledger.end_proposing(number, screen(candidates, bench, watch), desk.filled)
+            ledger.end_proposing(number, screen(candidates, bench, watch), desk.in_order())
 
     _asked(ask, ledger)
 

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 from core import choosing
 from core.errors import StorageFailed
 from core.records.rounds import Candidate
-from core.storage import facts, job_reads, results
+from core.storage import job_reads, proposing, results
 from core.storage.accept import earlier_job, insert_job, job_row
 from core.storage.access import Access
 from core.storage.callers import note
@@ -142,9 +142,9 @@ def _write_facts(connection: Connection, job_id: str, told: Transcript) -> None:
     rounds = [{"job_id": job_id, "number": r.number, "proposed": r.proposed} for r in told.rounds]
     insert_once(connection, iterations, *rounds)
     for exchange in told.exchanges:
-        facts.insert_exchange(connection, job_id, exchange)
+        proposing.insert_exchange(connection, job_id, exchange)
     for candidate in told.candidates:
-        facts.insert_candidate(connection, job_id, candidate)
+        proposing.insert_candidate(connection, job_id, candidate)
         _note_fitness(connection, job_id, candidate, told)
     for run in told.runs:
         results.insert_run(connection, job_id, run)

@@ -16,7 +16,7 @@ from core.records.kinds import Json
 from core.records.measured import Preflight, Report, Rollout, Run, Saved
 from core.records.outcome import Outcome
 from core.records.rounds import Candidate, Feedback
-from core.storage import claims, facts, importing, library, reads, results
+from core.storage import claims, facts, importing, library, proposing, reads, results
 from core.storage.claims import Claim
 from core.storage.engine import reading, writing
 from core.storage.lifecycle import append_event
@@ -130,19 +130,19 @@ class ClaimedStep:
 
     def add_exchange(self, exchange: Exchange) -> None:
         """Store a question and its answer."""
-        self._write(facts.add_exchange, exchange, paid=True)
+        self._write(proposing.add_exchange, exchange, paid=True)
 
     def reserve(self, iteration: int, slot: int, attempt: int, tokens: int, money: float) -> None:
         """Count what a question will cost before it is asked."""
-        self._write(facts.reserve, iteration, slot, attempt, tokens, money)
+        self._write(proposing.reserve, iteration, slot, attempt, tokens, money)
 
     def unreserve(self, iteration: int, slot: int, attempt: int) -> None:
         """Count no more what was set aside for a question that was certainly not paid for."""
-        self._write(facts.unreserve, iteration, slot, attempt, paid=True)
+        self._write(proposing.unreserve, iteration, slot, attempt, paid=True)
 
     def add_candidate(self, candidate: Candidate, before: Sequence[Exchange | News] = ()) -> None:
         """Store a candidate with its checks, and what led to it and is not stored yet."""
-        self._write(facts.add_candidate, Filled(candidate, tuple(before)))
+        self._write(proposing.add_candidate, Filled(candidate, tuple(before)))
 
     def end_proposing(
         self,
@@ -151,7 +151,7 @@ class ClaimedStep:
         filled: Sequence[Filled] = (),
     ) -> None:
         """Mark every slot of the iteration as filled, and store what was decided and made of it."""
-        self._write(facts.end_proposing, iteration, screened, filled)
+        self._write(proposing.end_proposing, iteration, screened, filled)
 
     def save(self, saved: Sequence[Saved]) -> None:
         """Note how far runs under way have come, in place of what was noted before."""

@@ -28,7 +28,7 @@ MUTATIONS = (
     Mutation(
         "reservation before the question",
         "core/storage/ledger.py",
-        "        self._write(facts.reserve, iteration, slot, attempt, tokens, money)\n",
+        "        self._write(proposing.reserve, iteration, slot, attempt, tokens, money)\n",
         "        pass\n",
         (
             "tests/rim/test_reservations.py::test_a_question_is_counted_before_it_is_asked",
