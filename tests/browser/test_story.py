@@ -133,3 +133,30 @@ def test_a_feed_that_was_cut_goes_on(look, life):
     page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
     expect(page.locator(".banner h2")).to_have_text(VERDICT, timeout=90_000)
     eyes.complaints.clear()  # that there was no network is told on the console
+
+
+def test_a_feed_that_could_not_begin_is_asked_for_again(look, life):
+    """As where a page comes while the network goes, or the server has more to do than it can."""
+    job = life.post("/v1/jobs", QUICK_TASK)
+    eyes = look(life.url)
+    refused = []
+
+    def refuse_twice(route):
+        refused.append(route.request.url)
+        if len(refused) == 1:
+            route.abort()
+        elif len(refused) == 2:
+            route.fulfill(status=503, headers={"Retry-After": "1"}, body="busy")
+        else:
+            route.continue_()
+
+    eyes.page.route("**/feed?*", refuse_twice)
+    page = eyes.go(f"/jobs/{job['id']}")
+    expect(page.locator(".banner h2")).to_have_text(VERDICT, timeout=90_000)
+    asked = len(refused)
+    assert asked >= 3
+    page.wait_for_timeout(
+        6_000
+    )  # longer than it waits between two askings: what has ended stays so
+    assert len(refused) == asked
+    eyes.complaints.clear()  # the two refusals are told on the console

@@ -196,7 +196,25 @@ function equip() {
   addCopyButtons(document);
 }
 
+// A stream that was cut is taken up again by htmx; one that could not begin (no network, or a server that had
+// more to do than it can) is asked for again here.  An asking is ignored while there is a stream.
+const FEED_SECONDS = 5;
+
+function keepFeed(place) {
+  let ended = false;
+  const begin = () => {
+    if (!ended && !place.classList.contains("htmx-request")) place.dispatchEvent(new Event("begin"));
+  };
+  const timer = setInterval(begin, 1000 * FEED_SECONDS);
+  window.addEventListener("online", begin);
+  place.addEventListener("end", () => {
+    ended = true;
+    clearInterval(timer);
+  });
+}
+
 drawAll();
+document.querySelectorAll("[hx-sse\\:connect]").forEach(keepFeed);
 document.querySelectorAll("[data-rollout]").forEach(trace);
 equip();
 document.addEventListener("htmx:after:swap", equip);
