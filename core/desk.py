@@ -50,8 +50,8 @@ class Desk:
 
     Attributes:
         given_up: set when the step ends, whatever its threads do by then.
-        filled:   what cost nothing and is stored together when the step ends, as it was ready: a
-            designer that asks no model would say the same again.
+        filled:   what cost nothing and is stored together when the step ends: a designer that asks
+            no model would say the same again.
     """
 
     ledger: Ledger

@@ -95,10 +95,10 @@ def _order(program: Program, preflight: Preflight) -> dict[str, Any]:
 def _hear(child: Child, limits: Limits) -> ProgramShape:
     visited, until = [START], time.monotonic() + limits.wall_seconds
     try:
-        while (frame := child.receive(max(0.0, until - time.monotonic()))).header.get(
-            "kind"
-        ) == "stage":
+        frame = child.receive(limits.wall_seconds)
+        while frame.header.get("kind") == "stage":
             visited.append(str(frame.header.get("stage"))[:80])
+            frame = child.receive(max(0.0, until - time.monotonic()))
     except ChildFailed as error:
         raise _fatal(error, visited[-1], limits) from error
     return _verdict(frame)

@@ -10,7 +10,7 @@ import numpy as np
 from safetensors.numpy import save
 
 from core.errors import NotFound
-from core.ports import Arm, PackOrder
+from core.ports import Arm, PackOrder, ScreenOrder, Source
 from core.records.kinds import NATIVE
 from core.records.measured import Preflight
 from core.records.programs import Program
@@ -130,5 +130,18 @@ def an_order(task: Task, preflight: Preflight, **changes: Any) -> PackOrder:
         stop_steps=1000,
         held_out=(11, 12, 13, 14),
         checkpoints=1,
+    )
+    return replace(order, **changes)
+
+
+def screening_order(preflight, programs, **changes):
+    order = ScreenOrder(
+        preflight=preflight,
+        training=Training(),
+        mode="replace",
+        weight=0.5,
+        programs=programs,
+        asked=frozenset(programs),
+        sources=(Source("random", preflight.recording),),
     )
     return replace(order, **changes)

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
 from core.errors import ProgramRejected
-from core.ports import ScreenOrder, Source
-from core.records.spec import Training
+from core.ports import Source
 from core.sandbox import Sandbox
 from core.training.checking import check_and_screen, check_program
 from core.training.laboratory import PRELOAD_DESIGN
 from core.training.probing import probe_task
 from core.training.screening import screen_programs
-from tests.rim.laboratory_parts import CART_POLE, ESCAPE, MemoryArtifacts, ignore, rewarding
+from tests.rim.laboratory_parts import (
+    CART_POLE,
+    ESCAPE,
+    MemoryArtifacts,
+    ignore,
+    rewarding,
+    screening_order,
+)
 
 ARTIFACTS = MemoryArtifacts()
 UPRIGHT = rewarding("return {'upright': np.cos(next_obs.angle)}")
@@ -35,16 +39,7 @@ def cart_pole(sandbox):
 
 
 def an_order(preflight, program, **changes):
-    order = ScreenOrder(
-        preflight=preflight,
-        training=Training(),
-        mode="replace",
-        weight=0.5,
-        programs={"0.0": program},
-        asked=frozenset({"0.0"}),
-        sources=(Source("random", preflight.recording),),
-    )
-    return replace(order, **changes)
+    return screening_order(preflight, {"0.0": program}, **changes)
 
 
 def both(sandbox, preflight, program, **changes):

@@ -9,7 +9,7 @@ import pytest
 
 from core.errors import StepInterrupted
 from core.ordering import likeness
-from core.ports import ScreenOrder, Source
+from core.ports import Source
 from core.records.spec import Training
 from core.sandbox import Sandbox
 from core.training import screening
@@ -25,6 +25,7 @@ from tests.rim.laboratory_parts import (
     ignore,
     program,
     rewarding,
+    screening_order,
 )
 
 ARTIFACTS = MemoryArtifacts()
@@ -42,21 +43,8 @@ def cart_pole(sandbox):
     return probe_task(sandbox, ARTIFACTS, CART_POLE, 0, ignore)
 
 
-def an_order(preflight, programs, **changes):
-    order = ScreenOrder(
-        preflight=preflight,
-        training=Training(),
-        mode="replace",
-        weight=0.5,
-        programs=programs,
-        asked=frozenset(programs),
-        sources=(Source("random", preflight.recording),),
-    )
-    return replace(order, **changes)
-
-
 def screened(sandbox, preflight, programs, **changes):
-    order = an_order(preflight, programs, **changes)
+    order = screening_order(preflight, programs, **changes)
     return screen_programs(sandbox, ARTIFACTS, order, ignore)
 
 
@@ -194,7 +182,7 @@ def test_who_watches_a_screening_can_stop_it(sandbox, cart_pole):
         raise StepInterrupted("cancelled")
 
     with pytest.raises(StepInterrupted):
-        Laboratory(sandbox, ARTIFACTS).screen(an_order(cart_pole, {"0.0": UPRIGHT}), stop)
+        Laboratory(sandbox, ARTIFACTS).screen(screening_order(cart_pole, {"0.0": UPRIGHT}), stop)
 
 
 def test_many_sources_share_the_trajectories_evenly(sandbox, cart_pole):
