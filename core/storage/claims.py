@@ -228,12 +228,17 @@ def check(connection: Connection, claim: Claim) -> None:
     Raises:
         ClaimLost: it does not.
     """
-    if connection.execute(select(claims.c.fence).where(_borne(claim))).first() is None:
+    here = {name: getattr(claim, name) for name in _BEARS}
+    if connection.execute(_BORNE, here).first() is None:
         raise ClaimLost(
             f"`{claim.owner}` does not own it any more",
             where=f"step {claim.step_key} of job {claim.job_id}",
             hint="Nothing was written; stop working on it.",
         )
+
+
+_BEARS = ("job_id", "step_key", "fence", "owner")
+_BORNE = select(claims.c.fence).where(*(claims.c[name] == bindparam(name) for name in _BEARS))
 
 
 def beat(
@@ -284,8 +289,7 @@ def release(connection: Connection, claim: Claim) -> None:
 
 def living(connection: Connection, job_id: str) -> frozenset[str]:
     """Return the keys of the steps that somebody living owns."""
-    keys = select(claims.c.step_key).where(claims.c.job_id == job_id, claims.c.expires_at > now())
-    return frozenset(connection.execute(keys).scalars())
+    return frozenset(connection.execute(_LIVING, {"job_id": job_id}).scalars())
 
 
 def activity(connection: Connection, job_id: str) -> tuple[Activity, ...]:
@@ -303,6 +307,7 @@ def activities(rows: Sequence[Mapping[str, Any]]) -> tuple[Activity, ...]:
 
 
 _lives = claims.c.expires_at > now()
+_LIVING = select(claims.c.step_key).where(claims.c.job_id == bindparam("job_id"), _lives)
 _rests = and_(claims.c.resting_until > now(), _lapsed, claims.c.claimed_at.is_not(None))
 ACTIVITY = select(
     *(claims.c.step_key, claims.c.owner, claims.c.progress, claims.c.claimed_at),

@@ -6,6 +6,7 @@ whole transaction is repeated, a bounded number of times.
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from json import dumps
 from pathlib import Path
 from typing import Any, TypeVar
 
+from pydantic_core import from_json
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import (
     ArgumentError,
@@ -68,9 +70,18 @@ def open_engine(database_url: str, *, busy_seconds: float = BUSY_SECONDS) -> Eng
         max_overflow=POOL_OVERFLOW,
         pool_timeout=POOL_SECONDS,
         json_serializer=to_json,
+        json_deserializer=_read_json,
     )
     event.listen(engine, "do_connect", postgres.connect)
     return engine
+
+
+def _read_json(text: str | bytes) -> Any:
+    """Read stored JSON.  The quick reader ends 200 levels deep; an endpoint's answer may go on."""
+    try:
+        return from_json(text)
+    except ValueError:
+        return json.loads(text)
 
 
 def _read_url(database_url: str) -> URL:
@@ -107,6 +118,7 @@ def _open_sqlite(url: URL, to_json: Callable[[Any], str], busy_seconds: float) -
         max_overflow=POOL_OVERFLOW,
         pool_timeout=POOL_SECONDS,
         json_serializer=to_json,
+        json_deserializer=_read_json,
     )
     event.listen(engine, "do_connect", _make_folder)
     event.listen(engine, "connect", _prepare_sqlite)

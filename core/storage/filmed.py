@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, case, or_, select
+from sqlalchemy import Connection, bindparam, case, or_, select
 
 from core.records.measured import Rollout
 from core.storage.codec import from_columns, load
@@ -19,24 +19,29 @@ def rollouts_of(
 
     Earlier confirmations are left out; what people judged in the search stays.
     """
-    newest = select(jobs.c.extensions).where(jobs.c.id == job_id).scalar_subquery()
-    confirmed = rollouts.c.stage == "confirm"
-    query = select(rollouts).where(
-        rollouts.c.job_id == job_id, or_(~confirmed, rollouts.c.extension == newest)
-    )
-    if arm is not None:
-        query = query.where(rollouts.c.arm == arm)
-    query = query.order_by(case((confirmed, 0), else_=1), rollouts.c.arm, rollouts.c.episode)
+    query = _ROLLOUTS if arm is None else _ROLLOUTS.where(rollouts.c.arm == arm)
     return tuple(
         StoredRollout(job_id, row["created_at"], load(Rollout, from_columns(row)))
-        for row in read_rows(connection, query)
+        for row in read_rows(connection, query, {"job_id": job_id})
     )
+
+
+_newest = select(jobs.c.extensions).where(jobs.c.id == bindparam("job_id")).scalar_subquery()
+_confirmed = rollouts.c.stage == "confirm"
+_ROLLOUTS = (
+    select(rollouts)
+    .where(rollouts.c.job_id == bindparam("job_id"))
+    .where(or_(~_confirmed, rollouts.c.extension == _newest))
+    .order_by(case((_confirmed, 0), else_=1), rollouts.c.arm, rollouts.c.episode)
+)
 
 
 def waits_to_be_taken_in(connection: Connection, job_id: str) -> bool:
     """Tell whether a job is an import whose lines no worker has taken in yet."""
-    query = select(imports.c.job_id).where(imports.c.job_id == job_id)
-    return connection.execute(query).first() is not None
+    return connection.execute(_WAITS, {"job_id": job_id}).first() is not None
+
+
+_WAITS = select(imports.c.job_id).where(imports.c.job_id == bindparam("job_id"))
 
 
 def artifacts_of(connection: Connection, job_id: str) -> tuple[StoredArtifact, ...]:

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, cast
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
 from core import seeding
 from core.errors import Conflict
@@ -62,6 +62,8 @@ _HELD = (
     jobs.c.iteration,
     jobs.c.best_candidate,
 )
+# On SQLite the whole database is locked already, by BEGIN IMMEDIATE.
+_LOCKED = select(*_HELD).where(jobs.c.id == bindparam("job_id")).with_for_update()
 
 
 def lock_job(connection: Connection, job_id: str) -> Row[Any]:
@@ -70,9 +72,7 @@ def lock_job(connection: Connection, job_id: str) -> Row[Any]:
     Raises:
         NotFound: no such job.
     """
-    # On SQLite the whole database is locked already, by BEGIN IMMEDIATE.
-    query = select(*_HELD).where(jobs.c.id == job_id).with_for_update()
-    row = connection.execute(query).first()
+    row = connection.execute(_LOCKED, {"job_id": job_id}).first()
     if row is None:
         raise no_such("job", job_id)
     return cast("Row[Any]", row)

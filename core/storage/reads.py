@@ -7,7 +7,18 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
 
-from sqlalchemy import ColumnElement, Connection, Integer, and_, bindparam, func, select, tuple_
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Integer,
+    Select,
+    Table,
+    and_,
+    bindparam,
+    func,
+    select,
+    tuple_,
+)
 
 from core import seeding
 from core.records.asking import Example, Exchange
@@ -43,6 +54,27 @@ from core.storage.tables import (
 Where: TypeAlias = ColumnElement[bool]
 
 
+def _of_job(table: Table, *order: ColumnElement[Any]) -> Select[Any]:
+    return select(table).where(table.c.job_id == bindparam("job_id")).order_by(*order)
+
+
+# Made once: every step asks them, and to put one together costs more than to ask it.
+_ITERATIONS = _of_job(iterations, iterations.c.number)
+_FEEDBACK = _of_job(feedback, feedback.c.iteration)
+_CANDIDATES = _of_job(candidates, candidates.c.iteration, candidates.c.number)
+_CHECKS = _of_job(checks, checks.c.iteration, checks.c.number, checks.c.position)
+_RUNS = _of_job(runs, runs.c.stage, runs.c.arm, runs.c.rung, runs.c.seed)
+_SEARCH_RUNS = _RUNS.where(runs.c.stage == "search")
+_OTHER_RUNS = _RUNS.where(runs.c.stage != "search")
+_REPORTS = _of_job(evaluations, evaluations.c.rung)
+_SEARCH_REPORTS = _REPORTS.where(evaluations.c.stage == "search")
+_NATIVE_REPORTS = _REPORTS.where(evaluations.c.stage == "baseline", evaluations.c.arm == NATIVE)
+_GIVEN = _of_job(given, given.c.number)
+_REMARKS = _of_job(remarks, remarks.c.number)
+_EXCHANGES = _of_job(exchanges, exchanges.c.iteration, exchanges.c.slot, exchanges.c.attempt)
+_EXCHANGES_OF_ONE = _EXCHANGES.where(exchanges.c.iteration == bindparam("iteration"))
+_SAVED = _of_job(saved, saved.c.stage, saved.c.arm, saved.c.rung, saved.c.seed)
+
 # --- the history ------------------------------------------------------------------------------
 
 
@@ -54,9 +86,9 @@ def history(connection: Connection, job_id: str, owner: str | None = None) -> Hi
     """
     job = job_row(connection, job_id, owner)
     rounds = iterations_of(connection, job_id)
-    others = [r.run for r in runs_where(connection, job_id, runs.c.stage != "search")]
     by_stage: dict[str, list[Run]] = defaultdict(list)
-    for run in others:
+    for row in read_rows(connection, _OTHER_RUNS, {"job_id": job_id}):
+        run = _run_from(row).run
         by_stage[run.stage].append(run)
     baseline = by_stage["baseline"]
     found = History(
@@ -73,7 +105,9 @@ def history(connection: Connection, job_id: str, owner: str | None = None) -> Hi
         failure=job["failure_message"],
         claimed=living(connection, job_id),
         spent=spent(job),
-        native_report=_reports_of(connection, job_id, [NATIVE], "baseline").get(NATIVE),
+        native_report=_whole_reports(
+            read_rows(connection, _NATIVE_REPORTS, {"job_id": job_id})
+        ).get(NATIVE),
         fitness_alone=tuple(run for run in baseline if run.arm == FITNESS),
         ablations=tuple(by_stage["ablation"]),
         transfers=tuple(by_stage["transfer"]),
@@ -98,40 +132,38 @@ def _filmed(connection: Connection, job_id: str) -> tuple[Rollout, ...]:
 
 def given_of(connection: Connection, job_id: str) -> tuple[Given, ...]:
     """Return the programs that people handed in, in order."""
-    query = select(given).where(given.c.job_id == job_id).order_by(given.c.number)
-    return tuple(load(Given, from_columns(row)) for row in read_rows(connection, query))
+    rows = read_rows(connection, _GIVEN, {"job_id": job_id})
+    return tuple(load(Given, from_columns(row)) for row in rows)
 
 
 def remarks_of(connection: Connection, job_id: str) -> tuple[Remark, ...]:
     """Return what people said, in order."""
-    query = select(remarks).where(remarks.c.job_id == job_id).order_by(remarks.c.number)
-    return tuple(load(Remark, from_columns(row)) for row in read_rows(connection, query))
+    rows = read_rows(connection, _REMARKS, {"job_id": job_id})
+    return tuple(load(Remark, from_columns(row)) for row in rows)
 
 
 def saved_of(connection: Connection, job_id: str) -> tuple[Saved, ...]:
     """Return how far the runs of a job that are under way have come."""
-    query = select(saved).where(saved.c.job_id == job_id)
-    query = query.order_by(saved.c.stage, saved.c.arm, saved.c.rung, saved.c.seed)
-    return tuple(load(Saved, from_columns(row)) for row in read_rows(connection, query))
+    rows = read_rows(connection, _SAVED, {"job_id": job_id})
+    return tuple(load(Saved, from_columns(row)) for row in rows)
 
 
 def iterations_of(connection: Connection, job_id: str) -> tuple[Iteration, ...]:
     """Return the iterations of a job with their candidates, in order."""
-    query = select(iterations).where(iterations.c.job_id == job_id).order_by(iterations.c.number)
     told = {f.iteration: f for f in _feedback_of(connection, job_id)}
     members: dict[int, list[Candidate]] = defaultdict(list)
     for stored in candidates_where(connection, job_id):
         members[stored.candidate.iteration].append(stored.candidate)
     return tuple(
         Iteration(n, tuple(members[n]), row["proposed"], told.get(n))
-        for row in read_rows(connection, query)
+        for row in read_rows(connection, _ITERATIONS, {"job_id": job_id})
         for n in [row["number"]]
     )
 
 
 def _feedback_of(connection: Connection, job_id: str) -> list[Feedback]:
-    query = select(feedback).where(feedback.c.job_id == job_id)
-    return [load(Feedback, from_columns(row)) for row in read_rows(connection, query)]
+    rows = read_rows(connection, _FEEDBACK, {"job_id": job_id})
+    return [load(Feedback, from_columns(row)) for row in rows]
 
 
 # --- candidates and runs ----------------------------------------------------------------------
@@ -141,10 +173,11 @@ def candidates_where(
     connection: Connection, job_id: str, *where: Where, limit: int | None = None
 ) -> list[StoredCandidate]:
     """Return candidates of a job with checks, runs and reports, in order of their natural key."""
-    query = select(candidates).where(candidates.c.job_id == job_id, *where)
-    query = query.order_by(candidates.c.iteration, candidates.c.number).limit(limit)
-    found = read_rows(connection, query)
-    keys = None if limit is None and not where else [(r["iteration"], r["number"]) for r in found]
+    query = _CANDIDATES
+    if where or limit is not None:
+        query = query.where(*where).limit(limit)
+    found = read_rows(connection, query, {"job_id": job_id})
+    keys = None if query is _CANDIDATES else [(r["iteration"], r["number"]) for r in found]
     parts = _Parts(connection, job_id, keys)
     return [parts.candidate(row) for row in found]
 
@@ -155,13 +188,20 @@ class _Parts:
     def __init__(
         self, connection: Connection, job_id: str, keys: Sequence[tuple[int, int]] | None
     ) -> None:
-        arms = None if keys is None else [f"{iteration}.{number}" for iteration, number in keys]
-        search = [runs.c.stage == "search", *([] if arms is None else [runs.c.arm.in_(arms)])]
+        ran, reported, checked = _SEARCH_RUNS, _SEARCH_REPORTS, _CHECKS
+        if keys is not None:
+            arms = [f"{iteration}.{number}" for iteration, number in keys]
+            ran = ran.where(runs.c.arm.in_(arms))
+            reported = reported.where(evaluations.c.arm.in_(arms))
+            checked = checked.where(tuple_(checks.c.iteration, checks.c.number).in_(keys))
+        here = {"job_id": job_id}
         self.runs: dict[str, list[Run]] = defaultdict(list)
-        for stored in runs_where(connection, job_id, *search):
-            self.runs[stored.run.arm].append(stored.run)
-        self.checks = _checks_of(connection, job_id, keys)
-        self.reports = _reports_of(connection, job_id, arms)
+        for row in read_rows(connection, ran, here):
+            self.runs[row["arm"]].append(_run_from(row).run)
+        self.checks: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        for row in read_rows(connection, checked, here):
+            self.checks[f"{row['iteration']}.{row['number']}"].append(from_columns(row))
+        self.reports = _whole_reports(read_rows(connection, reported, here))
 
     def candidate(self, row: Row) -> StoredCandidate:
         """Put a candidate together."""
@@ -176,27 +216,8 @@ class _Parts:
         return StoredCandidate(name, row["job_id"], row["created_at"], row["fitness"], record)
 
 
-def _checks_of(
-    connection: Connection, job_id: str, keys: Sequence[tuple[int, int]] | None
-) -> dict[str, list[dict[str, Any]]]:
-    query = select(checks).where(checks.c.job_id == job_id)
-    if keys is not None:
-        query = query.where(tuple_(checks.c.iteration, checks.c.number).in_(keys))
-    query = query.order_by(checks.c.iteration, checks.c.number, checks.c.position)
-    found: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for row in read_rows(connection, query):
-        found[f"{row['iteration']}.{row['number']}"].append(from_columns(row))
-    return found
-
-
-def _reports_of(
-    connection: Connection, job_id: str, arms: Sequence[str] | None, stage: str = "search"
-) -> dict[str, Report]:
-    query = select(evaluations).where(evaluations.c.job_id == job_id)
-    query = query.where(evaluations.c.stage == stage)
-    if arms is not None:
-        query = query.where(evaluations.c.arm.in_(arms))
-    rows = read_rows(connection, query.order_by(evaluations.c.rung))
+def _whole_reports(rows: Sequence[Row]) -> dict[str, Report]:
+    """Return the report of every arm, of rows in the order of the rungs."""
     by_rung: dict[str, list[Report]] = defaultdict(list)
     for row in rows:
         by_rung[row["arm"]].append(load(Report, row["report"]))
@@ -252,9 +273,8 @@ def candidates_page(
 
 def runs_where(connection: Connection, job_id: str, *where: Where) -> list[StoredRun]:
     """Return runs of a job without their curves, in order of (stage, arm, rung, seed)."""
-    query = select(runs).where(runs.c.job_id == job_id, *where)
-    query = query.order_by(runs.c.stage, runs.c.arm, runs.c.rung, runs.c.seed)
-    return [_run_from(row) for row in read_rows(connection, query)]
+    query = _RUNS.where(*where) if where else _RUNS
+    return [_run_from(row) for row in read_rows(connection, query, {"job_id": job_id})]
 
 
 def runs_of(connection: Connection, key: CandidateKey) -> tuple[StoredRun, ...]:
@@ -304,11 +324,9 @@ def exchanges_of(
     connection: Connection, job_id: str, iteration: int | None
 ) -> tuple[Exchange, ...]:
     """Return the exchanges of a job, or of one of its iterations, in order of their natural key."""
-    query = select(exchanges).where(exchanges.c.job_id == job_id)
-    if iteration is not None:
-        query = query.where(exchanges.c.iteration == iteration)
-    query = query.order_by(exchanges.c.iteration, exchanges.c.slot, exchanges.c.attempt)
-    return tuple(exchange_from(row) for row in read_rows(connection, query))
+    query = _EXCHANGES if iteration is None else _EXCHANGES_OF_ONE
+    asked = {"job_id": job_id, **({} if iteration is None else {"iteration": iteration})}
+    return tuple(exchange_from(row) for row in read_rows(connection, query, asked))
 
 
 def exchange_from(row: Row) -> Exchange:
