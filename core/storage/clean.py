@@ -29,6 +29,8 @@ def clean_text(text: str) -> str:
     >>> clean_text("a\x00b")
     'a�b'
     """
+    if text.isascii() and "\x00" not in text:  # nearly all there is
+        return text
     return _UNSTORABLE.sub(_REPLACEMENT, text)
 
 
@@ -42,20 +44,28 @@ def clean_json(value: object, where: str) -> Plain:
     Raises:
         InvalidInput: a number is not finite or too large, or the value is not JSON data.
     """
+    try:
+        return _cleaned(value, "")
+    except InvalidInput:
+        # Only now the place is named, for which every name on the way would have been written: every
+        # request of everybody goes through here.
+        return _cleaned(value, where)
+
+
+def _cleaned(value: object, where: str) -> Plain:
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
         return clean_text(value)
-    # Asked by exact type first, and with the place named only if there is something to say of it: every
-    # request of everybody goes through here.
+    # Asked by exact type first: nothing else needs more than that.
     if type(value) is int and -LARGEST_INTEGER <= value <= LARGEST_INTEGER:
         return value
     if type(value) is float and math.isfinite(value):
         return value
     if isinstance(value, Mapping):
-        return {clean_text(str(k)): clean_json(v, f"{where}.{k}") for k, v in value.items()}
+        return {clean_text(str(k)): _cleaned(v, where and f"{where}.{k}") for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [clean_json(item, f"{where}[{i}]") for i, item in enumerate(value)]
+        return [_cleaned(item, where and f"{where}[{i}]") for i, item in enumerate(value)]
     return _clean_number(value, where)
 
 

@@ -5,7 +5,7 @@ Everything here happens on the connection of a transaction that has locked the j
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
 
@@ -141,16 +141,27 @@ def _spelt(raw: Json) -> Json:
 
 def add_candidate(connection: Connection, job_id: str, *filled: Filled) -> None:
     """Store candidates with their checks and what led to them; runs and report come later."""
-    append_events(connection, job_id, _take_filled(connection, job_id, filled))
+    for number in {slot.candidate.iteration for slot in filled}:
+        open_iteration(connection, job_id, number)
+    news, _ = _take_filled(connection, job_id, filled, {})
+    append_events(connection, job_id, news)
 
 
-def _take_filled(connection: Connection, job_id: str, filled: Sequence[Filled]) -> list[News]:
-    """Store candidates and what led to them, unless they are stored; return the news of it."""
+def _take_filled(
+    connection: Connection,
+    job_id: str,
+    filled: Sequence[Filled],
+    screened: Mapping[str, Screened],
+) -> tuple[list[News], frozenset[str]]:
+    """Store candidates and what led to them, unless they are stored, as the screens have decided.
+
+    Returns:
+        the news of it, and the keys of those that were new.
+    """
     asked = [one for slot in filled for one in slot.before if isinstance(one, Exchange)]
     told = _take_exchanges(connection, job_id, asked)
-    for number in dict.fromkeys(slot.candidate.iteration for slot in filled):
-        open_iteration(connection, job_id, number)
-    new = insert_candidates(connection, job_id, [slot.candidate for slot in filled])
+    decided = [_decided(slot.candidate, screened.get(slot.candidate.key)) for slot in filled]
+    new = insert_candidates(connection, job_id, decided)
     news = list[News]()
     for slot in filled:
         for one in slot.before:
@@ -160,7 +171,16 @@ def _take_filled(connection: Connection, job_id: str, filled: Sequence[Filled]) 
                 news.append(one)
         if slot.candidate.key in new:
             news.append(_news_of_candidate(job_id, slot.candidate))
-    return news
+    return news, new
+
+
+def _decided(candidate: Candidate, screened: Screened | None) -> Candidate:
+    if screened is None:
+        return candidate
+    status = "screened" if screened.dropped else candidate.status
+    return replace(
+        candidate, status=status, screens=screened.screens, saved_steps=screened.saved_steps
+    )
 
 
 def insert_candidate(connection: Connection, job_id: str, candidate: Candidate) -> bool:
@@ -233,7 +253,7 @@ def _store_decisions(
         values = {"more": {**row.more, **decided}, "status": row.status}
         if one.dropped:
             values["status"] = "screened"
-            news.append(_news_of_screened(job_id, one))
+        news += _news_of_screened(job_id, one)
         iteration, number = _place(one.candidate)
         place = {"its_job": job_id, "its_iteration": iteration, "its_number": number}
         changed.append({**place, **values})
@@ -264,7 +284,9 @@ def _place(key: str) -> tuple[int, int]:
     return int(iteration), int(number)
 
 
-def _news_of_screened(job_id: str, screened: Screened) -> News:
+def _news_of_screened(job_id: str, screened: Screened) -> list[News]:
+    if not screened.dropped:
+        return []
     iteration, number = _place(screened.candidate)
     against = [screen for screen in screened.screens if screen.verdict == "fail"]
     details = {
@@ -278,7 +300,7 @@ def _news_of_screened(job_id: str, screened: Screened) -> News:
     }
     why = "; ".join(f"{s.name}: {s.message.splitlines()[0]}" for s in against)
     message = f"Candidate {screened.candidate} was screened and will not be trained: {why}"
-    return News("candidate.screened", message, details)
+    return [News("candidate.screened", message, details)]
 
 
 def end_proposing(
@@ -292,9 +314,12 @@ def end_proposing(
 
     With it those candidates that are not stored yet.
     """
-    news = _take_filled(connection, job_id, filled)
-    news += _store_decisions(connection, job_id, screened)
     open_iteration(connection, job_id, number)
+    news, new = _take_filled(connection, job_id, filled, {one.candidate: one for one in screened})
+    for one in screened:
+        if one.candidate in new:
+            news += _news_of_screened(job_id, one)
+    news += _store_decisions(connection, job_id, [s for s in screened if s.candidate not in new])
     here = (iterations.c.job_id == job_id, iterations.c.number == number)
     still_open = update(iterations).where(*here, ~iterations.c.proposed)
     if connection.execute(still_open.values(proposed=True)).rowcount:

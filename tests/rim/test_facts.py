@@ -165,11 +165,27 @@ def test_what_is_stored_already_is_not_stored_again_with_the_end_of_proposing(st
     first = replace(an_exchange(0, 0), designer="evolution")
     step.add_candidate(replace(proposed(0), analysis="first"), [first])
     before = kinds(store, step.job_id)
-    step.end_proposing(0, (), [Filled(replace(proposed(0), analysis="second"), (first,))])
-    assert kinds(store, step.job_id) == [*before, "iteration.proposed"]
+    again = Filled(replace(proposed(0), analysis="second"), (first,))
+    decided = [Screened("0.0", (PASSED,)), Screened("0.1", (FAILED,), True, 400)]
+    step.end_proposing(0, decided, [again, Filled(proposed(1))])
+    told = ["candidate.proposed", "candidate.screened", "iteration.proposed"]
+    assert kinds(store, step.job_id) == [*before, *told]
     (iteration,) = store.iterations(step.job_id)
-    assert [c.analysis for c in iteration.candidates] == ["first"]
+    known, new = iteration.candidates
+    assert (known.analysis, known.screens, known.status) == ("first", (PASSED,), "proposed")
+    assert (new.screens, new.saved_steps, new.status) == ((FAILED,), 400, "screened")
     assert step.history().spent.tokens == 120
+
+
+def test_a_raw_answer_is_read_back_however_deep_it_is(store):
+    """The quick reader of JSON gives up 200 levels deep."""
+    step, deep = a_step(store), [1.5]
+    for _ in range(250):
+        deep = [deep]
+    asked = an_exchange()
+    asked = replace(asked, reply=replace(asked.reply, response={"answer": deep}))
+    step.add_exchange(asked)
+    assert [e.reply.response for e in step.exchanges(0)] == [{"answer": deep}]
 
 
 def test_the_screens_decide_only_of_what_is_stored(store):
