@@ -116,10 +116,12 @@ def _native_leaks(
     own: Sequence[tuple[int, str]], native: Native, fields: Sequence[Field], free: str
 ) -> list[Leak]:
     visible = {f.name for f in fields if {"policy", "reward"} & set(f.visible)}
-    allowed = _stream(free)
-    streams = [(i, _stream(text)) for i, text in own]
     found = {_stream(e): e for e in native.expressions if _telling(e)}
     found |= {_stream(name): name for name in native.names if name not in visible}
+    if not found:
+        return []
+    allowed = _stream(free)
+    streams = [(i, _stream(text)) for i, text in own]
     return [
         Leak("native_reward", expression, i)
         for stream, expression in found.items()

@@ -189,3 +189,12 @@ def test_the_reward_alone_is_designed_where_the_job_says_so(operator):
 def test_an_analysis_is_answered_with_nothing():
     reply = EvolutionDesigner().answer(ask(PARK, kind="analysis"))
     assert (reply.outcome, reply.text) == ("empty", "")
+
+
+def test_one_that_has_answered_for_another_task_answers_like_a_new_one():
+    """It keeps what it has read of the last task."""
+    designer = EvolutionDesigner()
+    questions = [ask(catalogue()[name], slot) for slot in (0, 1) for name in TASKS]
+    assert len(questions) > 4
+    for question in questions:
+        assert designer.answer(question) == EvolutionDesigner().answer(question)

@@ -18,6 +18,7 @@ reads what a prompt tells: what is compared with what.
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -36,9 +37,10 @@ from core.designers.evolution.reading import Reading, read_task
 from core.designers.evolution.terms import Design
 from core.designers.evolution.writing import predict, write_module, write_reply
 from core.records.asking import Ask, Brief, Reply
-from core.records.measured import Report
+from core.records.measured import Preflight, Report
 from core.records.programs import Program
 from core.records.rounds import Candidate
+from core.records.task import Task
 
 __all__ = ["EvolutionDesigner"]
 
@@ -50,6 +52,11 @@ class EvolutionDesigner:
 
     name = "evolution"
 
+    def __init__(self) -> None:
+        """Nothing has been read yet."""
+        self._lock = threading.Lock()
+        self._last: tuple[Task, Preflight | None, Reading] | None = None
+
     def answer(self, ask: Ask) -> Reply:
         """Write a program for the brief.  Reads its task's text, fields and fitness.
 
@@ -57,7 +64,7 @@ class EvolutionDesigner:
         """
         if ask.brief.kind == "analysis":
             return Reply("", outcome="empty", model="evolution")
-        reading = _reading(ask.brief)
+        reading = self._reading(ask.brief)
         if not reading.wishes:
             detail = "no field is visible to the reward, so there is nothing to make a program of"
             return Reply("", outcome="empty", detail=detail, model="evolution")
@@ -73,6 +80,14 @@ class EvolutionDesigner:
                 break
         text = write_reply(module, prediction, f"Idea: {idea}.", reading)
         return Reply(text, outcome="answered", model="evolution", finish_reason="stop")
+
+    def _reading(self, brief: Brief) -> Reading:
+        """Read the task, once for the slots of a step: their briefs share it."""
+        task, preflight = brief.task, brief.preflight
+        with self._lock:
+            if self._last is None or self._last[0] != task or self._last[1] is not preflight:
+                self._last = task, preflight, _reading(brief)
+            return self._last[2]
 
 
 def _reading(brief: Brief) -> Reading:
