@@ -33,7 +33,7 @@ from core.records.rounds import Candidate
 from core.records.task import Task
 from core.replies import read_reply
 from core.rungs import reached
-from core.screening import ScreenBench
+from core.screening import ProgramBench
 from core.toolbox import Toolbox
 from core.words import number
 
@@ -61,7 +61,7 @@ class Desk:
     designer: Designer
     paid: dict[tuple[int, int], Exchange]
     purse: Purse
-    bench: ScreenBench
+    bench: ProgramBench
     given_up: Event = field(default_factory=Event)
     filled: list[Filled] = field(default_factory=list)
 
@@ -354,7 +354,7 @@ def new_desk(
     tools: Toolbox,
     history: History,
     paid: dict[tuple[int, int], Exchange],
-    bench: ScreenBench,
+    bench: ProgramBench,
 ) -> Desk:
     """Put together what a step needs that asks the designer."""
     spec = history.spec

@@ -20,7 +20,7 @@ BEAT_SECONDS = 0.5
 
 
 @dataclass(slots=True)
-class ScreenBench:
+class ProgramBench:
     """Screens the candidates of an iteration against the closed ones; used by several threads.
 
     Attributes:

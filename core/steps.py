@@ -62,7 +62,7 @@ from core.records.kinds import FITNESS, NATIVE
 from core.records.measured import Rollout
 from core.records.rounds import Candidate, Feedback, Iteration
 from core.scenes import Scene, to_film, to_show
-from core.screening import ScreenBench
+from core.screening import ProgramBench
 from core.toolbox import Toolbox
 
 CONCURRENT_ASKS = 16
@@ -177,7 +177,7 @@ def propose(number: int, history: History, ledger: Ledger, tools: Toolbox, watch
     ]
     briefs = [brief for brief in (*planned, *handed) if brief.slot not in stored]
     paid = {(e.slot, e.attempt): e for e in ledger.exchanges(number)}
-    bench = ScreenBench(history, tools.laboratory)
+    bench = ProgramBench(history, tools.laboratory)
     candidates = [*here]
 
     def ask() -> None:
@@ -207,7 +207,7 @@ def _asked(ask: Callable[[], None], ledger: Ledger) -> bool:
 
 
 def screen(
-    candidates: Sequence[Candidate], bench: ScreenBench, watch: Watch
+    candidates: Sequence[Candidate], bench: ProgramBench, watch: Watch
 ) -> tuple[Screened, ...]:
     """Hold an iteration's sound candidates against what is known, before anything is trained.
 
@@ -277,7 +277,7 @@ def reflect(number: int, history: History, ledger: Ledger, tools: Toolbox, watch
     words: list[str] = []
 
     def ask() -> None:
-        bench = ScreenBench(history, tools.laboratory)
+        bench = ProgramBench(history, tools.laboratory)
         desk = new_desk(ledger, tools, history, paid, bench)
         _in_threads([lambda: words.append(desk.analysed(brief))], watch, desk.given_up)
 

@@ -32,7 +32,7 @@ from core.steps import carry_out
 from tests.builders import a_history, a_run, a_spec, an_iteration, proposed, rejected, trained
 from tests.fakes import MemoryLedger, PretendLaboratory, ScriptedDesigner
 from tests.heart.driving import drive_counting
-from tests.heart.test_steps import good, toolbox
+from tests.heart.whole_jobs import good, toolbox
 
 TWO_RUNGS = Training(steps=1000, seeds=2, packs=1, rungs=(0.3, 1.0), keep=0.5)
 SPEC = a_spec(candidates=4, training=TWO_RUNGS)

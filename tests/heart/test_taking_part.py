@@ -17,7 +17,7 @@ from core.records.kinds import NATIVE
 from core.records.people import Given, Remark
 from core.records.rounds import Iteration
 from core.records.spec import Budget, Context
-from core.screening import ScreenBench
+from core.screening import ProgramBench
 from core.steps import carry_out
 from tests.builders import (
     SOURCE,
@@ -29,7 +29,7 @@ from tests.builders import (
     trained,
 )
 from tests.fakes import MemoryLedger, PretendLaboratory, ScriptedDesigner
-from tests.heart.test_steps import good, run_job, toolbox
+from tests.heart.whole_jobs import good, run_job, toolbox
 
 MINE = SOURCE.replace("Stay near", "My own: stay near")
 OTHER = SOURCE.replace("Stay near", "Another of mine: stay near")
@@ -191,7 +191,7 @@ def test_words_of_peoples_that_name_what_only_the_metric_sees_do_not_stop_the_jo
     prompt = Prompt((("user", f"Somebody said: {said.text}"),))
     history = a_history(remarks=(said,))
     tools = toolbox(ScriptedDesigner(good), PretendLaboratory(lambda arm, seed: 0.9))
-    bench = ScreenBench(history, tools.laboratory)
+    bench = ProgramBench(history, tools.laboratory)
     desk = new_desk(MemoryLedger(history), tools, history, {}, bench)
     desk.audit(brief_for(history, 0, "seed"), prompt)
     with pytest.raises(PromptLeak, match="distance_driven"):

@@ -10,7 +10,7 @@ import pytest
 
 from core.errors import SandboxFailed
 from core.ports import Progress, Screening, ScreenNumbers
-from core.screening import ScreenBench
+from core.screening import ProgramBench
 from tests.builders import a_history, a_program, a_spec, an_iteration, proposed, trained
 from tests.fakes import PretendLaboratory
 
@@ -49,7 +49,7 @@ def test_known_programs_that_could_not_be_called_are_called_again_by_whoever_com
             raise SandboxFailed("the zygote was lost")
         return numbers(order)
 
-    bench = ScreenBench(a_history_with_known(), PretendLaboratory(None, numbers=once_broken))
+    bench = ProgramBench(a_history_with_known(), PretendLaboratory(None, numbers=once_broken))
     with bench.calling_known():
         with pytest.raises(SandboxFailed):
             bench.problem(a_new_one())
@@ -64,7 +64,7 @@ def test_known_programs_are_called_once_for_all_slots():
         asked.append(sorted(order.programs))
         return numbers(order)
 
-    bench = ScreenBench(a_history_with_known(), PretendLaboratory(None, numbers=counted))
+    bench = ProgramBench(a_history_with_known(), PretendLaboratory(None, numbers=counted))
     with bench.calling_known():
         assert [bench.problem(a_new_one(n)) for n in range(3)] == [None] * 3
     assert asked.count(["0.0"]) == 1
@@ -82,7 +82,7 @@ def test_a_call_that_outlives_its_step_is_stopped():
             finally:
                 ended.set()
 
-    bench = ScreenBench(a_history_with_known(), Endless(None))
+    bench = ProgramBench(a_history_with_known(), Endless(None))
     with bench.calling_known():
         assert begun.wait(SECONDS)
         assert not ended.is_set()
