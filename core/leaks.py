@@ -118,7 +118,7 @@ def _native_leaks(
     visible = {f.name for f in fields if {"policy", "reward"} & set(f.visible)}
     found = {_stream(e): e for e in native.expressions if _telling(e)}
     found |= {_stream(name): name for name in native.names if name not in visible}
-    if not found:
+    if not found:  # mostly there is nothing to hide, and the texts are long
         return []
     allowed = _stream(free)
     streams = [(i, _stream(text)) for i, text in own]

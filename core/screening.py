@@ -21,7 +21,9 @@ BEAT_SECONDS = 0.5
 
 @dataclass(slots=True)
 class ProgramBench:
-    """Screens the candidates of an iteration against the closed ones; used by several threads.
+    """Checks, ranks and screens the programs of an iteration; used by several threads.
+
+    Compared is with the trained programs of closed iterations, whose numbers are asked for once.
 
     Attributes:
         history: as it was when the step began; what the open iteration holds plays no part in it.

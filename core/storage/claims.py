@@ -228,8 +228,8 @@ def check(connection: Connection, claim: Claim) -> None:
     Raises:
         ClaimLost: it does not.
     """
-    here = {name: getattr(claim, name) for name in _BEARS}
-    if connection.execute(_BORNE, here).first() is None:
+    here = {name: getattr(claim, name) for name in _HOLD}
+    if connection.execute(_STILL_HELD, here).first() is None:
         raise ClaimLost(
             f"`{claim.owner}` does not own it any more",
             where=f"step {claim.step_key} of job {claim.job_id}",
@@ -237,8 +237,9 @@ def check(connection: Connection, claim: Claim) -> None:
         )
 
 
-_BEARS = ("job_id", "step_key", "fence", "owner")
-_BORNE = select(claims.c.fence).where(*(claims.c[name] == bindparam(name) for name in _BEARS))
+_HOLD = ("job_id", "step_key", "fence", "owner")
+"""What a row bears as long as a claim stands."""
+_STILL_HELD = select(claims.c.fence).where(*(claims.c[name] == bindparam(name) for name in _HOLD))
 
 
 def beat(
@@ -380,8 +381,7 @@ def _is(job_id: str, step_key: str) -> Any:
 
 
 def _borne(claim: Claim) -> Any:
-    here = _is(claim.job_id, claim.step_key)
-    return and_(here, claims.c.fence == claim.fence, claims.c.owner == claim.owner)
+    return and_(*(claims.c[name] == getattr(claim, name) for name in _HOLD))
 
 
 def _make_row(connection: Connection, job_id: str, step_key: str) -> None:

@@ -77,7 +77,11 @@ def open_engine(database_url: str, *, busy_seconds: float = BUSY_SECONDS) -> Eng
 
 
 def _read_json(text: str | bytes) -> Any:
-    """Read stored JSON.  The quick reader ends 200 levels deep; an endpoint's answer may go on."""
+    """Read stored JSON.  The quick reader ends 200 levels deep; an endpoint's answer may go on.
+
+    Raises:
+        ValueError: it is none.
+    """
     try:
         return from_json(text)
     except ValueError:

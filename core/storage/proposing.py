@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from sqlalchemy import Connection, Row, bindparam, delete, select, update
@@ -139,11 +140,10 @@ def _spelt(raw: Json) -> Json:
     return {key: spell_nonfinite(value) for key, value in raw.items()}
 
 
-def add_candidate(connection: Connection, job_id: str, *filled: Filled) -> None:
-    """Store candidates with their checks and what led to them; runs and report come later."""
-    for number in {slot.candidate.iteration for slot in filled}:
-        open_iteration(connection, job_id, number)
-    news, _ = _take_filled(connection, job_id, filled, {})
+def add_candidate(connection: Connection, job_id: str, filled: Filled) -> None:
+    """Store a candidate with its checks and what led to it; runs and report come later."""
+    open_iteration(connection, job_id, filled.candidate.iteration)
+    news, _ = _take_filled(connection, job_id, [filled])
     append_events(connection, job_id, news)
 
 
@@ -151,9 +151,15 @@ def _take_filled(
     connection: Connection,
     job_id: str,
     filled: Sequence[Filled],
-    screened: Mapping[str, Screened],
+    screened: Mapping[str, Screened] = MappingProxyType({}),
 ) -> tuple[list[News], frozenset[str]]:
-    """Store candidates and what led to them, unless they are stored, as the screens have decided.
+    """Store candidates of an open iteration and what led to them, unless they are stored.
+
+    Args:
+        connection: that of a transaction that has locked the job's row.
+        job_id:     of the job.
+        filled:     the candidates, in order of their slots.
+        screened:   by key, what the screens have decided of them already.
 
     Returns:
         the news of it, and the keys of those that were new.
@@ -232,34 +238,41 @@ def _news_of_candidate(job_id: str, candidate: Candidate) -> News:
 
 
 def _store_decisions(
-    connection: Connection, job_id: str, screened: Sequence[Screened]
+    connection: Connection, job_id: str, screened: Sequence[Screened], new: Collection[str]
 ) -> list[News]:
     """Store what the screens decided of candidates, unless it is known; return news of those dropped.
+
+    Those that are `new` were stored with what was decided of them.
 
     Raises:
         NotFound: the decision is about a candidate that is not stored.
     """
-    if not screened:
-        return []
-    found = _candidates_by_key(connection, job_id, {_place(one.candidate)[0] for one in screened})
+    stored = {_place(one.candidate)[0] for one in screened if one.candidate not in new}
+    found = _candidates_by_key(connection, job_id, stored) if stored else {}
     changed, news = list[dict[str, object]](), list[News]()
     for one in screened:
-        if one.candidate not in found:
-            raise NotFound(f"There is no candidate {one.candidate} in job {job_id}.")
-        row = found[one.candidate]
-        if row.more.get("screens"):
-            continue
-        decided = {"screens": [dump(s) for s in one.screens], "saved_steps": one.saved_steps}
-        values = {"more": {**row.more, **decided}, "status": row.status}
+        if one.candidate not in new:
+            if one.candidate not in found:
+                raise NotFound(f"There is no candidate {one.candidate} in job {job_id}.")
+            row = found[one.candidate]
+            if row.more.get("screens"):
+                continue
+            changed.append(_decision_row(job_id, one, row))
         if one.dropped:
-            values["status"] = "screened"
-        news += _news_of_screened(job_id, one)
-        iteration, number = _place(one.candidate)
-        place = {"its_job": job_id, "its_iteration": iteration, "its_number": number}
-        changed.append({**place, **values})
+            news.append(_news_of_screened(job_id, one))
     if changed:
         connection.execute(_DECIDED, changed)
     return news
+
+
+def _decision_row(job_id: str, screened: Screened, row: Row[Any]) -> dict[str, object]:
+    iteration, number = _place(screened.candidate)
+    decided = {"screens": [dump(s) for s in screened.screens], "saved_steps": screened.saved_steps}
+    return {
+        **{"its_job": job_id, "its_iteration": iteration, "its_number": number},
+        "more": {**row.more, **decided},
+        "status": "screened" if screened.dropped else row.status,
+    }
 
 
 _DECIDED = update(candidates).where(
@@ -284,9 +297,7 @@ def _place(key: str) -> tuple[int, int]:
     return int(iteration), int(number)
 
 
-def _news_of_screened(job_id: str, screened: Screened) -> list[News]:
-    if not screened.dropped:
-        return []
+def _news_of_screened(job_id: str, screened: Screened) -> News:
     iteration, number = _place(screened.candidate)
     against = [screen for screen in screened.screens if screen.verdict == "fail"]
     details = {
@@ -300,7 +311,7 @@ def _news_of_screened(job_id: str, screened: Screened) -> list[News]:
     }
     why = "; ".join(f"{s.name}: {s.message.splitlines()[0]}" for s in against)
     message = f"Candidate {screened.candidate} was screened and will not be trained: {why}"
-    return [News("candidate.screened", message, details)]
+    return News("candidate.screened", message, details)
 
 
 def end_proposing(
@@ -316,10 +327,7 @@ def end_proposing(
     """
     open_iteration(connection, job_id, number)
     news, new = _take_filled(connection, job_id, filled, {one.candidate: one for one in screened})
-    for one in screened:
-        if one.candidate in new:
-            news += _news_of_screened(job_id, one)
-    news += _store_decisions(connection, job_id, [s for s in screened if s.candidate not in new])
+    news += _store_decisions(connection, job_id, screened, new)
     here = (iterations.c.job_id == job_id, iterations.c.number == number)
     still_open = update(iterations).where(*here, ~iterations.c.proposed)
     if connection.execute(still_open.values(proposed=True)).rowcount:

@@ -58,7 +58,8 @@ def _of_job(table: Table, *order: ColumnElement[Any]) -> Select[Any]:
     return select(table).where(table.c.job_id == bindparam("job_id")).order_by(*order)
 
 
-# Made once: every step asks them, and to put one together costs more than to ask it.
+# Made once: a history asks a dozen, before each step and after it, and a quarter of reading it went
+# into putting them together.
 _ITERATIONS = _of_job(iterations, iterations.c.number)
 _FEEDBACK = _of_job(feedback, feedback.c.iteration)
 _CANDIDATES = _of_job(candidates, candidates.c.iteration, candidates.c.number)
@@ -105,9 +106,7 @@ def history(connection: Connection, job_id: str, owner: str | None = None) -> Hi
         failure=job["failure_message"],
         claimed=living(connection, job_id),
         spent=spent(job),
-        native_report=_whole_reports(
-            read_rows(connection, _NATIVE_REPORTS, {"job_id": job_id})
-        ).get(NATIVE),
+        native_report=_native_report(connection, job_id),
         fitness_alone=tuple(run for run in baseline if run.arm == FITNESS),
         ablations=tuple(by_stage["ablation"]),
         transfers=tuple(by_stage["transfer"]),
@@ -124,6 +123,10 @@ def history(connection: Connection, job_id: str, owner: str | None = None) -> Hi
         transfers=seeding.present_confirmation(found, found.transfers),
         ablations=seeding.present_ablation(found, found.ablations),
     )
+
+
+def _native_report(connection: Connection, job_id: str) -> Report | None:
+    return _whole_reports(read_rows(connection, _NATIVE_REPORTS, {"job_id": job_id})).get(NATIVE)
 
 
 def _filmed(connection: Connection, job_id: str) -> tuple[Rollout, ...]:
@@ -173,11 +176,10 @@ def candidates_where(
     connection: Connection, job_id: str, *where: Where, limit: int | None = None
 ) -> list[StoredCandidate]:
     """Return candidates of a job with checks, runs and reports, in order of their natural key."""
-    query = _CANDIDATES
-    if where or limit is not None:
-        query = query.where(*where).limit(limit)
+    everything = not where and limit is None
+    query = _CANDIDATES if everything else _CANDIDATES.where(*where).limit(limit)
     found = read_rows(connection, query, {"job_id": job_id})
-    keys = None if query is _CANDIDATES else [(r["iteration"], r["number"]) for r in found]
+    keys = None if everything else [(r["iteration"], r["number"]) for r in found]
     parts = _Parts(connection, job_id, keys)
     return [parts.candidate(row) for row in found]
 
@@ -324,8 +326,9 @@ def exchanges_of(
     connection: Connection, job_id: str, iteration: int | None
 ) -> tuple[Exchange, ...]:
     """Return the exchanges of a job, or of one of its iterations, in order of their natural key."""
-    query = _EXCHANGES if iteration is None else _EXCHANGES_OF_ONE
-    asked = {"job_id": job_id, **({} if iteration is None else {"iteration": iteration})}
+    query, asked = _EXCHANGES, dict[str, object](job_id=job_id)
+    if iteration is not None:
+        query, asked = _EXCHANGES_OF_ONE, {**asked, "iteration": iteration}
     return tuple(exchange_from(row) for row in read_rows(connection, query, asked))
 
 

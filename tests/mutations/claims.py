@@ -11,7 +11,7 @@ MUTATIONS = (
     Mutation(
         "fence predicate",
         "core/storage/claims.py",
-        "    if connection.execute(_BORNE, here).first() is None:\n",
+        "    if connection.execute(_STILL_HELD, here).first() is None:\n",
         "    if False:\n",
         (
             f"{_CLAIMS}::test_a_zombie_whose_step_was_taken_over_writes_nothing",

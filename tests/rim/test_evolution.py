@@ -14,6 +14,7 @@ from core.records.task import Field, Fitness, Task
 from core.replies import read_reply
 from core.tasks import catalogue
 from core.training.runtime import load_program
+from tests.builders import a_preflight
 from tests.rim.evolving import (
     PARK,
     SLOTS,
@@ -194,7 +195,12 @@ def test_an_analysis_is_answered_with_nothing():
 def test_one_that_has_answered_for_another_task_answers_like_a_new_one():
     """It keeps what it has read of the last task."""
     designer = EvolutionDesigner()
-    questions = [ask(catalogue()[name], slot) for slot in (0, 1) for name in TASKS]
-    assert len(questions) > 4
-    for question in questions:
-        assert designer.answer(question) == EvolutionDesigner().answer(question)
+    near, far = (
+        a_preflight(quantiles={"cart_velocity": (-w, 0.0, w), "pole_angle": (-w, 0.0, w)})
+        for w in (0.1, 8.0)
+    )
+    questions = [ask(catalogue()[name], slot) for name in TASKS for slot in (0, 1)]
+    questions += [ask(PARK, preflight=found) for found in (None, near, far)]
+    answers = [designer.answer(question) for question in questions]
+    assert answers == [EvolutionDesigner().answer(question) for question in questions]
+    assert len({one.text for one in answers[-3:]}) == 3  # what preflight found makes a difference

@@ -166,14 +166,17 @@ def test_what_is_stored_already_is_not_stored_again_with_the_end_of_proposing(st
     step.add_candidate(replace(proposed(0), analysis="first"), [first])
     before = kinds(store, step.job_id)
     again = Filled(replace(proposed(0), analysis="second"), (first,))
-    decided = [Screened("0.0", (PASSED,)), Screened("0.1", (FAILED,), True, 400)]
+    decided = [Screened(f"0.{n}", (FAILED,), True, 400 + n) for n in (0, 1)]
     step.end_proposing(0, decided, [again, Filled(proposed(1))])
-    told = ["candidate.proposed", "candidate.screened", "iteration.proposed"]
+    told = ["candidate.proposed", *["candidate.screened"] * 2, "iteration.proposed"]
     assert kinds(store, step.job_id) == [*before, *told]
+    dropped = [e for e in store.events(step.job_id, limit=100) if e.kind == "candidate.screened"]
+    assert [event.data["key"] for event in dropped] == ["0.0", "0.1"]  # whichever was stored first
     (iteration,) = store.iterations(step.job_id)
     known, new = iteration.candidates
-    assert (known.analysis, known.screens, known.status) == ("first", (PASSED,), "proposed")
-    assert (new.screens, new.saved_steps, new.status) == ((FAILED,), 400, "screened")
+    assert (known.analysis, known.screens, known.saved_steps) == ("first", (FAILED,), 400)
+    assert (new.screens, new.saved_steps) == ((FAILED,), 401)
+    assert {known.status, new.status} == {"screened"}
     assert step.history().spent.tokens == 120
 
 

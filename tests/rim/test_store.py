@@ -255,6 +255,11 @@ def test_a_number_that_is_not_finite_is_refused_and_nothing_is_written(store, wr
     assert history.iterations[0].candidates[0].runs == ()
 
 
+def test_a_number_that_is_refused_is_named_by_its_place(store):
+    with pytest.raises(InvalidInput, match=r"deep\[1\]\.x"):
+        a_step(store).event("log", "", {"deep": [{"x": 1.0}, {"x": math.inf}]})
+
+
 def test_a_spec_with_nan_is_refused(store):
     with pytest.raises(InvalidInput, match="finite"):
         a_job(store, a_spec(weight=math.nan))

@@ -82,7 +82,7 @@ class EvolutionDesigner:
         return Reply(text, outcome="answered", model="evolution", finish_reason="stop")
 
     def _reading(self, brief: Brief) -> Reading:
-        """Read the task, once for the slots of a step: their briefs share it."""
+        """Read the task once for a step, whose briefs have equal tasks and the same preflight."""
         task, preflight = brief.task, brief.preflight
         with self._lock:
             if self._last is None or self._last[0] != task or self._last[1] is not preflight:
