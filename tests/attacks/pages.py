@@ -21,7 +21,7 @@ def client() -> TestClient:
     folder = tempfile.TemporaryDirectory(prefix="attacked-")
     settings = Settings(home=Path(folder.name))
     upgrade(settings.database_url)
-    app = create_app(settings, lambda job_id: None, keyless=True)
+    app = create_app(settings, lambda *_: None, keyless=True)
     app.state.kept = folder  # as long as the application
     made = TestClient(app, base_url="http://127.0.0.1", raise_server_exceptions=False)
     made.__enter__()
