@@ -256,3 +256,11 @@ def reopened(history):
     """The same job just before its last iteration was reflected on."""
     *before, last = history.iterations
     return replace(history, iterations=(*before, replace(last, feedback=None)))
+
+
+def text_of(prompt):
+    return "\n".join(text for _, text in prompt.messages)
+
+
+def with_slots(history, count):
+    return replace(history, spec=replace(history.spec, candidates=count))

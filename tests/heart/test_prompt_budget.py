@@ -21,12 +21,9 @@ from tests.prompt_situations import (
     closed_iteration,
     rejected,
     spec_of,
+    text_of,
     trained,
 )
-
-
-def text_of(prompt):
-    return "\n".join(text for _, text in prompt.messages)
 
 
 def a_long_job(method, tokens):
