@@ -6,13 +6,12 @@ whole transaction is repeated, a bounded number of times.
 
 from __future__ import annotations
 
-import json
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from json import dumps
+from json import dumps, loads
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -85,7 +84,7 @@ def _read_json(text: str | bytes) -> Any:
     try:
         return from_json(text)
     except ValueError:
-        return json.loads(text)
+        return loads(text)
 
 
 def _read_url(database_url: str) -> URL:

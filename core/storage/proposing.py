@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from sqlalchemy import Connection, Row, bindparam, delete, select, update
@@ -143,7 +142,7 @@ def _spelt(raw: Json) -> Json:
 def add_candidate(connection: Connection, job_id: str, filled: Filled) -> None:
     """Store a candidate with its checks and what led to it; runs and report come later."""
     open_iteration(connection, job_id, filled.candidate.iteration)
-    news, _ = _take_filled(connection, job_id, [filled])
+    news, _ = _take_filled(connection, job_id, [filled], {})
     append_events(connection, job_id, news)
 
 
@@ -151,7 +150,7 @@ def _take_filled(
     connection: Connection,
     job_id: str,
     filled: Sequence[Filled],
-    screened: Mapping[str, Screened] = MappingProxyType({}),
+    screened: Mapping[str, Screened],
 ) -> tuple[list[News], frozenset[str]]:
     """Store candidates of an open iteration and what led to them, unless they are stored.
 

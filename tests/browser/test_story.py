@@ -151,12 +151,12 @@ def test_a_feed_that_could_not_begin_is_asked_for_again(look, life):
             route.continue_()
 
     eyes.page.route("**/feed?*", refuse_twice)
+    eyes.page.clock.install()
     page = eyes.go(f"/jobs/{job['id']}")
     expect(page.locator(".banner h2")).to_have_text(VERDICT, timeout=90_000)
     asked = len(refused)
     assert asked >= 3
-    page.wait_for_timeout(
-        6_000
-    )  # longer than it waits between two askings: what has ended stays so
+    page.clock.run_for(60_000)  # as if the page stayed open: what has ended is not asked for again
+    assert page.evaluate("fetch('/healthz').then(answer => answer.status)") == 200
     assert len(refused) == asked
     eyes.complaints.clear()  # the two refusals are told on the console

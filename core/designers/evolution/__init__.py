@@ -86,11 +86,11 @@ class EvolutionDesigner:
         task, preflight = brief.task, brief.preflight
         with self._lock:
             if self._last is None or self._last[0] != task or self._last[1] is not preflight:
-                self._last = task, preflight, _reading(brief)
+                self._last = task, preflight, _read(brief)
             return self._last[2]
 
 
-def _reading(brief: Brief) -> Reading:
+def _read(brief: Brief) -> Reading:
     task, preflight = brief.task, brief.preflight
     fields = task.fields or (preflight.fields if preflight is not None else ())
     return read_task(
