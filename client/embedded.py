@@ -13,7 +13,8 @@ from pathlib import Path
 from client.processes import child_environment, command, stop_all
 from core.errors import StorageFailed
 
-KEYLESS = {"REWARDSMITH_KEYS": "unless-loopback"}  # whatever other servers of this machine ask for
+# Whatever other servers of this machine ask for; and a script that ends waits for no answer.
+OWN = {"REWARDSMITH_KEYS": "unless-loopback", "REWARDSMITH_STOP_SECONDS": "5"}
 
 
 @contextmanager
@@ -28,7 +29,7 @@ def served(folder: Path, settings: Mapping[str, str] | None = None) -> Iterator[
         StorageFailed: it does not come up; the end of its log says why.
     """
     log = folder / "server.log"
-    own = {**os.environ, **KEYLESS, "REWARDSMITH_HOME": str(folder), **(settings or {})}
+    own = {**os.environ, **OWN, "REWARDSMITH_HOME": str(folder), **(settings or {})}
     with log.open("ab") as errors:
         process = subprocess.Popen(
             command("serve", "--host", "127.0.0.1", "--port", "0", "--json", "--exit-with-parent"),

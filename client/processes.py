@@ -63,6 +63,7 @@ class Children:
     environment: Mapping[str, str]
     report: Callable[[str], None]
     keep: Sequence[int] = ()  # descriptors that they inherit
+    grace_seconds: float = GRACE_SECONDS
     _children: list[Child] = field(default_factory=list)
     _stopping: threading.Event = field(default_factory=threading.Event)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -74,10 +75,10 @@ class Children:
             threading.Thread(target=self._watch, name="children", daemon=True).start()
 
     def stop(self) -> None:
-        """Ask every child to end, and end those that do not within a few seconds."""
+        """Ask every child to end, and kill those that do not within the grace."""
         self._stopping.set()
         with self._lock:
-            stop_all([child.process for child in self._children])
+            stop_all([child.process for child in self._children], self.grace_seconds)
 
     def _spawn(self, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
         # A session of its own: Ctrl-C reaches us alone, and we stop the children in order.
@@ -115,15 +116,18 @@ def exit_on_sigterm() -> None:
     signal.signal(signal.SIGTERM, leave)
 
 
-def stop_all(processes: Sequence[subprocess.Popen[bytes]]) -> None:
-    """Ask processes to end, wait a few seconds for all of them together, and kill the rest."""
+def stop_all(processes: Sequence[subprocess.Popen[bytes]], seconds: float = GRACE_SECONDS) -> None:
+    """Ask processes to end, wait for all together, and kill the rest; after a Ctrl-C at once."""
     for process in processes:
         with contextlib.suppress(ProcessLookupError):
             process.terminate()
-    deadline = time.monotonic() + GRACE_SECONDS
-    for process in processes:
-        try:
-            process.wait(max(0.0, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+    deadline = time.monotonic() + seconds
+    try:
+        for process in processes:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(max(0.0, deadline - time.monotonic()))
+    finally:
+        for process in processes:
+            if process.poll() is None:
+                process.kill()
+                process.wait()

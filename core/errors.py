@@ -20,6 +20,7 @@ RewardsmithError
 ├── DesignerUnavailable     the designer's endpoint refused, timed out or ran out of quota
 ├── ClaimLost               another worker owns the step now; nothing was written
 ├── StepInterrupted         the job was cancelled or paused while the step was under way
+│   └── WorkerStopping      this worker was told to end; another one goes on with the step
 ├── StorageFailed           database not reachable or not migrated, disk full
 └── ConfigurationError      a setting is missing or wrong
 
@@ -176,6 +177,26 @@ class ClaimLost(RewardsmithError):
 
 class StepInterrupted(RewardsmithError):
     """The job was cancelled or paused while the step was under way."""
+
+
+class WorkerStopping(StepInterrupted):
+    """This worker was told to end.
+
+    Nobody else has the step as long as it is not let go of: what was paid for and is on its way may be
+    waited for, `patience_seconds` at most.
+    """
+
+    def __init__(
+        self,
+        found: str,
+        *,
+        patience_seconds: float = 0.0,
+        expected: str | None = None,
+        where: str | None = None,
+        hint: str | None = None,
+    ) -> None:
+        self.patience_seconds = patience_seconds
+        super().__init__(found, expected=expected, where=where, hint=hint)
 
 
 class StorageFailed(RewardsmithError):

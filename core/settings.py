@@ -155,6 +155,15 @@ class Settings(BaseSettings):
         allow_inf_nan=False,
         description="How long a silent worker keeps its step before another one takes it.",
     )
+    stop_seconds: float = Field(
+        25.0,
+        ge=1.0,
+        le=3_600.0,
+        allow_inf_nan=False,
+        description="Seconds after which a worker that was told to stop ends, whatever it waits for. "
+        "Until five before, it waits for answers of a model that are on their way, so that nobody pays "
+        "for them twice. What kills workers must wait longer.",
+    )
     worker_slots: int = Field(
         1,
         ge=1,

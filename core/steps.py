@@ -6,8 +6,10 @@ state: what is known is in the ledger, and a step that is done twice stores its 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from threading import Event
@@ -25,6 +27,7 @@ from core.errors import (
     PromptLeak,
     StepInterrupted,
     StorageFailed,
+    WorkerStopping,
 )
 from core.estimates import after_preflight
 from core.fitness import describe
@@ -225,6 +228,8 @@ def _in_threads(works: Sequence[Callable[[], None]], watch: Watch, given_up: Eve
 
     What the other works were already waiting for is paid for, so they are waited for as well, unless
     `watch` says that nothing may be written any more; `given_up` then keeps them from asking anew.
+    A worker that is to end waits as long as it can, and keeps the step meanwhile: whoever took it would
+    ask the same again.
     """
     if not works:
         return
@@ -236,6 +241,10 @@ def _in_threads(works: Sequence[Callable[[], None]], watch: Watch, given_up: Eve
             done, waiting = wait(waiting, BEAT_SECONDS, return_when=FIRST_COMPLETED)
             errors += [error for future in done if (error := future.exception()) is not None]
             watch(Progress("proposing", len(works) - len(waiting), len(works)))
+    except WorkerStopping as stop:
+        given_up.set()
+        _outlast([one for one in waiting if not one.cancel()], watch, stop.patience_seconds)
+        raise
     finally:
         given_up.set()
         # An answer that is still on its way cannot be called back; its thread stores it, if nobody else
@@ -243,6 +252,15 @@ def _in_threads(works: Sequence[Callable[[], None]], watch: Watch, given_up: Eve
         pool.shutdown(wait=False, cancel_futures=True)
     if errors:
         raise errors[0]
+
+
+def _outlast(works: Sequence[Future[None]], watch: Watch, seconds: float) -> None:
+    """Wait for works under way in a worker that is to end, as long as the step is its own."""
+    until, waiting = time.monotonic() + seconds, set(works)
+    while waiting and time.monotonic() < until:
+        _, waiting = wait(waiting, BEAT_SECONDS)
+        with suppress(WorkerStopping):
+            watch(Progress("proposing", len(works) - len(waiting), len(works)))
 
 
 def _designer_down(error: DesignerUnavailable, ledger: Ledger) -> None:

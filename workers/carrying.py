@@ -44,6 +44,7 @@ class Carrier:
     Attributes:
         slots: at most so many steps at a time, wherever the news of them came from.
         most:  how many that are.
+        patience_seconds: for which a worker that is to end waits for answers that were paid for.
         doing: keys of the steps that are carried out right now, by (job, step).
     """
 
@@ -54,6 +55,7 @@ class Carrier:
     stopping: threading.Event = field(default_factory=threading.Event)
     slots: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(1))
     most: int = 1
+    patience_seconds: float = 0.0
     doing: set[tuple[str, str]] = field(default_factory=set)
 
     @property
@@ -114,7 +116,10 @@ class Carrier:
             if key not in {step_key(step) for step in wanted(history)}:
                 return False
             self.bench.permit(history)
-            with Heartbeat(claim, self.stopping, self.lease_seconds, key) as watch:
+            heartbeat = Heartbeat(
+                claim, self.stopping, self.lease_seconds, key, self.patience_seconds
+            )
+            with heartbeat as watch:
                 carry_out(read_step(key), claim, self.bench.tools, watch, history)
         except StepInterrupted as stop:
             log.info("step interrupted", reason=str(stop))

@@ -14,7 +14,7 @@ from typing import Protocol
 
 import structlog
 
-from core.errors import ClaimLost, StepInterrupted, StorageFailed
+from core.errors import ClaimLost, StepInterrupted, StorageFailed, WorkerStopping
 from core.ports import Progress
 
 log = structlog.get_logger("rewardsmith.worker")
@@ -38,20 +38,27 @@ class Heartbeat:
     """The watch of a step (`core.ports.Watch`), and the thread behind it.  A context manager."""
 
     def __init__(
-        self, claim: Renewable, stopping: threading.Event, lease_seconds: float, step_key: str = ""
+        self,
+        claim: Renewable,
+        stopping: threading.Event,
+        lease_seconds: float,
+        step_key: str = "",
+        patience_seconds: float = 0.0,
     ) -> None:
         """Begin now: the claim has just been taken.
 
         Args:
-            claim:         that is renewed.
-            stopping:      set when this worker is to end.
-            lease_seconds: for which a renewal holds.
-            step_key:      for messages.
+            claim:            that is renewed.
+            stopping:         set when this worker is to end.
+            lease_seconds:    for which a renewal holds.
+            step_key:         for messages.
+            patience_seconds: for which a worker that is to end waits for what was paid for.
         """
         self._claim = claim
         self._stopping = stopping
         self._period = min(MOST_SECONDS, lease_seconds / 5)
         self._patience = lease_seconds * PATIENCE
+        self._patience_at_the_end = patience_seconds
         self._where = f"step {step_key}"
         self._progress = Progress("started", 0, 0)
         self._renewed = time.monotonic()
@@ -76,12 +83,11 @@ class Heartbeat:
         """Note the progress, and go on if the step may.
 
         Raises:
-            StepInterrupted: the job was cancelled or paused, or this worker is being stopped.
+            StepInterrupted: the job was cancelled or paused.
+            WorkerStopping: this worker is being stopped.
             ClaimLost: somebody else owns the step, or it could not be renewed for too long.
         """
         self._progress = progress
-        if self._stopping.is_set():
-            raise StepInterrupted("the worker is being stopped; the step goes on elsewhere")
         if self._stop is not None:
             raise self._stop
         silent = time.monotonic() - self._renewed
@@ -90,6 +96,11 @@ class Heartbeat:
                 f"it could not be renewed for {silent:.1f} s",
                 where=self._where,
                 hint="The database does not answer; the step is left before somebody else takes it.",
+            )
+        if self._stopping.is_set():
+            raise WorkerStopping(
+                "the worker is being stopped; the step goes on elsewhere",
+                patience_seconds=self._patience_at_the_end,
             )
 
     def _beat_on(self) -> None:

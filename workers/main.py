@@ -33,9 +33,8 @@ from workers.toolbox import Bench, open_bench
 
 log = structlog.get_logger("rewardsmith.worker")
 
-STOP_SECONDS = 25.0
-"""After which a worker that was told to stop ends, whatever it waits for."""
-LEAVE_SECONDS = 10.0
+GIVE_BACK_SECONDS = 5.0
+"""Of the time that a stopping worker has, kept for giving its claims back."""
 AGAIN_SECONDS = 0.5
 CONSUMER_REST_SECONDS = 1.0
 
@@ -70,7 +69,7 @@ def run(
     bench = bench or open_bench(settings, store, trains="train" in queues, slots=slots)
     crew = _gather(settings, store, bench, queues, slots)
     stopping = crew.carrier.stopping
-    _stop_in_time(stopping)
+    _stop_in_time(crew.carrier, settings.stop_seconds)
     # Before the broker is reached: as long as it is away, the database is worked from.
     sweep = (stopping, Sweep(store, crew.celery, crew), alive_file)
     threading.Thread(target=sweep_until, args=sweep, name="sweep", daemon=True).start()
@@ -81,7 +80,7 @@ def run(
     threading.Thread(target=tell_until, args=tell, name="presence", daemon=True).start()
     log.info("worker starts", owner=crew.carrier.owner, queues=list(queues), slots=slots)
     consume(crew.celery, _arguments(crew.carrier.owner, queues, slots), stopping)
-    crew.wait(LEAVE_SECONDS)
+    crew.wait(settings.stop_seconds)  # a timer ends the process before, if it must
     bench.close()
     _end_unless_alone()
 
@@ -91,7 +90,8 @@ def _gather(
 ) -> Crew:
     free = threading.Semaphore(slots)
     name, lease = owner_name(), settings.lease_seconds
-    carrier = Carrier(store, bench, name, lease, slots=free, most=slots)
+    patience = max(0.0, settings.stop_seconds - GIVE_BACK_SECONDS)
+    carrier = Carrier(store, bench, name, lease, slots=free, most=slots, patience_seconds=patience)
     crew = Crew(carrier, make_celery(settings), queues)
     crew.celery.task(name=CARRY_OUT)(crew.carry_out)
     return crew
@@ -124,12 +124,12 @@ def _arguments(owner: str, queues: Sequence[str], slots: int) -> list[str]:
     ]
 
 
-def _stop_in_time(stopping: threading.Event) -> None:
+def _stop_in_time(carrier: Carrier, seconds: float) -> None:
     """Pass the wish to stop on, whenever it comes, and end the process if it is not followed."""
 
     def early(*_: object) -> None:
         # Celery has not begun to listen for the signal: it gets it again, until it does.
-        stopping.set()
+        carrier.stopping.set()
         _later(AGAIN_SECONDS, os.kill, os.getpid(), signal.SIGTERM)
 
     if threading.current_thread() is threading.main_thread():
@@ -137,9 +137,11 @@ def _stop_in_time(stopping: threading.Event) -> None:
 
     @signals.worker_shutting_down.connect(weak=False)
     def stop(**_: object) -> None:
-        # Running steps notice within a second, give their claims back, and kill their children.
-        stopping.set()
-        _later(STOP_SECONDS, os._exit, 1)  # its claims lapse then
+        # Running steps notice within a second, kill their children, wait for answers that were paid
+        # for, and give their claims back.
+        log.info("worker stops", steps=carrier.busy, within_seconds=seconds)
+        carrier.stopping.set()
+        _later(seconds, os._exit, 1)  # its claims lapse then
 
 
 def _later(seconds: float, work: Callable[..., None], *given: object) -> None:

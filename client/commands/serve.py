@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -18,6 +21,9 @@ if TYPE_CHECKING:
 
 MOST_WORKERS = 4
 DESIGN_SLOTS = 2
+SLACK_SECONDS = 1.0
+EXPLAIN_SECONDS = 2.0
+WAITS = "Answers of a model may be on their way, which are paid for; Ctrl-C again leaves them."
 
 
 def serve(
@@ -64,7 +70,8 @@ def serve(
         expect_hidden(settings.private_paths(), settings.environment_paths)
     prepare_database(settings, migrate)
     bound = listen(host or settings.api_host, settings.api_port if port is None else port)
-    children = Children(os.environ, screen.complain)
+    grace = settings.stop_seconds + SLACK_SECONDS
+    children = Children(os.environ, screen.complain, grace_seconds=grace)
     children.start(worker_commands(count, names))
     number = settings.processes if processes is None else processes
 
@@ -77,7 +84,20 @@ def serve(
         else:
             run_servers(settings, bound, number, ready, screen.complain)
     finally:
-        children.stop()
+        with explained(f"Waiting up to {grace:.0f} s for the workers. {WAITS}", screen):
+            children.stop()
+
+
+@contextmanager
+def explained(message: str, screen: Screen) -> Iterator[None]:
+    """Say why something takes as long as it does, if it takes long."""
+    timer = threading.Timer(EXPLAIN_SECONDS, screen.complain, [message])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def known_queues(text: str) -> list[str]:

@@ -11,6 +11,7 @@ from core.errors import (
     ClaimLost,
     DesignerUnavailable,
     StepInterrupted,
+    WorkerStopping,
 )
 from core.loop import next_steps, read_step, step_key
 from core.records.asking import Reply
@@ -18,7 +19,7 @@ from core.records.history import History
 from core.records.kinds import ANALYSIS_SLOT
 from core.records.spec import Context
 from core.records.task import Field
-from core.steps import carry_out
+from core.steps import CONCURRENT_ASKS, carry_out
 from tests.builders import a_history, a_preflight, a_spec
 from tests.fakes import MemoryLedger, PretendLaboratory, ScriptedDesigner
 from tests.heart.whole_jobs import good, run_job, toolbox
@@ -181,6 +182,80 @@ def test_answers_that_come_after_a_step_was_stopped_are_stored_and_their_threads
             thread.join(30)
     assert len(ledger.paid) == a_spec().candidates
     assert tried == []  # no program was checked for nobody
+
+
+def ending(*after, patience=30.0):
+    """Return a watch of a worker that is to end, and what it says after the first time."""
+    said = iter(after)
+
+    def watch(progress):
+        raise next(said) if watch.asked else WorkerStopping("ends", patience_seconds=patience)
+
+    def counted(progress):
+        try:
+            watch(progress)
+        finally:
+            watch.asked = bool(after)
+
+    watch.asked = False
+    return counted
+
+
+def late(ask):
+    assert ask.given_up.wait(30), "the step ended and did not say so"
+    return good(ask)
+
+
+def test_a_worker_that_is_to_end_waits_for_answers_that_are_on_their_way():
+    """It still owns the step, so that nobody asks the same meanwhile."""
+    ledger, designer = MemoryLedger(a_history()), ScriptedDesigner(late)
+    tools = toolbox(designer, PretendLaboratory(lambda arm, seed: 0.5))
+    with pytest.raises(WorkerStopping):
+        carry_out(read_step("propose/0"), ledger, tools, watch=ending())
+    assert len(ledger.paid) == len(designer.asked) == a_spec().candidates
+    heir = ScriptedDesigner(good)
+    tools = toolbox(heir, PretendLaboratory(lambda arm, seed: 0.5))
+    carry_out(read_step("propose/0"), ledger, tools, watch=lambda progress: None)
+    assert not heir.asked
+    assert len(ledger.facts.iterations[0].candidates) == a_spec().candidates
+
+
+def test_a_worker_that_is_to_end_asks_nothing_that_it_had_not_asked():
+    spec = a_spec(candidates=40)
+    ledger, designer = MemoryLedger(a_history(spec=spec)), ScriptedDesigner(late)
+    tools = toolbox(designer, PretendLaboratory(lambda arm, seed: 0.5))
+    with pytest.raises(WorkerStopping):
+        carry_out(read_step("propose/0"), ledger, tools, watch=ending())
+    assert len(designer.asked) == len(ledger.paid) == CONCURRENT_ASKS
+
+
+@pytest.mark.parametrize("error", [ClaimLost("another has it"), StepInterrupted("cancelled")])
+def test_it_waits_no_longer_for_a_step_that_is_lost_or_not_wanted_any_more(error):
+    over = threading.Event()
+
+    def silent(ask):
+        over.wait(30)
+        raise DesignerUnavailable("nobody answers")
+
+    tools = toolbox(ScriptedDesigner(silent), PretendLaboratory(lambda arm, seed: 0.5))
+    with pytest.raises(type(error)):
+        carry_out(read_step("propose/0"), MemoryLedger(a_history()), tools, watch=ending(error))
+    over.set()
+
+
+def test_nor_longer_than_it_has():
+    over = threading.Event()
+
+    def silent(ask):
+        over.wait(30)
+        raise DesignerUnavailable("nobody answers")
+
+    tools = toolbox(ScriptedDesigner(silent), PretendLaboratory(lambda arm, seed: 0.5))
+    with pytest.raises(WorkerStopping):
+        carry_out(
+            read_step("propose/0"), MemoryLedger(a_history()), tools, watch=ending(patience=0.0)
+        )
+    over.set()
 
 
 # --- a turn that yields no program ------------------------------------------------------------

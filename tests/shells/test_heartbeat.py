@@ -7,7 +7,13 @@ import time
 
 import pytest
 
-from core.errors import ClaimLost, RewardsmithError, StepInterrupted, StorageFailed
+from core.errors import (
+    ClaimLost,
+    RewardsmithError,
+    StepInterrupted,
+    StorageFailed,
+    WorkerStopping,
+)
 from core.ports import Progress
 from tests.rim.storing import until
 from workers.heartbeat import PATIENCE, Heartbeat
@@ -32,7 +38,7 @@ class Scripted:
 
 def a_heartbeat(*acts, lease=0.5, stopping=None):
     claim = Scripted(*acts)
-    return claim, Heartbeat(claim, stopping or threading.Event(), lease)
+    return claim, Heartbeat(claim, stopping or threading.Event(), lease, patience_seconds=7.0)
 
 
 def stopped(watch):
@@ -109,8 +115,18 @@ def test_a_worker_that_is_being_stopped_stops_the_step_at_once():
     _, heartbeat = a_heartbeat(None, stopping=stopping)
     with heartbeat as watch:
         stopping.set()
-        with pytest.raises(StepInterrupted, match="goes on elsewhere"):
+        with pytest.raises(WorkerStopping, match="goes on elsewhere") as told:
             watch(HALF)
+        assert told.value.patience_seconds == 7.0
+
+
+def test_a_worker_that_is_being_stopped_hears_that_its_claim_is_lost():
+    """What it still waits for is worth something only as long as nobody else has the step."""
+    stopping = threading.Event()
+    stopping.set()
+    _, heartbeat = a_heartbeat(ClaimLost("another owns it"), stopping=stopping)
+    with heartbeat as watch:
+        until(lambda: isinstance(stopped(watch), ClaimLost))
 
 
 def test_nothing_is_renewed_after_the_step():

@@ -8,6 +8,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx2
 import psycopg
@@ -16,6 +17,7 @@ import pytest
 import migrations
 from core.storage import open_store
 from tests.chaos.children import free_port
+from tests.chaos.provider import PROGRAM, answer
 from tests.databases import fresh_database
 from tests.stack import QUICK_TASK, Stack, eventually, stack, valkey_url
 
@@ -97,6 +99,75 @@ def test_a_worker_that_is_told_to_stop_hands_its_step_to_another_at_once(here):
     here.wait_for(job, "baseline", seconds=20)  # a lease would last for two minutes
     assert vanished(here, job) == []
     here.post(f"/v1/jobs/{job}/cancel")
+
+
+class Thoughtful(BaseHTTPRequestHandler):
+    """A model that answers when the test lets it."""
+
+    def do_POST(self) -> None:
+        asked = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.asked.append(asked)
+        number = len(self.server.asked)
+        self.server.thought.wait(60)
+        body = answer(PROGRAM.format(weight=number, scale=number))
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None: ...
+
+
+@pytest.fixture
+def model() -> Iterator[ThreadingHTTPServer]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Thoughtful)
+    server.asked, server.thought, server.daemon_threads = [], threading.Event(), True
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield server
+    server.thought.set()
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_answers_on_their_way_to_a_worker_that_is_told_to_stop_are_paid_for_once(here, model):
+    address = f"http://127.0.0.1:{model.server_port}/v1"
+    own = {"OPENAI_BASE_URL": address, "OPENAI_API_KEY": "sk-local", "OPENAI_MODEL": "m"}
+    here.settings = {
+        **here.settings,
+        **{f"REWARDSMITH_{name}": value for name, value in own.items()},
+        "NO_PROXY": "*",
+        "REWARDSMITH_STOP_SECONDS": "60",
+    }
+    here.serve("--workers", "0")
+    first = here.worker()
+    job = here.post("/v1/jobs", {**QUICK_TASK, "screens": [], "designer": {"name": "openai"}})["id"]
+    eventually(lambda: len(model.asked) == 2, 60, "both slots are asked for")
+    second = here.worker()
+    eventually(lambda: "worker starts" in log_of(here, second), 60, "the other worker starts")
+    first.send_signal(signal.SIGTERM)
+    eventually(lambda: "worker stops" in log_of(here, first), 30, "it is told")
+    held = holds(here, job)
+    for _ in range(
+        3
+    ):  # renewals come every second, and a step that runs notices within half of one
+        eventually(lambda held=held: holds(here, job) != held, 30, "it is renewed")
+        assert holds(here, job)[0] == held[0], "another one took it"
+        held = holds(here, job)
+    model.thought.set()
+    assert first.wait(30) == 0
+    assert '"step interrupted"' in log_of(here, first)
+    assert here.finished(job)["status"] == "succeeded"
+    assert len(model.asked) == 2
+    assert vanished(here, job) == []
+
+
+def holds(here: Stack, job: str) -> tuple:
+    """Return who has the first proposal, and when that was last renewed."""
+    query = "SELECT owner, heartbeat_at FROM claims WHERE job_id = %s AND step_key = 'propose/0'"
+    with psycopg.connect(here.settings["REWARDSMITH_DATABASE_URL"]) as connection:
+        return connection.execute(query, [job]).fetchone()
 
 
 def test_a_server_that_is_replaced_under_traffic_loses_no_accepted_job(here):
