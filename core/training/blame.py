@@ -70,8 +70,13 @@ def explain(error: BaseException, source: str, function: str) -> ProgramRejected
 
 def clean(text: str, most: int = MOST_LETTERS) -> str:
     """Return foreign text on one line, printable, without machine paths, at most `most` letters."""
+    return printable(_MACHINE_PATH.sub("(a path)", printable(text, 4 * most)), most)
+
+
+def printable(text: str, most: int) -> str:
+    """Return foreign text on one line, at most `most` letters, without what steers a terminal."""
     line = "".join(c if c.isprintable() else " " for c in text[: 4 * most])
-    line = _MACHINE_PATH.sub("(a path)", " ".join(line.split()))
+    line = " ".join(line.split())
     return line if len(line) <= most else f"{line[: most - 1]}…"
 
 

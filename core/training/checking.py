@@ -7,12 +7,13 @@ import time
 from dataclasses import replace
 from typing import Any
 
-from core.errors import ProgramRejected, SandboxFailed
+from core.errors import ProgramRejected
 from core.ports import Artifacts, Checked, ScreenOrder, watch_nothing
 from core.records.measured import Preflight
 from core.records.programs import Program, ProgramShape
 from core.sandbox import GIB, MIB, Child, ChildFailed, ChildTimedOut, Frame, Limits, Sandbox
-from core.training.runtime import MOST_COMPONENTS, MOST_FEATURES
+from core.training.blame import printable
+from core.training.runtime import MOST_COMPONENTS, MOST_FEATURES, is_name
 from core.training.screening import ScreenDesk
 from core.training.wire import program_to_json, rejection_from_json, space_to_json
 
@@ -31,6 +32,7 @@ SCREENING = replace(
 )
 """With the stored episodes of the screens before the check, and their numbers after it."""
 START = "the start"
+MOST_MICROSECONDS = 1e6  # per row: far beyond what the check lets pass
 
 
 def check_program(
@@ -97,7 +99,7 @@ def _hear(child: Child, limits: Limits) -> ProgramShape:
     try:
         frame = child.receive(limits.wall_seconds)
         while frame.header.get("kind") == "stage":
-            visited.append(str(frame.header.get("stage"))[:80])
+            visited.append(printable(str(frame.header.get("stage")), 80))
             frame = child.receive(max(0.0, until - time.monotonic()))
     except ChildFailed as error:
         raise _fatal(error, visited[-1], limits) from error
@@ -109,8 +111,8 @@ def _verdict(frame: Frame) -> ProgramShape:
         raise rejection_from_json(frame.header)
     header = frame.header
     cost = header.get("microseconds_per_row")
-    if not isinstance(cost, float) or cost < 0:
-        raise SandboxFailed("no measured speed", expected="the verdict of a check")
+    if not isinstance(cost, float) or not 0 <= cost <= MOST_MICROSECONDS:
+        raise _forged("no measured speed")
     return ProgramShape(
         _names(header.get("components"), MOST_COMPONENTS),
         _names(header.get("features"), MOST_FEATURES),
@@ -130,9 +132,21 @@ def _pair(found: Any) -> tuple[float, float] | None:
 def _names(found: Any, most: int) -> tuple[str, ...]:
     """Read names from a child in which generated code ran: they will stand in prompts and pages."""
     good = isinstance(found, list) and len(found) <= most
-    if not good or not all(isinstance(n, str) and n.isidentifier() for n in found):
-        raise SandboxFailed("no list of names", expected="the verdict of a check")
+    if not good or not all(isinstance(n, str) and is_name(n) for n in found):
+        raise _forged("no list of names")
+    if len(set(found)) < len(found):
+        raise _forged("a name that is there twice")
     return tuple(found)
+
+
+def _forged(found: str) -> ProgramRejected:
+    """Blame the program for a verdict that no honest check gives: nobody else was in the process."""
+    return ProgramRejected(
+        f"{found} in the verdict",
+        rule="runtime",
+        expected="a program that leaves its process alone",
+        hint="Compute from the arguments alone; touch nothing else.",
+    )
 
 
 def _fatal(error: ChildFailed, stage: str, limits: Limits) -> ProgramRejected:

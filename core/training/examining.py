@@ -17,7 +17,7 @@ from core.training.attending import next_frame
 from core.training.blame import clean
 from core.training.inputs import MOST_INPUTS, dimensions
 from core.training.measuring import Measured
-from core.training.runtime import MOST_COMPONENTS, MOST_FEATURES, MOST_LETTERS_OF_A_NAME
+from core.training.runtime import MOST_COMPONENTS, MOST_FEATURES, is_name
 from core.training.wire import (
     layout_from_json,
     program_to_json,
@@ -125,7 +125,7 @@ def read_terms(frame: Frame, kind: str, count: int) -> dict[str, list[float]]:
     found = frame.header.get(kind)
     if not isinstance(found, Mapping) or len(found) > max(MOST_COMPONENTS, MOST_FEATURES):
         return {}
-    read = {name: _numbers(values, count) for name, values in found.items() if _is_name(name)}
+    read = {name: _numbers(values, count) for name, values in found.items() if is_name(name)}
     return {name: values for name, values in read.items() if values is not None}
 
 
@@ -145,7 +145,7 @@ def _terms(
     return {
         name: term
         for name, one in found.items()
-        if (_is_name(name) if known is None else name in known) and (term := _term(one)) is not None
+        if (is_name(name) if known is None else name in known) and (term := _term(one)) is not None
     }
 
 
@@ -158,10 +158,6 @@ def _term(found: Any) -> TermStatistics | None:
     mean, std, low, high, share, saturated, zero = (n for n in numbers if n is not None)
     others: dict[str, Any] = {name: _number(found.get(name)) for name in _SOMETIMES}
     return TermStatistics(mean, std, low, high, share, saturated, zero, **others)
-
-
-def _is_name(name: str) -> bool:
-    return name.isidentifier() and len(name) <= MOST_LETTERS_OF_A_NAME
 
 
 def _number(value: Any) -> float | None:

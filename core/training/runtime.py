@@ -44,6 +44,11 @@ BUILTINS: tuple[str, ...] = (
 Actions: TypeAlias = npt.NDArray[np.float32] | npt.NDArray[np.int64]
 
 
+def is_name(name: str) -> bool:
+    """Tell whether a component or a feature may be called so."""
+    return name.isidentifier() and len(name) <= MOST_LETTERS_OF_A_NAME
+
+
 class LoadedProgram:
     """A program, compiled and ready to be called on blocks of rows.
 
@@ -187,7 +192,7 @@ class LoadedProgram:
         return {name: values for name, values in result.items() if name not in left_out}
 
     def _hold_term(self, function: str, name: str, values: Any, rows: int) -> None:
-        if not name.isidentifier() or len(name) > MOST_LETTERS_OF_A_NAME:
+        if not is_name(name):
             raise _rejected(
                 function,
                 repr(name[:60]),

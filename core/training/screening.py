@@ -31,6 +31,9 @@ ENTRY = "core.training.screen_child:screen"
 LIMITS = Limits(
     wall_seconds=60.0, cpu_seconds=60, memory_bytes=2 * GIB, stderr_bytes=MIB, niceness=0
 )
+LARGEST = 1e60
+"""Of a number that a program says.  Sums of float32 over a million steps stay below 1e46; beyond this,
+products of squares, which the screens form, would not be finite."""
 ALONE = replace(LIMITS, wall_seconds=15.0, cpu_seconds=15)
 
 
@@ -202,7 +205,7 @@ def _series(frame: Frame, name: str) -> Doubles | None:
     if content is None or len(content) % 8:
         return None
     values = np.frombuffer(content, np.float64)
-    return values if np.isfinite(values).all() else None
+    return values if (np.abs(values) < LARGEST).all() else None
 
 
 def _of_length(values: Doubles | None, rows: int) -> Doubles | None:

@@ -21,10 +21,10 @@ from core.training.blame import line_naming
 from core.training.runtime import (
     MOST_COMPONENTS,
     MOST_FEATURES,
-    MOST_LETTERS_OF_A_NAME,
     Actions,
     LoadedProgram,
     explained,
+    is_name,
     watched,
 )
 
@@ -112,7 +112,7 @@ class TorchProgram(LoadedProgram):
         self._hold_untouched(function, *arrays)
 
     def _hold_term(self, function: str, name: str, values: object, rows: int) -> None:
-        if not name.isidentifier() or len(name) > MOST_LETTERS_OF_A_NAME:
+        if not is_name(name):
             raise _rejected(
                 function,
                 repr(name[:60]),

@@ -14,6 +14,7 @@ from core.fields import Layout, lay_out
 from core.records.measured import Preflight
 from core.records.programs import Program
 from core.records.task import Field, Fitness, Task
+from core.training.blame import printable
 
 
 def program_to_json(program: Program | None) -> dict[str, Any] | None:
@@ -101,8 +102,24 @@ def rejection_to_json(error: ProgramRejected) -> dict[str, Any]:
     }
 
 
+RULES = frozenset(
+    (
+        *("runtime", "contract", "inputs", "finite", "deterministic", "stateless", "rows"),
+        *("constant", "speed", "time"),
+    )
+)
+"""What a child may say that a program broke; all others are for the parent alone to find broken.
+
+A budget that is used up ends the search, a duplicate is asked anew: no program says so of itself.
+"""
+
+
 def rejection_from_json(data: Mapping[str, Any], most: int = 1200) -> ProgramRejected:
-    """Return a rejection that a jailed child reported; its texts are foreign, so they are cut."""
-    parts = {k: str(data[k])[:most] if data.get(k) else None for k in ("expected", "where", "hint")}
-    rule = str(data.get("rule", "runtime"))[:40]
-    return ProgramRejected(str(data.get("found", ""))[:most], rule=rule, **parts)
+    """Return a rejection that a jailed child reported; its texts are foreign, so they are cleaned."""
+    parts = {
+        k: printable(str(data[k]), most) if data.get(k) else None
+        for k in ("expected", "where", "hint")
+    }
+    rule = str(data.get("rule"))
+    known = rule if rule in RULES else "runtime"
+    return ProgramRejected(printable(str(data.get("found", "")), most), rule=known, **parts)

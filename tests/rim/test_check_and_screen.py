@@ -103,3 +103,96 @@ def test_what_episodes_are_worth_is_told_before_a_program_can_lie_about_it(sandb
     )
     honest = both(sandbox, cart_pole, UPRIGHT).screening.trajectories
     assert both(sandbox, cart_pole, forger).screening.trajectories == honest
+
+
+# --- a check whose process the program has taken over ---------------------------------------------
+
+SAYING = (
+    ESCAPE
+    + """
+builtins = sys.modules["builtins"]
+check = sys.modules["core.training.check"]
+channel = [
+    o
+    for o in builtins.__import__("gc").get_objects()
+    if builtins.type(o) is sys.modules["core.sandbox.frames"].Channel
+][0]
+"""
+)
+"""What a program needs that says in its check's place what it likes."""
+
+
+def saying(header, before=""):
+    body = f"channel.send({header!r})\nos._exit(0)"
+    return rewarding(body, before=SAYING + before)
+
+
+def verdict(**changes):
+    honest = {"kind": "shape", "components": ["a"], "features": [], "microseconds_per_row": 0.1}
+    return {**honest, **changes}
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        verdict(components=["a" * 41]),
+        verdict(components=["a", "a"]),
+        verdict(components=["<b>"]),
+        verdict(microseconds_per_row=1e300),
+        verdict(microseconds_per_row="fast"),
+        {"kind": "shape"},
+    ],
+)
+def test_a_verdict_that_no_check_gives_is_the_program_s_fault(sandbox, cart_pole, said):
+    """Else one program would stop its whole job."""
+    with pytest.raises(ProgramRejected, match="in the verdict") as caught:
+        check_program(sandbox, ARTIFACTS, saying(said), cart_pole)
+    assert caught.value.rule == "runtime"
+
+
+@pytest.mark.parametrize("rule", ["budget", "duplicate", "frozen_reward", "\x1b[2J", None])
+def test_no_program_says_of_itself_what_only_the_parent_can_know(sandbox, cart_pole, rule):
+    """A budget that is used up ends the search; a duplicate is asked for anew."""
+    said = {"kind": "rejected", "rule": rule, "found": "x"}
+    with pytest.raises(ProgramRejected) as caught:
+        check_program(sandbox, ARTIFACTS, saying(said), cart_pole)
+    assert caught.value.rule == "runtime"
+
+
+def test_what_a_program_says_of_its_rejection_is_cleaned(sandbox, cart_pole):
+    foul = "one\ntwo\x1b[2J\u202e\x07"
+    parts = dict.fromkeys(("found", "expected", "where", "hint"), foul)
+    with pytest.raises(ProgramRejected) as caught:
+        check_program(sandbox, ARTIFACTS, saying({"kind": "rejected", **parts}), cart_pole)
+    assert str(caught.value).isprintable()
+    assert "one two" in caught.value.found
+
+
+def test_so_is_the_stage_at_which_it_says_that_it_died(sandbox, cart_pole):
+    with pytest.raises(ProgramRejected) as caught:
+        check_program(
+            sandbox, ARTIFACTS, saying({"kind": "stage", "stage": "a\nb\x1b[2J"}), cart_pole
+        )
+    assert caught.value.rule == "exit"
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("huge", [1.7e308, 1e61])
+def test_numbers_that_would_overflow_where_they_are_compared_are_not_taken(
+    sandbox, cart_pole, huge
+):
+    """The screens square them and sum them up, and what is not finite cannot be stored."""
+    forger = rewarding(
+        "return {'a': obs.x}",
+        before=SAYING
+        + f"""
+def tell(channel, bench):
+    rows, episodes = len(bench.rows), len(bench.store.rows)
+    sizes = {{"reward": rows, "canonical": rows, "per_step": episodes, "in_sum": episodes}}
+    sent = {{name: np.full(size, {huge}).tobytes() for name, size in sizes.items()}}
+    channel.send({{"kind": "numbers", "key": "0.0", "rows": []}}, {{"features": b"", **sent}})
+    channel.send({{"kind": "end"}})
+check.tell_numbers = tell
+""",
+    )
+    assert both(sandbox, cart_pole, forger).screening.numbers == {}
