@@ -13,6 +13,7 @@ RewardsmithError
 ├── LimitReached            one owner has or does too much at once
 ├── EnvironmentUnusable     the environment cannot be built, or its spaces are not supported
 ├── TrainingFailed          the code was sound, the training was not (non-finite loss, out of memory)
+│   └── CheckpointUnusable  a run cannot go on from its checkpoint
 ├── ScoringFailed           the scorer or the actor broke while measuring
 ├── FilmingFailed           an episode could not be rendered or encoded
 ├── SandboxFailed           a jailed child died, hung or misbehaved, or no wall could be had
@@ -131,6 +132,13 @@ class EnvironmentUnusable(RewardsmithError):
 
 class TrainingFailed(RewardsmithError):
     """A training broke although the program was sound."""
+
+
+class CheckpointUnusable(TrainingFailed):
+    """A run cannot go on from its checkpoint, or begin with another's.
+
+    It comes from a process in which a program ran, so that the program may be to blame.
+    """
 
 
 class ScoringFailed(RewardsmithError):

@@ -54,8 +54,12 @@ class Notice:
         self._file.truncate(mmap.PAGESIZE)
 
     def link(self) -> Link:
-        """Return a descriptor to hand to the child; whoever takes it closes it."""
-        return os.fdopen(os.dup(self._file.fileno()), "r+b", buffering=0)
+        """Return a descriptor to hand to the child; whoever takes it closes it.
+
+        The file is opened anew: a duplicate would share its flags, and the child could change ours.
+        """
+        opened = os.open(f"/proc/self/fd/{self._file.fileno()}", os.O_RDWR | os.O_CLOEXEC)
+        return os.fdopen(opened, "r+b", buffering=0)
 
     def called(self, arms: int) -> int | None:
         """Return the place of the arm that is, or was last, inside a call; None if none was.

@@ -217,7 +217,7 @@ def new_device_pack(
 
     Raises:
         InvalidInput: a member differs in a setting that a pack must share, or a rollout is too short.
-        TrainingFailed: checkpoints are not of this network, or not equally far.
+        CheckpointUnusable: checkpoints are not of this network, or not equally far.
     """
     envs, begun = batch.rows // len(members), started(members)
     check_rollout(settings, envs)

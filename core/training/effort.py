@@ -127,6 +127,17 @@ def member_bytes(order: PackOrder) -> int:
     return 4 * _FLOAT * _parameters(order.preflight, settings) + replay + 2**20
 
 
+def weights_bytes(order: PackOrder) -> int:
+    """Return how many bytes the weights of one policy may have.
+
+    Raises:
+        InvalidInput: a setting is unknown or absurd.
+    """
+    if order.learner is not None:
+        return MOST_BYTES
+    return min(MOST_BYTES, _FLOAT * _parameters(order.preflight, _settings(order)) + 2**16)
+
+
 def _settings(order: PackOrder) -> Settings:
     return read_settings(order.training.settings, order.training.algorithm)
 

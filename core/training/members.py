@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 
-from core.errors import InvalidInput, TrainingFailed
+from core.errors import CheckpointUnusable, InvalidInput
 from core.training.experience import Scales
 from core.training.networks import initial_parameters
 from core.training.normalise import ReturnScaler, RunningMoments
@@ -60,12 +60,12 @@ def started(members: Sequence[Member]) -> Progressed:
     """Say how far members have come who are to go on together.
 
     Raises:
-        TrainingFailed: a checkpoint is none, or they are not equally far.
+        CheckpointUnusable: a checkpoint is none, or they are not equally far.
     """
     found = {peek(member.checkpoint) for member in members}
     if len(found) > 1:
         steps = sorted(progressed.steps for progressed in found)
-        raise TrainingFailed(f"checkpoints at {steps} steps", expected="equally far members")
+        raise CheckpointUnusable(f"checkpoints at {steps} steps", expected="equally far members")
     return found.pop()
 
 
@@ -87,7 +87,7 @@ class Places:
             log_std: initial log standard deviation of continuous actions.
 
         Raises:
-            TrainingFailed: its checkpoint is not of this network.
+            CheckpointUnusable: its checkpoint is not of this network.
         """
         if member.checkpoint is not None:
             import_checkpoint(

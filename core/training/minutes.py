@@ -9,8 +9,7 @@ from typing import TypeAlias
 from core.ports import PackOrder, Progress
 from core.records.measured import Curve
 from core.sandbox.codec import BadFrame
-from core.training.effort import member_bytes
-from core.training.numpy_policy import MOST_BYTES
+from core.training.effort import member_bytes, weights_bytes
 from core.training.protocol import (
     Advanced,
     Begun,
@@ -138,8 +137,8 @@ class Minutes:
             raise BadFrame(
                 f"weights at {steps} steps", expected=f"one snapshot at each of {wanted}, in order"
             )
-        if len(weights) > MOST_BYTES:
-            raise BadFrame(f"weights of {len(weights)} bytes", expected=f"at most {MOST_BYTES}")
+        if len(weights) > (most := weights_bytes(self.order)):
+            raise BadFrame(f"weights of {len(weights)} bytes", expected=f"at most {most}")
         kept.append((steps, weights))
 
     def _expect_small(self, checkpoint: bytes) -> None:

@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 from torch import Tensor
 
-from core.errors import TrainingFailed
+from core.errors import CheckpointUnusable
 from core.fields import Floats
 from core.training.settings import MOST_REPLAY_BYTES
 from core.training.transitions import Transitions
@@ -94,7 +94,7 @@ def import_member(
         like:     no rows, with the shapes and types that the pack's transitions have.
 
     Raises:
-        TrainingFailed: it is not a checkpoint, or one of another network.
+        CheckpointUnusable: it is not a checkpoint, or one of another network.
     """
     try:
         tensors = load(content)
@@ -117,7 +117,7 @@ def transitions_of(content: bytes, like: Transitions) -> Transitions:
     What it began with is left out: it comes from runs that can be named themselves.
 
     Raises:
-        TrainingFailed: it holds none, or those of another environment.
+        CheckpointUnusable: it holds none, or those of another environment.
     """
     try:
         tensors = load(content)
@@ -166,8 +166,8 @@ def _array(value: Tensor) -> npt.NDArray[Any]:
     return np.ascontiguousarray(value.detach().cpu().numpy())
 
 
-def _not_a_checkpoint(error: Exception, where: str) -> TrainingFailed:
-    return TrainingFailed(
+def _not_a_checkpoint(error: Exception, where: str) -> CheckpointUnusable:
+    return CheckpointUnusable(
         f"{type(error).__name__}: {error}",
         expected="a checkpoint of the same network and environment",
         where=where,

@@ -249,7 +249,7 @@ def new_off_policy_pack(
 
     Raises:
         InvalidInput: the learner cannot give such actions.
-        TrainingFailed: checkpoints are not of this network, or not equally far.
+        CheckpointUnusable: checkpoints are not of this network, or not equally far.
     """
     space, where = read_action_space(batch.action), torch.device(device)
     check_algorithm("sac" if isinstance(settings, SACSettings) else "dqn", space.discrete)

@@ -206,7 +206,7 @@ def new_pack(
 
     Raises:
         InvalidInput: a member differs in a setting that a pack must share, or a rollout is too short.
-        TrainingFailed: checkpoints are not of this network, or not equally far.
+        CheckpointUnusable: checkpoints are not of this network, or not equally far.
     """
     own = [settings_of(member, settings) for member in members]
     envs, begun = batch.rows // len(members), started(members)

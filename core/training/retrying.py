@@ -7,11 +7,12 @@ living members were saved:
     an arm's program was being called   that arm goes on in a child of its own, and then the others
                                         together in another
     nobody can be blamed                every arm goes on in a child of its own
+    a checkpoint is none                every arm goes on in a child of its own
     it had a single arm                 that arm's runs have failed
 
-Where no program was there to do it, or where the child itself says so, the machine, the environment
-or a checkpoint is at fault: that is an error of the step, and no run.  A program that forged this
-word would stop its own job, and gain nothing.
+Where no program was there to do it, or where the child itself says so, the machine or the environment
+is at fault: that is an error of the step, and no run.  A program that forged this word would stop its
+own job, and gain nothing.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from core.errors import StorageFailed, TrainingFailed
+from core.errors import CheckpointUnusable, StorageFailed, TrainingFailed
 from core.ports import Artifacts, PackOrder, Progress, Save, Watch, save_nothing
 from core.sandbox import ChildDied, ChildFailed, Sandbox
 from core.training.attending import Attended
@@ -59,8 +60,8 @@ def train_pack(
 
     Raises:
         InvalidInput: a setting is unknown or absurd.
-        EnvironmentUnusable, TrainingFailed: the machine, the environment or a checkpoint is at fault,
-            or the child of the native reward died.
+        EnvironmentUnusable, TrainingFailed: the machine or the environment is at fault, or the child
+            of the native reward died.
         SandboxFailed: the sandbox itself is broken.
         StepInterrupted, ClaimLost: `watch` or `save` said so; the child is dead then.
     """
@@ -115,6 +116,9 @@ class Workshop:
         except Fallen as fallen:
             self._go_on(minutes, fallen)
             return
+        except CheckpointUnusable as error:
+            self._go_on_alone(minutes, error)
+            return
         found = dict(zip(order.members, minutes.trained, strict=True))
         if time.monotonic() - self._saved_at > SAVE_SECONDS:
             self._keep(found)  # measuring may take long as well
@@ -126,22 +130,30 @@ class Workshop:
             self.spared = True
             self.train(order.members)
         elif len(order.arms) == 1:
-            self._give_up(minutes, fallen)
+            self._give_up(minutes, _reason(fallen.error), fallen)
         else:
             suspects = order.arms if fallen.arm is None else [fallen.arm]
             for arm in suspects:
                 self.train([member for member in order.members if member[0] == arm])
             self.train([member for member in order.members if member[0] not in suspects])
 
-    def _give_up(self, minutes: Minutes, fallen: Fallen) -> None:
-        """Note that an arm whose child fell has failed.
+    def _go_on_alone(self, minutes: Minutes, error: CheckpointUnusable) -> None:
+        """Find out whose checkpoint it was that a child could not use: theirs alone have failed."""
+        order = minutes.order
+        if len(order.arms) == 1:
+            self._give_up(minutes, clean(str(error), 1200), error)
+            return
+        for arm in order.arms:
+            self.train([member for member in order.members if member[0] == arm])
+
+    def _give_up(self, minutes: Minutes, reason: str, cause: Exception) -> None:
+        """Note that the runs of an arm have failed.
 
         Raises:
             TrainingFailed: it was that of the native reward.
         """
-        reason = _reason(fallen.error)
         if any(arm.program is None for arm in minutes.order.arms.values()):
-            raise TrainingFailed(reason, where="native reward") from fallen
+            raise TrainingFailed(reason, where="native reward") from cause
         self.known |= minutes.fallen(reason)
 
     def _checkpoints(self, order: PackOrder, begun: list[Trained]) -> dict[Member, bytes]:

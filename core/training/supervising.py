@@ -8,7 +8,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 
-from core.errors import EnvironmentUnusable, InvalidInput, TrainingFailed
+from core.errors import CheckpointUnusable, EnvironmentUnusable, InvalidInput, TrainingFailed
 from core.ports import PackOrder, Watch
 from core.sandbox import (
     GIB,
@@ -40,7 +40,10 @@ ENTRY = "core.training.train_child:train"
 
 HOST = "cpu"
 
-_BROKEN = {kind.__name__: kind for kind in (EnvironmentUnusable, InvalidInput, TrainingFailed)}
+_BROKEN = {
+    kind.__name__: kind
+    for kind in (EnvironmentUnusable, InvalidInput, TrainingFailed, CheckpointUnusable)
+}
 
 
 LEARNER_SECONDS = 0.1
@@ -158,6 +161,7 @@ class Watched:
         Raises:
             InvalidInput: a setting is unknown or absurd.
             EnvironmentUnusable, TrainingFailed: the child said that no program is at fault.
+            CheckpointUnusable: the child said that one of the checkpoints is.
             Fallen: the child died or fell silent.
             SandboxFailed: the sandbox itself is broken.
             StepInterrupted, ClaimLost: `watch` said so; the child is dead then.

@@ -13,7 +13,13 @@ from typing import TypeAlias
 import torch
 
 from core.envs import EnvBatch, load_simulators, make_batch
-from core.errors import EnvironmentUnusable, InvalidInput, ProgramRejected, TrainingFailed
+from core.errors import (
+    CheckpointUnusable,
+    EnvironmentUnusable,
+    InvalidInput,
+    ProgramRejected,
+    TrainingFailed,
+)
 from core.fields import Layout
 from core.learners import Learner, read_learner
 from core.records.task import Task
@@ -75,7 +81,7 @@ def train(channel: Channel, links: Sequence[Link]) -> None:
 
 
 def _kind(error: EnvironmentUnusable | InvalidInput | TrainingFailed) -> str:
-    kinds = (EnvironmentUnusable, InvalidInput, TrainingFailed)
+    kinds = (EnvironmentUnusable, InvalidInput, CheckpointUnusable, TrainingFailed)
     return next(kind.__name__ for kind in kinds if isinstance(error, kind))
 
 
@@ -85,7 +91,7 @@ def carry_out(order: TrainOrder, teller: Teller, deadlines: Deadlines) -> AnyPac
     Raises:
         EnvironmentUnusable: the environment cannot be built, or broke on the way.
         InvalidInput: a setting is unknown or absurd.
-        TrainingFailed: a checkpoint does not fit.
+        CheckpointUnusable: a checkpoint does not fit.
     """
     if order.learner is not None:
         return _carry_out_with(read_learner(order.learner), order, teller, deadlines)
@@ -170,7 +176,7 @@ def make_pack(
 
     Raises:
         InvalidInput: a setting is unknown or absurd, or the algorithm does not fit the actions.
-        TrainingFailed: a checkpoint does not fit.
+        CheckpointUnusable: a checkpoint does not fit.
     """
     settings = read_settings(order.settings, order.algorithm)
     if isinstance(settings, PPOSettings):

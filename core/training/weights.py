@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 from torch import Tensor
 
-from core.errors import TrainingFailed
+from core.errors import CheckpointUnusable
 from core.fields import Floats
 from core.training.action_space import ActionSpace
 from core.training.networks import Shapes, views
@@ -98,7 +98,7 @@ def import_checkpoint(
     """Put a checkpoint into a member's place.
 
     Raises:
-        TrainingFailed: it is not a checkpoint, or one of another network.
+        CheckpointUnusable: it is not a checkpoint, or one of another network.
     """
     try:
         tensors = load(content)
@@ -123,7 +123,7 @@ def peek(content: bytes | None) -> Progressed:
     Read is its header and one tensor of two numbers; the rest may be a replay of many megabytes.
 
     Raises:
-        TrainingFailed: it is not a checkpoint.
+        CheckpointUnusable: it is not a checkpoint.
     """
     if content is None:
         return Progressed(0, 0)
@@ -155,8 +155,8 @@ def _one_tensor(content: bytes, name: str, size: int) -> tuple[int, ...]:
     return struct.unpack_from(kind, content, data + begin)
 
 
-def _not_a_checkpoint(error: Exception) -> TrainingFailed:
-    return TrainingFailed(
+def _not_a_checkpoint(error: Exception) -> CheckpointUnusable:
+    return CheckpointUnusable(
         f"{type(error).__name__}: {error}",
         expected="a checkpoint of the same network",
         where="resuming a run",

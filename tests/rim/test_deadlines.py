@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import mmap
 import os
 
@@ -176,6 +177,17 @@ def test_a_child_that_cuts_the_page_short_does_not_take_its_parent_down(notice):
     link = notice.link()
     os.ftruncate(link.fileno(), 0)
     assert notice.called(3) is None
+    link.close()
+
+
+def test_a_child_that_changes_the_flags_of_its_page_does_not_change_its_parent_s(notice):
+    """With O_DIRECT set, a file on a disk refuses to give four bytes away."""
+    link = notice.link()
+    clock = Deadlines([link])
+    fcntl.fcntl(link.fileno(), fcntl.F_SETFL, os.O_RDWR | os.O_APPEND)
+    assert not fcntl.fcntl(notice._file.fileno(), fcntl.F_GETFL) & os.O_APPEND
+    with clock.guard(0):
+        assert notice.called(1) == 0
     link.close()
 
 

@@ -124,6 +124,29 @@ def test_what_the_child_says_to_be_no_program_s_fault_is_an_error_and_no_failed_
     assert type(caught.value) is kind
 
 
+def test_a_checkpoint_that_is_none_fails_the_runs_of_its_arm_alone():
+    """A program may have written it: the others of its pack go on, each by itself."""
+
+    def live(order, links):
+        if "0.0" not in arms_of(order):
+            yield from success(order)
+        yield Broken("CheckpointUnusable", "no header")
+
+    found, children = trained(a_pack("0.0", "0.1", "0.2"), live)
+    assert {arm: one.failure for arm, one in found.items() if one.failure} == {
+        "0.0": "a training child: no header"
+    }
+    assert in_children(children) == [["0.0", "0.1", "0.2"], ["0.0"], ["0.1"], ["0.2"]]
+
+
+def test_a_native_checkpoint_that_is_none_is_an_error_of_the_step():
+    def live(order, links):
+        yield Broken("CheckpointUnusable", "no header")
+
+    with pytest.raises(TrainingFailed, match=r"native reward: .*no header"):
+        trained(a_pack(NATIVE), live)
+
+
 # --- who is to blame ------------------------------------------------------------------------------
 
 

@@ -244,7 +244,7 @@ def test_a_program_that_breaks_on_the_next_rung_does_not_stop_its_neighbours():
     [
         ({"task": replace(PENDULUM, environment="Nowhere-v0")}, "EnvironmentUnusable", "Nowhere"),
         ({"settings": {"epoch": 3}}, "InvalidInput", "'epochs'"),
-        ({"resume": {0: b"no checkpoint"}}, "TrainingFailed", "a checkpoint"),
+        ({"resume": {0: b"no checkpoint"}}, "CheckpointUnusable", "a checkpoint"),
     ],
     ids=["no environment", "an unknown setting", "no checkpoint"],
 )
