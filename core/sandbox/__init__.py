@@ -29,10 +29,11 @@ from core.sandbox.outcomes import (
     ZygoteFailed,
     clean_text,
 )
-from core.sandbox.supervisor import Sandbox
+from core.sandbox.supervisor import MAX_LINKS, Sandbox
 
 __all__ = [
     "GIB",
+    "MAX_LINKS",
     "MIB",
     "BadFrame",
     "Channel",

@@ -24,7 +24,7 @@ from core.sandbox.start import start_zygote
 
 _ANSWER_SECONDS = 30.0
 _MAX_SOCKET_PATH = 90  # the kernel takes 107; the zygote adds its number for a moment
-_MAX_LINKS = 16
+MAX_LINKS = 16
 
 
 class Sandbox:
@@ -106,8 +106,8 @@ class Sandbox:
             ZygoteFailed: no zygote, or the entry is not in a preloaded module.
             LockFailed:   the wall could not be raised; nothing was run.
         """
-        if len(links) > _MAX_LINKS:
-            raise ValueError(f"expected at most {_MAX_LINKS} links, but found {len(links)}")
+        if len(links) > MAX_LINKS:
+            raise ValueError(f"expected at most {MAX_LINKS} links, but found {len(links)}")
         with contextlib.ExitStack() as given:
             for link in links:
                 given.enter_context(contextlib.closing(link))

@@ -16,7 +16,6 @@ from core.sandbox.frames import Channel, ChannelClosed, FloatLink, Frame, Link
 from core.training.action_space import read_action_space
 from core.training.numpy_policy import Policies, read_weights, stack_policies
 from core.training.runtime import LoadedProgram, load_program
-from core.training.waves import waves
 from core.training.wire import layout_from_json, program_from_json, rejection_to_json
 
 
@@ -40,10 +39,9 @@ def _prepare(frame: Frame) -> Actor:
         read_weights(frame.blobs[f"weights.{i}"], layout.observation_size, space)
         for i in range(count)
     ]
-    plan = waves(count, episodes, int(order["most_rows"]))
     return Actor(
         None if program is None else load_program(program, layout),
-        tuple(stack_policies([weights[i] for i in wave], space) for wave in plan),
+        stack_policies(weights, space),
         episodes,
         layout.observation_size,
     )
@@ -51,31 +49,29 @@ def _prepare(frame: Frame) -> Actor:
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """The policies of one arm, wave by wave, with the program that gives their features."""
+    """The policies of one wave, with the program that gives their features."""
 
     program: LoadedProgram | None
-    waves: tuple[Policies, ...]
+    policies: Policies
     episodes: int
     observation_size: int
 
     def serve(self, link: FloatLink) -> None:
-        """Answer until the other end closes.  A frame is the wave's number, then [rows, D]."""
-        rows = self.waves[0].count * self.episodes
-        nbytes = 4 * (1 + rows * self.observation_size)
+        """Answer frames of observations [rows, D] until the other end closes."""
+        rows = self.policies.count * self.episodes
+        nbytes = 4 * rows * self.observation_size
         while True:
             try:
                 frame = np.frombuffer(link.receive_exactly(nbytes), np.float32)
             except ChannelClosed:
                 return
-            observed = frame[1:].reshape(rows, self.observation_size)
-            link.send(self.answer(int(frame[0]), observed).tobytes())
+            link.send(self.answer(frame.reshape(rows, self.observation_size)).tobytes())
 
-    def answer(self, wave: int, observed: Floats) -> Floats:
-        """Return the actions [rows, 1 or A] for observations [rows, D] of a wave."""
-        policies = self.waves[wave]
+    def answer(self, observed: Floats) -> Floats:
+        """Return the actions [rows, 1 or A] for observations [rows, D]."""
         inputs = observed
         if self.program is not None:
             inputs = np.concatenate([observed, self.program.features(observed)], axis=1)
-        stacked = inputs.reshape(policies.count, self.episodes, -1)
-        actions = policies.act(stacked)
+        stacked = inputs.reshape(self.policies.count, self.episodes, -1)
+        actions = self.policies.act(stacked)
         return np.ascontiguousarray(actions.reshape(len(observed), -1), np.float32)

@@ -71,7 +71,6 @@ def examine(channel: Channel, links: Sequence[Link]) -> None:
             "features": _as_json(judged.features),
             "inputs": _as_json(judged.inputs),
             "episodes": telling_episodes(recording, components, layout),
-            "told": worth_of_episodes(examined),
             "recorded": len(recording.fitness),
         },
         {"evidence": evidence},

@@ -15,9 +15,11 @@ from core.records.programs import Program
 from core.sandbox import GIB, BadFrame, ChildFailed, Frame, Limits, Sandbox
 from core.training.attending import next_frame
 from core.training.blame import clean
-from core.training.inputs import MOST_INPUTS, dimensions
+from core.training.examine import EVIDENCE_ROWS, worth_of_episodes
+from core.training.inputs import MOST_INPUTS, Examined, dimensions
 from core.training.measuring import Measured
 from core.training.runtime import MOST_COMPONENTS, MOST_FEATURES, is_name
+from core.training.transitions import load_recording
 from core.training.wire import (
     layout_from_json,
     program_to_json,
@@ -72,7 +74,15 @@ def examine_arm(
     if frame.header.get("kind") != "report":
         reason = rejection_from_json(frame.header)
         return Report(unexamined=clean(str(reason), MOST_REASON_LETTERS))
-    return read_report(frame, artifacts, dimensions(layout_from_json(space)))
+    layout, recording = layout_from_json(space), load_recording(measured.recording)
+    report = read_report(frame, artifacts, dimensions(layout), most_evidence(measured.recording))
+    # What episodes were worth is the scorer's word, which no program may change.
+    return replace(report, told=worth_of_episodes(Examined(layout, recording, order.task.fitness)))
+
+
+def most_evidence(recording: bytes) -> int:
+    """Return how many bytes evidence may have that was taken from a recording."""
+    return len(recording) + 4 * MOST_COMPONENTS * EVIDENCE_ROWS + 2**16
 
 
 def with_course(report: Report, curves: Sequence[Curve], steps: Sequence[int]) -> Report:
@@ -97,20 +107,25 @@ def _value_at(curve: Curve, series: str, step: int) -> float:
     return curve.series[series][max(place, 0)]
 
 
-def read_report(frame: Frame, artifacts: Artifacts, known: Collection[str] = ()) -> Report:
+def read_report(
+    frame: Frame, artifacts: Artifacts, known: Collection[str] = (), most: int = 0
+) -> Report:
     """Read what a child in which generated code ran says of an arm; what is malformed is left out.
 
-    `known` are the names of the observation's dimensions.
+    Args:
+        frame:     of the child.
+        artifacts: where evidence is put.
+        known:     names of the observation's dimensions.
+        most:      bytes that the evidence may have.
     """
-    header = frame.header
+    header, evidence = frame.header, frame.blobs.get("evidence", b"")
     return Report(
         components=_terms(header.get("components"), MOST_COMPONENTS),
         features=_terms(header.get("features"), MOST_FEATURES),
         inputs=_terms(header.get("inputs"), MOST_INPUTS, known),
         episodes=_episodes(header.get("episodes")),
-        told=_told(header.get("told")),
         recorded=int(min(max(_number(header.get("recorded")) or 0, 0), MOST_EXACT)),
-        transitions=artifacts.put(frame.blobs["evidence"]) if "evidence" in frame.blobs else None,
+        transitions=artifacts.put(evidence) if 0 < len(evidence) <= most else None,
     )
 
 
@@ -172,13 +187,6 @@ def _episodes(found: Any) -> dict[str, tuple[Json, ...]]:
     if not isinstance(found, Mapping):
         return {}
     return {name: read_rows(found.get(name)) for name in ("best", "median", "worst")}
-
-
-def _told(found: Any) -> dict[str, Json]:
-    if not isinstance(found, Mapping):
-        return {}
-    named = {name: found.get(name) for name in ("best", "median", "worst")}
-    return {name: _row(one) for name, one in named.items() if isinstance(one, Mapping)}
 
 
 def read_rows(found: Any) -> tuple[Json, ...]:

@@ -72,7 +72,7 @@ def _live(row: FilmedRow, order: Mapping[str, Any], link: FloatLink) -> Episode:
     size = row.layout.observation_size
     (episode,) = run_episodes(
         row,
-        lambda state: ask_actor(link, 0, state[:, :size], space),
+        lambda state: ask_actor(link, state[:, :size], space),
         [int(order["seed"])],
         task.fitness,
         keep=[0],

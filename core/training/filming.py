@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import socket
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -26,7 +27,7 @@ from core.sandbox import ChildFailed, Frame, Sandbox
 from core.training.attending import next_frame
 from core.training.examining import LIMITS, read_terms
 from core.training.lived import save_lived
-from core.training.measuring import ACTOR, Companion, converse, expect_ready, limits_of
+from core.training.measuring import ACTOR, Actors, Companion, converse, expect_ready, limits_of
 from core.training.painting import paint
 from core.training.transitions import Recording, load_recording, save_recording
 from core.training.video import Pictures, encode_mp4, encode_preview
@@ -38,6 +39,7 @@ LONGEST_SECONDS = 10.0  # of a video
 FPS = 30.0
 MOST_TRACED = 600
 ASKED_AT_ONCE = 1_000  # steps of which a program is asked what it paid
+TOLD_SECONDS = 120.0  # for all of them; an answer takes tens of milliseconds
 KINDS = ("components", "features")
 _DIGITS = 6
 
@@ -134,9 +136,14 @@ def _lived(sandbox: Sandbox, order: FilmOrder, weights: bytes, watch: Watch) -> 
         camera = stack.enter_context(sandbox.spawn(CAMERA, limits, links=[ours]))
         camera.send(asked)
         expect_ready(next_frame(camera, watch, progress))
-        child = stack.enter_context(sandbox.spawn(ACTOR, limits, links=[theirs]))
-        actor = Companion(child, order, order.arm.program, {"weights.0": weights})
-        return _read_take(converse(camera, actor, "filmed", watch, progress))
+
+        def companion(_: int, held: ExitStack) -> Companion:
+            child = held.enter_context(sandbox.spawn(ACTOR, limits, links=[theirs]))
+            return Companion(child, order, order.arm.program, [weights])
+
+        actors = stack.enter_context(Actors(companion))
+        actors.turn(0)
+        return _read_take(converse(camera, actors, "filmed", watch, progress))
 
 
 def _read_take(frame: Frame) -> Take:
@@ -217,11 +224,15 @@ def _trace(order: FilmOrder, take: Take, told: Told) -> Json:
 def _told(sandbox: Sandbox, order: FilmOrder, lived: Recording, watch: Watch) -> Told:
     """Ask the program, in the jail, what it paid for the steps; empty where it cannot say.
 
-    It is asked piece by piece, because an answer has a greatest length.
+    It is asked piece by piece, because an answer has a greatest length; a piece of which it cannot say
+    anything is the last, and so is one that comes too late.
     """
-    count = len(lived.transitions)
-    cuts = range(0, count if order.arm.program is not None else 0, ASKED_AT_ONCE)
-    pieces = [_terms(sandbox, order, _rows(lived, cut), watch) for cut in cuts]
+    count, until = len(lived.transitions), time.monotonic() + TOLD_SECONDS
+    pieces: list[dict[str, dict[str, list[float]]]] = []
+    for cut in range(0, count if order.arm.program is not None else 0, ASKED_AT_ONCE):
+        pieces.append(_terms(sandbox, order, _rows(lived, cut), watch))
+        if not any(pieces[-1].values()) or time.monotonic() > until:
+            break
     return {kind: _joined([piece[kind] for piece in pieces], count) for kind in KINDS}
 
 

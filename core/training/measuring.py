@@ -1,10 +1,14 @@
-"""The parent's side of a measurement: one scorer and one actor, linked, for the policies of an arm."""
+"""The parent's side of a measurement: a scorer for the policies of an arm, and an actor for each wave.
+
+All waves live the same held-out seeds.  An actor that knew more than one of them could have early
+policies find out what a later one needs to know, so each wave has a process of its own.
+"""
 
 from __future__ import annotations
 
 import math
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +20,7 @@ from core.ports import FilmOrder, PackOrder, Progress, Watch
 from core.records.programs import Program
 from core.sandbox import (
     GIB,
+    MAX_LINKS,
     MIB,
     BadFrame,
     Child,
@@ -27,7 +32,13 @@ from core.sandbox import (
 )
 from core.training.attending import POLL_SECONDS, next_frame
 from core.training.blame import clean
-from core.training.waves import FRAME_SECONDS, NUMBERS, rows_that_fit
+from core.training.waves import (
+    FRAME_SECONDS,
+    NUMBERS,
+    policies_at_a_time,
+    rows_that_fit,
+    waves,
+)
 from core.training.wire import (
     program_to_json,
     rejection_from_json,
@@ -97,7 +108,8 @@ def measure(
         EnvironmentUnusable: the environment broke, which is no arm's fault.
         SandboxFailed: the scorer, which runs nothing of the arm, or the sandbox itself broke.
     """
-    parts = _parts([len(content) for content in policies], recorded)
+    together = MAX_LINKS * policies_at_a_time(len(order.held_out), _most_rows(order))
+    parts = _parts([len(content) for content in policies], recorded, together)
     measured = [
         _measure_part(
             sandbox,
@@ -114,16 +126,16 @@ def measure(
     return _together(parts, measured)
 
 
-def _parts(sizes: Sequence[int], recorded: Sequence[int]) -> list[list[int]]:
+def _parts(sizes: Sequence[int], recorded: Sequence[int], most: int) -> list[list[int]]:
     """Split policies, by index, into parts that fit into a frame; the recorded ones are the first.
 
-    How many are measured together changes no number.
+    A part has at most `most`.  How many are measured together changes no number.
     """
     others = [index for index in range(len(sizes)) if index not in recorded]
     parts: list[list[int]] = [[]]
     room = MOST_WEIGHT_BYTES
     for index in (*recorded, *others):
-        if parts[-1] and sizes[index] > room:
+        if parts[-1] and (sizes[index] > room or len(parts[-1]) == most):
             parts.append([])
             room = MOST_WEIGHT_BYTES
         parts[-1].append(index)
@@ -158,17 +170,25 @@ def _measure_part(
 ) -> Measured:
     weights = {f"weights.{index}": content for index, content in enumerate(policies)}
     limits = limits_of(order, len(policies))
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    plan = waves(len(policies), len(order.held_out), _most_rows(order))
+    pairs = [socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM) for _ in plan]
     with ExitStack() as stack:
-        stack.enter_context(theirs)
-        scorer = stack.enter_context(sandbox.spawn(SCORER, limits, links=[ours]))
+        links = [stack.enter_context(theirs) for _, theirs in pairs]
+        scorer = stack.enter_context(
+            sandbox.spawn(SCORER, limits, links=[ours for ours, _ in pairs])
+        )
+
+        def companion(wave: int, held: ExitStack) -> Companion:
+            child = held.enter_context(sandbox.spawn(ACTOR, limits, links=[links[wave]]))
+            own = [policies[policy] for policy in plan[wave]]
+            return Companion(child, order, program, own)
+
         try:
             asked = _scorer_order(order, len(policies), recorded) | {"known": known}
             scorer.send(asked, weights)
             expect_ready(next_frame(scorer, watch, progress))
-            actor = stack.enter_context(sandbox.spawn(ACTOR, limits, links=[theirs]))
-            companion = Companion(actor, order, program, weights)
-            frame = converse(scorer, companion, "scores", watch, progress)
+            actors = stack.enter_context(Actors(companion))
+            frame = converse(scorer, actors, "scores", watch, progress)
             return _read_scores(frame, len(policies), len(order.held_out))
         except BadFrame as error:  # it was not sent
             raise ScoringFailed(str(error), where="scorer") from error
@@ -203,52 +223,88 @@ class Companion:
         child: Child,
         order: PackOrder | FilmOrder,
         program: Program | None,
-        weights: Mapping[str, bytes],
+        weights: Sequence[bytes],
     ) -> None:
         self._child = child
         self._reason: str | None = None
+        self._over = False
         header = {
             "space": space_to_json(order.preflight),
             "action": dict(order.preflight.action),
             "program": program_to_json(program),
             "policies": len(weights),
             "episodes": len(order.held_out),
-            "most_rows": _most_rows(order),
         }
         try:
-            child.send(header, weights)
+            child.send(header, {f"weights.{place}": one for place, one in enumerate(weights)})
         except ChildFailed as error:
-            self._reason = str(error)
+            self._reason, self._over = str(error), True
 
     def look(self, wait_seconds: float = 0.0) -> str | None:
-        """Return why the actor cannot go on, or None; keeps its deadlines and output in check."""
-        if self._reason is None:
-            try:
-                frame = self._child.receive_or_none(wait_seconds)
-                self._reason = None if frame is None else _actor_reason(frame)
-            except ChildFailed as error:
-                self._reason = str(error)
+        """Return why the actor cannot go on, or None; keeps its deadlines and output in check.
+
+        It is looked after also when it has said something: whoever is known to be broken may still run.
+        """
+        if self._over:
+            return self._reason
+        try:
+            frame = self._child.receive_or_none(0.0 if self._reason else wait_seconds)
+            if frame is not None and self._reason is None:
+                self._reason = _actor_reason(frame)
+        except ChildFailed as error:
+            self._reason, self._over = self._reason or str(error), True
         return self._reason
 
 
+class Actors:
+    """The actors of a measurement, one after the other; as a context manager, it ends the last one.
+
+    Args:
+        begin: begins the actor of a wave, which ends with the stack that it is put on.
+    """
+
+    def __init__(self, begin: Callable[[int, ExitStack], Companion]) -> None:
+        self._begin = begin
+        self._held = ExitStack()
+        self._now: Companion | None = None
+
+    def __enter__(self) -> Actors:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._held.close()
+
+    def turn(self, wave: int) -> None:
+        """End the actor of the wave before and begin that of this one."""
+        self._held.close()
+        self._now = self._begin(wave, self._held)
+
+    def look(self, wait_seconds: float = 0.0) -> str | None:
+        """Return why the present actor cannot go on, or None; see `Companion`."""
+        return None if self._now is None else self._now.look(wait_seconds)
+
+
 def converse(
-    scorer: Child, actor: Companion, awaited: str, watch: Watch, progress: Progress
+    scorer: Child, actors: Actors, awaited: str, watch: Watch, progress: Progress
 ) -> Frame:
-    """Wait for the scorer's frame of a kind; the two children talk to each other meanwhile.
+    """Wait for the scorer's frame of a kind; it talks with an actor meanwhile.
 
     Raises:
         ScoringFailed, EnvironmentUnusable: it sent another one; says why.
     """
     while True:
         watch(progress)
-        actor.look()
+        actors.look()
         frame = scorer.receive_or_none(POLL_SECONDS)
-        if frame is None or frame.header.get("kind") == "progress":
+        if frame is None:
+            continue
+        if frame.header.get("kind") == "wave":
+            actors.turn(int(frame.header["wave"]))
             continue
         if frame.header.get("kind") == awaited:
             return frame
         _refuse_environment(frame)
-        reason = actor.look(wait_seconds=FRAME_SECONDS / 10) or frame.header.get("reason", "")
+        reason = actors.look(wait_seconds=FRAME_SECONDS / 10) or frame.header.get("reason", "")
         raise ScoringFailed(clean(str(reason), 1200))
 
 

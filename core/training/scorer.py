@@ -42,11 +42,9 @@ def score(channel: Channel, links: Sequence[Link]) -> None:
     """Measure all policies of one arm: an order with their weights in, their episodes out."""
     frame = channel.receive()
     try:
-        measurement = _prepare(frame.header, frame.blobs, FloatLink(links[0]))
+        measurement = _prepare(frame.header, frame.blobs, [FloatLink(link) for link in links])
         channel.send({"kind": "ready"})
-        results = measurement.run(
-            lambda done, total: channel.send({"kind": "progress", "done": done, "total": total})
-        )
+        results = measurement.run(lambda wave: channel.send({"kind": "wave", "wave": wave}))
         known = _known(measurement, results) if frame.header["known"] else []
     except (ScoringFailed, EnvironmentUnusable, SandboxFailed) as error:
         channel.send({"kind": "failed", "error": type(error).__name__, "reason": str(error)})
@@ -61,7 +59,7 @@ def score(channel: Channel, links: Sequence[Link]) -> None:
 
 
 def _prepare(
-    order: Mapping[str, Any], weights: Mapping[str, bytes], link: FloatLink
+    order: Mapping[str, Any], weights: Mapping[str, bytes], links: Sequence[FloatLink]
 ) -> Measurement:
     task = task_from_json(order["task"])
     count, seeds = int(order["policies"]), [int(seed) for seed in order["seeds"]]
@@ -72,7 +70,7 @@ def _prepare(
     size = batch.layout.observation_size
     read = [read_weights(weights[f"weights.{policy}"], size, space) for policy in range(count)]
     recorded, limit = set(order["record"]), order["max_episode_steps"]
-    return Measurement(batch, fresh, space, link, task.fitness, plan, seeds, recorded, limit, read)
+    return Measurement(batch, fresh, space, links, task.fitness, plan, seeds, recorded, limit, read)
 
 
 def _known(
@@ -91,13 +89,14 @@ def _known(
 class Measurement:
     """P policies times E held-out seeds, measured wave after wave on the same environments.
 
-    `unsteady` are the policies that did not live the same first steps again on the same seeds.
+    `links` lead to the actors, one for each wave: what one has seen must not help another.  `unsteady`
+    are the policies that did not live the same first steps again on the same seeds.
     """
 
     batch: EnvBatch
     fresh: Callable[[], EnvBatch]
     space: ActionSpace
-    link: FloatLink
+    links: Sequence[FloatLink]
     fitness: Fitness
     plan: Sequence[tuple[int, ...]]
     seeds: Sequence[int]
@@ -106,25 +105,25 @@ class Measurement:
     weights: Sequence[Mapping[str, Floats]]
     unsteady: set[int] = field(default_factory=set)
 
-    def run(self, report: Callable[[int, int], None]) -> list[list[Episode]]:
+    def run(self, begin: Callable[[int], None]) -> list[list[Episode]]:
         """Return the episodes of every policy.
+
+        `begin` is called before each wave, with its number; its actor is to be there soon.
 
         Raises:
             ScoringFailed: the actor broke, or a fitness is not finite.
         """
         results: dict[int, list[Episode]] = {}
-        tapes = []
         for number, wave in enumerate(self.plan):
-            report(number, len(self.plan))
+            begin(number)
             tape = Tape()
             episodes = self._wave(number, wave, tape)
-            tapes.append((tape, [episode.length for episode in episodes]))
             for place, policy in enumerate(wave):
                 own = episodes[place * len(self.seeds) : (place + 1) * len(self.seeds)]
                 results.setdefault(policy, own)
-        for number, (tape, lengths) in enumerate(tapes):  # last, for it may break the actor
-            self.unsteady.update(self._repeat(number, tape, lengths))
-        self.link.close()
+            # Last, for it may break the actor.
+            self.unsteady.update(self._repeat(number, tape, [one.length for one in episodes]))
+            self.links[number].close()
         return [results[policy] for policy in sorted(results)]
 
     def known(self) -> list[list[Episode]]:
@@ -194,11 +193,11 @@ class Measurement:
     def _ask(self, wave: int, state: Floats) -> Actions:
         """Return the actor's actions for the observations of all rows."""
         observed = state[:, : self.batch.layout.observation_size]
-        return ask_actor(self.link, wave, observed, self.space)
+        return ask_actor(self.links[wave], observed, self.space)
 
 
-def ask_actor(link: FloatLink, wave: int, observed: Floats, space: ActionSpace) -> Actions:
-    """Send the observations of all rows of a wave to the actor and return its checked actions.
+def ask_actor(link: FloatLink, observed: Floats, space: ActionSpace) -> Actions:
+    """Send the observations of all rows of a wave to its actor and return its checked actions.
 
     Raises:
         ScoringFailed: it did not answer in time, or with no actions.
@@ -206,7 +205,7 @@ def ask_actor(link: FloatLink, wave: int, observed: Floats, space: ActionSpace) 
     frame = np.ascontiguousarray(observed, np.float32)
     deadline = time.monotonic() + FRAME_SECONDS
     try:
-        link.send(np.array([wave], np.float32).tobytes() + frame.tobytes(), deadline)
+        link.send(frame.tobytes(), deadline)
         answer = link.receive_exactly(4 * len(frame) * space.columns, deadline)
     except SandboxFailed as error:
         raise ScoringFailed(f"the actor did not answer: {error}", where="actor") from error

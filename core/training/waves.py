@@ -24,6 +24,11 @@ def rows_that_fit(row_bytes: int, memory_bytes: int) -> int:
     return max(1, min(_ROWS_OF_ANY_WAVE, int(memory_bytes / (_CAUTION * row_bytes))))
 
 
+def policies_at_a_time(episodes: int, most_rows: int = MOST_ROWS) -> int:
+    """Return how many policies are one wave at most."""
+    return max(1, most_rows // episodes)
+
+
 def waves(policies: int, episodes: int, most_rows: int = MOST_ROWS) -> list[tuple[int, ...]]:
     """Split policies 0..P into waves of equal size, at most `most_rows` episodes at a time.
 
@@ -32,7 +37,7 @@ def waves(policies: int, episodes: int, most_rows: int = MOST_ROWS) -> list[tupl
     >>> waves(5, 20)
     [(0, 1), (2, 3), (4, 4)]
     """
-    count = math.ceil(policies / max(1, most_rows // episodes))
+    count = math.ceil(policies / policies_at_a_time(episodes, most_rows))
     size = math.ceil(policies / count)
     return [
         tuple(min(first + i, policies - 1) for i in range(size))

@@ -446,3 +446,12 @@ def test_what_is_sound_in_a_report_is_kept_in_bounds():
     assert best[0]["word"].isprintable()
     assert len(best[0]["word"]) <= 200
     assert isinstance(best[0]["large"], float)
+
+
+@pytest.mark.parametrize(("size", "kept"), [(0, False), (100, True), (101, False)])
+def test_evidence_is_stored_only_as_large_as_it_can_be(size, kept):
+    """Else a program could fill the disk with it."""
+    artifacts = MemoryArtifacts()
+    frame = Frame({"kind": "report"}, {"evidence": bytes(size)})
+    found = read_report(frame, artifacts, most=100)
+    assert (found.transitions is not None) == kept == bool(artifacts.stored)

@@ -19,7 +19,7 @@ from core.records.kinds import NATIVE
 from core.records.measured import Run
 from core.records.spec import Training
 from core.records.task import Field, Fitness, Task
-from core.training import painting, video
+from core.training import filming, painting, video
 from core.training.video import Pictures, encode_mp4, encode_preview, fitted, run_attended
 from tests.rim.laboratory_parts import CART_POLE, ignore, linear_policy, program
 
@@ -178,6 +178,29 @@ def test_a_policy_that_breaks_is_the_arms_own_fault(laboratory, cart_pole):
     order = an_order(laboratory, CART_POLE, cart_pole, b"no weights at all", PROGRAM)
     with pytest.raises(ScoringFailed):
         laboratory.film(order, ignore)
+
+
+def test_a_program_that_hangs_over_what_it_paid_is_asked_once(laboratory, cart_pole, monkeypatch):
+    """A long episode is asked about in many pieces, and a worker waits for each of them."""
+    monkeypatch.setattr(filming, "ASKED_AT_ONCE", 5)
+    monkeypatch.setattr(filming, "LIMITS", replace(filming.LIMITS, wall_seconds=1.0))
+    spawned = []
+    spawn = laboratory.sandbox.spawn
+
+    def counted(entry, *args, **kwargs):
+        spawned.append(entry)
+        return spawn(entry, *args, **kwargs)
+
+    monkeypatch.setattr(laboratory.sandbox, "spawn", counted)
+    hanging = program(
+        "import numpy as np\n"
+        "def features(obs):\n    return {'lean': np.abs(obs.angle)}\n"
+        "def reward(obs, action, next_obs, params):\n    while True:\n        pass\n"
+    )
+    order = an_order(laboratory, CART_POLE, cart_pole, BALANCE, hanging)
+    found = laboratory.film(order, ignore)
+    assert found.length > 10
+    assert spawned.count(filming.TERMS) == 1
 
 
 # --- encoding ---------------------------------------------------------------------------------

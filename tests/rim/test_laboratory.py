@@ -285,6 +285,25 @@ def test_the_report_describes_components_features_and_episodes(result):
 
 
 @pytest.mark.slow
+def test_what_the_shown_episodes_were_worth_is_the_scorer_s_word(laboratory, cart_pole):
+    """The examination runs the program, and prompts quote the fitness of episodes."""
+    boasting = rewarding(
+        "return {'upright': np.cos(next_obs.angle)}",
+        before=ESCAPE
+        + "examine = sys.modules.get('core.training.examine')\n"
+        + "if examine is not None:\n"
+        + "    examine.worth_of_episodes = lambda examined: {'best': {'fitness': 499.5}}\n",
+    )
+    order = an_order(
+        CART_POLE, cart_pole, members=(("0.0", 0),), arms={"0.0": Arm("0.0", boasting)}
+    )
+    found = laboratory.train(order, ignore)
+    told = found.reports["0.0"].told
+    assert set(told) == {"best", "median", "worst"}
+    assert 0 < told["worst"]["fitness"] <= told["median"]["fitness"] <= told["best"]["fitness"]
+    assert told["best"]["fitness"] != 499.5
+
+
 def test_the_terms_are_told_whatever_kind_of_fitness_is_measured(laboratory, cart_pole):
     both = Fitness(
         "least",

@@ -12,12 +12,13 @@ from safetensors.numpy import load, save
 from core.errors import EnvironmentUnusable, ScoringFailed
 from core.ports import Progress
 from core.records.task import Fitness
-from core.sandbox import GIB, MIB, Sandbox
+from core.sandbox import GIB, MAX_LINKS, MIB, ChildDied, Frame, Sandbox
 from core.training.action_space import read_action_space
 from core.training.held_out import held_out_seeds
-from core.training.measuring import measure
+from core.training.measuring import Companion, measure
 from core.training.numpy_policy import read_weights, stack_policies
 from core.training.probing import probe_task
+from core.training.repeating import REPEATED_STEPS
 from core.training.transitions import load_recording
 from core.training.waves import MOST_ROWS, rows_that_fit, waves
 from tests.rim.laboratory_parts import (
@@ -132,6 +133,55 @@ def test_more_policies_than_rows_are_measured_in_waves(sandbox, cart_pole):
     assert len(waves(5, 60, rows_that_fit(10 * MIB, 2 * GIB))) > 1
     assert together[0] == together[2] == together[3] == together[4]
     assert np.mean(together[1].fitness) > np.mean(together[0].fitness)
+
+
+def test_no_wave_knows_what_another_has_seen(sandbox, cart_pole):
+    """All live the same seeds: an early policy could find out what a later one needs to know."""
+    order = one_policy_a_wave(cart_pole)
+    calls = 500 + REPEATED_STEPS
+    knowing = program(
+        "calls = []\n"
+        "def features(obs):\n"
+        "    calls.append(1)\n"
+        f"    return {{'lean': 3 * obs.angle * (1 if len(calls) <= {calls} else -1)}}\n"
+    )
+    found = scores(sandbox, order, [FEATURED] * 12, knowing)
+    assert len({one.fitness for one in found.scores}) == 1
+    assert not found.unsteady
+
+
+def test_more_waves_than_a_scorer_has_links_are_measured_in_parts(sandbox, cart_pole):
+    order, policies = one_policy_a_wave(cart_pole), [LAZY] * MAX_LINKS + [BALANCING, LAZY]
+    found = scores(sandbox, order, policies, recorded=[MAX_LINKS])
+    assert len({one.fitness for one in found.scores[:MAX_LINKS]}) == 1
+    assert np.mean(found.scores[MAX_LINKS].fitness) > np.mean(found.scores[-1].fitness)
+    assert load_recording(found.recording).fitness.max() == max(found.scores[MAX_LINKS].fitness)
+
+
+def one_policy_a_wave(order):
+    """Return an order whose environments are so large that no two policies fit beside each other."""
+    large = replace(order.preflight, row_reserved_bytes=10 * MIB)
+    return replace(order, held_out=tuple(range(60)), preflight=large)
+
+
+def test_an_actor_that_has_said_something_is_looked_after_all_the_same(cart_pole):
+    """It may still run: its deadlines, its memory and its output are held to their limits."""
+    asked = []
+
+    class Chatty:
+        def send(self, header, blobs): ...
+
+        def receive_or_none(self, seconds):
+            asked.append(seconds)
+            if len(asked) < 3:
+                return Frame({"kind": "nonsense"}, {})
+            raise ChildDied("too much on its standard error")
+
+    actor = Companion(Chatty(), cart_pole, None, [LAZY])
+    assert [actor.look(), actor.look(), actor.look(), actor.look()] == [
+        "the actor gave no reason"
+    ] * 4
+    assert len(asked) == 3
 
 
 def test_policies_that_do_not_fit_into_one_frame_are_measured_in_parts(
