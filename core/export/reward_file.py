@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import ast
-import io
 import json
 import pprint
-import tokenize
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
-from itertools import pairwise
 
 from core.errors import InvalidInput
 from core.export.packages import in_words
+from core.export.renaming import bound_names, without_clashes
 from core.families import ROBOTICS, importable_id
 from core.fields import read_source
 from core.records.kinds import Mode
 from core.records.outcome import Interval
 from core.records.programs import Program
 from core.records.task import Field, Task
-from core.syntax import syntax_tree
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +151,7 @@ def _place(field: Field) -> tuple[str, str | None, int, int | None, tuple[str, .
 def _program(program: Program, reserved: frozenset[str]) -> str:
     if "# <<< program" in program.source:
         raise InvalidInput("a program that contains the marker '# <<< program'")
-    source = _without_clashes(program.source.strip(), reserved)
+    source = without_clashes(program.source.strip(), reserved)
     numbers = {name: float(value) for name, value in program.params.items()}
     lines = ["# --- the program, as it was trained ---", "", source]
     if numbers:
@@ -167,38 +163,4 @@ def _reserved(template: str) -> frozenset[str]:
     """Return the names that the file itself binds at top level, its own program aside."""
     before, rest = template.split("# >>> program\n", 1)
     after = rest.split("# <<< program\n", 1)[1]
-    return frozenset(_bound(syntax_tree(before)) | _bound(syntax_tree(after)))
-
-
-def _bound(tree: ast.Module) -> set[str]:
-    names: set[str] = set()
-    for node in tree.body:
-        match node:
-            case ast.FunctionDef() | ast.ClassDef():
-                names.add(node.name)
-            case ast.Import() | ast.ImportFrom():
-                names |= {alias.asname or alias.name for alias in node.names}
-            case ast.Assign():
-                names |= {target.id for target in node.targets if isinstance(target, ast.Name)}
-            case ast.AnnAssign(target=ast.Name(id=name)):
-                names.add(name)
-    return names
-
-
-def _without_clashes(source: str, reserved: frozenset[str]) -> str:
-    """Rename what the program binds under a name that the file itself needs.
-
-    A helper called `main` or a constant called `WEIGHT` is sound in a program and would be overwritten
-    here.  The array library under its usual name is the same in both.
-    """
-    clashes = _bound(syntax_tree(source)) & reserved - {"np"}
-    if not clashes:
-        return source
-    tokens = list(tokenize.generate_tokens(io.StringIO(source).readline))
-    lines = source.splitlines(keepends=True)
-    for previous, token in reversed(list(pairwise(tokens))):
-        if token.type == tokenize.NAME and token.string in clashes and previous.string != ".":
-            (row, start), (_, stop) = token.start, token.end
-            line = lines[row - 1]
-            lines[row - 1] = f"{line[:start]}{token.string}_of_program{line[stop:]}"
-    return "".join(lines)
+    return bound_names(before) | bound_names(after)

@@ -262,6 +262,68 @@ def test_features_alone_leave_the_native_reward(tmp_path):
     assert all(reward == 1.0 for _, reward, _, _ in steps(env, 10))
 
 
+TAKING_OVER = {
+    "a builtin": """
+import numpy as np
+
+
+def float(value):
+    return -1.0 * value
+
+
+def sum(values, key=-2.0):
+    return values * key
+
+
+def reward(obs, action, next_obs, params):
+    upright = np.cos(next_obs.pole_angle)
+    return {"upright": float(sum(upright, key=-1.0)) + 0.0 * np.clip(upright, min=0.0, max=1.0)}
+""",
+    "the library's short name": """
+import numpy
+import math as np
+
+
+def reward(obs, action, next_obs, params):
+    return {"upright": numpy.cos(next_obs.pole_angle) * np.cos(0.0)}
+""",
+    "a constant behind a line that only some count": """
+import numpy as np
+
+NOTE = "nothing"  # a form feed \x0c and a line separator \u2028 end no line
+WEIGHT = -500.0
+MODE, *ENV_KWARGS = 1.0, 2.0
+
+
+def reward(obs, action, next_obs, params):
+    return {"upright": np.cos(next_obs.pole_angle) * (WEIGHT / -500.0) * MODE}
+""",
+    "names in inner scopes": """
+import numpy as np
+
+WEIGHT = 1.0
+
+
+def reward(obs, action, next_obs, params):
+    def scaled(value, WEIGHT=2.0):
+        return [f"{WEIGHT}" and value * WEIGHT for WEIGHT in (WEIGHT,)][0]
+
+    return {"upright": scaled(np.cos(next_obs.pole_angle), WEIGHT=WEIGHT)}
+""",
+}
+
+
+@pytest.mark.parametrize("mode", ["replace", "add"])
+@pytest.mark.parametrize("what", TAKING_OVER)
+def test_a_program_that_takes_over_a_name_pays_what_it_paid_in_training(tmp_path, what, mode):
+    env = load(tmp_path, TAKING_OVER[what], mode=mode).make_env()
+    for obs, reward, _, info in steps(env):
+        designed = np.cos(np.float32(obs[2]))
+        expected = designed if mode == "replace" else 1.0 + 0.5 * designed
+        assert reward == pytest.approx(expected, abs=1e-5)
+        assert info["native_reward"] == 1.0
+
+
 def test_names_that_the_file_needs_are_renamed_in_the_program(tmp_path):
     env = load(tmp_path, CLASHING).make_env()
     obs, reward, _, _ = next(steps(env))
