@@ -30,6 +30,7 @@ MOST_SERIES = 64
 MOST_NAME_LETTERS = 80
 MOST_DIGITS = 9
 LARGEST = 1e300  # far from where sums overflow
+MOST = 1e9  # seconds, or steps a second
 
 
 def read_news(frame: Frame, members: int) -> News:
@@ -110,8 +111,8 @@ def _read_count(value: object, where: str) -> int:
 
 def _positive(header: Mapping[str, Any], name: str) -> float:
     value = header.get(name)
-    if not _is_number(value) or value < 0:
-        raise BadFrame(repr(value)[:80], expected="a number >= 0", where=name)
+    if not _is_number(value) or not 0 <= value <= MOST:
+        raise BadFrame(repr(value)[:80], expected=f"a number from 0 to {MOST:g}", where=name)
     return float(value)
 
 

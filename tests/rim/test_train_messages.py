@@ -127,6 +127,9 @@ def test_news_arrive_as_they_were_sent(news):
             },
             {"checkpoint": b""},
         ),
+        ({"kind": "done", "seconds": 1e300}, {}),
+        ({"kind": "pack_saved", "steps": 1, "seconds": 1e300}, {}),
+        ({"kind": "progress", "done": 1, "steps_per_second": 9e299}, {}),
         *(
             (
                 {
