@@ -85,6 +85,12 @@ ERRORS: Mapping[type[errors.RewardsmithError], Kind] = {
         "A training broke",
         "Look at the failed run; lower the learning rate.",
     ),
+    errors.CheckpointUnusable: Kind(
+        "checkpoint-unusable",
+        500,
+        "A run could not go on from its checkpoint",
+        "Look at the failed run; retry the job to train it anew.",
+    ),
     errors.ScoringFailed: Kind(
         "scoring-failed", 500, "A fitness could not be measured", "Look at the worker's log."
     ),
@@ -120,6 +126,12 @@ ERRORS: Mapping[type[errors.RewardsmithError], Kind] = {
     ),
     errors.StepInterrupted: Kind(
         "step-interrupted", 409, "The job was cancelled or paused", "Resume the job to go on."
+    ),
+    errors.WorkerStopping: Kind(
+        "worker-stopping",
+        503,
+        "The worker was told to end",
+        "Nothing to do: another worker goes on.",
     ),
     errors.StorageFailed: Kind(
         "storage-failed",
