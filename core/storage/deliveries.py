@@ -6,11 +6,13 @@ whoever dies with it in hand has left it to the others.  Only the newest attempt
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, TypeAlias, cast, get_args
+from urllib.parse import urlsplit
 
-from sqlalchemy import Connection, Row, and_, insert, or_, select, update
+from sqlalchemy import Connection, Row, and_, func, insert, or_, select, update
 
 from core.records.kinds import Json, WebhookEvent
 from core.records.spec import Webhook
@@ -22,6 +24,7 @@ from core.storage.tables import deliveries, events, jobs
 
 TOLD: frozenset[str] = frozenset(get_args(WebhookEvent))
 MOST_LOGGED = 20
+MOST_RESTED = 500  # in one transaction; what is over it is due, and rests after the next attempt
 
 DeliveryStatus: TypeAlias = Literal["waiting", "delivered", "failed"]
 
@@ -73,18 +76,32 @@ class Deliveries(Access):
         clean_integer(after, "after")
         return self._of_job(job_id, lambda c: listed(c, job_id, after, limit))
 
-    def take(self, most: int, lease_seconds: float) -> tuple[Delivery, ...]:
-        """Take messages that are due; nobody else does so within that many seconds."""
-        store = self._of_all()
-        if not store._read(any_due):
-            return ()  # so that a worker with nothing to send never waits for the right to write
-        return store._write(lambda c: take(c, most, lease_seconds))
+    def owners_due(self) -> tuple[str, ...]:
+        """Return whose messages are due, whoever waits longest first.
+
+        A worker that is told of nobody takes nothing, and so never waits for the right to write.
+        """
+        return self._of_all()._read(owners_due)
+
+    def take(self, owner: str, lease_seconds: float) -> Delivery | None:
+        """Take a message of an owner's that is due; nobody else does so within that many seconds."""
+        return self._of_all()._write(lambda c: take(c, owner, lease_seconds))
 
     def settle(
         self, delivery: Delivery, status: DeliveryStatus, attempt: Json, pause: float = 0.0
     ) -> None:
         """Write down how an attempt ended; one that still waits is due again after `pause` seconds."""
         self._of_all()._write(lambda c: settle(c, delivery, status, attempt, pause))
+
+    def rest(
+        self, delivery: Delivery, attempt: Json, pause_after: Callable[[int], float | None]
+    ) -> None:
+        """Let an attempt at a host that said nothing count for all that its owner has due for it.
+
+        `pause_after` tells by how many attempts a message has had when it is due again; where there is
+        to be no other one, the message is left to an attempt of its own.
+        """
+        self._of_all()._write(lambda c: rest(c, delivery, attempt, pause_after))
 
 
 def enqueue(connection: Connection, job_id: str, kind: str, number: object) -> None:
@@ -96,19 +113,23 @@ def enqueue(connection: Connection, job_id: str, kind: str, number: object) -> N
     connection.execute(insert(deliveries).values(not_before=now(), created_at=now(), **row))
 
 
-def any_due(connection: Connection) -> bool:
-    """Tell whether a message waits whose time has come."""
-    return connection.execute(select(deliveries.c.seq).where(_due()).limit(1)).first() is not None
+def owners_due(connection: Connection) -> tuple[str, ...]:
+    """Return whose messages are due, whoever waits longest first."""
+    query = select(jobs.c.owner).join(deliveries, deliveries.c.job_id == jobs.c.id).where(_due())
+    query = query.group_by(jobs.c.owner).order_by(func.min(deliveries.c.not_before))
+    return tuple(connection.execute(query).scalars())
 
 
-def take(connection: Connection, most: int, lease_seconds: float) -> tuple[Delivery, ...]:
-    """Take messages that are due, those that wait longest first, and count the attempt."""
-    due = select(deliveries.c.job_id, deliveries.c.seq).where(_due())
-    due = due.order_by(deliveries.c.not_before).limit(most).with_for_update(skip_locked=True)
-    keys = connection.execute(due).all()
-    if not keys:
-        return ()
-    mine = or_(*(_is(job_id, number) for job_id, number in keys))
+def take(connection: Connection, owner: str, lease_seconds: float) -> Delivery | None:
+    """Take the message of an owner's that has been due for longest, and count the attempt."""
+    theirs = select(jobs.c.id).where(jobs.c.owner == owner)
+    due = select(deliveries.c.job_id, deliveries.c.seq)
+    due = due.where(_due(), deliveries.c.job_id.in_(theirs)).limit(1)
+    due = due.order_by(deliveries.c.not_before, deliveries.c.job_id, deliveries.c.seq)
+    key = connection.execute(due.with_for_update(skip_locked=True)).first()
+    if key is None:
+        return None
+    mine = _is(*key)
     taken = update(deliveries).where(mine).values(not_before=now(lease_seconds))
     connection.execute(taken.values(attempts=deliveries.c.attempts + 1))
     query = (
@@ -117,7 +138,7 @@ def take(connection: Connection, most: int, lease_seconds: float) -> tuple[Deliv
         .join(jobs, jobs.c.id == deliveries.c.job_id)
         .where(mine)
     )
-    return tuple(_delivery(row) for row in connection.execute(query))
+    return _delivery(connection.execute(query).one())
 
 
 def settle(
@@ -137,10 +158,29 @@ def settle(
     found = connection.execute(select(deliveries.c.log, now().label("at")).where(held)).first()
     if found is None:
         return
-    entry = {"at": found.at.isoformat(), **attempt}
-    log = [*found.log, clean_json(entry, "delivery")][-MOST_LOGGED:]
-    changed = update(deliveries).where(held).values(status=status, log=log)
+    changed = update(deliveries).where(held).values(status=status, log=_longer(found, attempt))
     connection.execute(changed.values(not_before=now(pause_seconds)))
+
+
+def rest(
+    connection: Connection,
+    delivery: Delivery,
+    attempt: Json,
+    pause_after: Callable[[int], float | None],
+) -> None:
+    """Count an attempt for what the same owner has due for the same host; see `Deliveries.rest`."""
+    owner = select(jobs.c.owner).where(jobs.c.id == delivery.job_id).scalar_subquery()
+    theirs = select(jobs.c.id).where(jobs.c.owner == owner, _of_host(delivery.webhook.url))
+    columns = (deliveries, now().label("at"))
+    query = select(*columns).where(_due(), deliveries.c.job_id.in_(theirs)).limit(MOST_RESTED)
+    # What somebody holds is being seen to: nobody waits here for another one, nor in a circle.
+    for row in connection.execute(query.with_for_update(of=deliveries, skip_locked=True)).all():
+        attempts = row.attempts + 1
+        pause = pause_after(attempts)
+        if pause is not None:
+            changed = update(deliveries).where(_is(row.job_id, row.seq))
+            changed = changed.values(attempts=attempts, log=_longer(row, attempt))
+            connection.execute(changed.values(not_before=now(pause)))
 
 
 def listed(
@@ -152,6 +192,12 @@ def listed(
     query = query.where(deliveries.c.job_id == job_id, deliveries.c.seq > after)
     query = query.order_by(deliveries.c.seq).limit(limit)
     return tuple(_stored(row) for row in connection.execute(query))
+
+
+def _longer(row: Row[Any], attempt: Json) -> list[object]:
+    """Return a message's log with another entry."""
+    entry = {"at": row.at.isoformat(), **attempt}
+    return [*row.log, clean_json(entry, "delivery")][-MOST_LOGGED:]
 
 
 def _delivery(row: Row[Any]) -> Delivery:
@@ -189,3 +235,11 @@ def _is(job_id: str, number: int) -> Any:
 
 def _same(job_id: Any, number: Any) -> Any:
     return and_(job_id == deliveries.c.job_id, number == deliveries.c.seq)
+
+
+def _of_host(url: str) -> Any:
+    """Hold a job to have a webhook on the host and port of a URL, as they are written there."""
+    parts = urlsplit(url)
+    origin = f"{parts.scheme}://{parts.netloc}".lower()
+    told = func.lower(jobs.c.webhook["url"].as_string())
+    return or_(told == origin, *(told.startswith(origin + end, autoescape=True) for end in "/?"))

@@ -33,11 +33,13 @@ class Sent:
         status:  of the answer; None if there was none.
         error:   why, in words of ours; "" if there was one.
         seconds: that it took.
+        late:    that none had come when the time was over.
     """
 
     status: int | None
     error: str = ""
     seconds: float = 0.0
+    late: bool = False
 
     @property
     def delivered(self) -> bool:
@@ -66,15 +68,17 @@ def send(
     try:
         target = read_target(url, allowed)
         status = _post(target, headers, body, _Backend(allowed, began + total_seconds))
+        return Sent(status, "", time.monotonic() - began)
     except InvalidInput as error:
-        return Sent(None, f"refused: {error.found}", time.monotonic() - began)
+        why = f"refused: {error.found}"
     except (httpcore2.TimeoutException, _Late):
-        return Sent(None, f"no answer within {total_seconds:g} s", time.monotonic() - began)
+        why = ""
     except (httpcore2.NetworkError, httpcore2.ProtocolError, OSError) as error:
-        late = time.monotonic() - began >= total_seconds
-        why = f"no answer within {total_seconds:g} s" if late else type(error).__name__
-        return Sent(None, why, time.monotonic() - began)
-    return Sent(status, "", time.monotonic() - began)
+        why = type(error).__name__
+    seconds = time.monotonic() - began
+    if why and seconds < total_seconds:
+        return Sent(None, why, seconds)
+    return Sent(None, f"no answer within {total_seconds:g} s", seconds, late=True)
 
 
 def _post(target: Target, headers: Mapping[str, str], body: bytes, backend: _Backend) -> int:

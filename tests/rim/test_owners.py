@@ -88,7 +88,7 @@ FOR_WORKERS = {
     *("endpoints.enter", "endpoints.leave"),
     *("leftovers.ended_before", "leftovers.discarded", "leftovers.in_use", "leftovers.forget"),
     *("crew.report", "crew.sign_off"),
-    *("deliveries.take", "deliveries.settle"),
+    *("deliveries.owners_due", "deliveries.take", "deliveries.settle", "deliveries.rest"),
 }
 FOR_MONITORS = {"standing"}
 
@@ -123,7 +123,9 @@ def test_every_question_that_a_store_answers_is_asked_here():
         pytest.param(lambda s: s.leftovers.discarded(), id="leftovers.discarded"),
         pytest.param(lambda s: s.standing(), id="standing"),
         pytest.param(lambda s: s.leftovers.in_use(["0" * 64]), id="leftovers.in_use"),
-        pytest.param(lambda s: s.deliveries.take(1, 1.0), id="deliveries.take"),
+        pytest.param(lambda s: s.deliveries.owners_due(), id="deliveries.owners_due"),
+        pytest.param(lambda s: s.deliveries.take("alice", 1.0), id="deliveries.take"),
+        pytest.param(lambda s: s.deliveries.rest(None, {}, None), id="deliveries.rest"),
         pytest.param(lambda s: s.deliveries.settle(None, "failed", {}), id="deliveries.settle"),
         pytest.param(lambda s: s.leftovers.forget(["0" * 64]), id="leftovers.forget"),
         pytest.param(lambda s: s.crew.report(Presence("w", (), 1, 0, "cpu")), id="crew.report"),

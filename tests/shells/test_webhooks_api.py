@@ -22,7 +22,8 @@ from core.records.spec import Webhook
 from core.settings import Settings
 from core.storage import Caller
 from core.storage.engine import writing
-from core.webhooks import send
+from core.webhooks import pause_after, send
+from core.webhooks.schedule import PAUSES_SECONDS
 from tests.builders import a_spec
 from tests.receiver import receiving
 from tests.shells import stories
@@ -41,9 +42,10 @@ def settings(tmp_path, database_url) -> Settings:
 
 @pytest.fixture
 def deliver(store, settings):
-    """Send what is due, once."""
+    """Send what is due, and return how many messages that were."""
     with ThreadPoolExecutor(delivering.AT_ONCE) as pool:
-        yield lambda: delivering.deliver_once(store, settings, pool)
+        sender = delivering.Sender(store, settings, pool, threading.Event())
+        yield lambda: sum(work.result() for work in sender.look())
 
 
 @pytest.fixture
@@ -203,7 +205,7 @@ def test_a_worker_that_dies_with_a_message_leaves_it_to_the_others(store, delive
     with receiving() as receiver:
         job_id = a_told_job(store, receiver.url)
         store.request_cancel(job_id)
-        (taken,) = store.deliveries.take(5, 60.0)
+        taken = store.deliveries.take("local", 60.0)
         assert deliver() == 0, "somebody has it in hand"
         hurry()
         assert deliver() == 1
@@ -217,8 +219,8 @@ def test_two_workers_do_not_send_the_same_message(store):
     store.request_pause(job_id)
     store.request_cancel(job_id)
     with ThreadPoolExecutor(4) as pool:
-        taken = list(pool.map(lambda _: store.deliveries.take(1, 60.0), range(8)))
-    numbers = [one.number for some in taken for one in some]
+        taken = list(pool.map(lambda _: store.deliveries.take("local", 60.0), range(8)))
+    numbers = [one.number for one in taken if one is not None]
     assert len(numbers) == len(set(numbers)) == 2
 
 
@@ -234,7 +236,7 @@ def test_a_failing_receiver_never_touches_the_job(store, deliver):
 def test_messages_go_with_their_job(store, deliver, engine):
     job_id = a_told_job(store, "http://127.0.0.1:1/")
     store.request_cancel(job_id)
-    (taken,) = store.deliveries.take(5, 60.0)
+    taken = store.deliveries.take("local", 60.0)
     store.delete(job_id)
     store.deliveries.settle(taken, "delivered", {"status": 204, "error": "", "seconds": 0.1})
     with engine.connect() as connection:
@@ -246,6 +248,93 @@ def test_a_message_is_written_with_its_event_or_not_at_all(store):
     job_id = a_told_job(alice, "http://127.0.0.1:1/")
     alice.request_cancel(job_id)
     assert [one.kind for one in alice.deliveries.of(job_id)] == ["job.completed"]
+
+
+# --- many owners and hosts --------------------------------------------------------------------
+
+MANY = 20
+
+
+def a_backlog(store, url: str, count: int = MANY) -> str:
+    """Leave a job with so many messages that are due."""
+    job_id = a_told_job(store, url, "job.paused")
+    for _ in range(count):
+        store.request_pause(job_id)
+        store.resume(job_id)
+    return job_id
+
+
+def is_let_go(released: threading.Event):
+    """Return what answers nothing before it is let go."""
+    return lambda handler: released.wait(60) and None
+
+
+def test_a_receiver_that_never_answers_keeps_no_other_owners_messages_waiting(
+    store, settings, monkeypatch
+):
+    monkeypatch.setattr(delivering, "PERIOD_SECONDS", 0.01)
+    stopping, released = threading.Event(), threading.Event()
+    thread = threading.Thread(target=delivering.deliver_until, args=(stopping, store, settings))
+    with receiving() as silent, receiving() as receiver:
+        silent.answer = is_let_go(released)
+        a_backlog(store.of(Caller("mallory")), silent.url)
+        a_backlog(store.of(Caller("alice")), receiver.url, 3)
+        thread.start()
+        try:
+            eventually(lambda: len(receiver.received) == 3, 8, "the messages of the other owner")
+            assert len(silent.received) <= delivering.MOST_OF_ONE
+        finally:
+            stopping.set()
+            released.set()
+            thread.join(20)
+
+
+def test_a_long_backlog_of_one_owner_is_sent_in_turn_with_what_others_have(store, settings):
+    """All go to one receiver, and one thread sends them: their order there is that of the turns."""
+    with receiving() as receiver, ThreadPoolExecutor(1) as pool:
+        theirs = a_backlog(store.of(Caller("mallory")), receiver.url)
+        others = [a_backlog(store.of(Caller(name)), receiver.url, 2) for name in ("alice", "bob")]
+        sender = delivering.Sender(store, settings, pool, threading.Event())
+        assert sum(work.result() for work in sender.look()) == MANY + 4
+    order = [json.loads(got.body)["data"]["job_id"] for got in receiver.received]
+    assert set(order[:6]) == {theirs, *others}
+    assert [order[:6].count(one) for one in others] == [2, 2]
+
+
+def test_a_host_that_gave_no_answer_in_time_rests_with_all_that_one_owner_has_for_it(
+    store, settings, monkeypatch
+):
+    monkeypatch.setattr(delivering, "TOTAL_SECONDS", 0.2)
+    mine, others = store.of(Caller("mallory")), store.of(Caller("alice"))
+    released = threading.Event()
+    with receiving() as silent, receiving() as receiver:
+        silent.answer = is_let_go(released)
+        waiting = [
+            a_backlog(mine, url, 5) for url in (silent.url, silent.url.replace("http", "HTTP"))
+        ]
+        sent = [a_backlog(one, receiver.url, 2) for one in (mine, others)]
+        with ThreadPoolExecutor(delivering.AT_ONCE) as pool:
+            sender = delivering.Sender(store, settings, pool, threading.Event())
+            for work in sender.look():
+                work.result()
+            assert all(work.result() == 0 for work in sender.look()), "all that is left rests"
+        released.set()
+    assert 1 <= len(silent.received) <= delivering.MOST_OF_ONE
+    told = [one for job_id in waiting for one in store.deliveries.of(job_id)]
+    assert {(one.status, one.attempts, len(one.log)) for one in told} == {("waiting", 1, 1)}
+    assert len({one.log[0]["error"] for one in told}) == 2, "what was tried, and what was not"
+    assert {one.status for job_id in sent for one in store.deliveries.of(job_id)} == {"delivered"}
+
+
+def test_no_message_is_given_up_without_a_last_attempt_of_its_own(store, hurry):
+    job_id = a_backlog(store, "http://127.0.0.1:1/", 2)
+    for _ in range(2 * len(PAUSES_SECONDS)):
+        taken = store.deliveries.take("local", 60.0)
+        store.deliveries.settle(taken, "waiting", {"error": "silence"}, 60.0)
+        store.deliveries.rest(taken, {"error": "silence"}, lambda n: pause_after(n, lambda: 0.5))
+        hurry()
+    tried, other = store.deliveries.of(job_id)
+    assert (tried.attempts, other.attempts) == (2 * len(PAUSES_SECONDS), len(PAUSES_SECONDS))
 
 
 # --- the receiver of the documentation --------------------------------------------------------
