@@ -127,7 +127,7 @@ def fork_job(
         labels=request.labels,
         start=(Given(0, source, "fork", note=note),),
         most_open=here.settings.jobs_per_owner,
-        webhook=read_webhook(request.webhook, here.settings),
+        webhook=read_webhook(request.webhook, here.settings, here.caller.owner),
         offer_seconds=herald.offer_seconds,
     )
     response.headers["Location"] = f"/v1/jobs/{job.id}"

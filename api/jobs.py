@@ -178,7 +178,7 @@ def accept(
         labels=request.labels,
         start=read_starts(here.store, request.start, spec.task, spec.mode),
         most_open=here.settings.jobs_per_owner,
-        webhook=read_webhook(request.webhook, here.settings),
+        webhook=read_webhook(request.webhook, here.settings, here.caller.owner),
         offer_seconds=herald.offer_seconds,
     )
 

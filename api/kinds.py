@@ -73,6 +73,12 @@ ERRORS: Mapping[type[errors.RewardsmithError], Kind] = {
     errors.LimitReached: Kind(
         "limit-reached", 429, "Too much at once", "Wait until something has ended."
     ),
+    errors.ResolverUnavailable: Kind(
+        "resolver-unavailable",
+        503,
+        "A host's name cannot be looked up now",
+        "Send the request again after as many seconds as Retry-After says.",
+    ),
     errors.EnvironmentUnusable: Kind(
         "environment-unusable",
         422,

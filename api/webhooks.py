@@ -60,16 +60,17 @@ def delivery_view(job_id: str, one: StoredDelivery) -> DeliveryView:
     )
 
 
-def read_webhook(asked: WebhookBody | None, settings: Settings) -> Webhook | None:
+def read_webhook(asked: WebhookBody | None, settings: Settings, owner: str) -> Webhook | None:
     """Return the webhook of a request, with a secret of its own if it brings none.
 
     Raises:
         InvalidField: its address may not be spoken to, or its secret is none.
+        ResolverUnavailable, LimitReached: its host's name could not be looked up now.
     """
     if asked is None:
         return None
     with _placed("/webhook/url"):
-        check_target(asked.url, settings.webhook_hosts)
+        check_target(asked.url, settings.webhook_hosts, owner)
     secret = asked.secret or new_secret()
     with _placed("/webhook/secret"):
         check_secret(secret)

@@ -11,6 +11,7 @@ RewardsmithError
 ├── NotFound                no job, iteration, candidate, run or artifact with that id
 ├── Conflict                the request makes sense, but not now (cancel of a finished job)
 ├── LimitReached            one owner has or does too much at once
+├── ResolverUnavailable     nothing can be told of a host's name now, neither that it is good nor bad
 ├── EnvironmentUnusable     the environment cannot be built, or its spaces are not supported
 ├── TrainingFailed          the code was sound, the training was not (non-finite loss, out of memory)
 │   └── CheckpointUnusable  a run cannot go on from its checkpoint
@@ -124,6 +125,10 @@ class Conflict(RewardsmithError):
 
 class LimitReached(RewardsmithError):
     """One owner has or does too much at once; later the same request may be accepted."""
+
+
+class ResolverUnavailable(RewardsmithError):
+    """A name was not looked up in time; later the same request may be accepted."""
 
 
 class EnvironmentUnusable(RewardsmithError):

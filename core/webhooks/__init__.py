@@ -2,6 +2,7 @@
 
 signing     secrets, signatures, headers
 addresses   which addresses may be spoken to; checked at submission and again at connection
+look_ups    names resolved beside, a few of each owner's at a time
 sending     one attempt: a checked address, one deadline, no redirect, nothing read of the answer
 schedule    when the next attempt is due
 """

@@ -11,16 +11,14 @@ import ipaddress
 import re
 import socket
 from collections.abc import Collection
-from concurrent.futures import ThreadPoolExecutor
-from concurrent.futures import TimeoutError as TooSlow
 from dataclasses import dataclass
 from typing import TypeAlias
 from urllib.parse import urlsplit
 
-from core.errors import InvalidInput
+from core.errors import InvalidInput, ResolverUnavailable
+from core.webhooks.look_ups import LookUps
 
 PORTS = (443, 8443)
-RESOLVE_SECONDS = 3.0
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 # Global for the standard library, and yet local, or IPv4 addresses in a form that was given up.
 _LOCAL = tuple(
@@ -30,8 +28,7 @@ _HOST = re.compile(r"^[a-z0-9_-]+(\.[a-z0-9_-]+)*\.?$")
 
 Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
-# A resolver that hangs costs one of these threads and not one that answers requests.
-_resolvers = ThreadPoolExecutor(4, thread_name_prefix="resolve")
+_look_ups = LookUps()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,23 +48,23 @@ class Target:
         return host if self.port == usual else f"{host}:{self.port}"
 
 
-def check_target(url: str, allowed: Collection[str] = ()) -> Target:
+def check_target(url: str, allowed: Collection[str] = (), owner: str = "") -> Target:
     """Hold a URL to the rules, its name resolved, and return where it leads.
 
     Args:
         url:     as the user gave it.
         allowed: hosts that the operator lets webhooks reach wherever they are, `host` or `host:port`.
+        owner:   who asks, and may have a few names looked up at a time.
 
     Raises:
         InvalidInput: says what is wrong, and nothing of what was found behind a name.
+        ResolverUnavailable: the name was not looked up in time.
+        LimitReached: too many names of the owner's are being looked up.
     """
     target = read_target(url, allowed)
     if not is_allowed(target.host, target.port, allowed):
-        try:
-            found = _resolvers.submit(addresses_of, target.host, target.port)
-            found.result(RESOLVE_SECONDS)
-        except TooSlow as error:
-            raise _refusal("a name that is not resolved in time") from error
+        place = (target.host, target.port)
+        _look_ups.ask((owner, *place), lambda: addresses_of(*place))
     return target
 
 
@@ -102,10 +99,15 @@ def addresses_of(host: str, port: int) -> list[str]:
 
     Raises:
         InvalidInput: it has none, or one of them is not.
+        ResolverUnavailable: no name server answered.
     """
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
+        if isinstance(error, socket.gaierror) and error.errno == socket.EAI_AGAIN:
+            raise ResolverUnavailable(
+                "no answer about a name", where="url of the webhook"
+            ) from error
         raise _refusal("a name that cannot be resolved") from error
     addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
     if not addresses or not all(map(is_public, addresses)):

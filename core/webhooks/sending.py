@@ -17,7 +17,7 @@ from typing import Any
 import httpcore2
 import httpx2
 
-from core.errors import InvalidInput
+from core.errors import InvalidInput, ResolverUnavailable
 from core.webhooks.addresses import Target, addresses_of, is_allowed, read_target
 
 TOTAL_SECONDS = 10.0
@@ -69,7 +69,7 @@ def send(
         target = read_target(url, allowed)
         status = _post(target, headers, body, _Backend(allowed, began + total_seconds))
         return Sent(status, "", time.monotonic() - began)
-    except InvalidInput as error:
+    except (InvalidInput, ResolverUnavailable) as error:
         why = f"refused: {error.found}"
     except (httpcore2.TimeoutException, _Late):
         why = ""

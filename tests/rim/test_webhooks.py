@@ -5,14 +5,16 @@ from __future__ import annotations
 import base64
 import itertools
 import socket
+import threading
 import time
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 
 import pytest
 
-from core.errors import InvalidInput
+from core.errors import InvalidInput, LimitReached, ResolverUnavailable
 from core.webhooks import check_secret, check_target, headers_of, new_secret, pause_after, send
 from core.webhooks.addresses import is_public, read_target
+from core.webhooks.look_ups import AT_ONCE, MOST_OF_ONE, LookUps
 from core.webhooks.schedule import PAUSES_SECONDS
 from tests.receiver import receiving
 
@@ -140,11 +142,73 @@ def test_a_url_of_another_form_is_refused_without_resolving_anything(url, resolv
     assert asked == []
 
 
-def test_a_name_that_is_resolved_slowly_is_refused_in_time(monkeypatch):
-    monkeypatch.setattr("core.webhooks.addresses.RESOLVE_SECONDS", 0.05)
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: time.sleep(0.5) or [])
-    with pytest.raises(InvalidInput, match="in time"):
-        check_target("https://slow.example.org/")
+@contextmanager
+def slow_names(monkeypatch, seconds: float = 0.05):
+    """Let names below `slow.example` wait for an answer, until the end; yield which were asked for."""
+    asked: list[str] = []
+    over = threading.Event()
+
+    def look_up(host, port, *_, **__):
+        asked.append(host)
+        if host.endswith("slow.example"):
+            over.wait(60)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (PUBLIC, port))]
+
+    look_ups = LookUps()
+    monkeypatch.setattr("core.webhooks.look_ups.PATIENCE_SECONDS", seconds)
+    monkeypatch.setattr("core.webhooks.addresses._look_ups", look_ups)
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    try:
+        yield asked
+    finally:
+        over.set()
+        look_ups._pool.shutdown()
+
+
+def test_a_name_that_is_resolved_slowly_is_refused_in_time_and_not_called_wrong(monkeypatch):
+    with slow_names(monkeypatch), pytest.raises(ResolverUnavailable, match="in time"):
+        check_target("https://slow.example/")
+
+
+def test_name_servers_that_do_not_answer_say_nothing_against_a_name(monkeypatch):
+    def look_up(*_, **__):
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    with pytest.raises(ResolverUnavailable):
+        check_target("https://hooks.example.org/")
+    sent = send("https://hooks.example.org/", {}, b"{}")
+    assert (sent.status, sent.error) == (None, "refused: no answer about a name")
+
+
+def test_slow_names_of_one_owner_keep_no_other_ones_from_being_resolved(monkeypatch):
+    with slow_names(monkeypatch) as asked:
+        for number in range(3 * AT_ONCE):
+            with pytest.raises((ResolverUnavailable, LimitReached)):
+                check_target(f"https://{number}.slow.example/", owner="mallory")
+        assert check_target("https://hooks.example.org/", owner="alice").host == asked[-1]
+        assert len(asked) == MOST_OF_ONE + 1
+        with pytest.raises(LimitReached, match="webhooks of one owner"):
+            check_target("https://hooks.example.org/", owner="mallory")
+
+
+def test_what_has_not_begun_when_its_time_is_over_leaves_the_line(monkeypatch):
+    with slow_names(monkeypatch) as asked:
+        for number in range(AT_ONCE):
+            with pytest.raises(ResolverUnavailable):
+                check_target(f"https://{number}.slow.example/", owner=f"{number // MOST_OF_ONE}")
+        for number in range(3 * MOST_OF_ONE):
+            with pytest.raises(ResolverUnavailable, match="in time"):
+                check_target(f"https://{number}.example.org/", owner="alice")
+    assert asked == [f"{number}.slow.example" for number in range(AT_ONCE)]
+
+
+def test_a_name_that_is_being_looked_up_is_not_looked_up_again(monkeypatch):
+    with slow_names(monkeypatch) as asked:
+        for _ in range(2 * MOST_OF_ONE):
+            with pytest.raises(ResolverUnavailable):
+                check_target("https://slow.example/", owner="alice")
+    assert asked == ["slow.example"]
 
 
 @pytest.mark.parametrize("allowed", [("127.0.0.1",), ("127.0.0.1:9000",)])

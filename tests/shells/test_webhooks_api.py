@@ -127,6 +127,19 @@ def test_a_webhook_that_cannot_be_is_refused_with_its_place(api, store, webhook,
 
 
 @ON_SQLITE
+def test_a_webhook_whose_name_cannot_be_looked_up_now_may_come_back(api, store, monkeypatch):
+    def look_up(*_, **__):
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    webhook = {"url": "https://hooks.example.org/x"}
+    answer = api.post("/v1/jobs", json={"task": "cartpole-park", "webhook": webhook})
+    assert (answer.status_code, answer.json()["code"]) == (503, "resolver-unavailable")
+    assert answer.headers["retry-after"]
+    assert store.unfinished_jobs() == ()
+
+
+@ON_SQLITE
 def test_a_fork_is_told_apart_and_inherits_nobody(api, store):
     job_id = stories.a_finished_job(store)
     assert api.post(f"/v1/jobs/{job_id}/fork", json={}).json()["webhook"] is None
