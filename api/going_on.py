@@ -15,7 +15,7 @@ from api.bodies import ExtendBody, ForkBody, body_sha256
 from api.dependencies import Here, JobId
 from api.errors import InvalidField
 from api.jobs import IdempotencyKey
-from api.limits import MAX_ITERATIONS
+from api.limits import MAX_ITERATIONS, MAX_PLANNED_STEPS
 from api.people import candidate_key, mark
 from api.programs import check_source, read_starts, task_of
 from api.schemas import JobRequest
@@ -63,7 +63,14 @@ def extend_job(
     )
     check_priced(replace(known.spec, budget=extension.budget), here.prices, here.model)
     request = Request(idempotency_key, body_sha256(body))
-    job, replayed = here.store.extend(job_id, extension, MAX_ITERATIONS, request)
+    job, replayed = here.store.extend(
+        job_id,
+        extension,
+        MAX_ITERATIONS,
+        request,
+        most_open=here.settings.jobs_per_owner,
+        most_steps=MAX_PLANNED_STEPS,
+    )
     mark(response, replayed)
     background.add_task(here.wake, job_id)
     return job_view(job)
@@ -84,7 +91,8 @@ def retry_job(
     idempotency_key: IdempotencyKey = None,
 ) -> JobView:
     """Let a failed or cancelled job go on from its last stored fact, once its cause was mended."""
-    job, replayed = here.store.retry(job_id, Request(idempotency_key))
+    most_open = here.settings.jobs_per_owner
+    job, replayed = here.store.retry(job_id, Request(idempotency_key), most_open=most_open)
     mark(response, replayed)
     background.add_task(here.wake, job_id)
     return job_view(job)

@@ -8,6 +8,7 @@ from api import openapi
 from api.bodies import FeedbackBody, ProgramBody, body_sha256
 from api.dependencies import Here, JobId
 from api.jobs import IdempotencyKey
+from api.limits import MAX_PLANNED_STEPS
 from api.people_views import GivenList, GivenView, RemarkList, RemarkView
 from api.programs import check_source, task_of
 from api.show import key_to_id
@@ -95,7 +96,7 @@ def give_program(
     parent = candidate_key(job_id, body.parent)
     given = Given(0, body.source, "user" if parent is None else "edit", parent, body.note)
     request = Request(idempotency_key, body_sha256(body))
-    kept, replayed = here.store.add_given(job_id, given, request)
+    kept, replayed = here.store.add_given(job_id, given, request, most_steps=MAX_PLANNED_STEPS)
     mark(response, replayed)
     background.add_task(here.wake, job_id)
     return given_view(job_id, kept, here.store.iterations(job_id))

@@ -14,7 +14,7 @@ from api.designers import DESIGNERS
 from api.errors import InvalidField
 from api.limits import ALGORITHMS, MAX_PLANNED_STEPS
 from api.schemas import JobRequest, Piece, SpecBody, TaskBody, TrainingBody
-from core.budgets import planned_cost
+from core.budgets import overlong_plan, planned_cost
 from core.errors import InvalidInput, UnknownDesigner
 from core.learners import read_learner
 from core.methods import find_method
@@ -298,8 +298,8 @@ def _check_budget(spec: JobSpec, starts: int) -> None:
             expected=f"at least {needed} environment steps: baseline, one iteration and confirmation",
             hint="Raise the budget, or lower training.steps, training.seeds or candidates.",
         )
-    planned = planned_cost(spec, starts)
-    if min(planned, planned if allowed is None else allowed) > MAX_PLANNED_STEPS:
+    planned = overlong_plan(spec, MAX_PLANNED_STEPS, starts)
+    if planned is not None:
         raise InvalidField(
             f"a plan of {planned:,}",
             pointer="/training/steps",

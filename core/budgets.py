@@ -105,6 +105,22 @@ def planned_cost(spec: JobSpec, starts: int = 0) -> int:
     return baseline_cost(spec) + first + later + closing_cost(spec)
 
 
+def overlong_plan(
+    spec: JobSpec, most_steps: int, starts: int = 0, confirmations: int = 1
+) -> int | None:
+    """Return the environment steps of a plan if they, and the budget, are more than so many.
+
+    Args:
+        spec:          of the job.
+        most_steps:    that a job may plan.
+        starts:        programs of people's that are trained beside the designer's.
+        confirmations: of the job; each further one follows an extension.
+    """
+    planned = planned_cost(spec, starts) + (confirmations - 1) * closing_cost(spec)
+    allowed = planned if spec.budget.env_steps is None else spec.budget.env_steps
+    return planned if min(planned, allowed) > most_steps else None
+
+
 # --- what does not fit any more ---------------------------------------------------------------
 
 

@@ -85,7 +85,7 @@ def insert_job(
     if created_at is None:
         return None
     if most_open is not None:
-        _check_open(connection, row["owner"], most_open)
+        check_open(connection, row["owner"], most_open)
     add_event(connection, *first_event(row))
     for program in start:
         insert_given(connection, row["id"], program)
@@ -159,7 +159,7 @@ def earlier_job(connection: Connection, row: Mapping[str, Any]) -> str:
     return cast("str", earlier.id)
 
 
-def _check_open(connection: Connection, owner: str, most: int) -> None:
+def check_open(connection: Connection, owner: str, most: int) -> None:
     """Refuse the newest job of an owner who has too many; those of the same moment may all pass."""
     if connection.execute(UNFINISHED, {"owner": owner}).scalar_one() > most:
         raise LimitReached(

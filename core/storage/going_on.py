@@ -20,6 +20,7 @@ from core.records.kinds import FINISHED, NATIVE, Json
 from core.records.people import Given
 from core.records.spec import Budget, JobSpec
 from core.storage import reads
+from core.storage.accept import check_open
 from core.storage.codec import dump
 from core.storage.job_reads import job_row
 from core.storage.lifecycle import (
@@ -31,7 +32,7 @@ from core.storage.lifecycle import (
     set_job,
     transition,
 )
-from core.storage.people import MOST_GIVEN, hold_number, insert_given
+from core.storage.people import MOST_GIVEN, hold_number, hold_plan, insert_given
 from core.storage.requests import UNMARKED, Request, earlier
 from core.storage.tables import claims, runs
 
@@ -62,6 +63,8 @@ def extend(
     extension: Extension,
     most_iterations: int,
     request: Request = UNMARKED,
+    most_open: int | None = None,
+    most_steps: int | None = None,
 ) -> bool:
     """Let a job go on for longer; tell whether the same request had done so before.
 
@@ -69,8 +72,9 @@ def extend(
         NotFound: no such job.
         Conflict: it is cancelled, or failed for a reason that more iterations do not mend, or it was
             extended too often.
-        InvalidInput: it would have too many iterations, a limit is lower than before, or the budget
-            does not allow another iteration.
+        InvalidInput: it would have too many iterations or environment steps, a limit is lower than
+            before, or the budget does not allow another iteration.
+        LimitReached: it had ended, and its owner has too many unfinished jobs.
         IdempotencyMismatch: the key was used with another body.
     """
     job = lock_job(connection, job_id)
@@ -84,8 +88,10 @@ def extend(
         number = insert_given(connection, job_id, given).number
         hold_number(job_id, number, MOST_GIVEN, "programs of people's")
     renew_confirmation(connection, job_id, before)
-    _reopen(connection, job, "job.extended", _extension_words(extension), request)
-    _check_useful(reads.history(connection, job_id))
+    _reopen(connection, job, "job.extended", _extension_words(extension), request, most_open)
+    history = reads.history(connection, job_id)
+    _check_useful(history)
+    hold_plan(history, most_steps)
     return False
 
 
@@ -166,7 +172,12 @@ def _check_useful(history: History) -> None:
     )
 
 
-def retry(connection: Connection, job_id: str, request: Request = UNMARKED) -> bool:
+def retry(
+    connection: Connection,
+    job_id: str,
+    request: Request = UNMARKED,
+    most_open: int | None = None,
+) -> bool:
     """Let a failed or cancelled job go on from its stored facts; tell whether it was asked before.
 
     Runs of the native reward that broke are forgotten, for nothing else can stand in for them.
@@ -174,6 +185,7 @@ def retry(connection: Connection, job_id: str, request: Request = UNMARKED) -> b
     Raises:
         NotFound: no such job.
         Conflict: it did not fail, or it would at once fail again.
+        LimitReached: its owner has too many unfinished jobs.
         IdempotencyMismatch: the key was used with another body.
     """
     job = lock_job(connection, job_id)
@@ -189,7 +201,7 @@ def retry(connection: Connection, job_id: str, request: Request = UNMARKED) -> b
             hint="Extend the job by further iterations, or fork it with other settings.",
         )
     _forget_broken_baselines(connection, job_id)
-    _reopen(connection, job, "job.retried", "The job is tried again.", request)
+    _reopen(connection, job, "job.retried", "The job is tried again.", request, most_open)
     return False
 
 
@@ -205,7 +217,12 @@ def _forget_broken_baselines(connection: Connection, job_id: str) -> None:
 
 
 def _reopen(
-    connection: Connection, job: Row[Any], kind: str, message: str, request: Request
+    connection: Connection,
+    job: Row[Any],
+    kind: str,
+    message: str,
+    request: Request,
+    most_open: int | None,
 ) -> None:
     """Open a job that has ended again; what it had ended with stands in the event."""
     ended = job_row(connection, job.id)
@@ -222,3 +239,5 @@ def _reopen(
     fresh = {"lapses": 0, "resting_until": None, "resting_reason": None, "offered_until": None}
     connection.execute(update(claims).where(claims.c.job_id == job.id).values(**fresh))
     transition(connection, job, "queued", kind, message, details)
+    if most_open is not None:
+        check_open(connection, ended["owner"], most_open)

@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, Table, func, select
 
 from core import searching
+from core.budgets import overlong_plan
 from core.errors import Conflict, InvalidInput, NotFound
 from core.records.history import History
 from core.records.kinds import FINISHED
@@ -36,7 +37,11 @@ MOST_GIVEN = 100
 
 
 def add_given(
-    connection: Connection, job_id: str, program: Given, request: Request = UNMARKED
+    connection: Connection,
+    job_id: str,
+    program: Given,
+    request: Request = UNMARKED,
+    most_steps: int | None = None,
 ) -> tuple[Given, bool]:
     """Store a program of the user's, under the job's next number, which it bears when it comes back.
 
@@ -47,6 +52,7 @@ def add_given(
         NotFound: no such job, or no such parent.
         Conflict: the job is finished, its budget does not allow another program, or it has too many,
             was confirmed too often, or is an import that waits to be taken in.
+        InvalidInput: the job would take more than `most_steps` environment steps.
         IdempotencyMismatch: the key was used with another body.
     """
     job = lock_job(connection, job_id)
@@ -62,6 +68,7 @@ def add_given(
     if program.parent is not None:
         _find(history, program.parent)
     hold_number(job_id, numbered.number, MOST_GIVEN, "programs of people's")
+    hold_plan(history, most_steps)
     if searching.search_ended(history):
         raise Conflict(
             f"The budget ({searching.budget_exhausted(history)}) of job {job_id} does not allow "
@@ -157,6 +164,25 @@ def hold_number(job_id: str, number: int, most: int, what: str) -> None:
         raise Conflict(
             f"Job {job_id} has {most} {what} already, and no job takes more.",
             hint="Fork the job, or submit a new one.",
+        )
+
+
+def hold_plan(history: History, most_steps: int | None) -> None:
+    """Hold a job to what a new one may plan, with all that people handed in and asked for since.
+
+    Raises:
+        InvalidInput: it would take more environment steps.
+    """
+    if most_steps is None:
+        return
+    confirmations = 1 + history.extensions + bool(history.confirmations)
+    planned = overlong_plan(history.spec, most_steps, len(history.given), confirmations)
+    if planned is not None:
+        raise InvalidInput(
+            f"a plan of {planned:,}",
+            expected=f"a job of at most {most_steps:,} environment steps",
+            where="plan",
+            hint="Ask for less, or fork the job with other settings.",
         )
 
 

@@ -364,34 +364,46 @@ class Store(Access):
         return self._ask("resume", lifecycle.resume, job_id)
 
     def extend(
-        self, job_id: str, extension: Extension, most_iterations: int, request: Request = UNMARKED
+        self,
+        job_id: str,
+        extension: Extension,
+        most_iterations: int,
+        request: Request = UNMARKED,
+        *,
+        most_open: int | None = None,
+        most_steps: int | None = None,
     ) -> tuple[StoredJob, bool]:
         """Let a job go on for longer; True when the same request was carried out before.
+
+        `most_open` is how many unfinished jobs its owner may have, this one included; `most_steps` are
+        the environment steps that a job may plan.
 
         Raises:
             NotFound: no such job.
             Conflict: its state does not allow it.
             InvalidInput: the extension asks for too much, or for nothing.
+            LimitReached: it had ended, and its owner has too many unfinished jobs.
             IdempotencyMismatch: the key was used with another body.
         """
         accept.check_key(request.key)
-        replayed = self._change(
-            "extend",
-            job_id,
-            lambda c: going_on.extend(c, job_id, extension, most_iterations, request),
-        )
+        asked = (job_id, extension, most_iterations, request, most_open, most_steps)
+        replayed = self._change("extend", job_id, lambda c: going_on.extend(c, *asked))
         return self.job(job_id), replayed
 
-    def retry(self, job_id: str, request: Request = UNMARKED) -> tuple[StoredJob, bool]:
+    def retry(
+        self, job_id: str, request: Request = UNMARKED, *, most_open: int | None = None
+    ) -> tuple[StoredJob, bool]:
         """Let a failed or cancelled job go on; True when the same request was carried out before.
 
         Raises:
             NotFound: no such job.
             Conflict: it did not fail, or it would at once fail again.
+            LimitReached: its owner has too many unfinished jobs (`most_open`, see `extend`).
             IdempotencyMismatch: the key was used with another body.
         """
         accept.check_key(request.key)
-        replayed = self._change("retry", job_id, lambda c: going_on.retry(c, job_id, request))
+        work = partial(going_on.retry, job_id=job_id, request=request, most_open=most_open)
+        replayed = self._change("retry", job_id, work)
         return self.job(job_id), replayed
 
     def delete(self, job_id: str) -> None:
@@ -418,7 +430,12 @@ class Store(Access):
     # --- what people hand in and say ----------------------------------------------------------
 
     def add_given(
-        self, job_id: str, program: Given, request: Request = UNMARKED
+        self,
+        job_id: str,
+        program: Given,
+        request: Request = UNMARKED,
+        *,
+        most_steps: int | None = None,
     ) -> tuple[Given, bool]:
         """Store a program of the user's; it becomes a candidate of the next iteration.
 
@@ -427,11 +444,12 @@ class Store(Access):
         Raises:
             NotFound: no such job, or no such parent.
             Conflict: the job is finished, its budget is used up, or it has too many programs.
+            InvalidInput: the job would take more than `most_steps` environment steps.
             IdempotencyMismatch: the key was used with another body.
         """
         accept.check_key(request.key)
-        work = partial(people.add_given, job_id=job_id, program=program, request=request)
-        return self._change("give", job_id, work)
+        asked = (job_id, program, request, most_steps)
+        return self._change("give", job_id, lambda c: people.add_given(c, *asked))
 
     def given(self, job_id: str) -> tuple[Given, ...]:
         """Return the programs that people handed in, in order.

@@ -16,7 +16,7 @@ from core.storage.engine import writing
 from core.storage.tables import jobs
 from tests.builders import SOURCE, a_spec, a_task
 from tests.rim.storing import a_job
-from tests.shells.stories import a_finished_job
+from tests.shells.stories import a_failed_job, a_finished_job
 
 ALICE, MALLORY = Caller("alice", "a" * 16, "req_1"), Caller("mallory", "b" * 16, "req_2")
 
@@ -211,6 +211,29 @@ def test_an_owner_with_too_many_unfinished_jobs_is_told_to_wait(alices, mallorys
     alices.request_cancel(first.id)
     submit(alices)
     assert len(alices.jobs().items) == 3
+
+
+def test_a_job_that_goes_on_counts_as_one_that_is_new(alices, mallorys):
+    failed, finished = a_failed_job(alices), a_finished_job(alices)
+    first, _ = submit(alices)
+    submit(alices)
+    cancelled = alices.request_cancel(first.id)
+    submit(alices)
+    going_on = (
+        lambda: alices.retry(failed, most_open=2),
+        lambda: alices.retry(cancelled.id, most_open=2),
+        lambda: alices.extend(finished, Extension(1), 50, most_open=2),
+    )
+    for go_on in going_on:
+        with pytest.raises(LimitReached, match="cancel one"):
+            go_on()
+    assert len(alices.open_jobs(100)) == 2
+    alices.extend(alices.open_jobs(1)[0], Extension(1), 50, most_open=2)
+    alices.request_cancel(alices.open_jobs(1)[0])
+    once = Request("once")
+    job, replayed = alices.retry(failed, once, most_open=2)
+    assert (job.status, replayed) == ("queued", False)
+    assert alices.retry(failed, once, most_open=2)[1], "a repeated request is no further one"
 
 
 def test_who_asked_for_a_change_is_written_down_with_the_change(store, alices):

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import update
 
+from core.budgets import closing_cost, planned_cost
 from core.errors import ClaimLost, Conflict, IdempotencyMismatch, InvalidInput, NotFound
 from core.loop import next_steps, step_key
 from core.records.asking import Example
@@ -211,6 +212,16 @@ def test_a_program_that_comes_before_the_confirmation_leaves_its_seeds(store):
     job_id = a_job_in_training(store)
     store.add_given(job_id, MINE)
     assert store.history(job_id).extensions == 0
+
+
+def test_every_further_confirmation_belongs_to_what_a_job_may_plan(store):
+    job_id = a_finished_job(store)
+    spec = store.job(job_id).spec
+    one_more = planned_cost(spec, starts=1) + closing_cost(spec)
+    mine = Extension(start=(MINE,))
+    with pytest.raises(InvalidInput, match=f"but found a plan of {one_more:,}"):
+        store.extend(job_id, mine, MOST, most_steps=one_more - 1)
+    assert store.extend(job_id, mine, MOST, most_steps=one_more)[0].status == "queued"
 
 
 # --- extending --------------------------------------------------------------------------------

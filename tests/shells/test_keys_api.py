@@ -16,7 +16,7 @@ from core.prices import read_prices
 from core.storage.keyring import SCOPES
 from tests.builders import SOURCE
 from tests.shells.conftest import LOCAL_URL, ON_SQLITE
-from tests.shells.stories import a_finished_job, a_job_in_training
+from tests.shells.stories import a_failed_job, a_finished_job, a_job_in_training
 
 JOB = {"task": "cartpole-park"}
 
@@ -261,6 +261,24 @@ def test_an_owner_may_have_so_many_unfinished_jobs(visitor, locked, settings):
     assert (refused.status_code, refused.json()["code"]) == (429, "limit-reached")
     assert refused.headers["retry-after"]
     assert visitor("mallory").post("/v1/jobs", json=JOB).status_code == 202
+
+
+@ON_SQLITE
+@pytest.mark.parametrize(
+    ("ended", "verb", "body"),
+    [(a_failed_job, "retry", None), (a_finished_job, "extend", {"iterations": 1})],
+)
+def test_a_job_that_goes_on_is_one_of_those_that_an_owner_may_have(
+    visitor, locked, settings, store, ended, verb, body
+):
+    locked.state.house = replace_settings(locked, settings, jobs_per_owner=1)
+    alice = visitor("alice")
+    job_id = ended(store.of(dependencies.Caller("alice")))
+    other = alice.post("/v1/jobs", json=JOB).json()["id"]
+    refused = alice.post(f"/v1/jobs/{job_id}/{verb}", json=body)
+    assert (refused.status_code, refused.json()["code"]) == (429, "limit-reached")
+    alice.post(f"/v1/jobs/{other}/cancel")
+    assert alice.post(f"/v1/jobs/{job_id}/{verb}", json=body).status_code == 202
 
 
 @ON_SQLITE

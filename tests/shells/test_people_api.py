@@ -214,6 +214,31 @@ def test_an_extension_of_nothing_or_of_too_much_is_refused(api, store, body):
     assert api.get(f"/v1/jobs/{job_id}").json()["status"] == "succeeded"
 
 
+BIG = {
+    **CARTPOLE,
+    "iterations": 2,
+    "candidates": 32,
+    "training": {"steps": 50_000_000, "seeds": 20},
+}
+
+
+def test_a_job_is_not_extended_beyond_what_a_new_one_may_plan(api):
+    refused = api.post("/v1/jobs", json={**BIG, "iterations": 50}).json()
+    job_id = api.post("/v1/jobs", json=BIG).json()["id"]
+    answer = api.post(f"/v1/jobs/{job_id}/extend", json={"iterations": 48})
+    assert (answer.status_code, answer.json()["detail"]) == (422, f"plan: {refused['detail']}")
+    assert api.get(f"/v1/jobs/{job_id}").json()["spec"]["iterations"] == 2
+    assert api.post(f"/v1/jobs/{job_id}/extend", json={"iterations": 1}).status_code == 202
+
+
+def test_programs_that_are_handed_in_belong_to_what_a_job_may_plan(api, monkeypatch):
+    job_id = api.post("/v1/jobs", json=BIG).json()["id"]
+    monkeypatch.setattr("api.people.MAX_PLANNED_STEPS", 10**8)
+    refused = give(api, job_id, PARK)
+    assert (refused.status_code, refused.json()["detail"][:14]) == (422, "plan: expected")
+    assert api.get(f"/v1/jobs/{job_id}/programs").json()["data"] == []
+
+
 def test_a_failed_job_is_retried_and_others_are_not(api, store, woken):
     job_id = stories.a_failed_job(store)
     answer = api.post(f"/v1/jobs/{job_id}/retry")
