@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from hashlib import sha256
 from typing import Any, cast, get_args
 
-from sqlalchemy import Connection, bindparam, func, or_, select
+from sqlalchemy import BigInteger, Connection, bindparam, func, or_, select
 
 from core.errors import InvalidInput, LimitReached
 from core.records.history import Spent
@@ -26,6 +27,7 @@ from core.storage.stored import StoredJob
 from core.storage.tables import LOCAL, jobs
 
 LONGEST_KEY = 255
+NEAR = 64  # jobs below an owner's limit, from where on they are accepted one after another
 
 
 def job_row(
@@ -120,6 +122,8 @@ _OPEN = sorted(set(get_args(JobStatus)) - FINISHED)
 UNFINISHED = select(func.count().label("number")).where(
     jobs.c.owner == bindparam("owner"), or_(*(jobs.c.status == status for status in _OPEN))
 )
+# Transactions do not see each other's jobs; whoever counts after this has seen all that were before.
+ALONE = select(func.pg_advisory_xact_lock(bindparam("turn", type_=BigInteger)))
 
 
 def new_job(spec: JobSpec, row: Mapping[str, Any], created_at: datetime) -> StoredJob:
@@ -160,14 +164,32 @@ def earlier_job(connection: Connection, row: Mapping[str, Any]) -> str:
 
 
 def check_open(connection: Connection, owner: str, most: int) -> None:
-    """Refuse the newest job of an owner who has too many; those of the same moment may all pass."""
-    if connection.execute(UNFINISHED, {"owner": owner}).scalar_one() > most:
+    """Refuse the newest job of an owner who has too many.
+
+    Raises:
+        LimitReached: the owner has.
+    """
+    number = connection.execute(UNFINISHED, {"owner": owner}).scalar_one()
+    if is_near(number, most) and connection.dialect.name == "postgresql":
+        connection.execute(ALONE, {"turn": turn_of(owner)})
+        number = connection.execute(UNFINISHED, {"owner": owner}).scalar_one()
+    if number > most:
         raise LimitReached(
             f"{most} unfinished jobs",
             expected=f"fewer than {most}",
             where="jobs of one owner",
             hint="Wait until one has ended, or cancel one.",
         )
+
+
+def is_near(number: int, most: int) -> bool:
+    """Tell whether so many unfinished jobs are so near to the limit that they are counted alone."""
+    return number > most - NEAR
+
+
+def turn_of(owner: str) -> int:
+    """Return the number under which jobs of an owner are accepted one after another."""
+    return int.from_bytes(sha256(f"jobs of {owner}".encode()).digest()[:8], "big", signed=True)
 
 
 def check_key(key: str | None) -> None:

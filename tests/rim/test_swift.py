@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import text
 
 import migrations
-from core.errors import InvalidInput, NotFound, StorageFailed
+from core.errors import InvalidInput, LimitReached, NotFound, StorageFailed
 from core.ports import Progress
 from core.records.history import Spent
 from core.storage import (
@@ -28,10 +28,11 @@ from core.storage import (
     swift,
 )
 from core.storage.ready import Ready
+from core.storage.wire import Asked, Rows, Wire
 from migrations.roles import API, make_roles
 from tests.builders import a_spec, proposed
 from tests.databases import fresh_database, user_of
-from tests.rim.storing import a_claim, a_job
+from tests.rim.storing import a_claim, a_job, at_once
 from tests.shells.stories import a_failed_job, a_finished_job
 
 pytestmark = pytest.mark.slow  # asks a real PostgreSQL
@@ -161,6 +162,62 @@ def test_a_repeated_request_and_one_too_many_are_left_to_the_store(store, quick)
     kept = store.of(owner).jobs().items
     assert len(kept) == 2
     assert kept[-1].id == first.id
+
+
+@pytest.mark.parametrize("most", [10, 40])
+def test_a_rush_of_one_owner_does_not_pass_the_limit(store, quick, most):
+    owner = Caller(f"rushing to {most}")
+    one = a_submission(most_open=most)
+
+    async def rush() -> list[object]:
+        asked = [quick.create_job(owner, one) for _ in range(2 * most)]
+        return await asyncio.gather(*asked, return_exceptions=True)
+
+    asyncio.run(quick.create_job(owner, one))
+    told = asyncio.run(rush())
+    accepted = [answer for answer in told if isinstance(answer, StoredJob)]
+    assert {type(answer) for answer in told} == {StoredJob, Unusual}
+    assert len(accepted) == len(store.of(owner).open_jobs(1000)) - 1 == most - 1
+
+
+def test_a_rush_that_the_store_sees_to_does_not_pass_the_limit_either(store):
+    """Also with jobs that had ended, and in transactions that do not see each other."""
+    mine = store.of(Caller("rushing by hand"))
+    ended = [mine.request_cancel(a_job(mine).id).id for _ in range(8)]
+    asked = [lambda job_id=job_id: mine.retry(job_id, most_open=5) for job_id in ended]
+    told = at_once([asking(LimitReached, one) for one in asked])
+    assert len(mine.open_jobs(100)) == 5
+    assert told.count(None) == 3
+
+
+def asking(refusal: type[Exception], ask: Any) -> Any:
+    """Return a question that is answered with None where it is refused."""
+
+    def asked() -> object:
+        try:
+            return ask()
+        except refusal:
+            return None
+
+    return asked
+
+
+def test_an_owner_far_from_the_limit_is_not_counted_for_every_job(quick, monkeypatch):
+    owner, counted = Caller("busy"), []
+    ask = Wire.ask
+
+    async def noted(wire: Wire, *asked: Asked) -> list[Rows]:
+        counted.extend(ready for ready, _ in asked if ready is swift._UNFINISHED)
+        return await ask(wire, *asked)
+
+    async def several() -> None:
+        for _ in range(20):
+            await quick.create_job(owner, a_submission())
+
+    monkeypatch.setattr(Wire, "ask", noted)
+    monkeypatch.setattr(swift, "COUNT_SECONDS", 60.0)
+    asyncio.run(several())
+    assert len(counted) == 1
 
 
 def test_what_cannot_be_stored_is_refused(quick):
