@@ -19,8 +19,12 @@ def current_iteration(history: History) -> Iteration:
 
 def begun(history: History) -> int:
     """Return how many iterations have begun, people's own and one that is being proposed included."""
-    following = len(history.iterations)
-    return following + (f"propose/{following}" in history.claimed)
+    return len(history.iterations) + _being_proposed(history)
+
+
+def _being_proposed(history: History) -> bool:
+    """Tell whether somebody is at work on an iteration of which nothing is stored yet."""
+    return f"propose/{len(history.iterations)}" in history.claimed
 
 
 def waits_for_people(history: History) -> bool:
@@ -37,12 +41,16 @@ def waits_for_people(history: History) -> bool:
 
 
 def search_ended(history: History) -> bool:
-    """Tell whether no further iteration is wanted: all done, or a budget is used up."""
+    """Tell whether no further iteration is wanted: all done, or a budget is used up.
+
+    A budget ends none that has begun, one that is being proposed included: its own answers may be what
+    used the budget up.
+    """
     if any(i.feedback is None for i in history.iterations):
         return False
     if plan_fulfilled(history) and not waiting_programs(history):
         return True
-    return bool(budget_exhausted(history))
+    return not _being_proposed(history) and bool(budget_exhausted(history))
 
 
 def plan_fulfilled(history: History) -> bool:

@@ -90,6 +90,8 @@ class MemoryLedger:
         self.facts = replace(self.facts, examples=tuple(examples))
 
     def add_exchange(self, exchange: Exchange) -> None:
+        with self.lock:
+            self._put(self._iteration(exchange.iteration))
         self.paid.append(exchange)
         self.events += [("designer.note", note) for note in exchange.reply.notes]
         self.reserved.pop((exchange.iteration, exchange.slot, exchange.attempt), None)

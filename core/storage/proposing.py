@@ -26,7 +26,11 @@ from core.storage.tables import candidates, checks, exchanges, iterations, jobs,
 
 
 def add_exchange(connection: Connection, job_id: str, exchange: Exchange) -> None:
-    """Store a question and its answer, and count what it cost in place of what was set aside."""
+    """Store a question and its answer, and count what it cost in place of what was set aside.
+
+    Its iteration has begun with it: however much it cost, what was paid for becomes a candidate.
+    """
+    open_iteration(connection, job_id, exchange.iteration)
     told = _take_exchanges(connection, job_id, [exchange])
     append_events(connection, job_id, [one for news in told.values() for one in news])
 

@@ -244,6 +244,25 @@ def test_a_used_up_budget_ends_the_search_and_confirms_what_exists(budget, spent
     assert next_steps(history) == (Confirm(0), Confirm(1))
 
 
+@pytest.mark.parametrize("closed", [(), (DONE,)], ids=["the first", "a later one"])
+@pytest.mark.parametrize(
+    ("budget", "spent"),
+    [(Budget(tokens=10), Spent(tokens=10)), (Budget(seconds=5.0), Spent(seconds=6.0))],
+    ids=["tokens", "seconds"],
+)
+def test_a_budget_that_is_used_up_does_not_end_an_iteration_that_is_being_proposed(
+    budget, spent, closed
+):
+    in_hand = frozenset({f"propose/{len(closed)}"})
+    spec = a_spec(budget=budget)
+    assert next_steps(a_history(*closed, spec=spec, spent=spent, claimed=in_hand)) == ()
+
+
+def test_whoever_holds_a_proposal_beyond_the_plan_keeps_nobody_from_the_end():
+    history = a_history(DONE, DONE_TOO, claimed=frozenset({"propose/2"}))
+    assert next_steps(history) == (Confirm(0), Confirm(1))
+
+
 def test_what_was_proposed_is_trained_even_when_the_designers_budget_is_used_up():
     history = a_history(
         an_iteration(proposed(0)), spec=a_spec(budget=Budget(tokens=1)), spent=Spent(tokens=2)

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from sqlalchemy import func, select
 
+from core.loop import Propose, next_steps
+from core.records.asking import Reply, Usage
+from core.records.kinds import NATIVE
+from core.records.spec import Budget
 from core.storage.engine import reading
 from core.storage.tables import reservations
+from tests.builders import a_preflight, a_run, a_spec
 from tests.rim.storing import SHORT, a_claim, a_job, an_exchange, until
 
 ASK = (0, 0, 0)
@@ -64,3 +71,37 @@ def test_setting_aside_twice_counts_once(store):
     claim.reserve(*ASK, *COST)
     claim.reserve(*ASK, *COST)
     assert spent(store, job) == COST
+
+
+def ready(store, **spec):
+    """A job of which nothing is missing before its first proposal."""
+    job = a_job(store, a_spec(**spec))
+    with a_claim(store, job.id, "preflight") as step:
+        step.add_preflight(a_preflight())
+    with a_claim(store, job.id, "baseline") as step:
+        step.add_runs([a_run(NATIVE, 0.2, seed=s, stage="baseline") for s in range(2)], {})
+    return job
+
+
+def dear(tokens):
+    return replace(an_exchange(), reply=Reply("hi", usage=Usage(1_000, tokens - 1_000)))
+
+
+def test_an_answer_that_used_up_the_budget_becomes_a_candidate_though_its_worker_died(store):
+    job = ready(store, budget=Budget(tokens=20_000))
+    claim = a_claim(store, job.id, lease=SHORT)
+    claim.reserve(*ASK, *COST)
+    claim.add_exchange(dear(20_500))
+    until(lambda: not store.history(job.id).claimed)
+    assert next_steps(store.history(job.id)) == (Propose(0),)
+    assert store.job(job.id).iteration == 0
+
+
+def test_a_question_that_nobody_answered_begins_no_iteration(store):
+    """An endpoint that is away for days does not keep a job from ending when its time is over."""
+    job = ready(store)
+    with a_claim(store, job.id) as claim:
+        claim.reserve(*ASK, *COST)
+        claim.unreserve(*ASK)
+    assert store.history(job.id).iterations == ()
+    assert store.job(job.id).iteration == -1
