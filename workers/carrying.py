@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import structlog
 
@@ -22,6 +22,7 @@ from core.errors import (
 )
 from core.failpoints import failpoint
 from core.loop import read_step, step_key, wanted
+from core.records.history import History
 from core.sandbox import ChildFailed
 from core.steps import carry_out
 from core.storage import ClaimedStep, Store
@@ -77,6 +78,7 @@ class Carrier:
         """Do the step if it is free and still wanted, in a slot that the caller holds."""
         if self.stopping.is_set():
             return False
+        asked = time.monotonic()  # its lease counts from some moment after this one
         try:
             claim = self.store.claim(job_id, key, self.owner, self.lease_seconds)
         except (NotFound, Conflict):
@@ -90,7 +92,7 @@ class Carrier:
             structlog.contextvars.bound_contextvars(job_id=job_id, step=key, fence=claim.fence),
             self._given_back(claim),
         ):
-            return self._do(claim, key)
+            return self._do(claim, key, asked)
 
     @contextmanager
     def _given_back(self, claim: ClaimedStep) -> Iterator[None]:
@@ -109,17 +111,18 @@ class Carrier:
                 log.warning("step not given back", reason=str(error))
             failpoint("step.released")
 
-    def _do(self, claim: ClaimedStep, key: str) -> bool:
+    def _do(self, claim: ClaimedStep, key: str, asked: float) -> bool:
         begun = time.monotonic()
+        heartbeat = Heartbeat(
+            claim, self.stopping, self.lease_seconds, key, self.patience_seconds, asked
+        )
         try:
-            history = claim.history()
-            if key not in {step_key(step) for step in wanted(history)}:
-                return False
-            self.bench.permit(history)
-            heartbeat = Heartbeat(
-                claim, self.stopping, self.lease_seconds, key, self.patience_seconds
-            )
+            # To read a long history, and to ask whether it may run here, can take a lease's time.
             with heartbeat as watch:
+                history = claim.history()
+                if not _is_wanted(key, history):
+                    return False
+                self.bench.permit(history)
                 carry_out(read_step(key), claim, self.bench.tools, watch, history)
         except StepInterrupted as stop:
             log.info("step interrupted", reason=str(stop))
@@ -160,6 +163,15 @@ class Carrier:
             claim.fail("crash_loop", message, told)
         else:
             claim.wait(REST_SECONDS * 4.0 ** (failures - 1), message)
+
+
+def _is_wanted(key: str, history: History) -> bool:
+    """Tell whether a step is wanted by what others do and have done.
+
+    Who claims a step has not begun it: what has begun is let go on where a budget is used up.
+    """
+    others = replace(history, claimed=history.claimed - {key})
+    return key in {step_key(step) for step in wanted(others)}
 
 
 def last_words(error: BaseException) -> dict[str, str]:

@@ -44,8 +44,9 @@ class Heartbeat:
         lease_seconds: float,
         step_key: str = "",
         patience_seconds: float = 0.0,
+        since: float | None = None,
     ) -> None:
-        """Begin now: the claim has just been taken.
+        """Make the watch of a claim that has just been taken.
 
         Args:
             claim:            that is renewed.
@@ -53,6 +54,7 @@ class Heartbeat:
             lease_seconds:    for which a renewal holds.
             step_key:         for messages.
             patience_seconds: for which a worker that is to end waits for what was paid for.
+            since:            when the claim was asked for, on the monotonic clock; now unless given.
         """
         self._claim = claim
         self._stopping = stopping
@@ -61,7 +63,7 @@ class Heartbeat:
         self._patience_at_the_end = patience_seconds
         self._where = f"step {step_key}"
         self._progress = Progress("started", 0, 0)
-        self._renewed = time.monotonic()
+        self._renewed = time.monotonic() if since is None else since
         self._stop: Exception | None = None
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._beat_on, name="heartbeat", daemon=True)

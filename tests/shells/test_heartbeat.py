@@ -103,6 +103,13 @@ def test_a_lease_counts_from_before_the_question_and_not_from_the_answer():
         assert isinstance(stopped(watch), ClaimLost)
 
 
+def test_a_lease_counts_from_before_the_claim_was_asked_for():
+    long_ago = time.monotonic() - 60.0
+    heartbeat = Heartbeat(Scripted(None), threading.Event(), lease_seconds=30.0, since=long_ago)
+    with pytest.raises(ClaimLost, match="could not be renewed"):
+        heartbeat(HALF)
+
+
 @pytest.mark.parametrize("error", [ClaimLost("another owns it"), StepInterrupted("cancelled")])
 def test_what_the_database_says_of_the_claim_stops_the_step(error):
     _, heartbeat = a_heartbeat(error)

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 
 import pytest
 
-from core.loop import next_steps, step_key
+from core.loop import Reflect, next_steps, step_key
 from core.records.asking import Reply, Usage
 from core.records.kinds import NATIVE
 from core.records.rounds import Feedback
-from core.records.spec import Budget, DesignerChoice
+from core.records.spec import Budget, DesignerChoice, Training
 from core.toolbox import Toolbox
 from tests.builders import a_preflight, a_run, a_spec, proposed
 from tests.fakes import PretendLaboratory, ScriptedDesigner
 from tests.heart.whole_jobs import good, toolbox
-from tests.rim.storing import LONG, a_claim, a_job, kinds, propose
+from tests.rim.storing import LONG, a_claim, a_job, kinds, propose, until
 from workers.carrying import Carrier
 
 
@@ -83,3 +83,33 @@ def test_answers_that_use_up_the_budget_do_not_end_the_job_under_their_own_propo
     assert wanted == []
     assert store.job(job.id).status == "running"
     assert kinds(store, job.id)[-1] == "iteration.proposed"
+
+
+def test_a_worker_that_comes_late_does_not_begin_a_rung_that_the_budget_refuses(store):
+    """Its message waited while the budget was used up; that it has claimed the step begins nothing."""
+    training = Training(steps=1000, seeds=1, packs=1, rungs=(0.5, 1.0))
+    job = ready(store, training=training, budget=Budget(env_steps=1))
+    with a_claim(store, job.id, "propose/0") as step:
+        propose(step, proposed(0), proposed(1))
+    with a_claim(store, job.id, "train/0/0/0") as step:
+        step.add_runs([a_run("0.0", 0.5), a_run("0.1", 0.4)], {})
+    laboratory = PretendLaboratory(lambda arm, seed: 0.9)
+    late = a_worker(store, ScriptedDesigner(good), laboratory)
+    assert not late.carry_out_now(job.id, "train/0/1/0")
+    assert laboratory.orders == []
+    assert next_steps(store.history(job.id)) == (Reflect(0),)
+
+
+def test_a_claim_is_renewed_from_its_start_however_long_it_takes_to_begin(store):
+    job = ready(store)
+    tools = toolbox(ScriptedDesigner(good), PretendLaboratory(lambda arm, seed: 0.9))
+    renewed = threading.Event()
+
+    class SlowToPermit(OpenBench):
+        def permit(self, history):
+            until(lambda: store.activity(job.id)[0].progress)
+            renewed.set()
+
+    worker = Carrier(store, SlowToPermit(tools), "worker", lease_seconds=5.0)
+    assert worker.carry_out_now(job.id, "propose/0")
+    assert renewed.is_set()
