@@ -47,7 +47,11 @@ class Gate(Protocol):
     """What all workers together know of an endpoint: whether to ask it now."""
 
     def enter(self) -> float:
-        """Return 0 if a call may be made now, and count it; else for how many seconds to wait."""
+        """Return 0 if a call may be made now, and count it; else for how many seconds to wait.
+
+        Raises:
+            StorageFailed: what all workers know cannot be asked.
+        """
         ...
 
     def leave(self, ended: Literal["answered", "failed", "refused"]) -> None:

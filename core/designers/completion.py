@@ -16,6 +16,7 @@ SHORTEST_SECRET = (
 )
 MOST_TEXT = 256 * 1024  # characters of a reply that are kept; a program has at most 64 KB
 MOST_RAW = 1024 * 1024  # bytes of a raw response that are kept whole
+MOST_TOKENS = 10**9  # of one answer; an endpoint that says more counts wrongly
 HEAD = 4_000
 
 
@@ -141,4 +142,7 @@ def _usage(told: object) -> Usage:
 
 
 def _count(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+    """Return a number of tokens; None, which is estimated, for what cannot be one."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        return None
+    return value if 0 <= value <= MOST_TOKENS else None

@@ -19,11 +19,13 @@ from urllib.parse import urlsplit
 from core.designers import OPENAI_URL, Deadlines
 from core.designers.completion import cleaned, read_completion, read_json
 from core.designers.endpoint import Answer, attempt
-from core.errors import DesignerUnavailable
+from core.errors import DesignerUnavailable, StorageFailed
 from core.ports import Gate
 from core.records.asking import Ask, Reply
 
 RETRIED = frozenset({408, 409, 425, 429, 529})
+UNHEARD = frozenset({408, 502, 504, *range(520, 525)})
+"""What a gateway says that passed a question on and heard no answer; the model may have one."""
 NO_MONEY = frozenset(
     {
         "insufficient_quota",
@@ -72,7 +74,7 @@ class _Failure:
     after: float | None = None
     hint: str | None = None
     refused: bool = False  # a key or an account that people must mend
-    maybe_paid: bool = False  # the question went out, and nothing came back
+    maybe_paid: bool = False  # the question went out, and no answer came back
 
 
 class Open:
@@ -140,13 +142,25 @@ class OpenAIDesigner:
             DesignerUnavailable: that is too long to do here, or nobody waits for the answer any more.
         """
         self._refuse_given_up(call)
-        while (wait := call.gate.enter()) > 0:
+        while (wait := self._entered(call)) > 0:
             left = self.deadlines.call_seconds - (self.clock() - call.started)
             if wait > min(self.deadlines.gate_seconds, left):
                 turn = _Failure("it is not asked now: it failed lately, or had its calls", True)
                 raise self._unavailable(turn, wait, call)
             self.sleep(call.given_up, wait)
             self._refuse_given_up(call)
+
+    def _entered(self, call: _Call) -> float:
+        """Return 0 if the endpoint may be asked now, or for how many seconds to wait.
+
+        Raises:
+            DesignerUnavailable: nobody can say; nothing was sent.
+        """
+        try:
+            return call.gate.enter()
+        except StorageFailed as error:
+            unknown = _Failure(f"whether it may be asked is not known: {error}", retry=True)
+            raise self._unavailable(unknown, self.deadlines.rest_seconds, call) from error
 
     def _refuse_given_up(self, call: _Call) -> None:
         """Send nothing that nobody would hear the answer of, and that would be paid all the same.
@@ -313,7 +327,8 @@ def _failure(answer: Answer, secret: str) -> _Failure | None:
     if answer.status == 429 and codes & NO_MONEY:
         return _Failure(what, retry=False, hint=HINTS[402], refused=True)
     if answer.status in RETRIED or answer.status >= 500:
-        return _Failure(what, retry=True, after=_retry_after(answer.headers))
+        after = _retry_after(answer.headers)
+        return _Failure(what, retry=True, after=after, maybe_paid=answer.status in UNHEARD)
     refused = answer.status in (401, 402, 403)
     return _Failure(what, retry=False, hint=HINTS.get(answer.status), refused=refused)
 

@@ -13,9 +13,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from core.designers import Deadlines
+from core.designers.completion import read_completion
 from core.designers.endpoint import Answer
 from core.designers.openai import OpenAIDesigner
-from core.errors import DesignerUnavailable
+from core.errors import DesignerUnavailable, StorageFailed
 from core.records.asking import Ask, Brief, Prompt, Usage
 from core.records.spec import Variant
 from core.records.task import Task
@@ -327,6 +328,14 @@ def test_what_a_model_thinks_is_counted_where_only_the_total_tells_it(usage, cou
         assert designer(server).answer(ASK).usage == counted
 
 
+@pytest.mark.parametrize("tokens", [10**9 + 1, 2**62, 2**70, -1, 1.5, True, "12"])
+def test_a_number_of_tokens_that_can_be_none_stays_unknown(tokens):
+    for name, known in (("prompt_tokens", Usage(None, 3)), ("completion_tokens", Usage(12, None))):
+        usage = {"prompt_tokens": 12, "completion_tokens": 3, name: tokens}
+        body = json.dumps(json.loads(completion()) | {"usage": usage}).encode()
+        assert read_completion(body, cut=False, secret=KEY).usage == known
+
+
 def test_missing_usage_stays_unknown():
     body = json.loads(completion())
     del body["usage"]
@@ -399,7 +408,7 @@ def test_a_busy_endpoint_is_asked_again_when_it_says():
     assert "429" in reply.notes[0]
 
 
-@pytest.mark.parametrize("status", [408, 409, 425, 429, 500, 502, 503, 529])
+@pytest.mark.parametrize("status", [409, 425, 429, 500, 503, 529])
 def test_a_passing_trouble_is_tried_again(status):
     with serving(send(status, error("x")), send(200, completion())) as server:
         assert designer(server).answer(ASK).outcome == "answered"
@@ -532,6 +541,22 @@ def test_an_endpoint_that_is_left_alone_is_not_asked_and_sets_the_worker_free():
     assert (server.script.requests, sleeper.naps) == ([], [])
 
 
+class LostGate(PlayedGate):
+    """Cannot be asked: the database is away."""
+
+    def enter(self):
+        raise StorageFailed("All connections to the database are in use.")
+
+
+def test_a_question_that_was_not_sent_for_want_of_the_database_was_not_paid_for():
+    with serving(send(200, completion())) as server, pytest.raises(DesignerUnavailable) as caught:
+        gated(server, LostGate()).answer(ASK)
+    assert "connections to the database" in str(caught.value)
+    assert caught.value.retry_after_seconds == Deadlines().rest_seconds
+    assert not caught.value.maybe_paid
+    assert server.script.requests == []
+
+
 @pytest.mark.parametrize(
     ("status", "ended"),
     [(500, "failed"), (429, "failed"), (401, "refused"), (402, "refused"), (404, "answered")],
@@ -569,8 +594,22 @@ def test_a_question_that_may_have_been_paid_for_is_sent_again_only_when_it_was_c
     assert len(server.script.requests) == 1
 
 
-def test_a_question_that_was_answered_with_an_error_was_not_paid_for():
-    with serving(send(500)) as server, pytest.raises(DesignerUnavailable) as caught:
+@pytest.mark.parametrize("status", [408, 502, 504, 520, 521, 522, 523, 524])
+def test_a_question_that_a_gateway_passed_on_in_vain_may_have_been_paid_for(status):
+    """The model may think on behind it: to ask again in the same breath would be paid twice."""
+    with (
+        serving(send(status, error("x"), Retry_After="7")) as server,
+        pytest.raises(DesignerUnavailable, match=f"HTTP {status}") as caught,
+    ):
+        designer(server).answer(ASK)
+    assert caught.value.maybe_paid
+    assert caught.value.retry_after_seconds == 7.0
+    assert len(server.script.requests) == 1
+
+
+@pytest.mark.parametrize("status", [429, 500, 503, 529])
+def test_a_question_that_was_answered_with_an_error_was_not_paid_for(status):
+    with serving(send(status)) as server, pytest.raises(DesignerUnavailable) as caught:
         designer(server).answer(ASK)
     assert not caught.value.maybe_paid
 
