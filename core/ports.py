@@ -472,7 +472,11 @@ class Ledger(Protocol):
         ...
 
     def add_exchange(self, exchange: Exchange) -> None:
-        """Store a question and its answer, and count its cost in place of what was set aside."""
+        """Store a question and its answer, and count its cost in place of what was set aside.
+
+        Raises:
+            ClaimLost: somebody else has the step by now; the cost is counted.
+        """
         ...
 
     def add_candidate(self, candidate: Candidate, before: Sequence[Exchange | News] = ()) -> None:

@@ -222,6 +222,16 @@ def hold_paid(connection: Connection, claim: Claim) -> Row[Any]:
     return job
 
 
+def hold_own(connection: Connection, claim: Claim) -> Row[Any]:
+    """Lock the job and return its standing, for what a claim has set aside itself.
+
+    That bears its fence, so that it is the claim's own, whoever has the step by now.
+    """
+    job = lock_job(connection, claim.job_id)
+    connection.execution_options(fence=claim.fence)
+    return job
+
+
 def check(connection: Connection, claim: Claim) -> None:
     """Make sure that the claim's row still bears its fence and owner.
 

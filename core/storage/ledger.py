@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from sqlalchemy import Connection, Engine, Row
 
+from core.errors import ClaimLost, StorageFailed
 from core.failpoints import failpoint
 from core.ports import Filled, News, Progress, Screened
 from core.records.asking import Example, Exchange
@@ -22,6 +24,9 @@ from core.storage.engine import reading, writing
 from core.storage.lifecycle import append_event
 
 T = TypeVar("T")
+Hold: TypeAlias = Callable[[Connection, Claim], Row[Any]]
+"""Locks the job, and makes sure that its claim may write what is to be written."""
+AGAIN_SECONDS = 0.5
 
 
 class ClaimedStep:
@@ -29,7 +34,7 @@ class ClaimedStep:
 
     Of a job that is being cancelled only answers that were paid for are still stored; every other
     write raises StepInterrupted.  Such answers are also stored after the step was let go of, unless
-    somebody else has taken it since or the job has ended.
+    somebody else has taken it since or the job has ended; what they cost is counted all the same.
     Used as a context manager it lets go of the step at the end.  Safe to use from several threads.
     """
 
@@ -129,8 +134,12 @@ class ClaimedStep:
         self._write(facts.add_examples, examples)
 
     def add_exchange(self, exchange: Exchange) -> None:
-        """Store a question and its answer."""
-        self._write(proposing.add_exchange, exchange, paid=True)
+        """Store a question and its answer; where somebody else has the step by now, only its cost."""
+        try:
+            self._write_paid(claims.hold_paid, proposing.add_exchange, exchange)
+        except ClaimLost:
+            self._write_paid(claims.hold_own, proposing.settle, exchange)
+            raise
 
     def reserve(self, iteration: int, slot: int, attempt: int, tokens: int, money: float) -> None:
         """Count what a question will cost before it is asked."""
@@ -138,7 +147,7 @@ class ClaimedStep:
 
     def unreserve(self, iteration: int, slot: int, attempt: int) -> None:
         """Count no more what was set aside for a question that was certainly not paid for."""
-        self._write(proposing.unreserve, iteration, slot, attempt, paid=True)
+        self._write_paid(claims.hold_own, proposing.unreserve, iteration, slot, attempt)
 
     def add_candidate(self, candidate: Candidate, before: Sequence[Exchange | News] = ()) -> None:
         """Store a candidate with its checks, and what led to it and is not stored yet."""
@@ -189,12 +198,24 @@ class ClaimedStep:
         """Let the step rest for that many seconds."""
         self._write(lambda c, _: claims.rest(c, self._claim, seconds, reason))
 
-    def _write(self, work: Callable[..., None], *given: Any, paid: bool = False) -> None:
-        hold = claims.hold_paid if paid else claims.hold
+    def _write_paid(self, hold: Hold, work: Callable[..., None], *given: Any) -> None:
+        """Write of what may have been paid for: a database that is away is asked again for a lease.
 
+        Nobody tells us once more; and what was written though we did not hear of it is written once.
+        """
+        until = time.monotonic() + self._lease_seconds
+        while True:
+            try:
+                return self._write(work, *given, hold=hold)
+            except StorageFailed:
+                if time.monotonic() > until:
+                    raise
+            time.sleep(AGAIN_SECONDS)
+
+    def _write(self, work: Callable[..., None], *given: Any, hold: Hold = claims.hold) -> None:
         def fenced(connection: Connection) -> None:
             job = hold(connection, self._claim)
-            if job.cancel_requested and not paid:
+            if job.cancel_requested and hold is claims.hold:
                 claims.check_wishes(job)
             work(connection, self.job_id, *given)
             failpoint("fact.writing")

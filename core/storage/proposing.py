@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
 
-from sqlalchemy import Connection, Row, bindparam, delete, select, update
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, delete, select, update
 
 from core.errors import NotFound
 from core.ports import Filled, News, Screened
@@ -105,11 +105,32 @@ def reserve(
         _charge(connection, job_id, tokens, money)
 
 
-def unreserve(connection: Connection, job_id: str, iteration: int, slot: int, attempt: int) -> None:
-    """Count no more what the present owner of a step had set aside for a question."""
+def settle(connection: Connection, job_id: str, exchange: Exchange) -> None:
+    """Count what a question has cost whose answer cannot be stored, in place of what was set aside.
+
+    It stays set aside at that: whoever has the step now asks the same again, and pays for it again.
+    """
+    here = _set_aside(connection, job_id, *_asked(exchange))
+    query = select(reservations.c.tokens, reservations.c.money).where(*here)
+    if (before := connection.execute(query).first()) is None:
+        return
+    tokens, money = _tokens(exchange), exchange.money
+    connection.execute(update(reservations).where(*here).values(tokens=tokens, money=money))
+    _charge(connection, job_id, tokens - before.tokens, money - before.money)
+
+
+def _set_aside(
+    connection: Connection, job_id: str, iteration: int, slot: int, attempt: int
+) -> list[ColumnElement[bool]]:
+    """Return the conditions on what the claim of a connection has set aside for a question."""
     row = {"iteration": iteration, "slot": slot, "attempt": attempt, "fence": _fence(connection)}
-    here = [reservations.c[name] == value for name, value in row.items()]
-    gone = delete(reservations).where(reservations.c.job_id == job_id, *here)
+    return [reservations.c[name] == value for name, value in {"job_id": job_id, **row}.items()]
+
+
+def unreserve(connection: Connection, job_id: str, iteration: int, slot: int, attempt: int) -> None:
+    """Count no more what the claim of a connection had set aside for a question."""
+    here = _set_aside(connection, job_id, iteration, slot, attempt)
+    gone = delete(reservations).where(*here)
     for tokens, money in connection.execute(
         gone.returning(reservations.c.tokens, reservations.c.money)
     ).all():

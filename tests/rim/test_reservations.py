@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import replace
 
-from sqlalchemy import func, select
+import pytest
+from sqlalchemy import event, func, select
+from sqlalchemy.exc import OperationalError
 
+from core.errors import ClaimLost, StorageFailed
 from core.loop import Propose, next_steps
 from core.records.asking import Reply, Usage
 from core.records.kinds import NATIVE
@@ -95,6 +99,93 @@ def test_an_answer_that_used_up_the_budget_becomes_a_candidate_though_its_worker
     until(lambda: not store.history(job.id).claimed)
     assert next_steps(store.history(job.id)) == (Propose(0),)
     assert store.job(job.id).iteration == 0
+
+
+def taken_by_another(store, job):
+    """Let go of a step with a question on its way; return the one who asked, and who has it now."""
+    late = a_claim(store, job.id)
+    late.reserve(*ASK, *COST)
+    late.release()
+    other = a_claim(store, job.id, owner="another")
+    other.reserve(*ASK, *COST)
+    return late, other
+
+
+def test_an_answer_that_comes_after_another_took_the_step_is_counted_at_its_true_cost(store):
+    job = ready(store)
+    late, other = taken_by_another(store, job)
+    for _ in range(2):  # told twice, counted once
+        with pytest.raises(ClaimLost):
+            late.add_exchange(replace(dear(40_000), money=0.5))
+    assert spent(store, job) == (40_000 + COST[0], 0.5 + COST[1])
+    other.add_exchange(an_exchange())
+    assert spent(store, job) == (40_000 + 120, 0.5)
+    assert len(store.exchanges(job.id)) == 1
+
+
+def test_an_answer_that_comes_after_the_end_is_counted_at_its_true_cost(store):
+    job = a_job(store)
+    claim = a_claim(store, job.id)
+    claim.reserve(*ASK, *COST)
+    store.request_cancel(job.id)
+    claim.release()
+    with pytest.raises(ClaimLost):
+        claim.add_exchange(dear(40_000))
+    assert spent(store, job) == (40_000, 0.0)
+    assert store.exchanges(job.id) == ()
+
+
+def test_what_was_certainly_not_paid_for_is_counted_no_more_though_another_took_the_step(store):
+    job = ready(store)
+    late, _ = taken_by_another(store, job)
+    late.unreserve(*ASK)
+    assert spent(store, job) == COST  # that of the other
+
+
+@contextmanager
+def away(engine, words, times=None):
+    """Let the database go away when a statement holds certain words, so often or always."""
+    gone = []
+
+    def goes(connection, cursor, statement, parameters, context, executemany):
+        if words in statement and len(gone) != times:
+            gone.append(statement)
+            raise OperationalError(statement, parameters, Exception("the server went away"))
+
+    event.listen(engine, "before_cursor_execute", goes)
+    try:
+        yield
+    finally:
+        event.remove(engine, "before_cursor_execute", goes)
+    assert gone
+
+
+def test_an_answer_is_stored_when_the_database_is_back(store, monkeypatch):
+    monkeypatch.setattr("core.storage.ledger.AGAIN_SECONDS", 0.01)
+    job = a_job(store)
+    claim = a_claim(store, job.id)
+    claim.reserve(*ASK, *COST)
+    with away(store._engine, "INTO exchanges", times=3):
+        claim.add_exchange(an_exchange())
+    assert len(store.exchanges(job.id)) == 1
+    assert spent(store, job) == (120, 0.0)
+
+
+def test_a_reservation_is_taken_back_when_the_database_is_back(store, monkeypatch):
+    monkeypatch.setattr("core.storage.ledger.AGAIN_SECONDS", 0.01)
+    job = a_job(store)
+    claim = a_claim(store, job.id)
+    claim.reserve(*ASK, *COST)
+    with away(store._engine, "DELETE FROM reservations", times=3):
+        claim.unreserve(*ASK)
+    assert spent(store, job) == (0, 0.0)
+
+
+def test_a_database_that_stays_away_is_waited_for_no_longer_than_a_lease(store, monkeypatch):
+    monkeypatch.setattr("core.storage.ledger.AGAIN_SECONDS", 0.01)
+    claim = a_claim(store, a_job(store).id, lease=SHORT)
+    with away(store._engine, "INTO exchanges"), pytest.raises(StorageFailed, match="went away"):
+        claim.add_exchange(an_exchange())
 
 
 def test_a_question_that_nobody_answered_begins_no_iteration(store):
