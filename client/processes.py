@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 POLL_SECONDS = 0.5
 GRACE_SECONDS = 6.0
 RESTART_SECONDS = 2.0
-ORPHAN_GRACE_SECONDS = 8.0
+ORPHAN_GRACE_SECONDS = 8.0  # beyond the time in which it ends by itself
 PARENT = "REWARDSMITH_PARENT_PID"
 
 
@@ -29,10 +29,11 @@ def child_environment(environment: Mapping[str, str]) -> dict[str, str]:
     return {**environment, PARENT: str(os.getpid())}
 
 
-def end_with_parent() -> None:
+def end_with_parent(stop_seconds: float) -> None:
     """Watch the parent process from a thread; when it is gone, however it died, end this one.
 
-    First as a polite signal would, so that a worker gives its claims back; then without asking.
+    First as a polite signal would, so that a worker stores the answers that are on their way to it and
+    gives its claims back, for which it has `stop_seconds`; long after that without asking.
     """
     # Told by name, because the parent may be gone before this process has come this far.
     parent = int(os.environ.get(PARENT, os.getppid()))
@@ -41,7 +42,7 @@ def end_with_parent() -> None:
         while os.getppid() == parent:
             time.sleep(POLL_SECONDS)
         os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(ORPHAN_GRACE_SECONDS)
+        time.sleep(stop_seconds + ORPHAN_GRACE_SECONDS)
         os._exit(1)
 
     threading.Thread(target=watch, name="parent-watch", daemon=True).start()

@@ -11,8 +11,10 @@ import signal
 import socket
 import sys
 import threading
+import time
 import uuid
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
@@ -69,7 +71,8 @@ def run(
     bench = bench or open_bench(settings, store, trains="train" in queues, slots=slots)
     crew = _gather(settings, store, bench, queues, slots)
     stopping = crew.carrier.stopping
-    _stop_in_time(crew.carrier, settings.stop_seconds)
+    end = End(settings.stop_seconds)
+    _stop_in_time(crew.carrier, end)
     # Before the broker is reached: as long as it is away, the database is worked from.
     sweep = (stopping, Sweep(store, crew.celery, crew), alive_file)
     threading.Thread(target=sweep_until, args=sweep, name="sweep", daemon=True).start()
@@ -82,7 +85,7 @@ def run(
     consume(crew.celery, _arguments(crew.carrier.owner, queues, slots), stopping)
     crew.wait(settings.stop_seconds)  # a timer ends the process before, if it must
     bench.close()
-    _end_unless_alone()
+    _end_unless_alone(end.left() - GIVE_BACK_SECONDS)
 
 
 def _gather(
@@ -124,7 +127,24 @@ def _arguments(owner: str, queues: Sequence[str], slots: int) -> list[str]:
     ]
 
 
-def _stop_in_time(carrier: Carrier, seconds: float) -> None:
+@dataclass(slots=True)
+class End:
+    """When this process has ended at the latest: so many seconds after it was told to."""
+
+    seconds: float
+    _told: float | None = None
+
+    def tell(self) -> None:
+        """Note that the process was told now, unless it was before."""
+        self._told = time.monotonic() if self._told is None else self._told
+
+    def left(self) -> float:
+        """Return the seconds until then; all of them as long as nobody told it."""
+        gone = 0.0 if self._told is None else time.monotonic() - self._told
+        return self.seconds - gone
+
+
+def _stop_in_time(carrier: Carrier, end: End) -> None:
     """Pass the wish to stop on, whenever it comes, and end the process if it is not followed."""
 
     def early(*_: object) -> None:
@@ -139,9 +159,10 @@ def _stop_in_time(carrier: Carrier, seconds: float) -> None:
     def stop(**_: object) -> None:
         # Running steps notice within a second, kill their children, wait for answers that were paid
         # for, and give their claims back.
-        log.info("worker stops", steps=carrier.busy, within_seconds=seconds)
+        end.tell()
+        log.info("worker stops", steps=carrier.busy, within_seconds=end.seconds)
         carrier.stopping.set()
-        _later(seconds, os._exit, 1)  # its claims lapse then
+        _later(end.left(), os._exit, 1)  # its claims lapse then
 
 
 def _later(seconds: float, work: Callable[..., None], *given: object) -> None:
@@ -150,13 +171,24 @@ def _later(seconds: float, work: Callable[..., None], *given: object) -> None:
     timer.start()
 
 
-def _end_unless_alone() -> None:
-    """End now if a thread still waits for an answer, which would come too late for this process."""
-    waiting = [one.name for one in threading.enumerate() if one.name.startswith("propose")]
-    if waiting:
-        log.warning("answers left behind", threads=len(waiting))
+def _end_unless_alone(seconds: float) -> None:
+    """End now if a thread waits for an answer even after so many seconds: it would come too late."""
+    if (left := await_answers(seconds)) > 0:
+        log.warning("answers left behind", threads=left)
         sys.stderr.flush()
         os._exit(0)
+
+
+def await_answers(seconds: float) -> int:
+    """Wait for threads to which an answer is on its way; return how many there are after that time.
+
+    Nobody holds the step of a job that was paused any more; what was paid for is stored all the same.
+    """
+    until = time.monotonic() + seconds
+    waiting = [one for one in threading.enumerate() if one.name.startswith("propose")]
+    for thread in waiting:
+        thread.join(max(0.0, until - time.monotonic()))
+    return sum(thread.is_alive() for thread in waiting)
 
 
 def _check(queues: Sequence[str], slots: int) -> None:

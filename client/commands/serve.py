@@ -48,8 +48,6 @@ def serve(
     json_output: JsonFlag = False,
 ) -> None:
     """Serve the API, and start workers as child processes."""
-    if exit_with_parent:
-        end_with_parent()
     from client.server import listen, run_server
     from client.several import run_servers
     from core.failpoints import refuse_failpoints
@@ -61,6 +59,8 @@ def serve(
     names = known_queues(queues)
     refuse_failpoints()
     settings = read_settings()
+    if exit_with_parent:
+        end_with_parent(settings.stop_seconds)
     if inherited is not None:  # one of several, for which all else has been seen to
         run_server(settings, socket.socket(fileno=inherited), lambda: None)
         return

@@ -32,14 +32,15 @@ def worker(
     json_output: JsonFlag = False,
 ) -> None:
     """Carry out the steps of jobs until stopped."""
-    if exit_with_parent:
-        end_with_parent()
     from core.failpoints import refuse_failpoints
     from core.settings import read_settings
-    from workers.main import run  # brings torch along: only here
 
     refuse_failpoints()
     settings = read_settings()
+    if exit_with_parent:
+        end_with_parent(settings.stop_seconds)
+    from workers.main import run  # brings torch along: only here
+
     names = [name.strip() for name in queues.split(",") if name.strip()]
     count = slots or settings.worker_slots
     Screen(json_output).emit({"pid": os.getpid(), "queues": names, "slots": count})

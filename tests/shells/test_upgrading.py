@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -131,19 +132,30 @@ def model() -> Iterator[ThreadingHTTPServer]:
     thread.join()
 
 
-def test_answers_on_their_way_to_a_worker_that_is_told_to_stop_are_paid_for_once(here, model):
-    address = f"http://127.0.0.1:{model.server_port}/v1"
-    own = {"OPENAI_BASE_URL": address, "OPENAI_API_KEY": "sk-local", "OPENAI_MODEL": "m"}
-    here.settings = {
-        **here.settings,
-        **{f"REWARDSMITH_{name}": value for name, value in own.items()},
-        "NO_PROXY": "*",
-        "REWARDSMITH_STOP_SECONDS": "60",
+def asks(here: Stack, model: ThreadingHTTPServer) -> None:
+    """Let workers ask the model, and end when its answers have come or after a minute."""
+    own = {
+        "OPENAI_BASE_URL": f"http://127.0.0.1:{model.server_port}/v1",
+        "OPENAI_API_KEY": "sk-local",
+        "OPENAI_MODEL": "m",
+        "STOP_SECONDS": "60",
     }
-    here.serve("--workers", "0")
-    first = here.worker()
+    named = {f"REWARDSMITH_{name}": value for name, value in own.items()}
+    here.settings = {**here.settings, **named, "NO_PROXY": "*"}
+
+
+def thought_about(here: Stack, model: ThreadingHTTPServer) -> str:
+    """Submit a job, and wait until the model thinks about both its slots."""
     job = here.post("/v1/jobs", {**QUICK_TASK, "screens": [], "designer": {"name": "openai"}})["id"]
     eventually(lambda: len(model.asked) == 2, 60, "both slots are asked for")
+    return str(job)
+
+
+def test_answers_on_their_way_to_a_worker_that_is_told_to_stop_are_paid_for_once(here, model):
+    asks(here, model)
+    here.serve("--workers", "0")
+    first = here.worker()
+    job = thought_about(here, model)
     second = here.worker()
     eventually(lambda: "worker starts" in log_of(here, second), 60, "the other worker starts")
     first.send_signal(signal.SIGTERM)
@@ -161,6 +173,48 @@ def test_answers_on_their_way_to_a_worker_that_is_told_to_stop_are_paid_for_once
     assert here.finished(job)["status"] == "succeeded"
     assert len(model.asked) == 2
     assert vanished(here, job) == []
+
+
+def test_answers_to_a_job_that_was_paused_before_its_worker_was_told_to_stop_are_not_lost(
+    here, model
+):
+    """Nobody holds its step any more, and what was asked is paid for."""
+    asks(here, model)
+    here.serve("--workers", "0")
+    first = here.worker()
+    job = thought_about(here, model)
+    here.post(f"/v1/jobs/{job}/pause")
+    eventually(lambda: here.job(job)["status"] == "paused", 60, "the job rests")
+    first.send_signal(signal.SIGTERM)
+    eventually(lambda: "worker stops" in log_of(here, first), 30, "it is told")
+    with pytest.raises(subprocess.TimeoutExpired):
+        first.wait(3)  # it used to end within one
+    model.thought.set()
+    assert first.wait(30) == 0
+    here.worker()
+    here.post(f"/v1/jobs/{job}/resume")
+    assert here.finished(job)["status"] == "succeeded"
+    assert len(model.asked) == 2
+
+
+def test_a_worker_whose_server_died_stores_the_answers_on_their_way_and_gives_its_step_back(
+    here, model
+):
+    asks(here, model)
+    server = here.serve("--workers", "1")
+    job = thought_about(here, model)
+    server.kill()
+    server.wait()
+    held = holds(here, job)
+    for _ in range(12):  # as many seconds and more: whoever waits for nothing is gone by then
+        eventually(lambda held=held: holds(here, job) != held, 30, "it is renewed")
+        held = holds(here, job)
+        assert held[0], "it was given back before the answers came"
+    model.thought.set()
+    eventually(lambda: holds(here, job)[0] is None, 30, "the step is given back")
+    here.serve("--workers", "1")
+    assert here.finished(job)["status"] == "succeeded"
+    assert len(model.asked) == 2
 
 
 def holds(here: Stack, job: str) -> tuple:

@@ -31,6 +31,15 @@ def test_a_consumer_that_breaks_is_started_again_until_the_worker_is_told_to_sto
     assert consumers.started == 3
 
 
+def test_a_worker_that_ends_waits_for_answers_to_steps_that_nobody_holds_any_more():
+    came = threading.Event()
+    asking = threading.Thread(target=came.wait, name="propose_0", daemon=True)
+    asking.start()
+    assert main.await_answers(0.0) == 1
+    came.set()
+    assert main.await_answers(30.0) == 0
+
+
 @pytest.mark.slow  # two processes, one of which waits for a broker that is not there
 @pytest.mark.parametrize(
     "broker", ["filesystem://", "redis://127.0.0.1:1/0"], ids=["folder", "away"]
