@@ -21,6 +21,7 @@ from core.records.kinds import FINISHED
 from core.storage import Store
 from core.storage.lifecycle import ALLOWED
 from core.storage.tables import metadata
+from tests.chaos.provider import DEAR
 
 CANCEL_SECONDS = 2.0
 BOUNDLESS = frozenset({"no_valid_candidate"})
@@ -157,6 +158,21 @@ def candidates_have_their_code_and_exchange(scene: Scene) -> list[str]:
     return wrong
 
 
+def what_was_answered_became_candidates(scene: Scene) -> list[str]:
+    """No job ends under a proposal of which an answer is stored; who cancels it wants none."""
+    wrong = []
+    for job in scene.rows("SELECT id FROM jobs WHERE status IN ('succeeded', 'failed')"):
+        made = {
+            (c.iteration, c.number)
+            for i in scene.store.history(job.id).iterations
+            for c in i.candidates
+        }
+        told = [e for e in scene.store.exchanges(job.id) if e.kind == "program"]
+        lost = sorted({(e.iteration, e.slot) for e in told} - made)
+        wrong += [f"{job.id}: the answers of {i}.{slot} came to nothing" for i, slot in lost]
+    return wrong
+
+
 def artifacts_are_whole(scene: Scene) -> list[str]:
     query = "SELECT DISTINCT sha256 FROM artifacts"
     named = {row.sha256 for row in scene.rows(query)}
@@ -179,10 +195,13 @@ def costs_add_up(scene: Scene) -> list[str]:
           (SELECT COALESCE(SUM(COALESCE(prompt_tokens, 0) + COALESCE(completion_tokens, 0)), 0)
              FROM exchanges e WHERE e.job_id = j.id AND e.designer = 'openai') AS paid,
           (SELECT COALESCE(SUM(tokens), 0) FROM reservations r WHERE r.job_id = j.id) AS reserved,
+          (SELECT COUNT(*) FROM exchanges e
+             WHERE e.job_id = j.id AND prompt_tokens + completion_tokens = :dear) +
+          (SELECT COUNT(*) FROM reservations r WHERE r.job_id = j.id AND tokens = :dear) AS dear,
           (SELECT COALESCE(SUM(env_steps), 0) FROM runs r WHERE r.job_id = j.id) AS trained
         FROM jobs j"""
     wrong, charged = [], 0
-    for row in scene.rows(query):
+    for row in scene.rows(query, dear=sum(DEAR)):
         charged += row.tokens
         if row.tokens != row.paid + row.reserved:
             wrong.append(f"{row.id}: {row.tokens} tokens, but {row.paid} + {row.reserved}")
@@ -190,7 +209,8 @@ def costs_add_up(scene: Scene) -> list[str]:
             wrong.append(f"{row.id}: {row.env_steps} steps, but {row.trained} were trained")
         spec = json.loads(row.spec) if isinstance(row.spec, str) else row.spec
         budget = (spec.get("budget") or {}).get("tokens")
-        if budget is not None and row.tokens > budget:
+        # What an answer costs beyond what was set aside for it is known when it is there.
+        if budget is not None and row.tokens > budget + row.dear * sum(DEAR):
             wrong.append(f"{row.id}: {row.tokens} tokens of a budget of {budget}")
     if charged < scene.answered:
         wrong.append(f"{charged} tokens charged, but {scene.answered} were answered")
@@ -319,6 +339,7 @@ INVARIANTS: Mapping[str, Callable[[Scene], list[str]]] = {
     "I14": everything_ran_behind_walls,
     "I15": every_number_is_finite,
     "I16": strangers_see_nothing,
+    "I17": what_was_answered_became_candidates,
 }
 
 

@@ -26,10 +26,17 @@ def reward(obs, action, next_obs, params):
     return {{"upright": params.upright * np.exp(-np.square({scale} * next_obs.pole_angle))}}
 ```
 """
-TOKENS = (900, 300)  # of every answer: fewer than are set aside for it
+TOKENS = (900, 300)  # of a usual answer: fewer than are set aside for it
+DEAR = (900, 12_100)  # of a dear one, which uses most budgets up at once
 
 
-def answer(text: object, finish: str = "stop", usage: bool = True, **message: object) -> bytes:
+def answer(
+    text: object,
+    finish: str = "stop",
+    usage: bool = True,
+    tokens: tuple[int, int] = TOKENS,
+    **message: object,
+) -> bytes:
     body: dict[str, object] = {
         "id": "c1",
         "model": "pretend-1",
@@ -42,7 +49,7 @@ def answer(text: object, finish: str = "stop", usage: bool = True, **message: ob
         ],
     }
     if usage:
-        body["usage"] = {"prompt_tokens": TOKENS[0], "completion_tokens": TOKENS[1]}
+        body["usage"] = {"prompt_tokens": tokens[0], "completion_tokens": tokens[1]}
     return json.dumps(body).encode()
 
 
@@ -106,6 +113,7 @@ FAULTS: dict[str, Act] = {
     "429, come back soon": _send(429, _error("rate_limit"), Retry_After="1"),
     "429, come back later": _send(429, _error("rate_limit"), Retry_After="3"),
     "500": _send(500, b"oops"),
+    "504": _send(504, b"upstream request timeout"),
     "529": _send(529, _error("overloaded")),
     "401": _send(401, _error("invalid_api_key")),
     "reset in the middle": Handler.reset,
@@ -128,7 +136,7 @@ BILLED = ("good", "empty", "cut off", "refusal", "two programs", "no code", "bad
 
 
 class Provider(ThreadingHTTPServer):
-    """Serves from a thread; a share of its answers are faults, drawn by a seed.
+    """Serves from a thread; a share of its answers are faults or dear, drawn by a seed.
 
     Attributes:
         leaks: bodies in which a secret was seen that only the header may carry.
@@ -149,7 +157,8 @@ class Provider(ThreadingHTTPServer):
     @property
     def answered(self) -> int:
         """Tokens of the answers that were given in full and told what they cost."""
-        return sum(TOKENS) * sum(self.served[name] for name in BILLED)
+        usual = sum(TOKENS) * sum(self.served[name] for name in BILLED)
+        return usual + sum(DEAR) * self.served["dear"]
 
     @property
     def url(self) -> str:
@@ -182,7 +191,9 @@ class Provider(ThreadingHTTPServer):
                 name = self._chance.choice(list(FAULTS))
                 self.served[name] += 1
                 return FAULTS[name]
-            self.served["good"] += 1
+            dear = self._chance.random() < self._share / 3
+            self.served["dear" if dear else "good"] += 1
             number = sum(self.served.values())
             weight, scale = round(0.5 + self._chance.random(), 4), 1 + number
-            return _send(200, answer(PROGRAM.format(weight=weight, scale=f"{scale}.0")))
+            words = PROGRAM.format(weight=weight, scale=f"{scale}.0")
+            return _send(200, answer(words, tokens=DEAR if dear else TOKENS))

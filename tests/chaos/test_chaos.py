@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 
 import pytest
 
+from tests.chaos.invariants import Scene, what_was_answered_became_candidates
 from tests.chaos.mutations import MUTATIONS
 from tests.chaos.plans import PLANS, SCENES
 from tests.chaos.schedule import draw
 from tests.chaos.suite import run
 from tests.databases import quick_folder
+from tests.rim.storing import a_claim, a_job, an_exchange
 
 SLOW = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -66,3 +69,13 @@ def test_a_schedule_holds_what_the_plan_asks_for():
 
 def test_every_protection_that_can_be_taken_away_has_a_scene():
     assert set(MUTATIONS) == set(SCENES)
+
+
+def test_an_answer_that_came_to_nothing_is_found(store):
+    job = a_job(store)
+    with a_claim(store, job.id) as step:
+        step.add_exchange(an_exchange())
+        step.fail("no_valid_candidate", "The budget was used up.")
+    seen = Scene(store._engine, store, Path(), accepted={})
+    found = what_was_answered_became_candidates(seen)
+    assert found == [f"{job.id}: the answers of 0.0 came to nothing"]
