@@ -41,7 +41,7 @@ class Body(Piece):
     @model_validator(mode="before")
     @classmethod
     def _plain(cls, body: object) -> object:
-        return limits.check_json(body)
+        return limits.check_body(body)
 
 
 class FeedbackBody(Body):

@@ -9,9 +9,10 @@ from api.bodies import MOST_AT_ONCE, CancelBody
 from api.cancelling_views import CancelledList, CancelledView
 from api.dependencies import Here, Visit
 from api.errors import problem_of
+from api.short import Route
 from core.errors import Conflict, NotFound
 
-router = APIRouter(tags=["jobs"])
+router = APIRouter(tags=["jobs"], route_class=Route)
 
 
 @router.post(

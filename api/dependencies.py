@@ -250,12 +250,15 @@ async def house(request: Request) -> House:
 async def enter(
     request: Request, shown: Annotated[HTTPAuthorizationCredentials | None, Security(BEARER)]
 ) -> Visit:
-    """Find out who asks.
+    """Find out who asks, unless that is known already.
 
     Raises:
         ApiError: nobody who may.
         StorageFailed: the database cannot be asked.
     """
+    known: Visit | None = getattr(request.state, "visitor", None)
+    if known is not None:
+        return known
     text = key_of_reader(request) if shown is None else shown.credentials
     return await admit(request, await house(request), text)
 
@@ -277,7 +280,9 @@ async def admit(request: Request, held: House, text: str | None, find: Find | No
         caller, scopes = Caller(key.owner, key.id, name), frozenset(key.scopes)
     request.state.caller = caller
     store = held.store if held.shows else held.store.of(caller)
-    return Visit(held, caller, store, scopes, request.scope["state"].get("leave", _stay))
+    visitor = Visit(held, caller, store, scopes, request.scope["state"].get("leave", _stay))
+    request.state.visitor = visitor
+    return visitor
 
 
 async def visit(

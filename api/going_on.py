@@ -19,6 +19,7 @@ from api.limits import MAX_ITERATIONS, MAX_PLANNED_STEPS
 from api.people import candidate_key, mark
 from api.programs import check_source, read_starts, task_of
 from api.schemas import JobRequest
+from api.short import Route
 from api.show import job_view, key_to_id, submitted_view
 from api.submission import check_priced, complete, show_spec
 from api.views import JobView
@@ -28,7 +29,7 @@ from core.records.people import Given
 from core.records.spec import Budget
 from core.storage import Extension, Request, Store, StoredCandidate
 
-router = APIRouter(tags=["jobs"])
+router = APIRouter(tags=["jobs"], route_class=Route)
 
 
 @router.post(

@@ -58,13 +58,13 @@ async def create_job_shortly(request: Request) -> Response | None:
     idempotency_key = request.headers.get("idempotency-key")
     if idempotency_key is not None and not _KEY.match(idempotency_key):
         return None
+    here, background = await arrive(request, key), BackgroundTasks()
     try:
         asked = JobRequest.model_validate(await request.json())
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if not is_plain(asked):
         return None
-    here, background = await arrive(request, key), BackgroundTasks()
     response = await _accepted(asked, here, background, idempotency_key, here.herald())
     response.background = background
     return response

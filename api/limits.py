@@ -47,11 +47,13 @@ MAX_BUDGET_MONEY = 1e6
 MIN_PROMPT_TOKENS = 4_000
 MAX_DEPTH = 16
 MAX_INTEGER = 2**53 - 1
+MAX_VALUES = 50_000  # in the JSON of a body
 ALGORITHMS = ("ppo", "sac", "dqn")
 
-# `module:namespace/Name-v0`, all but the name optional, as gymnasium.make reads it.
+# `module:namespace/Name-v0`, all but the name optional, as gymnasium.make reads it.  The name has one
+# letter at least; what stands before its first letter has none, so that there is one way to read it.
 ENVIRONMENT_ID = (
-    r"^(?:[A-Za-z_][A-Za-z0-9_.]*:)?(?:[A-Za-z0-9_-]+/)?[A-Za-z0-9_.-]*[A-Za-z][A-Za-z0-9_.-]*$"
+    r"^(?:[A-Za-z_][A-Za-z0-9_.]*:)?(?:[A-Za-z0-9_-]+/)?[0-9_.-]*[A-Za-z][A-Za-z0-9_.-]*$"
 )
 _FORBIDDEN = re.compile("[\x00\ud800-\udfff]")
 
@@ -77,10 +79,12 @@ class Form:
     Attributes:
         pattern: regular expression that the whole text matches.
         words:   what is expected, for people.
+        most:    characters; of longer text nothing else is looked at, whatever the pattern costs.
     """
 
     pattern: str
     words: str
+    most: int = 200
 
     def __get_pydantic_core_schema__(
         self, source: object, handler: GetCoreSchemaHandler
@@ -95,18 +99,33 @@ class Form:
         return {**handler(schema), "pattern": self.pattern}
 
     def _check(self, text: str) -> str:
+        if len(text) > self.most:
+            raise ValueError(f"expected at most {self.most} characters, but found {len(text)}")
         if re.fullmatch(self.pattern, text) is None:
             raise ValueError(f"expected {self.words}, but found {printable(text, 60)!r}")
         return text
 
 
-def check_json(value: object) -> object:
+def check_body(value: object) -> object:
+    """Return the JSON of a body as `check_json` does, if it has not too many values.
+
+    Bodies are looked at where all requests are waited for, so looking must be soon over.
+
+    Raises:
+        PydanticCustomError: as there.
+    """
+    return check_json(value, MAX_VALUES)
+
+
+def check_json(value: object, most: float = math.inf) -> object:
     """Return a parsed JSON value if it is flat, finite and storable; see MAX_DEPTH, MAX_INTEGER.
 
     Raises:
         PydanticCustomError: with the reason, and the place as `pointer`.
     """
-    for pointer, item, depth in _walk(value):
+    for number, (pointer, item, depth) in enumerate(_walk(value)):
+        if number > most:
+            raise _refusal("", f"expected at most {most} values, but there are more")
         if depth > MAX_DEPTH:
             reason = f"expected JSON at most {MAX_DEPTH} levels deep, but it goes on below that"
             raise _refusal(pointer, reason)

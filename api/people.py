@@ -11,6 +11,7 @@ from api.jobs import IdempotencyKey
 from api.limits import MAX_PLANNED_STEPS
 from api.people_views import GivenList, GivenView, RemarkList, RemarkView
 from api.programs import check_source, task_of
+from api.short import Route
 from api.show import key_to_id
 from core.errors import InvalidInput, NotFound
 from core.records.people import Given, Remark
@@ -18,7 +19,7 @@ from core.records.rounds import Iteration
 from core.storage import Request
 from core.storage.ids import read_arm, read_candidate_id
 
-router = APIRouter(tags=["people"])
+router = APIRouter(tags=["people"], route_class=Route)
 
 
 @router.post(

@@ -41,12 +41,12 @@ Whole = Annotated[int, Strict()]  # "7" and true are no numbers
 Real = Annotated[float, Strict(), Field(allow_inf_nan=False)]
 EnvironmentId = Annotated[
     Text,
-    limits.Form(limits.ENVIRONMENT_ID, "an id such as CartPole-v1 or my_package:MyEnv-v0"),
     Field(
         max_length=200,
         description="An id for gymnasium.make, with `module:` in front if a module must be imported.",
         examples=["CartPole-v1", "my_package:MyEnv-v0"],
     ),
+    limits.Form(limits.ENVIRONMENT_ID, "an id such as CartPole-v1 or my_package:MyEnv-v0"),
 ]
 Description = Annotated[
     Text,
@@ -474,4 +474,4 @@ class JobRequest(Piece):
     @model_validator(mode="before")
     @classmethod
     def _plain(cls, body: object) -> object:
-        return limits.check_json(body)
+        return limits.check_body(body)

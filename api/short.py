@@ -4,6 +4,9 @@ It resolves every parameter and dependency anew for each request, which costs as
 route may name somebody who answers requests that say nothing unusual; all others, and all that
 cannot be read, go the long way, which knows what to say of them.  What the documentation, the checks
 and the errors are is told there alone.
+
+The general machinery parses a body before it asks for the key.  A long one takes time in which nobody
+else is served, so of long ones the key is asked first.
 """
 
 from __future__ import annotations
@@ -14,13 +17,15 @@ from typing import Any, TypeAlias, TypeVar
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
-from api.callers import Find, usual_scope
-from api.dependencies import Visit, admit, house, migrated
+from api.callers import BEARER, Find, usual_scope
+from api.dependencies import Visit, admit, house, migrated, visit
+from api.limits import MAX_BODY_BYTES
 
 ShortCut: TypeAlias = Callable[[Request], Awaitable[Response | None]]
 F = TypeVar("F", bound=Callable[..., Any])
 
 LONGEST_ID = 200
+LONGEST_BODY = 8 * 1024  # bytes
 _BEARER = b"bearer "
 _UNUSUAL = frozenset({b"prefer", b"last-event-id", b"cookie"})
 _NAME = "short_cut"
@@ -37,19 +42,30 @@ def short_cut(answer: ShortCut) -> Callable[[F], F]:
 
 
 class Route(APIRoute):
-    """A route that takes its short cut where there is one."""
+    """A route that takes its short cut where there is one, and reads nothing long of strangers."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Return what answers a request."""
         usual = super().get_route_handler()
         short: ShortCut | None = getattr(self.endpoint, _NAME, None)
-        if short is None:
-            return usual
 
         async def handle(request: Request) -> Response:
-            return await short(request) or await usual(request)
+            if has_long_body(request):
+                await migrated(request)
+                await visit(request, await BEARER(request))
+            elif short is not None and (response := await short(request)) is not None:
+                return response
+            return await usual(request)
 
         return handle
+
+
+def has_long_body(request: Request) -> bool:
+    """Tell whether a body takes time to be parsed, as far as its headers say how long it is."""
+    length = request.headers.get("content-length", "0")
+    if "transfer-encoding" in request.headers or not (length.isascii() and length.isdigit()):
+        return True
+    return len(length) > len(str(MAX_BODY_BYTES)) or int(length) > LONGEST_BODY
 
 
 def key_in(request: Request) -> str | None:

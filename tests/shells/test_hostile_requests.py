@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from api.limits import MAX_VALUES
 from tests.shells.conftest import ON_SQLITE
 
 pytestmark = ON_SQLITE
@@ -234,3 +235,12 @@ def test_a_body_over_a_mebibyte_is_refused(api, content, path):
 def test_a_body_just_below_the_limit_is_read(api):
     raw = json.dumps({"task": "cartpole-park"}).encode().ljust(1 << 20)
     assert api.post("/v1/jobs", content=raw, headers=JSON).status_code == 202
+
+
+def test_more_values_than_any_request_has_are_refused_before_anything_is_made_of_them(api):
+    many = {"a": [0] * MAX_VALUES}
+    answer = api.post("/v1/jobs", json=full(env_kwargs=many))
+    assert answer.status_code == 422
+    assert f"at most {MAX_VALUES} values" in answer.json()["detail"]
+    fewer = {"a": [0] * (MAX_VALUES // 2)}
+    assert api.post("/v1/jobs", json=full(env_kwargs=fewer)).status_code == 202

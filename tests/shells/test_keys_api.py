@@ -69,6 +69,40 @@ def test_who_has_no_key_is_told_how_to_get_one(visitor, header):
 
 
 @ON_SQLITE
+@pytest.mark.parametrize("path", ["/v1/jobs", "/v1/jobs/estimate", "/v1/jobs/job_x/feedback"])
+@pytest.mark.parametrize("raw", [b"[" * 100_000, b"nope" * 10_000], ids=["deep nesting", "no JSON"])
+def test_a_long_body_is_not_parsed_before_the_key_is_known(visitor, path, raw):
+    headers = {"Content-Type": "application/json"}
+    stranger = {**headers, "Authorization": "Bearer nonsense"}
+    answer = visitor(None).post(path, content=raw, headers=stranger)
+    assert (answer.status_code, answer.json()["code"]) == (401, "no-valid-key")
+    answer = visitor("alice").post(path, content=raw, headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (422, "malformed-body")
+
+
+@ON_SQLITE
+@pytest.mark.parametrize("raw", [b"[" * 6_000, b"nope", b'{"task": 3}'])
+def test_a_job_that_cannot_be_read_is_refused_in_words_or_at_the_door(visitor, raw):
+    headers = {"Content-Type": "application/json"}
+    stranger = {**headers, "Authorization": "Bearer nonsense"}
+    assert visitor(None).post("/v1/jobs", content=raw, headers=stranger).status_code == 401
+    assert visitor("alice").post("/v1/jobs", content=raw, headers=headers).status_code == 422
+
+
+@ON_SQLITE
+@pytest.mark.parametrize(
+    "body",
+    [{"task": "nobody's"}, {"task": 3}, {"task": "cartpole", "notes": "x" * 9_000}],
+    ids=["unknown", "no request", "long"],
+)
+def test_a_request_that_is_refused_for_its_body_is_counted_once(visitor, locked, settings, body):
+    locked.state.house = replace_settings(locked, settings, requests_per_minute=1)
+    alice = visitor("alice")
+    assert alice.post("/v1/jobs", json=body).status_code == 422
+    assert alice.post("/v1/jobs", json=body).status_code == 429
+
+
+@ON_SQLITE
 def test_a_revoked_key_opens_nothing_from_the_next_request_on(visitor, store):
     client = visitor("alice")
     assert client.get("/v1/jobs").status_code == 200
