@@ -19,7 +19,7 @@ router = APIRouter(tags=["jobs"], route_class=Route)
     "/jobs/cancel",
     operation_id="cancel_jobs",
     summary="Cancel many jobs",
-    responses=openapi.refusals(413, 422),
+    responses=openapi.refusals(408, 413, 422),
 )
 def cancel_jobs(body: CancelBody, here: Here) -> CancelledList:
     """Ask for the end of up to 100 jobs: those that are named, or those that have not ended and fit.

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Annotated, TypeAlias
@@ -27,6 +26,7 @@ from api.callers import (
     usual_scope,
 )
 from api.errors import ApiError
+from api.gate import Stay
 from api.headers import request_id
 from api.quick import ask
 from api.rates import Rates
@@ -142,10 +142,6 @@ class House:
         )
 
 
-def _stay() -> None:
-    """Take no notice: there is no gate."""
-
-
 @dataclass(frozen=True, slots=True)
 class Visit:
     """The house as one caller may use it.
@@ -153,14 +149,14 @@ class Visit:
     Attributes:
         store:  knows the caller's jobs alone.
         scopes: what the caller may ask for.
-        leave:  says that the request is no work any more, though its answer is not there.
+        stay:   what the request takes up.
     """
 
     house: House
     caller: Caller
     store: Store
     scopes: frozenset[str]
-    leave: Callable[[], None] = _stay
+    stay: Stay
 
     @property
     def settings(self) -> Settings:
@@ -194,15 +190,22 @@ class Visit:
             raise ApiError(kinds.ONLY_SHOWS, f"expected what needs no more than {READING[0]}")
         raise missing_scope(scope)
 
-    def need_a_stream(self) -> None:
-        """Make sure that the caller may open one more event stream.
+    def take_a_stream(self) -> None:
+        """Count the answer, from now on until it has ended, as an event stream of the owner's.
 
         Raises:
             ApiError: there are too many of the same owner.
         """
-        most = self.settings.streams_per_owner
-        if self.house.streams[self.caller.owner] >= most:
+        most, open_now = self.settings.streams_per_owner, self.house.streams
+        owner = self.caller.owner
+        if open_now[owner] >= most:
             raise too_many(f"{most} event streams are open already", STREAM_WAIT_SECONDS)
+        open_now[owner] += 1
+        self.stay.until_end.callback(_close_stream, open_now, owner)
+
+    def leave(self) -> None:
+        """Say that the request is no work any more, though its answer is not there."""
+        self.stay.leave()
 
     def herald(self) -> Herald:
         """Decide how workers will hear of a job that is about to be stored."""
@@ -212,19 +215,6 @@ class Visit:
         if not first.is_told():
             return Herald(UNTOLD_SECONDS, None)
         return Herald(first.offer_seconds, partial(self._tell, first.announce))
-
-    @contextmanager
-    def streaming(self) -> Iterator[None]:
-        """Count what is open meanwhile as an event stream of the owner's, and no more as work."""
-        self.leave()
-        open_now, owner = self.house.streams, self.caller.owner
-        open_now[owner] += 1
-        try:
-            yield
-        finally:
-            open_now[owner] -= 1
-            if not open_now[owner]:
-                del open_now[owner]
 
     def wake(self, job_id: str) -> None:
         """Tell the workers that the job has moved; if that fails, their sweep finds the job."""
@@ -236,6 +226,12 @@ class Visit:
         # The broker's client may raise anything; the request is already committed and must stand.
         except Exception as error:  # noqa: BLE001
             log.warning("could not wake a worker for %s: %s", job_id, error)
+
+
+def _close_stream(open_now: Counter[str], owner: str) -> None:
+    open_now[owner] -= 1
+    if not open_now[owner]:
+        del open_now[owner]
 
 
 # Whatever a route depends on is resolved anew for each request, at a price: so these are few, and flat.
@@ -280,7 +276,9 @@ async def admit(request: Request, held: House, text: str | None, find: Find | No
         caller, scopes = Caller(key.owner, key.id, name), frozenset(key.scopes)
     request.state.caller = caller
     store = held.store if held.shows else held.store.of(caller)
-    visitor = Visit(held, caller, store, scopes, request.scope["state"].get("leave", _stay))
+    stay: Stay = request.scope["state"]["stay"]
+    stay.belong_to(caller.owner)
+    visitor = Visit(held, caller, store, scopes, stay)
     request.state.visitor = visitor
     return visitor
 

@@ -80,7 +80,7 @@ async def list_events(
         await run_in_threadpool(
             here.store.status, job_id
         )  # an answer of its own, which a stream that has begun cannot give
-        here.need_a_stream()
+        here.take_a_stream()
         headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
         return EventSourceResponse(follow(here, job_id, start), headers=headers)
     return await _page(here, job_id, start, limit)
@@ -138,13 +138,6 @@ def look(store: Store, job_id: str, after: int) -> Look:
 
 
 async def follow(here: Visit, job_id: str, after: int) -> AsyncIterator[bytes]:
-    """Count the stream as one of its owner's for as long as it is open; see `_follow`."""
-    with here.streaming():
-        async for part in _follow(here, job_id, after):
-            yield part
-
-
-async def _follow(here: Visit, job_id: str, after: int) -> AsyncIterator[bytes]:
     """Yield a job's events after a number, as they happen, until it or the server ends.
 
     A stream that has grown old is cut as well: whoever comes back for the rest shows the key again.

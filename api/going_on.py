@@ -37,7 +37,7 @@ router = APIRouter(tags=["jobs"], route_class=Route)
     operation_id="extend_job",
     summary="Let a job go on for longer",
     status_code=status.HTTP_202_ACCEPTED,
-    responses=openapi.refusals(404, 409, 413, 422) | openapi.repeatable(202),
+    responses=openapi.refusals(404, 408, 409, 413, 422) | openapi.repeatable(202),
 )
 def extend_job(
     job_id: JobId,
@@ -105,7 +105,7 @@ def retry_job(
     summary="Start another job from a candidate",
     status_code=status.HTTP_202_ACCEPTED,
     response_description="The new job was accepted; follow it under `Location`.",
-    responses=openapi.refusals(404, 413, 422) | openapi.ACCEPTED,
+    responses=openapi.refusals(404, 408, 413, 422) | openapi.ACCEPTED,
 )
 def fork_job(
     job_id: JobId,

@@ -40,7 +40,7 @@ _BODY: dict[str, Any] = {
     summary="Import an exported job",
     status_code=status.HTTP_202_ACCEPTED,
     response_description="The job was accepted; a worker takes its facts in.",
-    responses=openapi.refusals(413, 422) | openapi.ACCEPTED,
+    responses=openapi.refusals(408, 413, 422) | openapi.ACCEPTED,
     openapi_extra=_BODY,
 )
 async def import_job(
@@ -54,9 +54,12 @@ async def import_job(
 
     Every line is checked before anything is stored. Files stay where they were; what named them is left
     out. An imported job can be looked at, compared, exported and forked, but not extended. A key needs
-    the scope `code:submit`, for programs come along.
+    the scope `code:submit`, for programs come along. Until it is answered, an import counts as an open
+    event stream of its owner.
     """
     here.need("code:submit")
+    here.take_a_stream()
+    here.leave()  # it may be long on its way
     content = await request.body()
     job, replayed = await run_in_threadpool(_accept, here, content, idempotency_key)
     response.headers["Location"] = f"/v1/jobs/{job.id}"

@@ -77,7 +77,7 @@ async def create_job_shortly(request: Request) -> Response | None:
     status_code=status.HTTP_202_ACCEPTED,
     response_model=JobView,
     response_description="The job was accepted; follow it under `Location`.",
-    responses=openapi.refusals(413, 422) | openapi.ACCEPTED,
+    responses=openapi.refusals(408, 413, 422) | openapi.ACCEPTED,
 )
 @short_cut(create_job_shortly)
 async def create_job(
@@ -187,7 +187,7 @@ def accept(
     "/jobs/estimate",
     operation_id="estimate_job",
     summary="Say what a job would cost",
-    responses=openapi.refusals(413, 422),
+    responses=openapi.refusals(408, 413, 422),
 )
 def estimate_job(request: JobRequest, here: Here) -> PlanView:
     """Check a request like a submission, and say what it would use at most; nothing is stored.
@@ -283,7 +283,7 @@ def _said(held: Response) -> dict[str, str]:
     "/jobs/{job_id}",
     operation_id="describe_job",
     summary="Change a job's name, notes and labels",
-    responses=openapi.refusals(404, 413, 422),
+    responses=openapi.refusals(404, 408, 413, 422),
 )
 def describe_job(job_id: JobId, body: DescribeBody, here: Here) -> JobView:
     """Change what you call a job and write down about it; nothing of it moves the job itself."""

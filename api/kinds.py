@@ -174,6 +174,12 @@ METHOD_NOT_ALLOWED = Kind(
 BODY_TOO_LARGE = Kind(
     "body-too-large", 413, "The body is too large", "A request may have 1 MiB; shorten the task."
 )
+TOO_SLOW = Kind(
+    "too-slow",
+    408,
+    "The request did not come in time",
+    "Send it again, and without a pause.",
+)
 NO_KEY = Kind(
     "no-valid-key",
     401,
@@ -262,6 +268,7 @@ KINDS: Mapping[str, Kind] = {
         WRONG_VERSION,
         METHOD_NOT_ALLOWED,
         BODY_TOO_LARGE,
+        TOO_SLOW,
         NO_KEY,
         SCOPE_MISSING,
         NOT_LOCAL,

@@ -10,9 +10,6 @@ from typing import Annotated
 
 from pydantic import AfterValidator, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import PydanticCustomError, core_schema
-from starlette.datastructures import Headers
-from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import printable
 
@@ -159,31 +156,3 @@ def _unacceptable(item: object) -> str | None:
     if isinstance(item, str) and _FORBIDDEN.search(item):
         return "expected Unicode text, but found a NUL or a lone surrogate"
     return None
-
-
-class BodyLimit:
-    """Refuse a body over the limit, whether it says so in Content-Length or comes in chunks."""
-
-    def __init__(self, app: ASGIApp, limit: int = MAX_BODY_BYTES) -> None:
-        self.app, self.limit = app, limit
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, counting what is read of its body."""
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        limit = MAX_IMPORT_BYTES if scope["path"] == IMPORT_PATH else self.limit
-        announced = Headers(scope=scope).get("content-length", "0")
-        too_large = announced.isdigit() and int(announced[:20]) > limit
-        seen = 0
-
-        async def counted() -> Message:
-            nonlocal seen
-            message = await receive()
-            seen += len(message.get("body", b""))
-            if too_large or seen > limit:
-                # Raised where the body is read, so it is answered like any other refusal.
-                raise HTTPException(413, f"expected at most {limit} bytes, but the body is larger")
-            return message
-
-        await self.app(scope, counted, send)

@@ -35,7 +35,6 @@ from api import (
 from api.dependencies import FirstStep, House, Notify, migrated, visit
 from api.gate import Gate, Room
 from api.headers import Envelope
-from api.limits import BodyLimit
 from core.prices import read_prices
 from core.settings import Settings
 from core.storage import Store, open_store
@@ -76,13 +75,12 @@ def create_app(
         redoc_url=None,
         responses=openapi.EVERYWHERE,
     )
-    app.state.room = room = Room(settings.requests_at_once)
+    app.state.room = room = Room(settings.requests_at_once, settings.streams_per_owner)
     store = store or open_store(settings.database_url)
     prices = read_prices(settings.prices)
     app.state.house = House(
         settings, store, notify, prices, keyless=keyless, shows=shows, first=first
     )
-    app.add_middleware(BodyLimit)
     app.add_middleware(Gate, room=room)
     app.add_middleware(Envelope)
     handlers.install(app)

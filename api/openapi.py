@@ -22,6 +22,7 @@ _DETAILS: Mapping[int, tuple[Kind, str]] = {
     403: (kinds.SCOPE_MISSING, "expected a key with the scope jobs:write"),
     404: (kinds.KINDS["not-found"], "There is no job `job_01jd7v8a3bqk2m5c6x9z0w4e1r`."),
     409: (kinds.KINDS["conflict"], "Job job_01jd7v8a3bqk2m5c6x9z0w4e1r is succeeded."),
+    408: (kinds.TOO_SLOW, "expected the whole body within 20 s"),
     413: (kinds.BODY_TOO_LARGE, "expected at most 1048576 bytes, but the body is larger"),
     416: (kinds.NO_SUCH_RANGE, "expected a range within 48213 bytes"),
     422: (kinds.KINDS["invalid-input"], "/iterations: Input should be less than or equal to 50"),

@@ -39,29 +39,29 @@ def asked_seconds(prefer: str | None) -> float:
 def patience_for(here: Visit, prefer: str | None) -> float:
     """Return for how long the answer may be held; to be asked before anything is changed.
 
+    Who may wait counts as an open event stream of its owner from then on.
+
     Raises:
         ApiError: too many answers of the same owner are held already.
     """
     seconds = asked_seconds(prefer)
     if seconds:
-        here.need_a_stream()
+        here.take_a_stream()
     return seconds
 
 
 async def hold(here: Visit, job_id: str, seconds: float, response: Response) -> None:
     """Wait until a job has ended, the time is over, or the server ends; say so in the answer.
 
-    Whoever waits counts as an open event stream of its owner.
-
     Raises:
         NotFound: no such job.
     """
     until = time.monotonic() + seconds
-    with here.streaming():
-        while not here.house.stopping:
-            job = await run_in_threadpool(here.store.job, job_id)
-            left = until - time.monotonic()
-            if job.status in FINISHED or left <= 0:
-                break
-            await anyio.sleep(min(POLL_SECONDS, left))
+    here.leave()
+    while not here.house.stopping:
+        job = await run_in_threadpool(here.store.job, job_id)
+        left = until - time.monotonic()
+        if job.status in FINISHED or left <= 0:
+            break
+        await anyio.sleep(min(POLL_SECONDS, left))
     response.headers["Preference-Applied"] = f"wait={seconds:g}"

@@ -27,7 +27,7 @@ router = APIRouter(tags=["people"], route_class=Route)
     operation_id="add_feedback",
     summary="Say what you think",
     status_code=status.HTTP_201_CREATED,
-    responses=openapi.refusals(404, 409, 413, 422) | openapi.repeatable(201),
+    responses=openapi.refusals(404, 408, 409, 413, 422) | openapi.repeatable(201),
 )
 def add_feedback(
     job_id: JobId,
@@ -74,7 +74,7 @@ def list_feedback(job_id: JobId, here: Here) -> RemarkList:
     operation_id="give_program",
     summary="Hand in a program of your own",
     status_code=status.HTTP_202_ACCEPTED,
-    responses=openapi.refusals(404, 409, 413, 422) | openapi.repeatable(202),
+    responses=openapi.refusals(404, 408, 409, 413, 422) | openapi.repeatable(202),
 )
 def give_program(
     job_id: JobId,

@@ -33,7 +33,7 @@ CALM_SECONDS = 2.0  # between two times that the whole is sent
 
 
 @router.get("/jobs/{job_id}/feed")
-def follow_job(
+async def follow_job(
     request: Request,
     job_id: JobId,
     here: Reader,
@@ -41,18 +41,12 @@ def follow_job(
     last_event_id: Annotated[str | None, Header()] = None,
 ) -> Response:
     """Return the stream."""
-    here.store.job(job_id)
-    here.need_a_stream()
+    await run_in_threadpool(here.store.job, job_id)
+    here.take_a_stream()
     start = max(after, read_number(last_event_id))
     headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-    stream = _counted(here, job_id, start, request.url.path.removesuffix("/feed"))
+    stream = _follow(here, job_id, start, request.url.path.removesuffix("/feed"))
     return EventSourceResponse(stream, headers=headers)
-
-
-async def _counted(here: Visit, job_id: str, after: int, path: str) -> AsyncIterator[bytes]:
-    with here.streaming():
-        async for part in _follow(here, job_id, after, path):
-            yield part
 
 
 @dataclass(slots=True)

@@ -28,7 +28,7 @@ def _as_lines(_: Any, value: Any) -> bytes:
 
 SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 # What a schema cannot say (an unknown task, a job in another state) is refused like a wrong shape.
-REFUSED = ["400", "401", "404", "405", "409", "413", "416", "422"]
+REFUSED = ["400", "401", "404", "405", "408", "409", "413", "416", "422"]
 ACCEPTED = ["2xx", "304", "403", "429", *REFUSED]
 # What a job has not brought forth yet is not there, and says so with a code of its own.
 LATER = ["read_best", "download_reward", "download_bundle", "read_iteration", "read_artifact"]
