@@ -180,6 +180,12 @@ TOO_SLOW = Kind(
     "The request did not come in time",
     "Send it again, and without a pause.",
 )
+HEADERS_TOO_LARGE = Kind(
+    "headers-too-large",
+    431,
+    "The headers are too large",
+    "Leave out headers, or shorten the address: together they may have 64 KiB.",
+)
 NO_KEY = Kind(
     "no-valid-key",
     401,
@@ -269,6 +275,7 @@ KINDS: Mapping[str, Kind] = {
         METHOD_NOT_ALLOWED,
         BODY_TOO_LARGE,
         TOO_SLOW,
+        HEADERS_TOO_LARGE,
         NO_KEY,
         SCOPE_MISSING,
         NOT_LOCAL,

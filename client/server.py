@@ -13,6 +13,7 @@ from fastapi import FastAPI
 
 from api.dependencies import FirstStep
 from api.main import create_app
+from client.connections import Connection
 from core.errors import ConfigurationError
 from core.failpoints import refuse_failpoints
 from core.settings import Settings, read_settings
@@ -30,6 +31,8 @@ class Server(uvicorn.Server):
     def __init__(self, app: FastAPI, ready: Callable[[], None], log_level: str = "warning") -> None:
         config = uvicorn.Config(
             app,
+            http=Connection,
+            ws="none",
             log_level=log_level,
             access_log=False,
             server_header=False,
@@ -69,7 +72,8 @@ def make_app(settings: Settings, *, keyless: bool = False) -> FastAPI:
 def app_from_environment() -> FastAPI:
     """Return the API of the environment's settings, for `uvicorn --factory client.server:…`.
 
-    It asks for keys: where it listens is not known here.
+    It asks for keys: where it listens is not known here.  Bounds of headers and of clients that do not
+    read come with `--http client.connections:Connection --ws none`.
     """
     refuse_failpoints()
     return make_app(read_settings())

@@ -12,6 +12,7 @@ import time
 import httpx2
 import pytest
 
+from client.connections import MOST_HEAD
 from tests.stack import Stack, eventually, family, gone, stack
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
@@ -159,6 +160,10 @@ def test_several_processes_serve_one_address_and_count_together(here: Stack):
     counted = 'rewardsmith_requests_total{method="GET",route="/tasks",status="200"} 20.0'
     for _ in range(10):
         assert counted in httpx2.get(f"{here.url}/metrics").text
+    host, port = here.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nx: ".ljust(MOST_HEAD, b"y"))
+        assert connection.recv(12) == b"HTTP/1.1 431"
 
     servers[0].kill()
     eventually(lambda: not servers[0].is_running(), 10, "it is dead")
