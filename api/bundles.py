@@ -65,6 +65,7 @@ def _parts(store: Store, artifacts: FolderArtifacts, job_id: str) -> Parts:
         rollouts=filmed,
         video=_bytes(artifacts, next((one.video for one in filmed if one.video), None)),
         versions={"rewardsmith": downloads.version()},
+        origin=job.origin,
     )
 
 

@@ -12,9 +12,14 @@ from api import errors, kinds
 from api.openapi import PythonResponse
 from api.show import key_to_id
 from api.show_history import fitness_interval, interval_of
+from core.errors import ProgramRejected
 from core.export import Provenance, render_reward_file
+from core.program import read_program
+from core.records.kinds import Mode
 from core.records.outcome import Interval
+from core.records.programs import Program
 from core.records.rounds import Candidate
+from core.records.task import Task
 from core.storage import Store, StoredCandidate, StoredJob
 
 
@@ -45,18 +50,37 @@ def reward_file(store: Store, job_id: str) -> Response:
 
 
 def render(store: Store, job: StoredJob, stored: StoredCandidate) -> str:
-    """Return the text of the file for a measured candidate."""
+    """Return the text of the file for a measured candidate.
+
+    Raises:
+        ApiError: it has no program, or an imported one that may not be run.
+    """
     program = stored.candidate.program
     if program is None:
         raise errors.ApiError(kinds.NO_CODE, f"candidate {stored.id} has no program")
     known = job.preflight.fields if job.preflight else job.spec.task.fields
+    task = replace(job.spec.task, fields=known)
+    if job.origin is not None:
+        _hold_to_rules(stored, program, task, job.spec.mode)
     return render_reward_file(
-        replace(job.spec.task, fields=known),
+        task,
         program,
         job.spec.mode,
         job.spec.weight,
         _provenance(store, job, stored.candidate),
     )
+
+
+def _hold_to_rules(stored: StoredCandidate, program: Program, task: Task, mode: Mode) -> None:
+    """Refuse an imported program that breaks a rule: earlier versions took such programs in."""
+    try:
+        read_program(program.source, task.fields, mode, task.array)
+    except ProgramRejected as error:
+        raise errors.ApiError(
+            kinds.NO_CODE,
+            f"the imported candidate {stored.id} has a program that breaks a rule: {error.sentence()}",
+            hint="It can be looked at, and is not handed out to be run.",
+        ) from error
 
 
 def _provenance(store: Store, job: StoredJob, candidate: Candidate) -> Provenance:
@@ -72,6 +96,7 @@ def _provenance(store: Store, job: StoredJob, candidate: Candidate) -> Provenanc
         native=outcome.native if outcome and confirmed else native_interval(store, job.id),
         confirmed=confirmed,
         versions={"rewardsmith": version()},
+        origin=job.origin,
     )
 
 

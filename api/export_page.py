@@ -26,7 +26,7 @@ from core.fitness import describe
 from core.program import current_source
 from core.records.outcome import Interval
 from core.storage import Store, StoredCandidate
-from core.words import number
+from core.words import imported_from, number
 
 router = APIRouter(tags=["jobs"])
 
@@ -110,6 +110,7 @@ def render(found: Found) -> str:
             job=found.job,
             candidates=candidates,
             title=found.job.name or found.job.spec.task.name,
+            imported=found.job.origin and imported_from(found.job.origin),
             verdict=VERDICTS[found.job.outcome.verdict] if found.job.outcome else None,
             fitness=Markup(fitness_chart(candidates, found.native)),
             curves=Markup(curves_chart(found.runs)),

@@ -111,6 +111,14 @@ def quoted(name: str, text: str, most: int = 20_000) -> str:
     return f"<<<DATA {name} {mark}\n{body}\n{mark} DATA>>>"
 
 
+def imported_from(origin: str) -> str:
+    """Say that nobody here vouches for a design; `origin` is its job's id where it was exported."""
+    return (
+        f"Imported from job {origin}, and neither checked nor measured here: every number, and who "
+        "wrote it, is as it was told."
+    )
+
+
 def answer_number(number_: int, of: int) -> str:
     """Say which of several answers to one question is asked for; see `without_answer_number`."""
     return f"This is answer {number_} of {of};"

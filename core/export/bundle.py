@@ -50,6 +50,7 @@ class Parts:
         rollouts:  filmed episodes of the candidate.
         video:     of the first of them; None without its bytes.
         versions:  of what it was made with.
+        origin:    of an imported job: its id where it was exported.
     """
 
     job_id: str
@@ -63,6 +64,7 @@ class Parts:
     rollouts: Sequence[Rollout]
     video: bytes | None
     versions: Mapping[str, str]
+    origin: str | None = None
 
 
 def write_bundle(parts: Parts) -> bytes:
@@ -77,6 +79,7 @@ def write_bundle(parts: Parts) -> bytes:
         files=contents.keys(),
         notes=notes,
         version=parts.versions.get("rewardsmith", "source"),
+        origin=parts.origin,
     )
     contents["README.md"] = render_card(card)
     return zipped(contents)
@@ -181,6 +184,7 @@ def _results(parts: Parts) -> Json:
     return {
         "verdict": None if outcome is None else outcome.verdict,
         "sentence": None if outcome is None else outcome.sentence,
+        "origin": parts.origin,
         "outcome": None if outcome is None else asdict(outcome),
         "fitness": {
             arm: [run.fitness for run in parts.runs if (run.arm, run.stage) == (arm, "confirm")]

@@ -11,6 +11,7 @@ from core.fitness import describe
 from core.records.outcome import Outcome
 from core.records.spec import JobSpec
 from core.records.task import Task
+from core.words import imported_from
 
 _TAGS = ("reinforcement-learning", "deep-reinforcement-learning", "reward-design", "rewardsmith")
 
@@ -24,6 +25,7 @@ class Card:
         outcome:  of the confirmation; None before it.
         files:    that are in the bundle.
         notes:    what is missing in the bundle, and why.
+        origin:   of an imported job: its id where it was exported; all that is told was only told us.
     """
 
     job_id: str
@@ -34,6 +36,7 @@ class Card:
     files: Collection[str]
     notes: Sequence[str]
     version: str
+    origin: str | None = None
 
 
 def render_card(card: Card) -> str:
@@ -47,7 +50,8 @@ def _front_matter(card: Card) -> list[str]:
     lines = ["---", "library_name: gymnasium", "tags:"]
     lines += [f"- {tag}" for tag in _TAGS]
     lines += [f"- {environment}"]
-    designed = card.outcome.designed if card.outcome else None
+    # What an imported job tells is no result that could be compared with others.
+    designed = card.outcome.designed if card.outcome and card.origin is None else None
     if designed is not None:
         spread = max(designed.high - designed.mean, designed.mean - designed.low)
         value = json.dumps(f"{designed.mean:.4g} +/- {spread:.2g}")
@@ -73,6 +77,8 @@ def _front_matter(card: Card) -> list[str]:
 def _body(card: Card) -> list[str]:
     lines = [f"# A designed reward for {_plain(card.task.name)}", ""]
     lines += [f"> {_plain(card.task.description)}", ""]
+    if card.origin is not None:
+        lines += [f"**{imported_from(card.origin)}**", ""]
     lines += [_verdict(card.outcome), ""]
     lines += [f"Fitness: {describe(card.task.fitness, card.task.fields)}", ""]
     if "replay.mp4" in card.files:

@@ -17,6 +17,7 @@ from core.records.kinds import Mode
 from core.records.outcome import Interval
 from core.records.programs import Program
 from core.records.task import Field, Task
+from core.words import imported_from
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,8 @@ class Provenance:
     """Where a reward file comes from; printed at its top.
 
     `designed` and `native` are intervals over fresh seeds once the design is confirmed; before that
-    `designed` is what the search measured and `confirmed` is false.
+    `designed` is what the search measured and `confirmed` is false.  `origin` is the id that an
+    imported job had where it was exported: then all of this was only told.
     """
 
     job_id: str
@@ -36,6 +38,7 @@ class Provenance:
     native: Interval | None
     confirmed: bool
     versions: Mapping[str, str]
+    origin: str | None = None
 
 
 def render_reward_file(
@@ -82,19 +85,22 @@ def _header(task: Task, program: Program, provenance: Provenance) -> str:
         "candidate": provenance.candidate,
         "method": provenance.method,
         "designer": written,
-        "fitness": _interval(provenance.designed, confirmed=provenance.confirmed),
-        "native reward": _interval(provenance.native, confirmed=provenance.confirmed),
+        "fitness": _interval(provenance.designed, provenance),
+        "native reward": _interval(provenance.native, provenance),
         "versions": ", ".join(f"{name} {v}" for name, v in provenance.versions.items()),
         "sha256": f"{program.sha256} (of the program below, as it was written)",
     }
     lines = [f"{name + ':':<15} {_plain(value)}" for name, value in rows.items()]
-    if provenance.designer == "evolution":
+    if provenance.origin is not None:
+        lines = [_plain(imported_from(provenance.origin)), "", *lines]
+    elif provenance.designer == "evolution":
         lines.append("")
         lines.append(
             "Written by a search over a typed grammar of reward terms; no model was asked."
         )
     body = "\n".join(lines)
-    return f'''"""A designed reward, made by Rewardsmith.
+    made = "made by" if provenance.origin is None else "imported into"
+    return f'''"""A designed reward, {made} Rewardsmith.
 
 {body}
 
@@ -116,10 +122,12 @@ def _plain(text: str) -> str:
     return shown.replace("\\", "/").replace('"""', "'''").rstrip('"')
 
 
-def _interval(interval: Interval | None, *, confirmed: bool) -> str:
+def _interval(interval: Interval | None, provenance: Provenance) -> str:
     if interval is None:
         return "not measured"
-    kind = "fresh seeds" if confirmed else "seeds of the search, not confirmed"
+    kind = "fresh seeds" if provenance.confirmed else "seeds of the search, not confirmed"
+    if provenance.origin is not None:
+        kind = "seeds, as it was told"
     return (
         f"{interval.mean:.4g} [{interval.low:.4g}, {interval.high:.4g}] "
         f"(mean, 95 % interval, {interval.n} {kind})"

@@ -167,7 +167,7 @@ def _words(text: str) -> Iterable[str]:
 
 
 def _finished(connection: Connection, task: str | None, owner: str | None) -> list[Row]:
-    columns = (jobs.c.id, jobs.c.task, jobs.c.spec, jobs.c.preflight, jobs.c.outcome)
+    columns = (jobs.c.id, jobs.c.task, jobs.c.spec, jobs.c.preflight, jobs.c.outcome, jobs.c.origin)
     query = select(*columns, jobs.c.finished_at).where(jobs.c.status == "succeeded")
     if task is not None:
         query = query.where(jobs.c.task == task)
@@ -212,10 +212,15 @@ def _item(connection: Connection, row: Row, score: float | None) -> LibraryItem:
         fields=_fields(row),
         source=current_source(program),
         verdict=outcome.verdict,
-        evidence=outcome.sentence,
+        evidence=_evidence(row["origin"], outcome),
         finished_at=row["finished_at"],
         score=score,
     )
+
+
+def _evidence(origin: str | None, outcome: Outcome) -> str:
+    told = "" if origin is None else "Imported, and not measured here; as it was told: "
+    return f"{told}{outcome.sentence}"
 
 
 def _example(found: LibraryItem) -> Example:

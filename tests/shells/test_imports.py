@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import ast
+import io
 import json
+import zipfile
 
 import pytest
+from sqlalchemy import select, update
 
 from core.loop import Import, next_steps
 from core.records.kinds import NATIVE
 from core.records.measured import Rollout
 from core.records.people import Remark
+from core.storage.tables import candidates
 from tests.builders import SOURCE
 from tests.shells import stories
 from tests.shells.stories import step
@@ -199,12 +204,23 @@ def without_candidates(lines):
             id="no number",
         ),
         pytest.param(lambda lines: ["", *lines], "line 1", id="an empty line"),
-        pytest.param(with_best(), "can be read", id="a best one without a program"),
-        pytest.param(with_best(source="no Python"), "can be read", id="a best one that is no code"),
+        pytest.param(with_best(), "without a program", id="a best one without a program"),
         pytest.param(
-            with_best(source="PARAMS = {[]: f()}"), "can be read", id="numbers that are none"
+            with_best(source="no Python"), "a Python module", id="a program that is no code"
         ),
-        pytest.param(with_best(source="(" * 10_000), "can be read", id="a best one without end"),
+        pytest.param(with_best(source="PARAMS = {[]: f()}"), "finite number", id="no numbers"),
+        pytest.param(with_best(source="(" * 10_000), "nested", id="a program without end"),
+        pytest.param(
+            with_best(source=f"import os\n{SOURCE}"), "`import os`", id="a foreign import"
+        ),
+        pytest.param(
+            with_best(source=SOURCE.replace("np.exp(", "np.load(")), "np.load", id="a way to files"
+        ),
+        pytest.param(
+            with_best(source=SOURCE + "#" * 65_536), "65536 bytes", id="a program too long"
+        ),
+        pytest.param(with_best(sha256="0" * 64), "sha256", id="a program under another's hash"),
+        pytest.param(with_best(params={"near": 1.0}), "['near', 'width']", id="numbers of another"),
     ],
 )
 def test_what_is_no_export_is_refused_with_the_line(api, store, exported, how, found):
@@ -213,6 +229,79 @@ def test_what_is_no_export_is_refused_with_the_line(api, store, exported, how, f
     assert answer.status_code == 422, answer.text
     assert found in answer.json()["detail"] + str(answer.json()["hint"])
     assert len(store.jobs(limit=100).items) == before
+
+
+def test_a_program_that_breaks_a_rule_is_refused_with_its_candidate_and_both_lines(api, exported):
+    answer = sent(api, spoilt(exported, with_best(source=f"import os\n{SOURCE}")))
+    place = 1 + next(n for n, x in enumerate(exported.split("\n")) if '"type": "candidate"' in x)
+    told = answer.json()["detail"]
+    assert f"an exported job, line {place}" in told
+    assert "candidate 0.0" in told
+    assert "line 1" in told
+
+
+def test_what_is_said_of_a_program_is_what_was_read_of_it(api, store, exported):
+    forged = with_best(has_features=True, bounds={"near": [0.0, 1e9]}, array="torch")
+    job_id = taken_in(api, store, spoilt(exported, forged))
+    program = store.history(job_id).iterations[0].candidates[0].program
+    assert (program.has_features, program.array) == (False, "numpy")
+    assert program.bounds["near"] == (0.25, 4.0)
+
+
+def test_numbers_that_the_tuner_changed_are_taken_in(api, store, exported):
+    tuned = {"near": 2.0, "width": 0.25}
+    job_id = taken_in(api, store, spoilt(exported, with_best(params=tuned)))
+    assert dict(store.history(job_id).iterations[0].candidates[0].program.params) == tuned
+
+
+def test_its_downloads_say_that_nothing_of_them_was_measured_here(api, store, exported):
+    first = json.loads(exported.split("\n")[0])["id"]
+    job_id = taken_in(api, store, exported)
+    told = f"from job {first}"
+    header = ast.get_docstring(ast.parse(api.get(f"/v1/jobs/{job_id}/best/reward.py").text))
+    assert told in header
+    assert "neither checked nor measured here" in header
+    assert "seeds, as it was told" in header
+    assert "made by Rewardsmith" not in header
+    assert "Written by a search" not in header
+    bundle = zipfile.ZipFile(io.BytesIO(api.get(f"/v1/jobs/{job_id}/best/bundle.zip").content))
+    card = bundle.read("README.md").decode()
+    assert told in card
+    assert "neither checked nor measured here" in card
+    assert "model-index" not in card
+    assert json.loads(bundle.read("results.json"))["origin"] == first
+    for page in (f"/v1/jobs/{job_id}/export.html", f"/jobs/{job_id}"):
+        assert "neither checked nor measured here" in api.get(page).text
+
+
+def test_the_library_says_so_as_well(api, store, exported):
+    job_id = taken_in(api, store, exported)
+    evidence = {x["job"]: x["evidence"] for x in api.get("/v1/library").json()["data"]}
+    original = json.loads(exported.split("\n")[0])["id"]
+    assert evidence[original] == "The designed reward is better than the native one."
+    assert evidence[job_id].startswith("Imported, and not measured here")
+    assert evidence[job_id].endswith(evidence[original])
+
+
+def test_a_program_that_was_taken_in_before_it_was_held_to_the_rules_is_not_handed_out(
+    api, store, exported
+):
+    job_id = taken_in(api, store, exported)
+    spoil_stored_program(store, job_id, f"import os\n{SOURCE}")
+    for file in ("reward.py", "bundle.zip"):
+        answer = api.get(f"/v1/jobs/{job_id}/best/{file}")
+        assert answer.status_code == 404, answer.text
+        assert answer.json()["code"] == "no-code"
+        assert "`import os`" in answer.json()["detail"]
+
+
+def spoil_stored_program(store, job_id: str, source: str) -> None:
+    """Write into the database what an earlier version let in."""
+    own = (candidates.c.job_id == job_id, candidates.c.number == 0)
+    with store._engine.begin() as connection:
+        more = connection.execute(select(candidates.c.more).where(*own)).scalar_one()
+        more["program"] |= {"source": source}
+        connection.execute(update(candidates).where(*own).values(more=more))
 
 
 @pytest.mark.parametrize(
