@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Annotated, TypeAlias
@@ -40,6 +41,8 @@ from core.storage.keyring import SCOPES
 log = logging.getLogger(__name__)
 
 STREAM_WAIT_SECONDS = 5.0
+MOST_IMPORTS = 2  # read at a time in this process, for each may take hundreds of megabytes
+IMPORT_WAIT_SECONDS = 5
 ANNOUNCEMENTS_PER_MINUTE = 600  # of new jobs
 ANNOUNCEMENTS_AT_ONCE = (
     20  # a rush is told of by its first jobs; each costs as much as to accept one
@@ -112,6 +115,7 @@ class House:
         keyless:  whoever reaches the server is its owner; only behind the loopback.
         shows:    and nothing else: whoever reaches it may look at the jobs of all owners.
         streams:  open event streams by owner.
+        imports:  exported jobs that are being read.
         first:    how workers hear of a new job; as of one that has moved where there is none.
         migrated: the schema was found up to date once, and need not be looked at again.
         stopping: the server is about to end; open streams should end before it.
@@ -127,6 +131,7 @@ class House:
     migrated: bool = False
     stopping: bool = False
     streams: Counter[str] = field(default_factory=Counter)
+    imports: int = 0
     requests: Requests = field(default_factory=Requests)
     lock: Lock = field(init=False)
 
@@ -215,6 +220,25 @@ class Visit:
         if not first.is_told():
             return Herald(UNTOLD_SECONDS, None)
         return Herald(first.offer_seconds, partial(self._tell, first.announce))
+
+    @contextmanager
+    def importing(self) -> Iterator[None]:
+        """Count what is done meanwhile as the reading of an exported job.
+
+        Raises:
+            ApiError: this process reads as many as it may.
+        """
+        if self.house.imports >= MOST_IMPORTS:
+            raise ApiError(
+                kinds.OVERLOADED,
+                f"{MOST_IMPORTS} exported jobs are being read already",
+                headers={"Retry-After": str(IMPORT_WAIT_SECONDS)},
+            )
+        self.house.imports += 1
+        try:
+            yield
+        finally:
+            self.house.imports -= 1
 
     def wake(self, job_id: str) -> None:
         """Tell the workers that the job has moved; if that fails, their sweep finds the job."""

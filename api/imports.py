@@ -60,8 +60,9 @@ async def import_job(
     here.need("code:submit")
     here.take_a_stream()
     here.leave()  # it may be long on its way
-    content = await request.body()
-    job, replayed = await run_in_threadpool(_accept, here, content, idempotency_key)
+    with here.importing():
+        content = await request.body()
+        job, replayed = await run_in_threadpool(_accept, here, content, idempotency_key)
     response.headers["Location"] = f"/v1/jobs/{job.id}"
     mark(response, replayed)
     background.add_task(here.wake, job.id)

@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 from pydantic import AfterValidator, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import PydanticCustomError, core_schema
@@ -43,6 +43,7 @@ MAX_BUDGET_SECONDS = 60 * 86_400.0
 MAX_BUDGET_MONEY = 1e6
 MIN_PROMPT_TOKENS = 4_000
 MAX_DEPTH = 16
+MAX_NODES = 200_000  # values in one JSON text; the longest curve has 65,000
 MAX_INTEGER = 2**53 - 1
 MAX_VALUES = 50_000  # in the JSON of a body
 ALGORITHMS = ("ppo", "sac", "dqn")
@@ -52,6 +53,7 @@ ALGORITHMS = ("ppo", "sac", "dqn")
 ENVIRONMENT_ID = (
     r"^(?:[A-Za-z_][A-Za-z0-9_.]*:)?(?:[A-Za-z0-9_-]+/)?[0-9_.-]*[A-Za-z][A-Za-z0-9_.-]*$"
 )
+Step: TypeAlias = str | int  # a key, or a place in a list
 _FORBIDDEN = re.compile("[\x00\ud800-\udfff]")
 
 
@@ -114,38 +116,56 @@ def check_body(value: object) -> object:
     return check_json(value, MAX_VALUES)
 
 
-def check_json(value: object, most: float = math.inf) -> object:
-    """Return a parsed JSON value if it is flat, finite and storable; see MAX_DEPTH, MAX_INTEGER.
+def check_json(value: object, most: int = MAX_NODES) -> object:
+    """Return a parsed JSON value if it is flat, short, finite and storable; see MAX_DEPTH, MAX_INTEGER.
 
     Raises:
         PydanticCustomError: with the reason, and the place as `pointer`.
     """
-    for number, (pointer, item, depth) in enumerate(_walk(value)):
-        if number > most:
-            raise _refusal("", f"expected at most {most} values, but there are more")
-        if depth > MAX_DEPTH:
-            reason = f"expected JSON at most {MAX_DEPTH} levels deep, but it goes on below that"
-            raise _refusal(pointer, reason)
-        if found := _unacceptable(item):
-            raise _refusal(pointer, found)
+    trail: list[Step] = []
+    for count, item in enumerate(_walk(value, trail)):
+        if found := _too_much(count, len(trail), most) or _unacceptable(item):
+            pointer = "".join(f"/{step}" for step in trail)
+            raise PydanticCustomError(
+                "unacceptable", "{reason}", {"reason": found, "pointer": pointer}
+            )
     return value
 
 
-def _refusal(pointer: str, reason: str) -> PydanticCustomError:
-    return PydanticCustomError("unacceptable", "{reason}", {"reason": reason, "pointer": pointer})
+def _walk(value: object, trail: list[Step]) -> Iterator[object]:
+    """Yield everything inside, keys as well, without recursion: depth and size are hostile.
 
-
-def _walk(value: object) -> Iterator[tuple[str, object, int]]:
-    """Yield (pointer, value, depth) of everything inside, without recursion: depth is hostile."""
-    stack: list[tuple[str, object, int]] = [("", value, 0)]
+    `trail` always leads to what was yielded, or for a key to its object; one pointer for each value
+    would be many times as large as the values.
+    """
+    yield value
+    stack = [_inside(value)]
     while stack:
-        pointer, item, depth = stack.pop()
-        yield pointer, item, depth
-        if isinstance(item, dict):
-            yield from ((pointer, key, depth) for key in item)
-            stack.extend((f"{pointer}/{key}", inner, depth + 1) for key, inner in item.items())
-        elif isinstance(item, list):
-            stack.extend((f"{pointer}/{n}", inner, depth + 1) for n, inner in enumerate(item))
+        del trail[len(stack) - 1 :]
+        step, item = next(stack[-1], (None, None))
+        if step is None:
+            stack.pop()
+            continue
+        if isinstance(step, str):
+            yield step
+        trail.append(step)
+        yield item
+        if isinstance(item, dict | list) and item:
+            stack.append(_inside(item))
+
+
+def _inside(value: object) -> Iterator[tuple[Step | None, object]]:
+    if isinstance(value, dict):
+        return iter(value.items())
+    return iter(enumerate(value)) if isinstance(value, list) else iter(())
+
+
+def _too_much(count: int, depth: int, most: int) -> str | None:
+    if depth > MAX_DEPTH:
+        return f"expected JSON at most {MAX_DEPTH} levels deep, but it goes on below that"
+    if count > most:
+        return f"expected at most {most:,} values and keys in one JSON text, but there are more"
+    return None
 
 
 def _unacceptable(item: object) -> str | None:

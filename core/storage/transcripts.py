@@ -10,7 +10,7 @@ the files of others.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, NoReturn
@@ -32,6 +32,7 @@ from core.storage.whole import StoredReport
 
 FORMAT = 1
 MOST_LINES = 200_000
+MOST_LINE_CHARACTERS = 4 << 20  # a prompt of as many tokens as a job may allow; curves need 1.5 MiB
 _WHERE = "an exported job"
 
 
@@ -114,10 +115,13 @@ def read_transcript(
     head: Head | None = None
     found: dict[str, dict[object, Any]] = {name: {} for _, name, _ in _KINDS.values()}
     count, ended = 0, False
-    # Not `splitlines`: JSON may hold other ends of lines inside its strings.
-    for number, line in enumerate(text.removesuffix("\n").split("\n"), start=1):
+    for number, line in enumerate(_lines(text), start=1):
         if number > MOST_LINES:
             raise _wrong(number, f"more than {MOST_LINES} lines")
+        if len(line) > MOST_LINE_CHARACTERS:
+            raise _wrong(
+                number, f"{len(line):,} characters, expected at most {MOST_LINE_CHARACTERS:,}"
+            )
         said = _object(line, number, check)
         kind = said.pop("type", None)
         if ended:
@@ -138,6 +142,19 @@ def read_transcript(
     transcript = Transcript(head, **{name: tuple(ones.values()) for name, ones in found.items()})
     _check_references(transcript)
     return without_files(transcript)
+
+
+def _lines(text: str) -> Iterator[str]:
+    """Yield one line after another, for all of them together would be the text once more.
+
+    Not as `splitlines` does: JSON may hold other ends of lines inside its strings.
+    """
+    start, end = 0, len(text) - text.endswith("\n")
+    while start <= end:
+        stop = text.find("\n", start, end)
+        stop = end if stop < 0 else stop
+        yield text[start:stop]
+        start = stop + 1
 
 
 def _object(line: str, number: int, check: Callable[[object], object]) -> dict[str, Any]:

@@ -5,19 +5,27 @@ from __future__ import annotations
 import ast
 import io
 import json
+import socket
 import zipfile
+from contextlib import ExitStack
 
+import httpx2
 import pytest
 from sqlalchemy import select, update
 
+from api import imports
+from api.dependencies import MOST_IMPORTS
+from api.limits import MAX_NODES
 from core.loop import Import, next_steps
 from core.records.kinds import NATIVE
 from core.records.measured import Rollout
 from core.records.people import Remark
 from core.storage.tables import candidates
+from core.storage.transcripts import MOST_LINE_CHARACTERS
 from tests.builders import SOURCE
 from tests.shells import stories
 from tests.shells.stories import step
+from tests.stack import eventually
 
 OWN = ("id", "created_at", "origin", "event_count", "rewardsmith", "idle_seconds")
 
@@ -328,6 +336,63 @@ def test_what_could_not_be_shown_is_refused_and_lists_go_on(api, store, exported
     assert "line 1" in answer.json()["detail"]
     assert len(store.jobs(limit=100).items) == before
     assert api.get("/v1/jobs").status_code == 200
+
+
+def test_a_line_longer_than_any_honest_one_is_refused_before_it_is_parsed(api, exported):
+    endless = spoilt(exported, lambda lines: [*lines[:2], "[" * (MOST_LINE_CHARACTERS + 1)])
+    answer = sent(api, endless)
+    assert answer.status_code == 422
+    assert f"line 3: {MOST_LINE_CHARACTERS + 1:,} characters" in answer.json()["detail"]
+
+
+def test_a_line_of_too_many_values_is_refused(api, exported):
+    heap = json.dumps({"type": "event", "data": [0] * MAX_NODES})
+    answer = sent(api, spoilt(exported, lambda lines: [*lines[:2], heap]))
+    assert answer.status_code == 422
+    assert f"line 3: expected at most {MAX_NODES:,} values" in answer.json()["detail"]
+
+
+def test_the_longest_curve_that_a_training_may_have_is_taken_in(api, store, exported):
+    steps = list(range(1000))
+    series = {f"component.term_{n}": [1.2345678901234567] * len(steps) for n in range(64)}
+
+    def with_curve(lines):
+        told = [json.loads(line) for line in lines]
+        next(x for x in told if x["type"] == "run")["curve"] = {"steps": steps, "series": series}
+        return [json.dumps(line) for line in told]
+
+    taken_in(api, store, spoilt(exported, with_curve))
+
+
+def half_sent(server: str) -> socket.socket:
+    """Begin to send an export, and go no further."""
+    host, port = server.removeprefix("http://").split(":")
+    sender = socket.create_connection((host, int(port)))
+    head = f"POST /v1/jobs/import HTTP/1.1\r\nHost: {host}:{port}\r\nContent-Length: 99\r\n\r\nhalf"
+    sender.sendall(head.encode())
+    return sender
+
+
+def test_few_imports_are_read_at_a_time_and_others_are_told_to_come_back(app, server, exported):
+    house = app.state.house
+    with ExitStack() as senders:
+        for _ in range(MOST_IMPORTS):
+            senders.enter_context(half_sent(server))
+        eventually(lambda: house.imports == MOST_IMPORTS, 10, "as many imports as may be")
+        refused = httpx2.post(f"{server}/v1/jobs/import", content=exported.encode())
+        assert refused.status_code == 503
+        assert refused.json()["code"] == "overloaded"
+        assert int(refused.headers["retry-after"]) > 0
+        assert httpx2.get(f"{server}/v1/jobs").status_code == 200
+    eventually(lambda: house.imports == 0, 10, "nobody who sends any more")
+    assert httpx2.post(f"{server}/v1/jobs/import", content=exported.encode()).status_code == 202
+
+
+def test_who_sends_an_export_too_slowly_makes_room_for_others(app, server, monkeypatch):
+    monkeypatch.setattr(imports, "BODY_SECONDS", 0.05)
+    with half_sent(server) as sender:
+        assert sender.recv(1000).startswith(b"HTTP/1.1 400")
+    eventually(lambda: app.state.house.imports == 0, 10, "room")
 
 
 def test_an_export_may_be_longer_than_other_bodies_but_not_endless(api):
