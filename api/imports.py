@@ -15,7 +15,7 @@ from api.jobs import IdempotencyKey
 from api.limits import MAX_IMPORT_BYTES, check_json
 from api.people import mark
 from api.show import job_view, outcome_view
-from api.submission import show_spec
+from api.submission import check_free_parts, show_spec
 from api.views import JobView
 from core.budgets import planned_cost
 from core.errors import InvalidInput
@@ -90,6 +90,7 @@ def _check_shown(told: Transcript) -> None:
     """
     where = "an exported job, line 1"
     try:
+        check_free_parts(told.head.spec)
         show_spec(told.head.spec)
         planned_cost(told.head.spec)
         outcome_view(told.head.id, told.head.outcome)

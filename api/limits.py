@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import math
 import re
 from collections.abc import Iterator
@@ -44,6 +46,8 @@ MAX_BUDGET_MONEY = 1e6
 MIN_PROMPT_TOKENS = 4_000
 MAX_DEPTH = 16
 MAX_NODES = 200_000  # values in one JSON text; the longest curve has 65,000
+MAX_FREE_NODES = 2_000
+MAX_FREE_CHARACTERS = 64 * 1024
 MAX_INTEGER = 2**53 - 1
 MAX_VALUES = 50_000  # in the JSON of a body
 ALGORITHMS = ("ppo", "sac", "dqn")
@@ -130,6 +134,15 @@ def check_json(value: object, most: int = MAX_NODES) -> object:
                 "unacceptable", "{reason}", {"reason": found, "pointer": pointer}
             )
     return value
+
+
+def too_large(value: object) -> str | None:
+    """Return how large a part of a spec is whose entries are free, if that is more than it may be."""
+    count = sum(1 for _ in itertools.islice(_walk(value, []), MAX_FREE_NODES + 1))
+    if count > MAX_FREE_NODES:
+        return f"more than {MAX_FREE_NODES:,} values and keys"
+    characters = len(json.dumps(value, ensure_ascii=False))
+    return f"{characters:,} characters" if characters > MAX_FREE_CHARACTERS else None
 
 
 def _walk(value: object, trail: list[Step]) -> Iterator[object]:

@@ -59,9 +59,9 @@ async def hold(here: Visit, job_id: str, seconds: float, response: Response) -> 
     until = time.monotonic() + seconds
     here.leave()
     while not here.house.stopping:
-        job = await run_in_threadpool(here.store.job, job_id)
+        status = await run_in_threadpool(here.store.status, job_id)
         left = until - time.monotonic()
-        if job.status in FINISHED or left <= 0:
+        if status in FINISHED or left <= 0:
             break
         await anyio.sleep(min(POLL_SECONDS, left))
     response.headers["Preference-Applied"] = f"wait={seconds:g}"

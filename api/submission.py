@@ -12,7 +12,13 @@ from pydantic import TypeAdapter, ValidationError
 
 from api.designers import DESIGNERS
 from api.errors import InvalidField
-from api.limits import ALGORITHMS, MAX_PLANNED_STEPS
+from api.limits import (
+    ALGORITHMS,
+    MAX_FREE_CHARACTERS,
+    MAX_FREE_NODES,
+    MAX_PLANNED_STEPS,
+    too_large,
+)
 from api.schemas import JobRequest, Piece, SpecBody, TaskBody, TrainingBody
 from core.budgets import overlong_plan, planned_cost
 from core.errors import InvalidInput, UnknownDesigner
@@ -72,12 +78,39 @@ def complete(request: JobRequest) -> JobSpec:
         await_feedback=request.await_feedback,
         arms=tuple(Variant(**arm.model_dump()) for arm in request.arms),
     )
+    check_free_parts(spec)
     _check_designer(spec.designer)
     _check_arms(spec)
     _check_library(spec)
     _check_learner(spec)
     _check_budget(spec, len(request.start))
     return spec
+
+
+def check_free_parts(spec: JobSpec) -> None:
+    """Refuse free-form JSON that is larger than any honest one: whoever lists jobs reads all of it.
+
+    Not a part of the schema, by which stored jobs are shown as well.
+
+    Raises:
+        InvalidField: names the first one.
+    """
+    parts: Mapping[str, object] = {
+        "/task/env_kwargs": spec.task.env_kwargs,
+        "/task/training": spec.task.training,
+        "/training/settings": spec.training.settings,
+        "/evaluation/transfer": spec.evaluation.transfer,
+    }
+    for pointer, part in parts.items():
+        if part and (found := too_large(part)):
+            raise InvalidField(
+                found,
+                pointer=pointer,
+                expected=f"JSON of at most {MAX_FREE_NODES:,} values and keys, and "
+                f"{MAX_FREE_CHARACTERS:,} characters",
+                where=", ".join(pointer.split("/")[1:]),
+                hint="Let the environment or the learner read large data from a file of its own.",
+            )
 
 
 def _sized(request: JobRequest) -> JobRequest:

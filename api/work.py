@@ -20,7 +20,7 @@ from api.work_views import (
     WorkerView,
 )
 from core.records.kinds import FINISHED
-from core.storage import Activity, Day, KeyUse, Store, StoredJob, StoredWorker
+from core.storage import Activity, Day, KeyUse, Queued, StoredJob, StoredWorker
 from core.waiting import Crew, Waiting, why_waiting
 
 router = APIRouter(tags=["work"])
@@ -53,7 +53,7 @@ def list_workers(here: Here) -> WorkerList:
 @router.get("/queue", operation_id="read_queue", summary="Read what waits, and why")
 def read_queue(here: Here) -> QueueView:
     """Return your jobs that have not ended, how many are ahead of each, and what it waits for."""
-    jobs = _unfinished(here.store)
+    jobs = here.store.glances.waiting(MOST_SHOWN)
     crew = crew_of(here.store.crew.workers())
     ahead = here.store.crew.ahead_of(jobs)
     data = [
@@ -61,14 +61,6 @@ def read_queue(here: Here) -> QueueView:
         for job, before in zip(jobs, ahead, strict=True)
     ]
     return QueueView(data=data, **asdict(crew))
-
-
-def _unfinished(store: Store) -> list[StoredJob]:
-    """Return the caller's jobs that have not ended, the oldest first."""
-    found: list[StoredJob] = []
-    for status in ("queued", "running", "awaiting_feedback", "paused"):
-        found += store.jobs(status=status, limit=MOST_SHOWN).items
-    return sorted(found, key=lambda job: job.id)
 
 
 # --- views ------------------------------------------------------------------------------------
@@ -110,7 +102,7 @@ def crew_of(workers: Sequence[StoredWorker]) -> Crew:
     return Crew(len(alive), sum(w.slots for w in alive), sum(w.busy for w in alive))
 
 
-def waiting_of(job: StoredJob, ahead: int, doing: Sequence[Activity]) -> Waiting:
+def waiting_of(job: Queued | StoredJob, ahead: int, doing: Sequence[Activity]) -> Waiting:
     """Return how a job stands in the line."""
     resting = [
         one.progress.note or "a step of it rests"
@@ -120,7 +112,9 @@ def waiting_of(job: StoredJob, ahead: int, doing: Sequence[Activity]) -> Waiting
     return Waiting(job.status, ahead, sum(bool(one.owner) for one in doing), resting)
 
 
-def waiting_view(job: StoredJob, ahead: int, doing: Sequence[Activity], crew: Crew) -> WaitingView:
+def waiting_view(
+    job: Queued | StoredJob, ahead: int, doing: Sequence[Activity], crew: Crew
+) -> WaitingView:
     """Show a job that has not ended."""
     waiting = waiting_of(job, ahead, doing)
     return WaitingView(

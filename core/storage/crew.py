@@ -14,7 +14,7 @@ from core.storage.clock import UtcTime, now
 from core.storage.codec import load
 from core.storage.facts import INSERT
 from core.storage.job_reads import read_rows
-from core.storage.stored import StoredJob
+from core.storage.stored import Queued, StoredJob
 from core.storage.tables import workers
 
 ALIVE_SECONDS = 20.0
@@ -60,7 +60,7 @@ class Crew(Access):
         """Return the workers; they serve all owners."""
         return self._read(crew_of)
 
-    def ahead_of(self, waiting: Sequence[StoredJob]) -> tuple[int, ...]:
+    def ahead_of(self, waiting: Sequence[StoredJob | Queued]) -> tuple[int, ...]:
         """Return for each job how many older ones wait or are worked on, whoever owns them."""
         moments = [job.created_at for job in waiting]
         return self._read(lambda c: ahead_of(c, moments))

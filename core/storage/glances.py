@@ -13,12 +13,13 @@ from itertools import accumulate
 
 from sqlalchemy import Connection, Select, func, select
 
-from core.records.kinds import CandidateStatus, Operator
+from core.records.kinds import FINISHED, CandidateStatus, Operator
 from core.records.rounds import Feedback
-from core.storage.access import Access
+from core.storage.access import Access, check_limit
 from core.storage.clock import now
 from core.storage.codec import from_columns, load
 from core.storage.job_reads import read_rows
+from core.storage.stored import Queued
 from core.storage.tables import candidates, claims, events, feedback, jobs
 
 
@@ -76,6 +77,15 @@ class Glances(Access):
         """Return the best fitness up to each measured iteration, of those jobs that are there."""
         return self._read(lambda c: best_so_far(c, job_ids, self._owner))
 
+    def waiting(self, limit: int) -> tuple[Queued, ...]:
+        """Return jobs that have not ended, the oldest first, without what they are.
+
+        Raises:
+            InvalidInput: `limit` is out of range.
+        """
+        check_limit(limit)
+        return self._read(lambda c: waiting(c, limit, self._owner))
+
     def resting(self, job_ids: Sequence[str]) -> Mapping[str, str]:
         """Return why a step of a job rests, of those jobs of which one does."""
         return self._read(lambda c: resting(c, job_ids, self._owner))
@@ -101,6 +111,15 @@ def best_so_far(
     for job_id, fitness in connection.execute(query.order_by(c.job_id, c.iteration)):
         found[job_id].append(fitness)
     return {job_id: tuple(accumulate(values, max)) for job_id, values in found.items()}
+
+
+def waiting(connection: Connection, limit: int, owner: str | None = None) -> tuple[Queued, ...]:
+    """Return jobs that have not ended, the oldest first; of one owner, if one is named."""
+    j = jobs.c
+    query = select(j.id, j.name, j.status, j.phase, j.created_at).where(j.status.not_in(FINISHED))
+    if owner is not None:
+        query = query.where(j.owner == owner)
+    return tuple(Queued(*row) for row in connection.execute(query.order_by(j.id).limit(limit)))
 
 
 def resting(

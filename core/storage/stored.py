@@ -83,6 +83,17 @@ class StoredJob:
 
 
 @dataclass(frozen=True, slots=True)
+class Queued:
+    """What of a job that has not ended stands in the queue."""
+
+    id: str
+    name: str | None
+    status: JobStatus
+    phase: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class StoredCandidate:
     """A candidate with its runs (without their curves) and the report of its highest rung.
 

@@ -32,6 +32,7 @@ from core.storage.whole import StoredReport
 
 FORMAT = 1
 MOST_LINES = 200_000
+MOST_HEAD_CHARACTERS = 1 << 20  # whoever lists jobs reads most of the first line
 MOST_LINE_CHARACTERS = 4 << 20  # a prompt of as many tokens as a job may allow; curves need 1.5 MiB
 _WHERE = "an exported job"
 
@@ -118,10 +119,9 @@ def read_transcript(
     for number, line in enumerate(_lines(text), start=1):
         if number > MOST_LINES:
             raise _wrong(number, f"more than {MOST_LINES} lines")
-        if len(line) > MOST_LINE_CHARACTERS:
-            raise _wrong(
-                number, f"{len(line):,} characters, expected at most {MOST_LINE_CHARACTERS:,}"
-            )
+        most = MOST_LINE_CHARACTERS if number > 1 else MOST_HEAD_CHARACTERS
+        if len(line) > most:
+            raise _wrong(number, f"{len(line):,} characters, expected at most {most:,}")
         said = _object(line, number, check)
         kind = said.pop("type", None)
         if ended:

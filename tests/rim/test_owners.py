@@ -80,6 +80,7 @@ QUESTIONS = {
 OF_NO_JOB = {
     *("close", "check_schema", "check_writes", "of", "create_job", "imports.accept"),
     *("jobs", "open_jobs", "library.search", "glances.best_so_far", "glances.resting"),
+    "glances.waiting",
     *("usage", "usage_by_key", "crew.workers", "crew.ahead_of"),
 }
 FOR_WORKERS = {
@@ -166,6 +167,8 @@ def test_lists_hold_what_is_ones_own(alices, mallorys):
         iteration.number for iteration in alices.iterations(mine)
     ]
     assert list(mallorys.glances.resting([mine])) == []
+    waits, _ = a_job(alices), a_job(mallorys)
+    assert [job.id for job in alices.glances.waiting(10)] == [waits.id]
 
 
 def test_workers_see_the_jobs_of_all(store, alices, mallorys):

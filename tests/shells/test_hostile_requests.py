@@ -129,6 +129,20 @@ def named(**changes):
         pytest.param(full(description=""), "/task/description", id="a task without words"),
         pytest.param(full(env_kwargs={"a": 2**60}), "/task/env_kwargs/a", id="a huge argument"),
         pytest.param(
+            full(env_kwargs={"a": [0] * 2_000}), "/task/env_kwargs", id="a heap of arguments"
+        ),
+        pytest.param(
+            full(env_kwargs={"a": "x" * 65_536}), "/task/env_kwargs", id="an endless argument"
+        ),
+        pytest.param(
+            full(training={"settings": {"a": [[]] * 2_000}}), "/task/training", id="a task of heaps"
+        ),
+        pytest.param(
+            named(training={"settings": {"a": [{}] * 2_000}}),
+            "/training/settings",
+            id="a heap of settings",
+        ),
+        pytest.param(
             full(fields=[FIELD], fitness={"kind": "share", "where": "y > 1", "horizon": 5}),
             "/task/fitness",
             id="a fitness of an unknown field",

@@ -326,6 +326,8 @@ def spoil_stored_program(store, job_id: str, source: str) -> None:
             {"library": "newer", "algorithm": "X"},
             id="a learner of another version",
         ),
+        pytest.param(("spec", "task", "env_kwargs"), {"a": [0] * 2_000}, id="a heap of arguments"),
+        pytest.param(("preflight", "source"), "x" * (1 << 20), id="a first line without end"),
         pytest.param(("outcome", "transfer"), {"library": 1}, id="an outcome of no known form"),
     ],
 )

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from dataclasses import replace
 from hashlib import sha256
 
 import pytest
+from fastapi import Response
+from sqlalchemy import update
 
+from api.dependencies import Visit
+from api.patience import hold
 from core.records.kinds import NATIVE
 from core.records.measured import Rollout
-from core.storage import FolderArtifacts, Presence
+from core.storage import Caller, FolderArtifacts, Presence
+from core.storage.tables import jobs
 from tests.builders import SOURCE, trained
 from tests.rim.storing import a_claim
 from tests.shells import stories
@@ -257,6 +263,28 @@ def test_a_job_that_is_worked_on_waits_for_nothing(api, store):
     assert (waiting["in_hand"], waiting["reason"]) == (1, None)
 
 
+def unread(store, *job_ids: str) -> None:
+    """Make of what was asked for, and of what was measured first, something that nobody can read."""
+    with store._engine.begin() as connection:
+        changed = update(jobs).where(jobs.c.id.in_(job_ids))
+        connection.execute(changed.values(spec={"no": "spec"}, preflight={"no": "preflight"}))
+
+
+def test_the_queue_is_told_without_a_look_at_what_the_jobs_are(api, store):
+    waiting = [stories.a_new_job(store, name="first"), stories.a_job_in_training(store)]
+    stories.a_finished_job(store)
+    unread(store, *waiting)
+    told = api.get("/v1/queue").json()["data"]
+    assert [one["job_id"] for one in told] == waiting
+    assert (told[0]["name"], told[0]["status"], told[0]["phase"]) == ("first", "queued", "preflight")
+    assert (told[1]["status"], told[1]["phase"]) == ("running", "propose")
+
+
+def test_of_a_long_queue_the_oldest_are_told_and_no_others_are_read(store):
+    first, second, _ = (stories.a_new_job(store) for _ in range(3))
+    assert [one.id for one in store.glances.waiting(limit=2)] == [first, second]
+
+
 def test_workers_are_told_without_the_names_of_machines(api, store):
     store.crew.report(Presence("secret-host-77", ("train",), 2, 1, "cpu"))
     (worker,) = api.get("/v1/workers").json()["data"]
@@ -289,6 +317,15 @@ def test_an_answer_is_held_until_the_job_has_ended(api, finished):
     assert answer.json()["status"] == "succeeded"
     assert answer.headers["preference-applied"] == "wait=30"
     assert time.monotonic() - began < 10
+
+
+def test_whoever_waits_asks_again_and_again_for_the_status_alone(app, store):
+    job_id = stories.a_new_job(store)
+    unread(store, job_id)
+    waiting = Visit(app.state.house, Caller(), store, frozenset())
+    answer = Response()
+    asyncio.run(hold(waiting, job_id, 0.0, answer))
+    assert answer.headers["preference-applied"] == "wait=0"
 
 
 def test_patience_has_an_end(api):
