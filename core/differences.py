@@ -8,15 +8,21 @@ unified(old, new, …)     the text that `diff -u` would print
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
+from itertools import takewhile, zip_longest
 from typing import Literal, TypeAlias
 
 Change: TypeAlias = Literal["same", "removed", "added"]
+Part: TypeAlias = Literal["replace", "delete", "insert", "equal"]
 Opcode: TypeAlias = tuple[str, int, int, int, int]
 
 CONTEXT_LINES = 3
+MOST_PAIRS = (
+    1_000_000  # lines of one text times those of the other: a tenth of a second at the worst
+)
+
+_SIGNS: Mapping[Change, str] = {"same": " ", "removed": "-", "added": "+"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +65,7 @@ class Row:
 def hunks(old: str, new: str, context: int = CONTEXT_LINES) -> tuple[Hunk, ...]:
     """Return the groups of changes between two texts; none if their lines are the same."""
     before, after = old.splitlines(), new.splitlines()
-    groups = _matcher(before, after).get_grouped_opcodes(context)
+    groups = _Matcher(before, after).get_grouped_opcodes(context)
     return tuple(_hunk(before, after, group) for group in groups)
 
 
@@ -67,7 +73,7 @@ def side_by_side(old: str, new: str) -> tuple[Row, ...]:
     """Return all lines of both texts in rows; a replaced line stands beside its replacement."""
     before, after = old.splitlines(), new.splitlines()
     found: list[Row] = []
-    for opcode in _matcher(before, after).get_opcodes():
+    for opcode in _Matcher(before, after).get_opcodes():
         if opcode[0] == "equal":
             found += [Row(line, line) for line in _lines(before, after, opcode)]
             continue
@@ -80,13 +86,50 @@ def side_by_side(old: str, new: str) -> tuple[Row, ...]:
 
 def unified(old: str, new: str, old_name: str, new_name: str, context: int = CONTEXT_LINES) -> str:
     """Return the differences as text for people and for `patch`; empty if there are none."""
-    before, after = old.splitlines(), new.splitlines()
-    lines = difflib.unified_diff(before, after, old_name, new_name, n=context, lineterm="")
+    found = hunks(old, new, context)
+    lines = [f"--- {old_name}", f"+++ {new_name}"] if found else []
+    for hunk in found:
+        ranges = (hunk.old_start, hunk.old_count), (hunk.new_start, hunk.new_count)
+        lines.append("@@ -{} +{} @@".format(*(_range(*pair) for pair in ranges)))
+        lines += [f"{_SIGNS[line.change]}{line.text}" for line in hunk.lines]
     return "".join(f"{line}\n" for line in lines)
 
 
-def _matcher(before: Sequence[str], after: Sequence[str]) -> difflib.SequenceMatcher[str]:
-    return difflib.SequenceMatcher(None, before, after, autojunk=False)
+def _range(start: int, count: int) -> str:
+    return f"{start}" if count == 1 else f"{start},{count}"
+
+
+class _Matcher(difflib.SequenceMatcher[str]):
+    """Finds what two texts have in common.
+
+    The time for that grows with the square of their length, and with the cube where the same lines
+    stand everywhere.  So in texts of 200 lines and more such lines are no hold (difflib's `autojunk`),
+    and of texts that are longer still only the ends are compared.
+    """
+
+    def __init__(self, before: Sequence[str], after: Sequence[str]) -> None:
+        super().__init__(None, before, after)
+        self._before, self._after = before, after
+
+    def get_opcodes(self) -> list[tuple[Part, int, int, int, int]]:
+        """Return how the first text becomes the second, also to `get_grouped_opcodes`."""
+        before, after = self._before, self._after
+        if len(before) * len(after) <= MOST_PAIRS:
+            return super().get_opcodes()
+        head = _shared(before, after)
+        tail = _shared(before[head:][::-1], after[head:][::-1])
+        old_end, new_end = len(before) - tail, len(after) - tail
+        parts: list[tuple[Part, int, int, int, int]] = [
+            ("equal", 0, head, 0, head),
+            ("replace", head, old_end, head, new_end),
+            ("equal", old_end, len(before), new_end, len(after)),
+        ]
+        return [part for part in parts if part[1] < part[2] or part[3] < part[4]]
+
+
+def _shared(one: Sequence[str], other: Sequence[str]) -> int:
+    """Return how many lines two texts begin with alike."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
 
 
 def _hunk(before: Sequence[str], after: Sequence[str], group: Sequence[Opcode]) -> Hunk:

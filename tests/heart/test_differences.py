@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
 import subprocess
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.differences import hunks, side_by_side, unified
+from core.differences import MOST_PAIRS, hunks, side_by_side, unified
 
 OLD = "\n".join(["import numpy as np", *(f"line {n}" for n in range(20)), "end", ""])
 NEW = OLD.replace("line 3\n", "line three\nand a half\n").replace("line 15\n", "")
@@ -69,6 +70,44 @@ def test_patch_can_use_the_text(tmp_path):
         check=True,
     )
     assert (tmp_path / "reward.py").read_text() == NEW
+
+
+def every_second(word: str, lines: int, between: str = "same {n}") -> str:
+    """A text in which every second line is its own, and the others stand in all such texts."""
+    return "\n".join(x for n in range(lines // 2) for x in (between.format(n=n), f"{word} {n}"))
+
+
+def changes(old: str, new: str) -> list[str]:
+    return [line.change for hunk in hunks(old, new) for line in hunk.lines]
+
+
+def test_what_differs_in_texts_too_long_to_be_compared_line_by_line_is_one_block():
+    lines = int(MOST_PAIRS**0.5) + 2
+    old, new = (f"head\n{every_second(word, lines)}\ntail" for word in ("old", "new"))
+    inner = lines - 1  # they begin with the same line
+    assert changes(old, new) == ["same", "same", *["removed"] * inner, *["added"] * inner, "same"]
+    changed = [row for row in side_by_side(old, new) if row.differs]
+    assert len(changed) == inner
+    text = unified(old, new, "a", "b").splitlines()
+    assert sum(line.startswith("-old") for line in text) == lines // 2
+    assert [x[0] for x in text[2:]] == ["@", " ", " ", *["-"] * inner, *["+"] * inner, " "]
+
+
+def test_lines_are_still_compared_one_by_one_where_one_text_is_short():
+    long = every_second("old", 5_000)
+    assert changes(long, long.splitlines()[3]).count("same") == 1
+
+
+def test_lines_that_stand_everywhere_hold_long_texts_together_nowhere():
+    old, new = (every_second(word, 300, between="") for word in ("old", "new"))
+    assert changes(old, new) == ["same", *["removed"] * 299, *["added"] * 299]
+
+
+@given(LINES, LINES)
+def test_the_text_is_that_of_diff(old, new):
+    told = difflib.unified_diff(old, new, "a", "b", n=3, lineterm="")
+    ours = unified("".join(f"{x}\n" for x in old), "".join(f"{x}\n" for x in new), "a", "b")
+    assert ours == "".join(f"{line}\n" for line in told)
 
 
 def test_hunks_count_as_the_text_does():

@@ -276,7 +276,11 @@ def test_the_queue_is_told_without_a_look_at_what_the_jobs_are(api, store):
     unread(store, *waiting)
     told = api.get("/v1/queue").json()["data"]
     assert [one["job_id"] for one in told] == waiting
-    assert (told[0]["name"], told[0]["status"], told[0]["phase"]) == ("first", "queued", "preflight")
+    assert (told[0]["name"], told[0]["status"], told[0]["phase"]) == (
+        "first",
+        "queued",
+        "preflight",
+    )
     assert (told[1]["status"], told[1]["phase"]) == ("running", "propose")
 
 
