@@ -9,6 +9,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select, update
@@ -213,7 +214,13 @@ def _end(connection: Connection, job_id: str, told: Transcript) -> None:
     append_event(connection, job_id, "job.imported", f"It came from job {head.id}.")
     job = lock_job(connection, job_id)
     transition(connection, job, head.status, "job.completed", _WORDS[head.status])
-    began = head.started_at or head.created_at
-    ended = head.finished_at or began
+    moment = connection.execute(select(now())).scalar_one()
+    began = _by_now(head.started_at or head.created_at, moment)
+    ended = _by_now(head.finished_at or began, moment)
     times = {"started_at": began, "finished_at": ended, "rested_at": ended}
     connection.execute(update(jobs).where(jobs.c.id == job_id).values(**times))
+
+
+def _by_now(told: datetime, moment: datetime) -> datetime:
+    """Return a time that was told, but none to come: until then a job would be kept."""
+    return min(told if told.tzinfo else told.replace(tzinfo=UTC), moment)

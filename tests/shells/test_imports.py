@@ -8,6 +8,7 @@ import json
 import socket
 import zipfile
 from contextlib import ExitStack
+from datetime import timedelta
 
 import httpx2
 import pytest
@@ -112,6 +113,22 @@ def test_no_file_is_named_by_what_somebody_sent(api, store, exported):
     assert {run.run.weights for run in store.all_runs(job_id)} == {None}
     (shown,) = api.get(f"/v1/jobs/{job_id}/rollouts").json()["data"]
     assert (shown["video"], shown["failure"]) == (None, "its files stayed where it was exported")
+
+
+def test_a_job_that_would_end_in_the_future_has_ended_when_it_is_taken_in(api, store, exported):
+    late = with_line(0, started_at="2299-01-01T00:00:00+00:00", finished_at="2300-01-01T00:00:00Z")
+    job_id = taken_in(api, store, spoilt(exported, late))
+    job = store.job(job_id)
+    assert job.created_at <= job.finished_at < job.created_at + timedelta(hours=1)
+    assert job.started_at <= job.finished_at
+    tomorrow = -1.0  # as many days ago
+    assert job_id in store.leftovers.ended_before(tomorrow), "it would be kept for ever"
+
+
+def test_an_end_in_the_past_is_kept(api, store, exported):
+    early = with_line(0, started_at="2020-01-01T00:00:00Z", finished_at="2020-01-02T00:00:00Z")
+    job = store.job(taken_in(api, store, spoilt(exported, early)))
+    assert (job.started_at.day, job.finished_at.day) == (1, 2)
 
 
 def test_it_is_forked_and_not_extended(api, store, exported):
