@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 from collections.abc import Sequence
 from typing import Annotated
@@ -15,6 +14,7 @@ from api.dependencies import Here, RunId
 from api.limits import Text
 from api.show_comparison import series_view
 from core.downsampling import FEWEST_POINTS
+from core.spreadsheets import write_table
 from core.storage import Series
 
 router = APIRouter(tags=["candidates"])
@@ -59,16 +59,18 @@ def read_run_metrics(
     names = None if keys is None else {part.strip() for part in keys.split(",")}
     every, found = here.store.series(run_id, names, max_points)
     if CSV in request.headers.get("accept", ""):
-        return Response(_table(found), media_type=CSV)
+        return Response(table(found), media_type=CSV)
     shown = {series.name: series_view(series) for series in found}
     return RunMetricsView(run=run_id, keys=list(every), series=shown)
 
 
-def _table(found: Sequence[Series]) -> str:
+def table(found: Sequence[Series]) -> str:
+    """Return a row for each point of each series."""
     text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(["series", "step", "value"])
-    for series in found:
-        points = zip(series.steps, series.values, strict=True)
-        writer.writerows((series.name, step, value) for step, value in points)
+    rows = (
+        (series.name, step, value)
+        for series in found
+        for step, value in zip(series.steps, series.values, strict=True)
+    )
+    write_table(text, ("series", "step", "value"), rows, end="\r\n")
     return text.getvalue()

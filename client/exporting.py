@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from client.jobs import Job
 from client.reading import Reader
 from client.tables import COLUMNS, candidate_row
+from core.spreadsheets import write_table
 
 if TYPE_CHECKING:
     from api.history_views import RunView, RunWithCurveView
@@ -71,17 +71,8 @@ def curve_rows(found: Iterable[Trained]) -> Iterator[CurveRow]:
 
 def _table(file: Path, head: Sequence[str], rows: Iterable[Sequence[object]]) -> Path:
     with file.open("w", encoding="utf-8", newline="") as out:
-        writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(head)
-        writer.writerows(["" if cell is None else _harmless(cell) for cell in row] for row in rows)
+        write_table(out, head, rows)
     return file
-
-
-def _harmless(cell: object) -> object:
-    """Keep a spreadsheet from taking a text that a model wrote for a formula."""
-    if isinstance(cell, str) and cell[:1] in ("=", "+", "-", "@", "\t", "\r"):
-        return "'" + cell
-    return cell
 
 
 def write_tensorboard(job: Job, folder: Path) -> list[Path]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, fields
 
 from core.records.measured import Report, Run, TermStatistics
+from core.spreadsheets import write_table
 
 _STATISTICS = tuple(f.name for f in fields(TermStatistics) if f.name != "by_checkpoint")
 
@@ -44,7 +44,5 @@ def components_table(report: Report | None) -> str:
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(head)
-    writer.writerows(["" if cell is None else cell for cell in row] for row in rows)
+    write_table(text, head, rows)
     return text.getvalue()

@@ -83,10 +83,17 @@ def _read_curve(steps: object, series: object) -> Curve:
         raise BadFrame("no steps", expected=f"a list of at most {MOST_POINTS} step counts")
     if not isinstance(series, dict) or len(series) > MOST_SERIES:
         raise BadFrame("no series", expected=f"at most {MOST_SERIES} named series")
-    read = {clean(str(name), MOST_NAME_LETTERS): _numbers(v) for name, v in series.items()}
+    read = {_series_name(name): _numbers(values) for name, values in series.items()}
     if any(len(values) != len(steps) for values in read.values()):
         raise BadFrame("series of different lengths", expected=f"{len(steps)} points each")
     return Curve(tuple(_read_count(value, "a curve's steps") for value in steps), read)
+
+
+def _series_name(name: str) -> str:
+    """Return a name such as `component.near`: it comes into tables, charts and prompts."""
+    if len(name) > MOST_NAME_LETTERS or not all(map(str.isidentifier, name.split("."))):
+        raise BadFrame(repr(name)[:80], expected="identifiers with points between", where="a curve")
+    return name
 
 
 def _numbers(values: object) -> tuple[float, ...]:

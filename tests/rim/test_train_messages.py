@@ -136,6 +136,19 @@ def test_news_arrive_as_they_were_sent(news):
                     "kind": "member_done",
                     "member": 0,
                     "env_steps": 1,
+                    "steps": [1],
+                    "series": {name: [1.0]},
+                },
+                {"checkpoint": b""},
+            )
+            for name in ("=cmd()", "+1", "a b", "component.", "", ".", "a/b", "x" * 81, "<b>")
+        ),
+        *(
+            (
+                {
+                    "kind": "member_done",
+                    "member": 0,
+                    "env_steps": 1,
                     "steps": [steps],
                     "series": {},
                 },
@@ -148,6 +161,13 @@ def test_news_arrive_as_they_were_sent(news):
 def test_news_that_no_honest_child_tells_are_refused(header, blobs):
     with pytest.raises(BadFrame):
         read_news(Frame(header, blobs), 3)
+
+
+def test_series_are_named_by_identifiers_with_points_between():
+    names = ("native_return", "component.near", "component.größe")
+    curve = replace(CURVE, series={name: (1.0,) * len(CURVE.steps) for name in names})
+    header, blobs = news_message(MemberDone(0, 1024, curve, b""))
+    assert read_news(Frame(header, blobs), 1).curve == curve
 
 
 def taken(*news):

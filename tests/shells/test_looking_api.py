@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import csv
+import io
 import json
 import time
 from dataclasses import replace
@@ -12,11 +14,14 @@ import pytest
 from fastapi import Response
 from sqlalchemy import update
 
+from api.charts import table as metrics_table
 from api.dependencies import Visit
 from api.patience import hold
+from core.export.tables import components_table, curves_table
 from core.records.kinds import NATIVE
-from core.records.measured import Rollout
+from core.records.measured import Curve, Report, Rollout, TermStatistics
 from core.storage import Caller, FolderArtifacts, Presence
+from core.storage.stored import Series
 from core.storage.tables import jobs
 from tests.builders import SOURCE, trained
 from tests.rim.storing import a_claim
@@ -135,6 +140,21 @@ def test_curves_are_read_by_name_as_numbers_or_as_a_table(api, finished):
     assert found["series"]["return"] == {"points": 2, "steps": [500, 1000], "values": [10.0, 20.0]}
     table = api.get(f"/v1/runs/{run}/metrics", headers={"Accept": "text/csv"})
     assert table.text == "series,step,value\r\nreturn,500,10.0\r\nreturn,1000,20.0\r\n"
+
+
+def test_no_table_holds_a_formula():
+    formula = "=cmd|'/c calc'!A1"
+    run = replace(stories.a_run("0.0", 0.5, seed=7), curve=Curve((500,), {formula: (-1.5,)}))
+    report = Report(components={formula: TermStatistics(-0.5, 0.1, -1.0, 0.0)})
+    tables = (
+        *(curves_table([run]), components_table(report)),
+        metrics_table([Series(formula, 1, (500,), (-1.5,))]),
+    )
+    for table in tables:
+        cells = [cell for row in csv.reader(io.StringIO(table)) for cell in row]
+        assert f"'{formula}" in cells
+        assert not [c for c in cells if c.startswith("=")]
+    assert any(cell.startswith("-1.5") for cell in cells), "a number stays a number"
 
 
 def test_a_chart_has_at_least_four_points(api, finished):
