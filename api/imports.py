@@ -60,8 +60,8 @@ async def import_job(
     here.need("code:submit")
     here.take_a_stream()
     here.leave()  # it may be long on its way
+    content = await request.body()
     with here.importing():
-        content = await request.body()
         job, replayed = await run_in_threadpool(_accept, here, content, idempotency_key)
     response.headers["Location"] = f"/v1/jobs/{job.id}"
     mark(response, replayed)

@@ -18,9 +18,7 @@ Part: TypeAlias = Literal["replace", "delete", "insert", "equal"]
 Opcode: TypeAlias = tuple[str, int, int, int, int]
 
 CONTEXT_LINES = 3
-MOST_PAIRS = (
-    1_000_000  # lines of one text times those of the other: a tenth of a second at the worst
-)
+MOST_PAIRS = 1_000_000  # lines of one text times those of the other: a tenth of a second at worst
 
 _SIGNS: Mapping[Change, str] = {"same": " ", "removed": "-", "added": "+"}
 
