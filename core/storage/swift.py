@@ -185,16 +185,25 @@ class Swift:
 
         Raises:
             InvalidInput: as there.
-            StorageFailed: the connection broke while the job was being stored.
+            StorageFailed: something went wrong from where the job was being stored.
             Unusual: also where the key was used before, or the owner has too many jobs.
         """
         asked = (new.spec, new.idempotency_key, new.body_sha256, new.name, new.labels)
         row = accept.job_row(*asked, caller.owner, key_id=caller.key_id, write=dump_text)
         count = not self._is_far_enough(caller.owner)
-        async with self._wire() as wire:
-            created_at = await self._insert(wire, caller, row, new.most_open, count)
-            failpoint("job.accepting")
-            await self._finish(wire, caller, row, new.offer_seconds)
+        committing = False
+        try:
+            async with self._wire() as wire:
+                created_at = await self._insert(wire, caller, row, new.most_open, count)
+                failpoint("job.accepting")
+                committing = True
+                await self._finish(wire, caller, row, new.offer_seconds)
+        except Unusual as unusual:
+            if not committing:
+                raise
+            # Nobody knows whether the job is stored; its key will tell.
+            error = unusual.__cause__
+            raise StorageFailed(f"The database cannot be used: {error}", hint=CHECK_HINT) from error
         failpoint("job.accepted")
         return accept.new_job(new.spec, row, created_at)
 
@@ -232,14 +241,7 @@ class Swift:
         if offer_seconds is not None:
             offer = claims.first_offer(job_id, offer_seconds)
             asked.append((self._inserting("offer", claims.OFFER, offer), offer))
-        try:
-            await wire.ask(*asked, (_COMMIT, {}))
-        except psycopg.Error as error:
-            if error.sqlstate is None:  # nobody knows whether the job is stored; its key will tell
-                raise StorageFailed(
-                    f"The database cannot be used: {error}", hint=CHECK_HINT
-                ) from error
-            raise
+        await wire.ask(*asked, (_COMMIT, {}))
 
     def _inserting(self, name: str, statement: Any, values: Mapping[str, object]) -> Ready:
         if name not in self._inserts:

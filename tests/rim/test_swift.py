@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +13,7 @@ import pytest
 from sqlalchemy import text
 
 import migrations
+from api.quick import ask
 from core.errors import InvalidInput, LimitReached, NotFound, StorageFailed
 from core.ports import Progress
 from core.records.history import Spent
@@ -24,6 +25,7 @@ from core.storage import (
     Submission,
     Swift,
     Unusual,
+    connections,
     open_store,
     swift,
 )
@@ -32,7 +34,7 @@ from core.storage.wire import Asked, Rows, Wire
 from migrations.roles import API, make_roles
 from tests.builders import a_spec, proposed
 from tests.databases import fresh_database, user_of
-from tests.rim.storing import a_claim, a_job, at_once
+from tests.rim.storing import a_claim, a_job, at_once, until
 from tests.shells.stories import a_failed_job, a_finished_job
 
 pytestmark = pytest.mark.slow  # asks a real PostgreSQL
@@ -283,6 +285,26 @@ def test_a_connection_that_breaks_before_the_commit_leaves_nothing_and_says_that
     assert store.of(owner).jobs().items == ()
 
 
+def test_a_deadline_that_passes_within_the_commit_says_that_it_is_not_known_and_makes_no_second_job(
+    url, store, quick, monkeypatch
+):
+    owner = Caller("patient")
+    asyncio.run(quick.job_at_work(ALICE, a_job(store.of(ALICE)).id))  # a connection is open
+    monkeypatch.setattr(connections, "ANSWER_SECONDS", 1.5)
+
+    async def post() -> StoredJob:
+        return await ask(
+            quick,
+            lambda quick: quick.create_job(owner, a_submission()),
+            lambda: pytest.fail("the store would store it a second time"),
+        )
+
+    with a_commit_that_waits(url), pytest.raises(StorageFailed, match="no answer"):
+        asyncio.run(post())
+    until(lambda: store.of(owner).jobs().items)
+    assert len(store.of(owner).jobs().items) == 1
+
+
 def test_more_ask_at_once_than_there_are_connections(store, quick):
     job = a_job(store.of(ALICE))
 
@@ -291,6 +313,25 @@ def test_more_ask_at_once_than_there_are_connections(store, quick):
         return {one.id for one, _ in found}
 
     assert asyncio.run(many()) == {job.id}
+
+
+@contextmanager
+def a_commit_that_waits(url: str) -> Iterator[None]:
+    """Let commits that tell a first event wait, as they do for a disk or a standby; then they go on."""
+    wait = (
+        "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS"
+        " 'BEGIN PERFORM pg_advisory_xact_lock(7); RETURN NULL; END';"
+        " CREATE CONSTRAINT TRIGGER waits AFTER INSERT ON events DEFERRABLE INITIALLY DEFERRED"
+        " FOR EACH ROW EXECUTE FUNCTION wait()"
+    )
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(wait)
+        connection.execute("SELECT pg_advisory_lock(7)")
+        try:
+            yield
+        finally:
+            connection.execute("SELECT pg_advisory_unlock(7)")
+            connection.execute("DROP FUNCTION wait CASCADE")
 
 
 def end_others(url: str) -> None:
