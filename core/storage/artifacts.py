@@ -92,7 +92,18 @@ class FolderArtifacts:
         Raises:
             StorageFailed: the folder cannot be used.
         """
-        path = self._path(sha256)
+        return self._remove(self._path(sha256), spared_seconds)
+
+    def remove_unfinished(self, spared_seconds: float) -> int:
+        """Remove what a `put` that was cut off left, unless it is so young; return how many files.
+
+        Raises:
+            StorageFailed: the folder cannot be used.
+        """
+        left = list(self._folder.glob(f"??/??/{UNFINISHED}*"))
+        return sum(self._remove(path, spared_seconds) for path in left)
+
+    def _remove(self, path: Path, spared_seconds: float) -> bool:
         try:
             with self._locked(fcntl.LOCK_EX):
                 if time.time() - path.stat().st_mtime < spared_seconds:
@@ -101,7 +112,8 @@ class FolderArtifacts:
         except FileNotFoundError:
             return True
         except OSError as error:
-            raise StorageFailed(f"{error.strerror or error}", where=f"artifact {sha256}") from error
+            where = f"artifact {path.name}"
+            raise StorageFailed(f"{error.strerror or error}", where=where) from error
         return True
 
     def names(self) -> Iterator[str]:

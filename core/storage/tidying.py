@@ -78,14 +78,17 @@ def _remove(
 def remove_orphans(
     store: Store, artifacts: FolderArtifacts, spared_seconds: float = ORPHAN_SECONDS
 ) -> int:
-    """Remove files that no row refers to, say of steps that were cut off; return how many.
+    """Remove files that no row refers to, say of steps that were cut off, and half-written ones.
 
     Reads the whole folder.
+
+    Returns:
+        how many files are gone.
 
     Raises:
         StorageFailed: as `tidy`.
     """
-    found, gone = artifacts.names(), 0
+    found, gone = artifacts.names(), artifacts.remove_unfinished(spared_seconds)
     while batch := tuple(islice(found, AT_ONCE)):
         used = store.leftovers.in_use(batch)
         gone += sum(artifacts.remove(h, spared_seconds) for h in batch if h not in used)

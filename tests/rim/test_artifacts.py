@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from hashlib import sha256
@@ -9,6 +10,7 @@ from hashlib import sha256
 import pytest
 
 from core.errors import NotFound, StorageFailed
+from core.failpoints import VARIABLE
 from core.storage import FolderArtifacts
 from core.storage.artifacts import UNFINISHED
 from tests.rim.storing import at_once
@@ -108,19 +110,23 @@ def test_a_full_disk_is_a_failure_of_the_store_and_leaves_nothing_half_written(f
 
 
 KILLED = """
-import os, sys
+import sys
 from core.storage import FolderArtifacts
 
-os.fsync = lambda handle: os.kill(os.getpid(), 9)  # the moment before the file gets its name
 FolderArtifacts(sys.argv[1]).put(b"weights")
 """
 
 
 @pytest.mark.slow
-def test_a_process_that_dies_while_writing_leaves_no_artifact(artifacts, folder):
-    folder.mkdir()
-    done = subprocess.run([sys.executable, "-c", KILLED, folder], check=False)
+def test_a_process_that_dies_while_writing_leaves_no_artifact_and_what_it_left_can_go(
+    artifacts, folder
+):
+    dying = {**os.environ, VARIABLE: "artifact.half"}
+    done = subprocess.run([sys.executable, "-c", KILLED, folder], env=dying, check=False)
     assert done.returncode == -9
     with pytest.raises(NotFound):
         artifacts.get(sha256(b"weights").hexdigest())
-    assert all(path.name.startswith(UNFINISHED) for path in _files(folder))
+    assert [path.name.startswith(UNFINISHED) for path in _files(folder)] == [True]
+    assert artifacts.remove_unfinished(spared_seconds=60.0) == 0, "it may be under way"
+    assert artifacts.remove_unfinished(spared_seconds=0.0) == 1
+    assert _files(folder) == []

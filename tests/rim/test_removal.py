@@ -14,6 +14,7 @@ from core.errors import Conflict, NotFound
 from core.records.kinds import NATIVE
 from core.records.measured import Saved
 from core.storage import Caller, FolderArtifacts, remove_orphans, tidy
+from core.storage.artifacts import UNFINISHED
 from core.storage.clock import now
 from core.storage.engine import reading, writing
 from core.storage.tables import jobs, metadata
@@ -159,6 +160,16 @@ def test_orphans_are_files_of_nobody(store, files):
     files.put(b"of a step under way")
     assert remove_orphans(store, files) == 1
     assert there(files) == {b"mine", b"mine too", b"of a step under way"}
+
+
+def test_what_a_put_that_was_cut_off_left_is_an_orphan_and_one_under_way_is_not(store, files):
+    stored = files._path(put_long_ago(files, b"mine"))
+    old, young = (stored.with_name(f"{UNFINISHED}{name}") for name in ("old", "young"))
+    for half in (old, young):
+        half.write_bytes(b"half")
+    os.utime(old, (LONG_AGO, LONG_AGO))
+    assert remove_orphans(store, files) == 2, "the file and the half one"
+    assert list(stored.parent.iterdir()) == [young]
 
 
 def saving(files, *contents: bytes, checkpoint: bytes) -> Saved:
