@@ -95,7 +95,7 @@ def statements() -> Iterator[str]:
     yield f"GRANT DELETE ON {', '.join(DELETED)} TO {API}"
     yield f"GRANT SELECT, UPDATE (last_used_at) ON keys TO {API}"
     yield f"GRANT INSERT ON audit TO {API}"
-    yield f"GRANT SELECT, INSERT ON discarded TO {API}"
+    yield f"GRANT SELECT, INSERT, UPDATE (created_at) ON discarded TO {API}"
     yield f"GRANT SELECT, INSERT, UPDATE, DELETE ON {jobs}, discarded TO {WORKER}"
     yield f"GRANT SELECT, INSERT, UPDATE ON endpoints TO {WORKER}"
     yield f"GRANT SELECT ON workers TO {API}"

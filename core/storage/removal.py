@@ -7,16 +7,18 @@ may not see other owners' rows, so it cannot tell.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
+from datetime import datetime
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, select
+from sqlalchemy import Connection, Row, delete, select, tuple_
 
 from core.errors import Conflict
 from core.records.kinds import FINISHED
 from core.storage.access import Access
 from core.storage.clock import now
-from core.storage.facts import INSERT, insert_once
+from core.storage.facts import INSERT
 from core.storage.lifecycle import lock_job
 from core.storage.tables import artifacts, discarded, jobs, saved
 
@@ -31,17 +33,17 @@ class Leftovers(Access):
         """Return ids of jobs that ended more than that many days ago, a few hundred at most."""
         return self._of_all()._read(lambda c: ended_before(c, days))
 
-    def discarded(self, after: str = "") -> tuple[str, ...]:
-        """Return hashes of files that wait for their removal, in order, a few hundred at most."""
+    def discarded(self, after: str = "") -> Mapping[str, datetime]:
+        """Return which files were noted for removal, and when, by hash, a few hundred at most."""
         return self._of_all()._read(lambda c: waiting(c, after))
 
     def in_use(self, hashes: Collection[str]) -> frozenset[str]:
         """Return those of the hashes that a row of some job refers to."""
         return self._of_all()._read(lambda c: in_use(c, hashes))
 
-    def forget(self, hashes: Collection[str]) -> None:
-        """Note that files wait no longer."""
-        self._of_all()._write(lambda c: forget(c, hashes))
+    def forget(self, noted: Mapping[str, datetime]) -> None:
+        """Note that files wait no longer, but for those that were noted again since `discarded`."""
+        self._of_all()._write(lambda c: forget(c, noted))
 
 
 def delete_job(connection: Connection, job_id: str) -> None:
@@ -59,19 +61,28 @@ def delete_job(connection: Connection, job_id: str) -> None:
             if job.cancel_requested
             else "Cancel it, wait for its end, and delete it then.",
         )
-    noted = select(artifacts.c.sha256, now()).where(artifacts.c.job_id == job_id)
-    columns = [discarded.c.sha256.name, discarded.c.created_at.name]
-    insert = INSERT[connection.dialect.name](discarded)
-    connection.execute(insert.from_select(columns, noted).on_conflict_do_nothing())
+    noted = select(artifacts.c.sha256).where(artifacts.c.job_id == job_id)
     under_way = select(*SAVED_FILES).where(saved.c.job_id == job_id)
-    discard(connection, saved_files(connection.execute(under_way)))
+    files = saved_files(connection.execute(under_way))
+    discard(connection, files.union(connection.execute(noted).scalars()))
     connection.execute(delete(jobs).where(jobs.c.id == job_id))
 
 
 def discard(connection: Connection, hashes: Iterable[str]) -> None:
-    """Note files for removal, should no row refer to them any more."""
+    """Note files for removal, should no row refer to them any more.
+
+    What is noted already is noted anew: whoever looks at the old note may have found the file in use.
+    """
     # In order, so that two transactions with files in common do not wait for each other.
-    insert_once(connection, discarded, *({"sha256": sha256} for sha256 in sorted(set(hashes))))
+    rows = [{"sha256": sha256} for sha256 in sorted(set(hashes))]
+    if rows:
+        connection.execute(_noting(connection.dialect.name), rows)
+
+
+@cache
+def _noting(dialect: str) -> Any:
+    insert = INSERT[dialect](discarded).values(created_at=now())
+    return insert.on_conflict_do_update(index_elements=["sha256"], set_={"created_at": now()})
 
 
 def saved_files(rows: Iterable[Row[Any]]) -> frozenset[str]:
@@ -88,19 +99,21 @@ def ended_before(connection: Connection, days: float) -> tuple[str, ...]:
     return tuple(connection.execute(query.order_by(jobs.c.id).limit(AT_ONCE)).scalars())
 
 
-def waiting(connection: Connection, after: str = "") -> tuple[str, ...]:
-    """Return hashes of files that wait for their removal, in order, those after one."""
-    query = select(discarded.c.sha256).where(discarded.c.sha256 > after)
-    return tuple(connection.execute(query.order_by(discarded.c.sha256).limit(AT_ONCE)).scalars())
+def waiting(connection: Connection, after: str = "") -> dict[str, datetime]:
+    """Return which files were noted for removal, and when, by hash, in order, those after one."""
+    query = select(discarded.c.sha256, discarded.c.created_at).where(discarded.c.sha256 > after)
+    found = connection.execute(query.order_by(discarded.c.sha256).limit(AT_ONCE))
+    return {row.sha256: row.created_at for row in found}
 
 
 def in_use(connection: Connection, hashes: Collection[str]) -> frozenset[str]:
     """Return those of the hashes that a row of some job refers to."""
-    noted = select(artifacts.c.sha256).where(artifacts.c.sha256.in_(hashes))
+    noted = select(artifacts.c.sha256).where(artifacts.c.sha256.in_(list(hashes)))
     under_way = saved_files(connection.execute(select(*SAVED_FILES)))
     return under_way.intersection(hashes).union(connection.execute(noted).scalars())
 
 
-def forget(connection: Connection, hashes: Iterable[str]) -> None:
-    """Note that files wait no longer: they are gone, or in use again."""
-    connection.execute(delete(discarded).where(discarded.c.sha256.in_(list(hashes))))
+def forget(connection: Connection, noted: Mapping[str, datetime]) -> None:
+    """Note that files wait no longer: they are gone, or in use again; not if noted again since."""
+    known = tuple_(discarded.c.sha256, discarded.c.created_at).in_(list(noted.items()))
+    connection.execute(delete(discarded).where(known))

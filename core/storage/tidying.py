@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import islice
 
 from core.errors import Conflict, NotFound
@@ -59,19 +60,19 @@ def _expire(store: Store, days: float) -> int:
     return gone
 
 
-def _waiting(store: Store) -> Iterator[tuple[str, ...]]:
+def _waiting(store: Store) -> Iterator[Mapping[str, datetime]]:
     last = ""
     while batch := store.leftovers.discarded(last):
         yield batch
-        last = batch[-1]
+        last = max(batch)
 
 
 def _remove(
-    store: Store, artifacts: FolderArtifacts, hashes: tuple[str, ...], spared_seconds: float
+    store: Store, artifacts: FolderArtifacts, noted: Mapping[str, datetime], spared_seconds: float
 ) -> int:
-    used = store.leftovers.in_use(hashes)
-    gone = [h for h in hashes if h not in used and artifacts.remove(h, spared_seconds)]
-    store.leftovers.forget([*used, *gone])
+    used = store.leftovers.in_use(noted)
+    gone = [h for h in noted if h not in used and artifacts.remove(h, spared_seconds)]
+    store.leftovers.forget({h: noted[h] for h in (*used, *gone)})
     return len(gone)
 
 

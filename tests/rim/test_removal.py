@@ -17,7 +17,7 @@ from core.storage import Caller, FolderArtifacts, remove_orphans, tidy
 from core.storage.artifacts import UNFINISHED
 from core.storage.clock import now
 from core.storage.engine import reading, writing
-from core.storage.tables import jobs, metadata
+from core.storage.tables import discarded, jobs, metadata
 from migrations.roles import APART
 from tests.builders import a_run
 from tests.rim.storing import a_claim, a_job
@@ -85,7 +85,7 @@ def test_its_files_go_and_shared_ones_stay(store, files):
     store.delete(other)
     tidy(store, files)
     assert there(files) == set()
-    assert store.leftovers.discarded() == ()
+    assert store.leftovers.discarded() == {}
 
 
 def test_a_file_that_was_stored_again_meanwhile_is_spared(store, files):
@@ -94,12 +94,26 @@ def test_a_file_that_was_stored_again_meanwhile_is_spared(store, files):
     again = files.put(b"wanted again")
     tidy(store, files)
     assert there(files) == {b"wanted again"}
-    assert store.leftovers.discarded() == (again,), "it is looked at again"
+    assert list(store.leftovers.discarded()) == [again], "it is looked at again"
     claim = a_claim(store, a_job(store).id)
     claim.save([Saved("baseline", NATIVE, 0, 0, 1, checkpoint=again)])
     tidy(store, files, spared_seconds=0.0)
     assert there(files) == {b"wanted again"}
-    assert store.leftovers.discarded() == ()
+    assert store.leftovers.discarded() == {}
+
+
+def test_a_file_whose_last_user_goes_while_its_note_is_looked_at_goes_as_well(store, engine, files):
+    first, last = (a_job_with_files(store, files, b"of a run", b"shared") for _ in range(2))
+    store.delete(first)
+    noted = update(discarded).values(created_at=now(-60.0))
+    writing(engine, lambda c: c.execute(noted))
+    looked_at = store.leftovers.discarded()
+    used = store.leftovers.in_use(looked_at)
+    assert set(used) == set(looked_at)
+    store.delete(last)
+    store.leftovers.forget(looked_at)
+    tidy(store, files)
+    assert there(files) == set()
 
 
 def test_a_file_that_is_gone_already_is_no_trouble(store, files):
@@ -107,7 +121,7 @@ def test_a_file_that_is_gone_already_is_no_trouble(store, files):
     for name in list(files.names()):
         files._path(name).unlink()
     tidy(store, files)
-    assert store.leftovers.discarded() == ()
+    assert store.leftovers.discarded() == {}
 
 
 @pytest.mark.parametrize(
@@ -189,7 +203,7 @@ def test_what_a_run_under_way_supersedes_goes_and_what_it_still_needs_stays(stor
     claim.add_runs([replace(a_run("0.0", 0.5), weights=weights)], {})
     tidy(store, files)
     assert there(files) == {b"at 200"}
-    assert store.leftovers.discarded() == ()
+    assert store.leftovers.discarded() == {}
 
 
 def test_what_is_superseded_in_one_job_and_used_in_another_stays(store, files):

@@ -213,7 +213,7 @@ def test_the_files_of_a_deleted_job_wait_for_a_worker(web, worker):
     assert waiting
     assert worker.leftovers.in_use(waiting) == frozenset()
     worker.leftovers.forget(waiting)
-    assert worker.leftovers.discarded() == ()
+    assert worker.leftovers.discarded() == {}
 
 
 def a_cancelled_job(store, worker):
