@@ -1,9 +1,9 @@
 """The sweep: look at unfinished jobs again and again, so that a lost message costs seconds.
 
 Once a second at those that nobody sees to; where this worker has a free slot, at those whose steps were
-announced and wait, oldest first; and at a few others, because only its whole history tells whether
-something of a job is missing.  However long the queue is, a sweep looks at few of those who merely
-wait in it.
+announced and wait, a page at a time and oldest first; and at a few others, because only its whole
+history tells whether something of a job is missing.  However long the queue is, a sweep looks at few of
+those who merely wait in it.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ class Sweep:
     crew: Crew | None = None
     _told: Celery | None = field(init=False, default=None)
     _after: str = field(init=False, default="")
+    _passed: str = field(init=False, default="")
 
     def once(self) -> int:
         """Look at what is due, and return the number of announced steps.
@@ -77,13 +78,17 @@ class Sweep:
         """Yield jobs whose steps wait, for as long as one of them could be carried out here.
 
         Where there is no slot somebody else has one, and finds them; or nobody has, and more messages
-        would only wait with the others.
+        would only wait with the others.  Behind a page that left slots free the next sweep goes on:
+        what was announced may not be wanted any more, and then it stands there for good.
         """
         kinds = kinds_of(QUEUES if self.crew is None else self.crew.queues)
-        for job_id in self.store.unheard_jobs(kinds, PAGE):
+        waiting = self.store.unheard_jobs(kinds, PAGE, self._passed)
+        for looked_at, job_id in enumerate(waiting):
             if self.crew is not None and not self.crew.has_room():
+                self._passed = "" if looked_at else self._passed
                 return
             yield job_id
+        self._passed = waiting[-1] if len(waiting) == PAGE else ""
 
     def _look(self, job_id: str, again: bool) -> int:
         try:

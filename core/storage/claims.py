@@ -366,14 +366,16 @@ def neglected(connection: Connection) -> tuple[str, ...]:
     return tuple(connection.execute(query.order_by(jobs.c.id)).scalars())
 
 
-def unheard(connection: Connection, kinds: Collection[str], limit: int) -> tuple[str, ...]:
-    """Return ids of unfinished jobs, oldest first, a step of which was announced in vain so far."""
+def unheard(
+    connection: Connection, kinds: Collection[str], limit: int, after: str = ""
+) -> tuple[str, ...]:
+    """Return ids of unfinished jobs, those after one, a step of which was announced in vain so far."""
     mine = or_(*(_of_kind(kind) for kind in kinds))
     own = claims.c.job_id == jobs.c.id
     waits = exists().where(
         own, mine, claims.c.owner.is_(None), claims.c.offered_until <= now(), _awake
     )
-    query = select(jobs.c.id).where(jobs.c.status.in_(WORKED_ON), waits)
+    query = select(jobs.c.id).where(jobs.c.status.in_(WORKED_ON), jobs.c.id > after, waits)
     return tuple(connection.execute(query.order_by(jobs.c.id).limit(limit)).scalars())
 
 

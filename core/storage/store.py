@@ -662,9 +662,9 @@ class Store(Access):
         """Return the ids of the unfinished jobs that somebody has to see to now, oldest first."""
         return self._of_all()._read(claims.neglected)
 
-    def unheard_jobs(self, kinds: Collection[str], limit: int) -> tuple[str, ...]:
-        """Return ids of jobs with a step of these kinds that was announced in vain, oldest first."""
-        return self._of_all()._read(lambda c: claims.unheard(c, kinds, limit))
+    def unheard_jobs(self, kinds: Collection[str], limit: int, after: str = "") -> tuple[str, ...]:
+        """Return ids, after one and in order, of jobs with a step of these kinds announced in vain."""
+        return self._of_all()._read(lambda c: claims.unheard(c, kinds, limit, after))
 
     def offer(
         self, job_id: str, step_key: str, seconds: float, *, again: bool = True

@@ -6,10 +6,11 @@ import threading
 
 import pytest
 
+from core.loop import KINDS
 from core.settings import Settings
 from core.storage import Store
 from tests.fakes import PretendLaboratory
-from tests.rim.storing import a_job, until
+from tests.rim.storing import a_claim, a_job, until
 from tests.shells.test_carrying import PretendBench
 from workers.carrying import Carrier
 from workers.crew import Crew
@@ -136,3 +137,45 @@ def test_however_long_the_line_is_a_sweep_looks_at_few_of_those_who_wait(
         seen += looks
         looks.clear()
     assert seen == jobs, "one after the other, all of them have their turn"
+
+
+def test_a_lost_message_is_noticed_behind_any_number_of_older_jobs_that_wait_for_nothing(
+    store, deaf_broker, monkeypatch
+):
+    """What was announced may not be wanted any more, and then nobody ever takes it."""
+    monkeypatch.setattr("workers.sweep.PAGE", 3)
+    for _ in range(7):
+        old = a_job(store)
+        a_claim(store, old.id, "preflight")
+        store.offer(old.id, "confirm/0", 0.01)
+    young = a_job(store)
+    store.offer(young.id, "preflight", 0.01)
+    until(lambda: len(store.unheard_jobs(KINDS, 10)) == 8)
+    crew = a_crew(store, deaf_broker)
+    sweep = Sweep(store, deaf_broker, crew)
+    assert [sweep.once() for _ in range(3)] == [0, 0, 1], "two pages wait for nothing"
+    until(lambda: store.history(young.id).preflight is not None)
+    crew.carrier.stopping.set()
+    crew.wait(30)
+
+
+def test_of_those_who_wait_the_oldest_is_taken_whenever_there_is_a_slot(
+    store, deaf_broker, monkeypatch
+):
+    monkeypatch.setattr("workers.sweep.PAGE", 2)
+    jobs, taken = [a_job(store) for _ in range(5)], []
+    for job in jobs:
+        store.offer(job.id, "preflight", 0.01)
+    until(lambda: len(store.unheard_jobs(KINDS, 10)) == 5)
+    crew = a_crew(store, deaf_broker, slots=1)
+
+    def take(self, queue, job_id, key):
+        taken.append(job_id)
+        return self.carrier.slots.acquire(blocking=False)
+
+    monkeypatch.setattr(Crew, "take", take)
+    sweep = Sweep(store, deaf_broker, crew)
+    for _ in jobs:
+        assert sweep.once() == 1
+        crew.carrier.slots.release()
+    assert taken == [job.id for job in jobs]
