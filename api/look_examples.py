@@ -28,7 +28,7 @@ from core.storage import (
     StoredRollout,
     StoredWorker,
 )
-from core.waiting import Crew
+from core.waiting import Crew, Worker
 
 OTHER = CANDIDATE.removesuffix("1") + "0"
 _OLD = 'def reward(obs, action, next_obs, params):\n    return {"near": 1.0 * near}\n'
@@ -70,7 +70,7 @@ _ROLLOUT = Rollout(
 _FILMED = RolloutList(data=[rollout_view(StoredRollout(JOB, STARTED, _ROLLOUT))])
 _DAY = Day("2026-01-05", 2, 30, 4_200_000, 240.0, 24, 61_000, 0.05)
 _WORKER = StoredWorker("box-1", ("design", "train"), 1, 1, "cpu", STARTED, 2.5)
-_CREW = Crew(workers=1, slots=1, busy=1)
+_CREW = Crew((Worker(("design", "train"), slots=1, busy=1),))
 
 
 def examples(job: StoredJob) -> Mapping[str, BaseModel]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, fields
 from typing import Annotated
 
@@ -19,9 +19,10 @@ from api.work_views import (
     WorkerList,
     WorkerView,
 )
+from core.loop import KINDS, queue_of, read_step
 from core.records.kinds import FINISHED
 from core.storage import Activity, Day, KeyUse, Queued, StoredJob, StoredWorker
-from core.waiting import Crew, Waiting, why_waiting
+from core.waiting import Crew, Waiting, Worker, why_waiting
 
 router = APIRouter(tags=["work"])
 
@@ -56,11 +57,12 @@ def read_queue(here: Here) -> QueueView:
     jobs = here.store.glances.waiting(MOST_SHOWN)
     crew = crew_of(here.store.crew.workers())
     ahead = here.store.crew.ahead_of(jobs)
+    announced = here.store.glances.announced([job.id for job in jobs])
     data = [
-        waiting_view(job, before, here.store.activity(job.id), crew)
+        waiting_view(job, before, here.store.activity(job.id), crew, announced.get(job.id, ()))
         for job, before in zip(jobs, ahead, strict=True)
     ]
-    return QueueView(data=data, **asdict(crew))
+    return QueueView(data=data, workers=crew.workers, slots=crew.slots, busy=crew.busy)
 
 
 # --- views ------------------------------------------------------------------------------------
@@ -99,24 +101,37 @@ def worker_view(number: int, worker: StoredWorker) -> WorkerView:
 def crew_of(workers: Sequence[StoredWorker]) -> Crew:
     """Return all living workers together."""
     alive = [worker for worker in workers if worker.alive]
-    return Crew(len(alive), sum(w.slots for w in alive), sum(w.busy for w in alive))
+    return Crew(tuple(Worker(one.queues, one.slots, one.busy) for one in alive))
 
 
-def waiting_of(job: Queued | StoredJob, ahead: int, doing: Sequence[Activity]) -> Waiting:
+def needs_of(announced: Iterable[str]) -> tuple[str, ...]:
+    """Return which queues somebody has to serve for one of some steps to be taken, in order."""
+    known = [key for key in announced if key.partition("/")[0] in KINDS]  # else of a newer version
+    return tuple(sorted({queue_of(read_step(key)) for key in known}))
+
+
+def waiting_of(
+    job: Queued | StoredJob, ahead: int, doing: Sequence[Activity], announced: Iterable[str]
+) -> Waiting:
     """Return how a job stands in the line."""
     resting = [
         one.progress.note or "a step of it rests"
         for one in doing
         if one.progress is not None and one.progress.phase == "waiting" and not one.owner
     ]
-    return Waiting(job.status, ahead, sum(bool(one.owner) for one in doing), resting)
+    in_hand = sum(bool(one.owner) for one in doing)
+    return Waiting(job.status, ahead, in_hand, resting, needs_of(announced))
 
 
 def waiting_view(
-    job: Queued | StoredJob, ahead: int, doing: Sequence[Activity], crew: Crew
+    job: Queued | StoredJob,
+    ahead: int,
+    doing: Sequence[Activity],
+    crew: Crew,
+    announced: Iterable[str] = (),
 ) -> WaitingView:
-    """Show a job that has not ended."""
-    waiting = waiting_of(job, ahead, doing)
+    """Show a job that has not ended; `announced` are the keys of its steps that nobody has taken."""
+    waiting = waiting_of(job, ahead, doing, announced)
     return WaitingView(
         job_id=job.id,
         name=job.name,

@@ -155,6 +155,8 @@ KINDS: dict[str, type[Step]] = {
         *(Runoff, Confirm, Transfer, Ablate, Film, Finish),
     )
 }
+QUEUES = ("design", "train")
+DESIGN_STEPS = (Import, Propose, Reflect, Finish)
 
 
 def step_key(step: Step) -> str:
@@ -171,6 +173,11 @@ def read_step(key: str) -> Step:
     """
     kind, *numbers = key.split("/")
     return KINDS[kind](*map(int, numbers))
+
+
+def queue_of(step: Step) -> str:
+    """Say which kind of worker a step needs: `design` waits for models, `train` uses cores."""
+    return "design" if isinstance(step, DESIGN_STEPS) else "train"
 
 
 def next_steps(history: History) -> tuple[Step, ...]:

@@ -2,19 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from core.records.kinds import JobStatus
 
 
 @dataclass(frozen=True, slots=True)
-class Crew:
-    """All living workers together: how many, with how many slots, and how many of those are busy."""
+class Worker:
+    """A living worker: which queues it serves, with how many slots, and how many of those are busy."""
 
-    workers: int = 0
-    slots: int = 0
-    busy: int = 0
+    queues: tuple[str, ...]
+    slots: int
+    busy: int
+
+
+@dataclass(frozen=True, slots=True)
+class Crew:
+    """Living workers together."""
+
+    members: tuple[Worker, ...] = ()
+
+    @property
+    def workers(self) -> int:
+        """Return how many there are."""
+        return len(self.members)
+
+    @property
+    def slots(self) -> int:
+        """Return how many slots they have."""
+        return sum(one.slots for one in self.members)
+
+    @property
+    def busy(self) -> int:
+        """Return how many of their slots are busy."""
+        return sum(one.busy for one in self.members)
+
+    def serving(self, queues: Collection[str]) -> Crew:
+        """Return those who serve one of some queues."""
+        return Crew(tuple(one for one in self.members if not set(queues).isdisjoint(one.queues)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +51,15 @@ class Waiting:
         ahead:   queued and running jobs that were submitted before it, whoever owns them.
         in_hand: its steps that a living worker carries out.
         resting: why steps of it rest for a while, if any do.
+        needs:   queues of its steps that were announced and that nobody has taken; empty if none is
+            known to be.
     """
 
     status: JobStatus
     ahead: int
     in_hand: int
     resting: Sequence[str] = ()
+    needs: Sequence[str] = ()
 
 
 def why_waiting(job: Waiting, crew: Crew) -> str | None:
@@ -49,6 +78,18 @@ def why_waiting(job: Waiting, crew: Crew) -> str | None:
         return job.resting[0]
     if not crew.workers:
         return "no worker runs; start one with `rewardsmith worker` or `rewardsmith serve`"
-    if crew.busy >= crew.slots:
-        return f"all {crew.slots} slots are busy; {job.ahead} jobs are ahead"
+    able = crew.serving(job.needs) if job.needs else crew
+    if not able.workers:
+        return _unserved(job.needs)
+    if able.busy >= able.slots:
+        return f"all {able.slots} slots are busy; {job.ahead} jobs are ahead"
     return "a worker is about to take it up"
+
+
+def _unserved(queues: Sequence[str]) -> str:
+    """Say what helps where nobody serves what a job needs."""
+    named = " or ".join(queues)
+    return (
+        f"no worker serves the queue {named}, which its next step needs; "
+        f"start one with `rewardsmith worker --queues {','.join(queues)}`"
+    )

@@ -21,13 +21,14 @@ import structlog
 from celery import Celery, signals
 
 from core.errors import ConfigurationError
+from core.loop import QUEUES
 from core.settings import Settings
 from core.storage import Store, open_store
 from workers.carrying import Carrier
 from workers.crew import Crew
 from workers.delivering import deliver_until
 from workers.logs import configure_logs
-from workers.messages import CARRY_OUT, QUEUES, make_celery
+from workers.messages import CARRY_OUT, make_celery
 from workers.presence import tell_until
 from workers.sweep import Sweep, sweep_until
 from workers.tidying import tidy_until

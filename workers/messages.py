@@ -13,20 +13,13 @@ from typing import Any, TypeAlias
 from celery import Celery
 
 from core.failpoints import failpoint
-from core.loop import KINDS, Finish, Import, Preflight, Propose, Reflect, Step, next_steps, step_key
+from core.loop import DESIGN_STEPS, KINDS, QUEUES, Preflight, next_steps, queue_of, step_key
 from core.settings import Settings
 from core.storage import Store
 from workers.folder_broker import use_whole_messages
 
-QUEUES = ("design", "train")
 CARRY_OUT = "rewardsmith.carry_out"
 OFFER_SECONDS = 10.0  # a step that nobody claimed is announced again after this time
-_DESIGN_STEPS = (Import, Propose, Reflect, Finish)
-
-
-def queue_of(step: Step) -> str:
-    """Say which kind of worker a step needs: `design` waits for models, `train` uses cores."""
-    return "design" if isinstance(step, _DESIGN_STEPS) else "train"
 
 
 def kinds_of(queues: Collection[str]) -> tuple[str, ...]:
@@ -34,7 +27,7 @@ def kinds_of(queues: Collection[str]) -> tuple[str, ...]:
     return tuple(
         kind
         for kind, made in KINDS.items()
-        if ("design" if issubclass(made, _DESIGN_STEPS) else "train") in queues
+        if ("design" if issubclass(made, DESIGN_STEPS) else "train") in queues
     )
 
 

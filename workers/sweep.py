@@ -18,9 +18,10 @@ import structlog
 from celery import Celery
 
 from core.errors import NotFound, StorageFailed
+from core.loop import QUEUES
 from core.storage import Store
 from workers.crew import Crew
-from workers.messages import QUEUES, BrokerAway, dispatch, kinds_of
+from workers.messages import BrokerAway, dispatch, kinds_of
 
 log = structlog.get_logger("rewardsmith.sweep")
 

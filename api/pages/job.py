@@ -19,7 +19,7 @@ from api.pages.trouble import page_router
 from api.show import event_view, job_view, key_to_id
 from api.show_comparison import rollout_view
 from api.views import EventView, JobView
-from api.work import crew_of
+from api.work import crew_of, needs_of
 from core.records.kinds import FINISHED
 from core.records.people import Remark
 from core.records.rounds import Feedback
@@ -109,7 +109,8 @@ def _waiting(here: Visit, stored: StoredJob, job: JobView) -> str | None:
         return None
     (ahead,) = here.store.crew.ahead_of([stored])
     rests = here.store.glances.resting([job.id]).get(job.id)
-    return words.waiting(job, ahead, crew_of(here.store.crew.workers()), rests)
+    needs = needs_of(here.store.glances.announced([job.id]).get(job.id, ()))
+    return words.waiting(job, ahead, crew_of(here.store.crew.workers()), rests, needs)
 
 
 def _baseline(here: Visit, stored: StoredJob) -> charts.Level | None:

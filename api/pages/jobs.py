@@ -18,7 +18,7 @@ from api.pages.render import page, who
 from api.pages.trouble import page_router
 from api.show import job_view
 from api.views import JobView
-from api.work import crew_of
+from api.work import crew_of, needs_of
 from core.records.kinds import FINISHED, JobStatus
 
 router = page_router()
@@ -59,11 +59,14 @@ def read_jobs(
     )
     ids = [job.id for job in found.items]
     best, rests = here.store.glances.best_so_far(ids), here.store.glances.resting(ids)
+    announced = here.store.glances.announced(ids)
     crew, ahead = crew_of(here.store.crew.workers()), here.store.crew.ahead_of(found.items)
     rows = []
     for stored, before in zip(found.items, ahead, strict=True):
         job = job_view(stored)
-        waiting = words.waiting(job, before, crew, rests.get(job.id))
+        waiting = words.waiting(
+            job, before, crew, rests.get(job.id), needs_of(announced.get(job.id, ()))
+        )
         rows.append(row(job, best.get(job.id, ()), waiting))
     kept = {"status": chosen, "task": task}
     more = urlencode({**kept, "after": ids[-1]}) if found.has_more else None

@@ -161,7 +161,9 @@ def _counted(job: JobView) -> str:
     )
 
 
-def waiting(job: JobView, ahead: int, crew: Crew, rests: str | None) -> str | None:
+def waiting(
+    job: JobView, ahead: int, crew: Crew, rests: str | None, needs: Sequence[str] = ()
+) -> str | None:
     """Say why nothing happens for a job, None where something does, or where its state says it.
 
     Args:
@@ -169,12 +171,13 @@ def waiting(job: JobView, ahead: int, crew: Crew, rests: str | None) -> str | No
         ahead: older jobs, of all owners, that wait or are worked on.
         crew:  all living workers.
         rests: why a step of it rests, if one does.
+        needs: queues of its steps that were announced and that nobody has taken.
     """
     if rests is not None:
         return one_line(rests, 300)
     if job.status != "queued":
         return None
-    return why_waiting(Waiting(job.status, ahead, in_hand=0), crew)
+    return why_waiting(Waiting(job.status, ahead, in_hand=0, needs=needs), crew)
 
 
 def steps(value: int | float) -> str:

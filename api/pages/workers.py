@@ -10,7 +10,7 @@ from api.pages.door import Reader
 from api.pages.render import page, who
 from api.pages.trouble import page_router
 from api.show import activity_view, job_view
-from api.work import crew_of, worker_view
+from api.work import crew_of, needs_of, worker_view
 
 router = page_router()
 
@@ -23,12 +23,14 @@ def read_workers(request: Request, here: Reader) -> Response:
     """Return the page: sums over all owners, and the caller's own unfinished jobs."""
     standing = here.house.store.standing()
     found = [job for status in OPEN for job in here.store.jobs(status=status, limit=MOST).items]
-    rests = here.store.glances.resting([job.id for job in found])
+    ids = [job.id for job in found]
+    rests, announced = here.store.glances.resting(ids), here.store.glances.announced(ids)
     crew, ahead = here.store.crew.workers(), here.store.crew.ahead_of(found)
     rows = []
     for stored, before in zip(found, ahead, strict=True):
         job = job_view(stored)
-        waiting = words.waiting(job, before, crew_of(crew), rests.get(job.id))
+        needs = needs_of(announced.get(job.id, ()))
+        waiting = words.waiting(job, before, crew_of(crew), rests.get(job.id), needs)
         rows.append(jobs.row(job, (), waiting))
     doing = [
         (job_view(job), activity_view(one))

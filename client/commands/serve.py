@@ -106,7 +106,7 @@ def known_queues(text: str) -> list[str]:
     Raises:
         ConfigurationError: there is no such queue, or none is named.
     """
-    from workers.messages import QUEUES
+    from core.loop import QUEUES
 
     names = [name.strip() for name in text.split(",") if name.strip()]
     unknown = [name for name in names if name not in QUEUES]

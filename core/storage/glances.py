@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
-from sqlalchemy import Connection, Select, func, select
+from sqlalchemy import Connection, Select, func, or_, select
 
 from core.records.kinds import FINISHED, CandidateStatus, Operator
 from core.records.rounds import Feedback
@@ -90,6 +90,10 @@ class Glances(Access):
         """Return why a step of a job rests, of those jobs of which one does."""
         return self._read(lambda c: resting(c, job_ids, self._owner))
 
+    def announced(self, job_ids: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
+        """Return the keys of the steps of jobs that were announced, and that nobody carries out."""
+        return self._read(lambda c: announced(c, job_ids, self._owner))
+
 
 def glances(connection: Connection, job_id: str) -> tuple[Glance, ...]:
     """Return where each candidate of a job stands, in order of their natural key."""
@@ -130,6 +134,20 @@ def resting(
     query = select(claims.c.job_id, claims.c.resting_reason).where(own)
     rows = connection.execute(query.where(claims.c.resting_until > now()))
     return {job_id: reason for job_id, reason in rows if reason}
+
+
+def announced(
+    connection: Connection, job_ids: Sequence[str], owner: str | None = None
+) -> Mapping[str, tuple[str, ...]]:
+    """Return the keys of the steps of each job that were announced, and that nobody carries out."""
+    c = claims.c
+    query = select(c.job_id, c.step_key).where(c.job_id.in_(_own(job_ids, owner)))
+    query = query.where(c.offered_until.is_not(None))
+    query = query.where(or_(c.expires_at.is_(None), c.expires_at <= now()))
+    found: dict[str, list[str]] = defaultdict(list)
+    for job_id, step_key in connection.execute(query.order_by(c.job_id, c.step_key)):
+        found[job_id].append(step_key)
+    return {job_id: tuple(keys) for job_id, keys in found.items()}
 
 
 def _own(job_ids: Sequence[str], owner: str | None) -> Select[tuple[str]]:

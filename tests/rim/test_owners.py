@@ -81,6 +81,7 @@ OF_NO_JOB = {
     *("close", "check_schema", "check_writes", "of", "create_job", "imports.accept"),
     *("jobs", "open_jobs", "library.search", "glances.best_so_far", "glances.resting"),
     "glances.waiting",
+    "glances.announced",
     *("usage", "usage_by_key", "crew.workers", "crew.ahead_of"),
 }
 FOR_WORKERS = {
@@ -169,6 +170,9 @@ def test_lists_hold_what_is_ones_own(alices, mallorys):
     assert list(mallorys.glances.resting([mine])) == []
     waits, _ = a_job(alices), a_job(mallorys)
     assert [job.id for job in alices.glances.waiting(10)] == [waits.id]
+    alices.offer(waits.id, "preflight", 60.0)
+    assert alices.glances.announced([waits.id]) == {waits.id: ("preflight",)}
+    assert mallorys.glances.announced([waits.id]) == {}
 
 
 def test_workers_see_the_jobs_of_all(store, alices, mallorys):

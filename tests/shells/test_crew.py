@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from core.loop import KINDS
+from core.loop import KINDS, QUEUES
 from core.settings import Settings
 from core.storage import Store
 from tests.fakes import PretendLaboratory
@@ -14,7 +14,7 @@ from tests.rim.storing import a_claim, a_job, until
 from tests.shells.test_carrying import PretendBench
 from workers.carrying import Carrier
 from workers.crew import Crew
-from workers.messages import QUEUES, BrokerAway, dispatch, make_celery
+from workers.messages import BrokerAway, dispatch, make_celery
 from workers.sweep import OTHERS, Sweep
 
 

@@ -276,6 +276,30 @@ def test_a_queued_job_says_why_it_waits(api, store):
     assert found["data"][1]["reason"] == "all 1 slots are busy; 1 jobs are ahead"
 
 
+def test_a_job_whose_step_no_living_worker_serves_says_which_queue_is_missing(api, store):
+    job_id = stories.a_new_job(store)
+    for key in ("propose/0", "of a newer version"):
+        store.offer(job_id, key, 60.0)
+
+    def reason() -> str:
+        (waiting,) = api.get("/v1/queue").json()["data"]
+        return waiting["reason"]
+
+    assert reason().startswith("no worker runs")
+    store.crew.report(Presence("box-1", ("train",), 4, 0, "cpu"))
+    missing = "no worker serves the queue design, which its next step needs"
+    assert reason() == f"{missing}; start one with `rewardsmith worker --queues design`"
+    assert missing in api.get(f"/jobs/{job_id}").text
+    assert missing in api.get("/jobs").text
+    assert missing in api.get("/workers").text
+    store.crew.report(Presence("box-2", ("design",), 1, 1, "cpu"))
+    assert reason() == "all 1 slots are busy; 0 jobs are ahead", (
+        "those of the other one do not help"
+    )
+    store.offer(job_id, "baseline", 60.0)
+    assert reason() == "a worker is about to take it up"
+
+
 def test_a_job_that_is_worked_on_waits_for_nothing(api, store):
     job_id = stories.a_job_in_training(store)
     with stories.while_training(store, job_id):
