@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from sqlalchemy import BigInteger, Connection, cast, delete, func, select, tuple_, update
+from sqlalchemy import Connection, delete, select, tuple_, update
 
 from core import choosing
 from core.errors import InvalidInput
@@ -120,9 +120,9 @@ def _add_report(
 
 
 def _update_standing(connection: Connection, job_id: str, fresh: Sequence[Run]) -> None:
-    steps = select(cast(func.sum(runs.c.env_steps), BigInteger)).where(runs.c.job_id == job_id)
-    changed = update(jobs).where(jobs.c.id == job_id)
-    connection.execute(changed.values(env_steps=steps.scalar_subquery()))
+    # No sum over the rows: what runs took that a retry has forgotten stays spent.
+    spent = jobs.c.env_steps + sum(run.env_steps for run in fresh)
+    connection.execute(update(jobs).where(jobs.c.id == job_id).values(env_steps=spent))
     history = reads.history(connection, job_id)
     arms = {run.arm for run in fresh if run.stage == "search"}
     for candidate in (c for i in history.iterations for c in i.candidates if c.key in arms):

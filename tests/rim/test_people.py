@@ -409,6 +409,22 @@ def test_a_worker_that_is_about_to_end_a_job_finds_that_it_goes_on(store, wish):
 # --- retrying ---------------------------------------------------------------------------------
 
 
+def test_the_steps_of_runs_that_a_retry_forgets_stay_spent(store):
+    job_id, seeds = a_job(store).id, range(2)
+    broken = [replace(a_run(NATIVE, None, seed=n, stage="baseline"), env_steps=900) for n in seeds]
+    with a_claim(store, job_id, "baseline") as claim:
+        claim.add_runs(broken, {})
+        claim.fail("baseline_failed", "It broke.")
+    store.retry(job_id)
+    assert store.native_runs(job_id) == ()
+    assert store.job(job_id).spent.env_steps == 1800
+    sound = [replace(a_run(NATIVE, 0.2, seed=n, stage="baseline"), env_steps=1000) for n in seeds]
+    with a_claim(store, job_id, "baseline") as claim:
+        for _ in range(2):  # the second time they are known
+            claim.add_runs(sound, {})
+    assert store.job(job_id).spent.env_steps == 1800 + 2000
+
+
 def test_a_failed_job_goes_on_from_its_last_fact(store):
     job_id = a_job_in_training(store)
     with a_claim(store, job_id, "train/0/0/0") as claim:
