@@ -122,6 +122,7 @@ class Carrier:
                 history = claim.history()
                 if not _is_wanted(key, history):
                     return False
+                claim.begin()
                 self.bench.permit(history)
                 carry_out(read_step(key), claim, self.bench.tools, watch, history)
         except StepInterrupted as stop:

@@ -108,7 +108,6 @@ def take(
         append_event(connection, job_id, "log", message, details, "warning")
     if job.status == "queued":
         transition(connection, job, "running", "job.started", "A worker took up the job.")
-    _note_phase(connection, job, step_key)
     return claim
 
 
@@ -135,7 +134,8 @@ def _open(job: Row[Any]) -> bool:
     return job.status in ("queued", "running") and not asked
 
 
-def _note_phase(connection: Connection, job: Row[Any], step_key: str) -> None:
+def note_phase(connection: Connection, job: Row[Any], step_key: str) -> None:
+    """Tell of a job that a step of it is done now."""
     phase = step_key.partition("/")[0]
     # The baseline runs beside the first iteration; it is the phase only until that begins.
     if phase == job.phase or (phase == "baseline" and job.phase != "preflight"):

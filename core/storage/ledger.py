@@ -103,6 +103,14 @@ class ClaimedStep:
 
     # --- writing ------------------------------------------------------------------------------
 
+    def begin(self) -> None:
+        """Tell of the job that this is done now, once the step is known to be wanted."""
+
+        def note(connection: Connection) -> None:
+            claims.note_phase(connection, claims.hold(connection, self._claim), self.step_key)
+
+        writing(self._engine, note)
+
     def beat(self, progress: Progress) -> None:
         """Renew the claim and note the progress; raise StepInterrupted when the job shall stop."""
 

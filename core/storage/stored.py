@@ -40,7 +40,7 @@ class StoredJob:
     """A job as it stands.
 
     Attributes:
-        phase:          the kind of the step that was claimed last ("preflight", "train", …).
+        phase:          the kind of the step that was begun last ("preflight", "train", …).
         best_candidate: key of the best candidate so far ("0.3").
         best_fitness:   its fitness in the search.
         native_fitness: the baseline's fitness in the search.

@@ -33,6 +33,7 @@ def a_claim(
 ) -> ClaimedStep:
     claim = store.claim(job_id, step, owner, lease)
     assert claim is not None
+    claim.begin()
     return claim
 
 

@@ -38,6 +38,7 @@ def a_new_job(store: Store, name: str | None = None, **changes: object) -> str:
 def step(store: Store, job_id: str, key: str) -> Iterator[ClaimedStep]:
     claim = store.claim(job_id, key, "worker", 30.0)
     assert claim is not None
+    claim.begin()
     yield claim
     claim.release()
 
@@ -130,6 +131,7 @@ def while_training(store: Store, job_id: str) -> ClaimedStep:
     """A worker holds a Train step and has said how far it is."""
     claim = store.claim(job_id, "train/0/0/0", "worker", 30.0)
     assert claim is not None
+    claim.begin()
     claim.beat(Progress("training", 600, 2000, "2 runs"))
     return claim
 

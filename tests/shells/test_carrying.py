@@ -93,6 +93,27 @@ def test_a_step_that_is_not_wanted_is_left_alone(store, job_id):
     assert store.history(job_id).iterations == ()
 
 
+def test_the_phase_is_that_of_the_step_that_is_done_and_a_late_message_does_not_change_it(
+    store, job_id
+):
+    phases = []
+
+    class Watched(PretendLaboratory):
+        def train(self, *given, **more):
+            phases.append(store.job(job_id).phase)
+            return super().train(*given, **more)
+
+    carrier = a_carrier(store, Watched(lambda arm, seed: 0.5))
+    assert carrier.carry_out(job_id, "preflight")
+    assert carrier.carry_out(job_id, "baseline")
+    assert phases == ["baseline"], "it is told while the step is done"
+    before = store.events(job_id)
+    assert not carrier.carry_out(job_id, "preflight")
+    assert not carrier.carry_out(job_id, "confirm/0")
+    assert store.job(job_id).phase == "baseline"
+    assert store.events(job_id) == before
+
+
 def test_a_step_that_somebody_owns_is_left_alone(store, job_id):
     claim = store.claim(job_id, "preflight", "somebody else", 60)
     assert not a_carrier(store).carry_out(job_id, "preflight")
