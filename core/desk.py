@@ -128,7 +128,8 @@ class Desk:
                 {"iteration": brief.iteration, "slot": brief.slot, "attempt": attempt},
             )
             if asks_a_model(self.designer.name):  # seconds pass until the candidate is there
-                self.ledger.event(repaired.kind, repaired.message, repaired.data)
+                # Once: an heir of this step reads the same answer, and comes here again.
+                self.ledger.event(repaired.kind, repaired.message, repaired.data, once=True)
             else:
                 before.append(repaired)
             repair = Repair(exchange.reply.text, problem, duplicate=_is_duplicate(candidate))

@@ -443,16 +443,24 @@ class Ledger(Protocol):
         """
         ...
 
-    def event(self, kind: str, message: str, data: Json | None = None, level: str = "info") -> None:
-        """Append an event."""
+    def event(
+        self,
+        kind: str,
+        message: str,
+        data: Json | None = None,
+        level: str = "info",
+        *,
+        once: bool = False,
+    ) -> None:
+        """Append an event; one that is told `once` only if none of its kind tells the same data."""
         ...
 
     def take_in(self) -> None:
         """Write all facts of an exported job that waits to be taken in, and end it as it had ended."""
         ...
 
-    def add_preflight(self, preflight: Preflight) -> None:
-        """Store what preflight found."""
+    def add_preflight(self, preflight: Preflight, told: Sequence[News] = ()) -> None:
+        """Store what preflight found, and tell of it."""
         ...
 
     def find_examples(self) -> Sequence[Example]:
@@ -513,8 +521,8 @@ class Ledger(Protocol):
         """
         ...
 
-    def add_feedback(self, feedback: Feedback) -> None:
-        """Store what an iteration taught and close it."""
+    def add_feedback(self, feedback: Feedback, told: Sequence[News] = ()) -> None:
+        """Store what an iteration taught and close it, and tell of it."""
         ...
 
     def add_rollouts(self, filmed: Sequence[Rollout]) -> None:

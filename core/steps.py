@@ -55,6 +55,7 @@ from core.packing import (
 from core.packs import physics_threads
 from core.ports import (
     Ledger,
+    News,
     Progress,
     Screened,
     Watch,
@@ -137,8 +138,8 @@ def preflight(history: History, ledger: Ledger, tools: Toolbox, watch: Watch) ->
         return
     if spec.context.examples:
         ledger.add_examples(ledger.find_examples())
-    ledger.add_preflight(replace(found, estimate=after_preflight(spec, found)))
-    ledger.event("log", f"Fitness: {describe(spec.task.fitness, found.fields)}")
+    told = News("log", f"Fitness: {describe(spec.task.fitness, found.fields)}")
+    ledger.add_preflight(replace(found, estimate=after_preflight(spec, found)), [told])
 
 
 def baseline(history: History, ledger: Ledger, tools: Toolbox, watch: Watch) -> None:
@@ -305,10 +306,12 @@ def reflect(number: int, history: History, ledger: Ledger, tools: Toolbox, watch
 
 def _close(number: int, history: History, feedback: Feedback, ledger: Ledger) -> None:
     """Close an iteration, and tell where a budget ended it early."""
+    told = []
     if budget := cut_short(history, _iteration(history, number)):
         message = f"The budget ({budget}) does not allow the next rung of iteration {number}."
-        ledger.event("log", message, {"iteration": number, "budget": budget}, level="warning")
-    ledger.add_feedback(feedback)
+        details = {"iteration": number, "budget": budget}
+        told = [News("log", message, details, level="warning")]
+    ledger.add_feedback(feedback, told)
 
 
 def ask_people(

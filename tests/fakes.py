@@ -74,11 +74,20 @@ class MemoryLedger:
 
     def beat(self, progress: Progress) -> None: ...
 
-    def event(self, kind: str, message: str, data: Json | None = None, level: str = "info") -> None:
+    def event(
+        self,
+        kind: str,
+        message: str,
+        data: Json | None = None,
+        level: str = "info",
+        *,
+        once: bool = False,
+    ) -> None:
         self.events.append((kind, message))
 
-    def add_preflight(self, preflight: Preflight) -> None:
+    def add_preflight(self, preflight: Preflight, told: Sequence[News] = ()) -> None:
         self.facts = replace(self.facts, preflight=preflight)
+        self.events += [(one.kind, one.message) for one in told]
 
     def take_in(self) -> None:
         self.facts = replace(self.facts, importing=False, status="succeeded")
@@ -165,7 +174,8 @@ class MemoryLedger:
             )
             self._put(replace(iteration, candidates=candidates))
 
-    def add_feedback(self, feedback: Feedback) -> None:
+    def add_feedback(self, feedback: Feedback, told: Sequence[News] = ()) -> None:
+        self.events += [(one.kind, one.message) for one in told]
         self._put(replace(self._iteration(feedback.iteration), feedback=feedback))
 
     def add_rollouts(self, filmed: Sequence[Rollout]) -> None:

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Table, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from core.errors import NotFound
+from core.ports import News
 from core.records.asking import Example
 from core.records.kinds import NATIVE, Json
 from core.records.measured import Preflight, Rollout
@@ -24,6 +25,7 @@ from core.storage.clock import now
 from core.storage.codec import dump, dump_record, from_columns, load, to_columns
 from core.storage.lifecycle import (
     append_event,
+    append_events,
     lock_job,
     set_job,
     transition,
@@ -84,8 +86,10 @@ def note_artifacts(
     insert_once(connection, artifacts, *rows)
 
 
-def add_preflight(connection: Connection, job_id: str, preflight: Preflight) -> None:
-    """Store what preflight found, unless it is known."""
+def add_preflight(
+    connection: Connection, job_id: str, preflight: Preflight, told: Sequence[News] = ()
+) -> None:
+    """Store what preflight found, and tell of it, unless it is known."""
     known = select(jobs.c.id).where(jobs.c.id == job_id, jobs.c.preflight.is_not(None))
     if connection.execute(known).first():
         return
@@ -98,6 +102,7 @@ def add_preflight(connection: Connection, job_id: str, preflight: Preflight) -> 
         "warnings": preflight.warnings,
     }
     append_event(connection, job_id, "preflight.completed", "The environment is usable.", found)
+    append_events(connection, job_id, told)
 
 
 def add_examples(connection: Connection, job_id: str, examples: Sequence[Example]) -> None:
@@ -127,14 +132,17 @@ def open_iteration(connection: Connection, job_id: str, number: int) -> None:
 # --- closing ----------------------------------------------------------------------------------
 
 
-def add_feedback(connection: Connection, job_id: str, told: Feedback) -> None:
-    """Store what an iteration taught, and close it."""
-    open_iteration(connection, job_id, told.iteration)
-    row = to_columns(feedback, dump_record(told))
+def add_feedback(
+    connection: Connection, job_id: str, taught: Feedback, told: Sequence[News] = ()
+) -> None:
+    """Store what an iteration taught, and close it, after what is told of its end."""
+    open_iteration(connection, job_id, taught.iteration)
+    row = to_columns(feedback, dump_record(taught))
     if not insert_once(connection, feedback, {"job_id": job_id, **row}):
         return
-    details = {"iteration": told.iteration, "best": told.best, "diagnoses": told.diagnoses}
-    message = f"Iteration {told.iteration} is complete."
+    append_events(connection, job_id, told)
+    details = {"iteration": taught.iteration, "best": taught.best, "diagnoses": taught.diagnoses}
+    message = f"Iteration {taught.iteration} is complete."
     append_event(connection, job_id, "iteration.completed", message, details)
 
 

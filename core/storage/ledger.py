@@ -21,7 +21,7 @@ from core.records.rounds import Candidate, Feedback
 from core.storage import claims, facts, importing, library, proposing, reads, results
 from core.storage.claims import Claim
 from core.storage.engine import reading, writing
-from core.storage.lifecycle import append_event
+from core.storage.lifecycle import append_event, append_once
 
 T = TypeVar("T")
 Hold: TypeAlias = Callable[[Connection, Claim], Row[Any]]
@@ -121,17 +121,25 @@ class ClaimedStep:
 
         claims.check_wishes(writing(self._engine, renew))
 
-    def event(self, kind: str, message: str, data: Json | None = None, level: str = "info") -> None:
-        """Append an event."""
-        self._write(append_event, kind, message, data, level)
+    def event(
+        self,
+        kind: str,
+        message: str,
+        data: Json | None = None,
+        level: str = "info",
+        *,
+        once: bool = False,
+    ) -> None:
+        """Append an event; one that is told `once` only if none of its kind tells the same data."""
+        self._write(append_once if once else append_event, kind, message, data, level)
 
     def take_in(self) -> None:
         """Write all facts of an exported job, and end it as it had ended."""
         self._write(importing.take_in)
 
-    def add_preflight(self, preflight: Preflight) -> None:
-        """Store what preflight found."""
-        self._write(facts.add_preflight, preflight)
+    def add_preflight(self, preflight: Preflight, told: Sequence[News] = ()) -> None:
+        """Store what preflight found, and tell of it."""
+        self._write(facts.add_preflight, preflight, told)
 
     def find_examples(self) -> Sequence[Example]:
         """Return finished designs of the library that fit the job, as many as its prompts show."""
@@ -178,9 +186,9 @@ class ClaimedStep:
         """Store runs, curves and reports, and bring the candidates' status up to date."""
         self._write(results.add_runs, runs, reports)
 
-    def add_feedback(self, feedback: Feedback) -> None:
-        """Store what an iteration taught and close it."""
-        self._write(facts.add_feedback, feedback)
+    def add_feedback(self, feedback: Feedback, told: Sequence[News] = ()) -> None:
+        """Store what an iteration taught and close it, and tell of it."""
+        self._write(facts.add_feedback, feedback, told)
 
     def add_rollouts(self, filmed: Sequence[Rollout]) -> None:
         """Store filmed episodes, those without a video as well."""

@@ -90,6 +90,20 @@ def append_event(
     append_events(connection, job_id, [News(kind, message, data or {}, level)])
 
 
+def append_once(
+    connection: Connection,
+    job_id: str,
+    kind: str,
+    message: str,
+    data: Json | None = None,
+    level: str = "info",
+) -> None:
+    """Write an event unless one of its kind tells the same data: whoever told it may have vanished."""
+    told = select(events.c.data).where(events.c.job_id == job_id, events.c.kind == kind)
+    if (data or {}) not in connection.execute(told).scalars().all():
+        append_event(connection, job_id, kind, message, data, level)
+
+
 def append_events(connection: Connection, job_id: str, news: Sequence[News]) -> None:
     """Write events under the job's next numbers, in their order."""
     if not news:

@@ -8,6 +8,7 @@ import pytest
 
 from core.desk import MAX_REPAIRS
 from core.errors import (
+    ClaimLost,
     EnvironmentUnusable,
     InvalidInput,
     StepInterrupted,
@@ -18,9 +19,10 @@ from core.records.history import History
 from core.records.kinds import FITNESS, NATIVE
 from core.records.measured import Saved
 from core.records.people import Remark
-from core.records.spec import DesignerChoice, Training
+from core.records.rounds import Iteration
+from core.records.spec import Budget, DesignerChoice, Training
 from core.steps import carry_out
-from tests.builders import SOURCE, a_history, a_run, a_spec
+from tests.builders import SOURCE, a_history, a_run, a_spec, proposed
 from tests.fakes import REPLY, MemoryLedger, PretendLaboratory, ScriptedDesigner
 from tests.heart.whole_jobs import good, run_job, toolbox
 
@@ -42,6 +44,31 @@ def test_baseline_and_candidates_get_the_same_steps_and_seeds():
     search = [order for order in laboratory.orders if order.stage != "confirm"]
     assert {order.stop_steps - order.start_steps for order in search} == {1000}
     assert {seed for order in search for _, seed in order.members} == {0, 1}
+
+
+class Interrupted(MemoryLedger):
+    """A ledger of a worker that dies between two facts."""
+
+    def event(self, *given, **more):
+        raise ClaimLost("dead by now")
+
+
+def test_how_the_fitness_is_read_is_told_with_the_preflight():
+    ledger = Interrupted(a_history(preflight=None))
+    tools = toolbox(ScriptedDesigner(good), PretendLaboratory(lambda arm, seed: 0.5))
+    carry_out(read_step("preflight"), ledger, tools, watch=lambda progress: None)
+    ((kind, message),) = ledger.events
+    assert (kind, message[:8]) == ("log", "Fitness:")
+
+
+def test_a_budget_that_ends_an_iteration_is_told_of_with_its_feedback():
+    untrained = Iteration(0, (proposed(0),), proposed=True)
+    spec = a_spec(budget=Budget(env_steps=1))
+    ledger = Interrupted(a_history(untrained, spec=spec))
+    tools = toolbox(ScriptedDesigner(good), PretendLaboratory(lambda arm, seed: 0.5))
+    carry_out(read_step("reflect/0"), ledger, tools, watch=lambda progress: None)
+    assert ledger.facts.iterations[0].feedback is not None
+    assert [kind for kind, _ in ledger.events] == ["log"]
 
 
 @pytest.mark.parametrize(

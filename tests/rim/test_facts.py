@@ -71,6 +71,35 @@ def test_writing_every_fact_twice_stores_it_once_and_tells_of_it_once(store):
     assert after[2] == before[2]
 
 
+def test_what_is_told_with_a_fact_is_told_once_and_after_preflight_before_the_end_of_an_iteration(
+    store,
+):
+    step = a_step(store)
+    for _ in range(2):
+        step.add_preflight(a_preflight(), [News("log", "of the fitness")])
+        step.add_feedback(Feedback(0, "told", None), [News("log", "of the budget")])
+    told = [e.message for e in store.events(step.job_id, limit=100)][-4:]
+    assert told == [
+        "The environment is usable.",
+        "of the fitness",
+        "of the budget",
+        "Iteration 0 is complete.",
+    ]
+
+
+def test_an_event_that_is_told_once_is_known_by_its_kind_and_what_it_tells(store):
+    step = a_step(store)
+    for slot in (0, 1, 0):
+        step.event("candidate.repair", f"words that may differ {slot}", {"slot": slot}, once=True)
+    step.event("log", "of another kind", {"slot": 0}, once=True)
+    told = [(e.kind, e.data) for e in store.events(step.job_id, limit=100)][-3:]
+    assert told == [
+        ("candidate.repair", {"slot": 0}),
+        ("candidate.repair", {"slot": 1}),
+        ("log", {"slot": 0}),
+    ]
+
+
 def test_the_first_writing_of_a_fact_holds(store):
     step = a_step(store)
     step.add_exchange(an_exchange(text="first"))

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import pytest
 import structlog
 from sqlalchemy import text
 
 from core.errors import (
+    ClaimLost,
     ConfigurationError,
     InvalidInput,
     SandboxFailed,
     StorageFailed,
     TrainingFailed,
 )
+from core.records.spec import DesignerChoice
 from core.sandbox import ChildDied, ChildExit, IsolationTooWeak
 from core.storage import Store
 from core.storage.claims import TOLERATED_LAPSES
 from core.toolbox import Toolbox
 from core.tuning import propose_params
-from tests.builders import a_spec
+from tests.builders import a_preflight, a_spec
 from tests.fakes import PretendLaboratory, ScriptedDesigner
+from tests.heart.whole_jobs import good
+from tests.rim.storing import a_claim, a_job
 from workers.carrying import MAX_FAILURES, Carrier
 
 
@@ -42,12 +46,14 @@ class PretendBench:
     refusal: SandboxFailed | None = None
     sandbox: None = None
     required_isolation: int = 3
+    designer: ScriptedDesigner = field(
+        default_factory=lambda: ScriptedDesigner(lambda ask: "no code")
+    )
 
     @property
     def tools(self) -> Toolbox:
-        designer = ScriptedDesigner(lambda ask: "no code")
         return Toolbox(
-            lambda spec: designer,
+            lambda spec: self.designer,
             self.laboratory,
             lambda job, i, r, n: tuple(range(n)),
             propose_params,
@@ -112,6 +118,28 @@ def test_the_phase_is_that_of_the_step_that_is_done_and_a_late_message_does_not_
     assert not carrier.carry_out(job_id, "confirm/0")
     assert store.job(job_id).phase == "baseline"
     assert store.events(job_id) == before
+
+
+def test_a_repair_is_told_once_although_whoever_told_it_vanished_before_the_answer(store):
+    spec = a_spec(designer=DesignerChoice("openai"), screens=(), candidates=1)
+    job_id = a_job(store, spec).id
+    with a_claim(store, job_id, "preflight") as claim:
+        claim.add_preflight(a_preflight())
+
+    def script(ask):
+        if ask.attempt == 0:
+            return "no code at all"
+        if len(designer.asked) == 2:
+            raise ClaimLost("the worker vanished here")
+        return good(ask)
+
+    designer = ScriptedDesigner(script, name="openai")
+    carrier = a_carrier(store, designer=designer)
+    assert not carrier.carry_out(job_id, "propose/0")
+    assert carrier.carry_out(job_id, "propose/0")
+    told = [e.data for e in store.events(job_id, limit=100) if e.kind == "candidate.repair"]
+    assert told == [{"iteration": 0, "slot": 0, "attempt": 0}]
+    assert [one.attempt for one in store.exchanges(job_id)] == [0, 1]
 
 
 def test_a_step_that_somebody_owns_is_left_alone(store, job_id):
