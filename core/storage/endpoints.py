@@ -1,8 +1,10 @@
 """How designers' endpoints are doing, as all workers have found: one row per endpoint and model.
 
-A bucket holds as many calls as a minute allows and fills at that rate.  After FAILURES failures within
-WINDOW_SECONDS the endpoint is closed for CLOSED_SECONDS; then one call may try, and while its answer is
-awaited the others wait on.  What waits asks nothing, so that an outage costs no worker its time.
+A bucket holds as many calls as a minute allows and fills at that rate: in the first minute after a rest
+up to twice as many are made, and no more than allowed in those that follow.  After FAILURES failures
+within WINDOW_SECONDS the endpoint is closed for CLOSED_SECONDS; then one call may try, and while its
+answer is awaited the others wait on.  What waits asks nothing, so that an outage costs no worker its
+time.
 """
 
 from __future__ import annotations

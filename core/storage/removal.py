@@ -12,7 +12,7 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Row, delete, select, tuple_
 
 from core.errors import Conflict
 from core.records.kinds import FINISHED
@@ -32,6 +32,14 @@ class Leftovers(Access):
     def ended_before(self, days: float) -> tuple[str, ...]:
         """Return ids of jobs that ended more than that many days ago, a few hundred at most."""
         return self._of_all()._read(lambda c: ended_before(c, days))
+
+    def expire(self, job_id: str, days: float) -> bool:
+        """Delete a job that ended more than that many days ago; tell whether it did.
+
+        Raises:
+            NotFound: no such job.
+        """
+        return self._of_all()._write(lambda c: expire(c, job_id, days))
 
     def discarded(self, after: str = "") -> Mapping[str, datetime]:
         """Return which files were noted for removal, and when, by hash, a few hundred at most."""
@@ -93,10 +101,28 @@ def saved_files(rows: Iterable[Row[Any]]) -> frozenset[str]:
 
 def ended_before(connection: Connection, days: float) -> tuple[str, ...]:
     """Return ids of jobs that ended more than that many days ago, oldest first."""
-    query = select(jobs.c.id).where(
-        jobs.c.status.in_(FINISHED), jobs.c.finished_at < now(-days * 86_400.0)
-    )
-    return tuple(connection.execute(query.order_by(jobs.c.id).limit(AT_ONCE)).scalars())
+    query = select(jobs.c.id).where(*_over(days)).order_by(jobs.c.id).limit(AT_ONCE)
+    return tuple(connection.execute(query).scalars())
+
+
+def expire(connection: Connection, job_id: str, days: float) -> bool:
+    """Delete a job that ended more than that many days ago; tell whether it did.
+
+    It may have gone on, and ended again, since somebody found that it had.
+
+    Raises:
+        NotFound: no such job.
+    """
+    lock_job(connection, job_id)
+    query = select(jobs.c.id).where(jobs.c.id == job_id, *_over(days))
+    if connection.execute(query).first() is None:
+        return False
+    delete_job(connection, job_id)
+    return True
+
+
+def _over(days: float) -> tuple[ColumnElement[bool], ...]:
+    return jobs.c.status.in_(FINISHED), jobs.c.finished_at < now(-days * 86_400.0)
 
 
 def waiting(connection: Connection, after: str = "") -> dict[str, datetime]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 
-from core.errors import Conflict, NotFound
+from core.errors import NotFound
 from core.storage.artifacts import FolderArtifacts
 from core.storage.store import Store
 
@@ -52,11 +53,8 @@ def tidy(
 def _expire(store: Store, days: float) -> int:
     gone = 0
     for job_id in store.leftovers.ended_before(days):
-        try:
-            store.delete(job_id)
-        except (Conflict, NotFound):
-            continue  # it goes on, or somebody was faster
-        gone += 1
+        with suppress(NotFound):  # somebody was faster
+            gone += store.leftovers.expire(job_id, days)
     return gone
 
 

@@ -89,6 +89,7 @@ FOR_WORKERS = {
     *("unfinished_jobs", "neglected_jobs", "unheard_jobs"),
     *("endpoints.enter", "endpoints.leave"),
     *("leftovers.ended_before", "leftovers.discarded", "leftovers.in_use", "leftovers.forget"),
+    "leftovers.expire",
     *("crew.report", "crew.sign_off"),
     *("deliveries.owners_due", "deliveries.take", "deliveries.settle", "deliveries.rest"),
 }
@@ -122,6 +123,7 @@ def test_every_question_that_a_store_answers_is_asked_here():
             lambda s: s.endpoints.leave("models.example small-1", "answered"), id="endpoints.leave"
         ),
         pytest.param(lambda s: s.leftovers.ended_before(1.0), id="leftovers.ended_before"),
+        pytest.param(lambda s: s.leftovers.expire("job_" + "0" * 26, 1.0), id="leftovers.expire"),
         pytest.param(lambda s: s.leftovers.discarded(), id="leftovers.discarded"),
         pytest.param(lambda s: s.standing(), id="standing"),
         pytest.param(lambda s: s.leftovers.in_use(["0" * 64]), id="leftovers.in_use"),

@@ -13,10 +13,11 @@ from sqlalchemy import func, select, update
 from core.errors import Conflict, NotFound
 from core.records.kinds import NATIVE
 from core.records.measured import Saved
-from core.storage import Caller, FolderArtifacts, remove_orphans, tidy
+from core.storage import Caller, Extension, FolderArtifacts, remove_orphans, tidy
 from core.storage.artifacts import UNFINISHED
 from core.storage.clock import now
 from core.storage.engine import reading, writing
+from core.storage.removal import Leftovers
 from core.storage.tables import discarded, jobs, metadata
 from migrations.roles import APART
 from tests.builders import a_run
@@ -166,6 +167,26 @@ def test_after_the_retention_a_job_goes_and_an_open_one_stays(store, engine, fil
     assert tidy(store, files, retention_days=30).jobs == 1
     assert {job.id for job in store.jobs().items} == {young, running}
     assert old not in {young, running}
+
+
+def test_a_job_that_went_on_since_the_list_was_read_is_kept_for_its_time_anew(
+    store, engine, files, monkeypatch
+):
+    gone_on = a_finished_job(store)
+    a_finished_job(store)  # which goes
+    ended = update(jobs).values(finished_at=now(-31 * 86_400.0))
+    writing(engine, lambda c: c.execute(ended))
+    listed = Leftovers.ended_before
+
+    def then_it_goes_on(self, days):
+        found = listed(self, days)
+        store.extend(gone_on, Extension(iterations=1), 100)
+        store.request_cancel(gone_on)
+        return found
+
+    monkeypatch.setattr(Leftovers, "ended_before", then_it_goes_on)
+    assert tidy(store, files, retention_days=30).jobs == 1
+    assert [job.id for job in store.jobs().items] == [gone_on]
 
 
 def test_orphans_are_files_of_nobody(store, files):
