@@ -9,6 +9,16 @@ _SCENE = "tests/chaos/test_chaos.py::test_a_scene_that_one_protection_is_for_end
 
 MUTATIONS = (
     Mutation(
+        "a step judged by what others do",
+        "workers/carrying.py",
+        "    others = replace(history, claimed=history.claimed - {key})\n",
+        "    others = replace(history)\n",
+        (
+            "tests/shells/test_side_by_side.py::"
+            "test_a_worker_that_comes_late_does_not_begin_a_rung_that_the_budget_refuses",
+        ),
+    ),
+    Mutation(
         "fence predicate",
         "core/storage/claims.py",
         "    if connection.execute(_STILL_HELD, here).first() is None:\n",
@@ -38,7 +48,7 @@ MUTATIONS = (
     Mutation(
         "cancel flag in the writing transaction",
         "core/storage/ledger.py",
-        "            if job.cancel_requested and not paid:\n",
+        "            if job.cancel_requested and hold is claims.hold:\n",
         "            if False:\n",
         (f"{_CLAIMS}::test_of_a_job_that_is_being_cancelled_only_paid_answers_are_stored",),
     ),

@@ -14,6 +14,16 @@ def _attack(number: int) -> str:
 
 MUTATIONS = (
     Mutation(
+        "rules that a check's child may say",
+        "core/training/wire.py",
+        '    known = rule if rule in RULES else "runtime"\n',
+        "    known = rule\n",
+        (
+            "tests/rim/test_check_and_screen.py::"
+            "test_no_program_says_of_itself_what_only_the_parent_can_know",
+        ),
+    ),
+    Mutation(
         "parent-death signal",
         _LOCK,
         "    kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)\n",
