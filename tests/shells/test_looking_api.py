@@ -7,6 +7,7 @@ import csv
 import io
 import json
 import time
+from contextlib import ExitStack
 from dataclasses import replace
 from hashlib import sha256
 
@@ -16,6 +17,7 @@ from sqlalchemy import update
 
 from api.charts import table as metrics_table
 from api.dependencies import Visit
+from api.gate import Stay
 from api.patience import hold
 from core.export.tables import components_table, curves_table
 from core.records.kinds import NATIVE
@@ -370,9 +372,11 @@ def test_an_answer_is_held_until_the_job_has_ended(api, finished):
 def test_whoever_waits_asks_again_and_again_for_the_status_alone(app, store):
     job_id = stories.a_new_job(store)
     unread(store, job_id)
-    waiting = Visit(app.state.house, Caller(), store, frozenset())
     answer = Response()
-    asyncio.run(hold(waiting, job_id, 0.0, answer))
+    with ExitStack() as until_end:
+        stay = Stay(app.state.room, until_end)
+        waiting = Visit(app.state.house, Caller(), store, frozenset(), stay)
+        asyncio.run(hold(waiting, job_id, 0.0, answer))
     assert answer.headers["preference-applied"] == "wait=0"
 
 
