@@ -8,6 +8,9 @@ clients that do not read their answers.
 from __future__ import annotations
 
 import asyncio
+from array import array
+from fcntl import ioctl
+from termios import TIOCOUTQ
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
@@ -112,20 +115,31 @@ class Connection(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """Look after a while whether the client has read the end of an answer."""
         super().on_response_complete()
-        if self.transport.get_write_buffer_size():
+        if self._unread():
             self._watch_writing()
 
     def _watch_writing(self) -> None:
         if self._stalled is not None:
             self._stalled.cancel()
-        left = self.transport.get_write_buffer_size()
-        self._stalled = self.loop.call_later(STALLED_SECONDS, self._check_writing, left)
+        self._stalled = self.loop.call_later(STALLED_SECONDS, self._check_writing, self._unread())
 
     def _check_writing(self, left_before: int) -> None:
         self._stalled = None
-        left = self.transport.get_write_buffer_size()
+        left = self._unread()
         if left >= left_before:
             self.logger.info("cut off %s, who has read nothing", self.client)
             self.transport.abort()
         elif left:
             self._watch_writing()
+
+    def _unread(self) -> int:
+        """Return how many bytes the client has not taken yet, those that the system keeps included.
+
+        The system asks for more only after megabytes: a slow reader is seen by what it keeps alone.
+        """
+        kept = array("i", [0])
+        try:
+            ioctl(self.transport.get_extra_info("socket").fileno(), TIOCOUTQ, kept)
+        except OSError:
+            kept[0] = 0  # it is closed, or of a kind that does not tell
+        return self.transport.get_write_buffer_size() + kept[0]

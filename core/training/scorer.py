@@ -129,23 +129,27 @@ class Measurement:
     def known(self) -> list[list[Episode]]:
         """Live the same episodes without an actor; inputs beyond the observation count as zero.
 
-        In environments of their own, for some remember what was lived in them before a reset.
+        In environments of their own, for some remember what was lived in them before a reset; so the
+        first steps of each wave are lived twice here too.
         """
         results: dict[int, list[Episode]] = {}
         batch = self.fresh()
         for wave in self.plan:
-            policies = stack_policies([self.weights[policy] for policy in wave], self.space)
-            episodes = run_episodes(
-                batch,
-                partial(self._act, policies),
-                list(self.seeds) * len(wave),
-                self.fitness,
-                limit=self.limit,
+            act = partial(
+                self._act, stack_policies([self.weights[policy] for policy in wave], self.space)
             )
+            seeds = list(self.seeds) * len(wave)
+            episodes = run_episodes(batch, act, seeds, self.fitness, limit=self.limit)
+            run_episodes(batch, act, seeds, self.fitness, limit=self._repeated)
             for place, policy in enumerate(wave):
                 own = episodes[place * len(self.seeds) : (place + 1) * len(self.seeds)]
                 results.setdefault(policy, own)
         return [results[policy] for policy in sorted(results)]
+
+    @property
+    def _repeated(self) -> int:
+        """Return how many steps of an episode are lived again."""
+        return min(REPEATED_STEPS, self.limit or REPEATED_STEPS)
 
     def _act(self, policies: Policies, state: Floats) -> Actions:
         observed = np.asarray(state[:, : self.batch.layout.observation_size], np.float32)
@@ -162,7 +166,7 @@ class Measurement:
                 again.of(lambda state: self._ask(number, state)),
                 list(self.seeds) * len(wave),
                 self.fitness,
-                limit=min(REPEATED_STEPS, self.limit or REPEATED_STEPS),
+                limit=self._repeated,
             )
         except ScoringFailed:
             return set(wave)

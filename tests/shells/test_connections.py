@@ -211,6 +211,25 @@ def test_who_reads_slowly_gets_everything(listening, monkeypatch, path):
     assert read > LARGE
 
 
+@pytest.mark.slow  # two seconds of reading
+@pytest.mark.parametrize("path", [b"whole", b"parts"])
+def test_who_reads_less_than_the_system_keeps_is_not_taken_for_one_who_reads_nothing(
+    listening, monkeypatch, path
+):
+    """Between two pieces that the server may send, the system has megabytes for the client."""
+    monkeypatch.setattr(connections, "STALLED_SECONDS", 0.3)
+    with listening.connect(buffer=1 << 16) as connection:
+        head = HEAD.replace(b"/ ", b"/" + path + b" ", 1) + b"Connection: close\r\n\r\n"
+        connection.sendall(head)
+        read, began = 0, time.monotonic()
+        while time.monotonic() - began < 2.0:
+            read += len(connection.recv(1 << 14))
+            time.sleep(0.05)  # it is slow on purpose: a sixth of a pause
+        assert listening.connections == 1
+        read += len(everything(connection))
+    assert read > LARGE
+
+
 def test_the_api_alone_can_be_bounded_as_well():
     config = uvicorn.Config(
         "client.server:app_from_environment", http="client.connections:Connection", ws="none"
