@@ -32,7 +32,7 @@ SCREENING = replace(
 )
 """With the stored episodes of the screens before the check, and their numbers after it."""
 START = "the start"
-MOST_MICROSECONDS = 1e6  # per row: far beyond what the check lets pass
+LARGEST_MICROSECONDS = 1e6  # per row: far beyond what the check lets pass
 
 
 def check_program(
@@ -111,7 +111,7 @@ def _verdict(frame: Frame) -> ProgramShape:
         raise rejection_from_json(frame.header)
     header = frame.header
     cost = header.get("microseconds_per_row")
-    if not isinstance(cost, float) or not 0 <= cost <= MOST_MICROSECONDS:
+    if not isinstance(cost, float) or not 0 <= cost <= LARGEST_MICROSECONDS:
         raise _forged("no measured speed")
     return ProgramShape(
         _names(header.get("components"), MOST_COMPONENTS),
