@@ -96,7 +96,6 @@ def _live(order: Order, jail: Jail, parent: int, tell: int) -> NoReturn:
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     tell = _arrange(order.streams, tell)
-    os.nice(order.limits.niceness)
     try:
         lock(jail, order.limits, order.slot, parent)
     except (OSError, ValueError, LockError) as error:

@@ -1,6 +1,7 @@
 """The lock: what a forked child does to itself, in this order, before it touches foreign code.
 
-1. own session, death together with the zygote, first choice of the out-of-memory killer
+1. own session, which gives way to others; death together with the zygote, first choice of the
+   out-of-memory killer
 2. resource limits
 3. where the worker is root: a user id of its own; everywhere: no capability at all
 4. no new privileges; Landlock: read the interpreter and its packages, write nothing
@@ -20,6 +21,7 @@ import sys
 import sysconfig
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,6 +46,7 @@ _SYSTEM_FILES = (
     "/proc/meminfo",
     "/sys/devices/system/cpu",
 )
+_OWN_SESSION = Path("/proc/self/autogroup")
 _OWN_FILES = ("maps", "stat", "statm", "status")
 
 
@@ -138,6 +141,7 @@ def lock(jail: Jail, limits: Limits, slot: int, parent: int) -> None:
         OSError, ValueError, LockError: the caller must end the process.
     """
     os.setsid()
+    _give_way(limits.niceness)
     if kernel.machine() is not None:
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
         _die_with(parent)
@@ -156,6 +160,17 @@ def lock(jail: Jail, limits: Limits, slot: int, parent: int) -> None:
 
 def _readable(extra_folders: Sequence[Path]) -> tuple[Path, ...]:
     return (*interpreter_folders(), *(folder.resolve() for folder in extra_folders))
+
+
+def _give_way(niceness: int) -> None:
+    """Give way to whoever else wants the core, by this process and by its session."""
+    os.nice(niceness)
+    if niceness:
+        # Where the kernel weighs sessions (`sched_autogroup_enabled`), a process is nice to its own
+        # session alone, and this one has nobody else in it.  There is no such file elsewhere, and an
+        # ordinary user may write one every tenth of a second.
+        with suppress(OSError):
+            _OWN_SESSION.write_text(str(niceness), encoding="ascii")
 
 
 def _die_with(parent: int) -> None:

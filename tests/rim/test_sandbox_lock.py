@@ -225,3 +225,16 @@ def test_a_child_gives_way_to_whoever_else_wants_its_core(sandbox):
     for limits in (LIMITS, replace(LIMITS, niceness=0), replace(LIMITS, niceness=7)):
         with sandbox.spawn("sandbox_entries:introduce", limits) as child:
             assert psutil.Process(child.pid).nice() == min(19, os.nice(0) + limits.niceness)
+
+
+@pytest.mark.skipif(
+    not Path("/proc/self/autogroup").exists() or os.geteuid() != 0,
+    reason="the kernel weighs no sessions, or lets ordinary users set a weight only now and then",
+)
+def test_a_childs_session_gives_way_where_the_kernel_weighs_sessions(sandbox):
+    for niceness in (0, 7):
+        with sandbox.spawn(
+            "sandbox_entries:introduce", replace(LIMITS, niceness=niceness)
+        ) as child:
+            told = Path(f"/proc/{child.pid}/autogroup").read_text(encoding="ascii")
+            assert told.split()[1:] == ["nice", str(niceness)]
