@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from core.records.task import Field
 from core.statistics import mean, standard_error
 
+MOST_MEANING = 300
 FEWEST_FOR_AN_ERROR = 4  # of fewer values a standard error is a matter of luck
 ROUNDING = 1e-12  # of the mean: equal numbers have a standard error of this size in floating point
 _ANSWER_NUMBER = re.compile(r"^This is answer \d+ of \d+;.*\n*", re.MULTILINE)
@@ -130,9 +131,17 @@ def without_answer_number(text: str) -> str:
 
 
 def without_metric(text: str, fields: Sequence[Field]) -> str:
-    """Replace the names of fields that only the metric may see by what they mean."""
-    for field in fields:
-        if not {"policy", "reward"} & set(field.visible):
-            words = field.meaning or "a value kept for measuring"
-            text = re.sub(rf"\b{re.escape(field.name)}\b", lambda _, w=words: f"[{w}]", text)  # type: ignore[misc]
-    return text
+    """Replace the names of fields that only the metric may see by what they mean.
+
+    All at once, and a meaning loses such names itself: "height of the torso" would show `height` again,
+    and a few meanings that name each other would fill the memory.
+    """
+    meanings = {f.name: f.meaning for f in fields if not {"policy", "reward"} & set(f.visible)}
+    if not meanings:
+        return text
+    names = re.compile(rf"\b(?:{'|'.join(map(re.escape, meanings))})\b")
+    words = {
+        name: one_line(names.sub("…", meaning), MOST_MEANING) or "a value kept for measuring"
+        for name, meaning in meanings.items()
+    }
+    return names.sub(lambda found: f"[{words[found[0]]}]", text)

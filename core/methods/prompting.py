@@ -24,6 +24,7 @@ from core.records.rounds import Candidate
 from core.records.task import Field
 from core.screens import ALIKE
 from core.words import (
+    MOST_MEANING,
     answer_number,
     cut,
     first_sentence,
@@ -70,8 +71,10 @@ def task_part(brief: Brief) -> str:
             "",
             quoted(
                 "task",
-                f"environment: {one_line(task.environment)}\n"
-                f"{without_metric(task.description, known_fields(brief))}",
+                without_metric(
+                    f"environment: {one_line(task.environment)}\n{task.description}",
+                    known_fields(brief),
+                ),
                 most,
             ),
             "",
@@ -98,7 +101,9 @@ def fields_part(brief: Brief) -> str:
             "",
             f"{_PLACES[brief.design]} A good policy may leave the range that random actions reach.",
             "",
-            quoted("fields", "\n".join((head, *rows))),
+            quoted(
+                "fields", "\n".join((head, without_metric("\n".join(rows), known_fields(brief))))
+            ),
         )
     )
 
@@ -118,7 +123,7 @@ def _field_row(
             range_words(field),
             ", ".join(number(q) for q in seen) if seen else "not measured",
             ", ".join(places),
-            one_line(field.meaning, 300) or "not described",
+            one_line(field.meaning, MOST_MEANING) or "not described",
         )
     )
 
@@ -158,7 +163,8 @@ def action_part(brief: Brief) -> str:
     """Say what `action` is."""
     action = brief.preflight.action if brief.preflight else {}
     words = _action_words(action)
-    told = [quoted("actions", brief.task.actions, 2_000)] if brief.task.actions else []
+    actions = without_metric(brief.task.actions, known_fields(brief))
+    told = [quoted("actions", actions, 2_000)] if actions else []
     return "\n".join(("# The action", "", words, *told))
 
 
@@ -225,7 +231,8 @@ def _ending(brief: Brief) -> str:
         meaning = next(f.meaning for f in known_fields(brief) if f.source == "terminated")
         if not meaning.strip():
             return f"{limit}. It can end earlier, by failure or success."
-        return f"{limit}. It can end earlier:\n{quoted('ending', one_line(meaning, 300))}"
+        told = one_line(without_metric(meaning, known_fields(brief)), MOST_MEANING)
+        return f"{limit}. It can end earlier:\n{quoted('ending', told)}"
     shown = [n for n in ends if n in visible_fields(known_fields(brief), "reward", "next_obs")]
     if shown:
         return (

@@ -59,7 +59,7 @@ from core.records.asking import Brief, Prompt
 from core.records.history import History
 from core.records.rounds import Candidate, Feedback
 from core.records.task import Field
-from core.words import number, one_line, quoted
+from core.words import MOST_MEANING, number, one_line, quoted, without_metric
 
 KNOWLEDGE = """\
 # What rewards of this kind are made of
@@ -157,12 +157,13 @@ def stubs_part(brief: Brief) -> str:
     lines += ["", "", "class NextObs(Obs):", '    """The state after the step."""', ""]
     more = [_attribute(f, brief) for f in fields if f.name in set(after) - set(before)]
     lines += more or ["    pass"]
+    stubs = without_metric("\n".join(lines), fields)
     marked = "" if brief.design == "reward" else " What `features` may read is marked [f]."
     return (
         "# The environment\n\n"
         "`obs` is an `Obs`, `next_obs` a `NextObs`. A comment gives the shape, the unit, the range, "
         "the 1 %, 50 % and 99 % quantiles under random actions, and the meaning."
-        f"{marked}\n\n{quoted('environment', chr(10).join(lines))}"
+        f"{marked}\n\n{quoted('environment', stubs)}"
     )
 
 
@@ -174,7 +175,7 @@ def _attribute(field: Field, brief: Brief) -> str:
     random = f"; random {', '.join(number(q) for q in seen)}" if seen else ""
     seen_by_policy = field.name in visible_fields(known_fields(brief), "features", "obs")
     mark = " [f]" if seen_by_policy and brief.design != "reward" else ""
-    meaning = one_line(field.meaning, 300) or "not described"
+    meaning = one_line(field.meaning, MOST_MEANING) or "not described"
     unit = one_line(field.unit, 30) or "1"
     told = f"{shape} {unit}, {range_words(field)}{random}{mark}: {meaning}"
     return f"    {field.name}: {kind}  # {told}"

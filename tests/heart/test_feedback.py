@@ -11,7 +11,7 @@ from core.fitness_words import seed_error
 from core.methods import METHODS
 from core.records.measured import Report, Run, TermStatistics
 from core.records.rounds import Feedback, Iteration
-from core.records.task import Fitness
+from core.records.task import Field, Fitness
 from core.tasks import catalogue
 from core.words import number, one_line, quoted, spread, without_metric
 from tests.prompt_situations import (
@@ -649,3 +649,23 @@ def test_one_line_is_one_line():
 def test_metric_fields_are_replaced_as_whole_words_only():
     text = without_metric("judge_mark and judge_marks", FIELDS)
     assert text == "[what a judge gave] and judge_marks"
+
+
+def test_a_meaning_shows_no_name_that_is_hidden_its_own_nor_another_one():
+    hidden = (
+        Field(
+            "height", "obs[0]", meaning="height of the torso over its depth", visible=("metric",)
+        ),
+        Field("depth", "obs[1]", visible=("metric",)),
+    )
+    told = "[… of the torso over its …] and [a value kept for measuring]"
+    assert without_metric("height and depth", hidden) == told
+
+
+def test_meanings_that_name_each_other_do_not_fill_the_memory():
+    names = [f"m{n}" for n in range(8)]
+    hidden = tuple(
+        Field(name, f"obs[{n}]", meaning=f"m{n + 1} " * 100, visible=("metric",))
+        for n, name in enumerate(names)
+    )
+    assert len(without_metric("m0", hidden)) < 1_000

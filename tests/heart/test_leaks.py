@@ -121,5 +121,32 @@ def test_no_method_leaks(name, source):
             assert ("parts.append(self.position / WIDE)" in told) == bool(source)
 
 
+HIDDEN = {
+    "its own meaning": lambda said: {"fields": renamed("judge_mark", meaning=said)},
+    "another's meaning": lambda said: {"fields": renamed("wind", meaning=said)},
+    "a unit": lambda said: {"fields": renamed("wind", unit=said)},
+    "the end's meaning": lambda said: {"fields": renamed("terminated", meaning=said)},
+    "the actions": lambda said: {"actions": said},
+    "the environment": lambda said: {"environment": "sleds:judge_mark-v0"},
+}
+
+
+def renamed(name, **changed):
+    return tuple(replace(f, **changed) if f.name == name else f for f in FIELDS)
+
+
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("place", HIDDEN)
+def test_a_task_that_speaks_of_its_metric_anywhere_stops_no_job(name, place):
+    task = replace(TASK, **HIDDEN[place]("the judge_mark"))
+    preflight = replace(PREFLIGHT, fields=task.fields)
+    for brief in METHODS[name].briefs(a_job(preflight=preflight)):
+        for design in ("joint", "features"):
+            shown = METHODS[name].render(
+                replace(brief, preflight=preflight, task=task, design=design)
+            )
+            assert audit_prompt(shown, task.fields) == ()
+
+
 def test_nothing_is_known_of_a_source_that_was_not_asked_for():
     assert native_reward("") == Native()
