@@ -65,8 +65,10 @@ def observation_excerpt(source: str, hidden: Iterable[str] = (), most: int = MOS
     """
     try:
         return _cut(_excerpt(source, frozenset(hidden)), most)
-    except RecursionError:
-        return ""  # foreign text, nested deeper than anybody writes
+    except (RecursionError, ValueError):
+        return (
+            ""  # foreign text, nested deeper than anybody writes, or that cannot be written again
+        )
 
 
 def _excerpt(source: str, hidden: frozenset[str]) -> str:
@@ -104,10 +106,22 @@ def _native(source: str) -> Native:
     if classes is None:
         return Native()
     observed = observation_excerpt(source, most=MOST_SOURCE)
-    found = [node for node in _paid_by(classes) if ast.unparse(node) not in observed]
-    expressions = tuple(dict.fromkeys(ast.unparse(node) for node in found))
-    names = {name.lstrip("_") for node in found for name in _identifiers(node)}
+    found = [(node, _written(node)) for node in _paid_by(classes)]
+    found = [(node, text) for node, text in found if text not in observed]
+    expressions = tuple(dict.fromkeys(text for _, text in found))
+    names = {name.lstrip("_") for node, _ in found for name in _identifiers(node)}
     return Native(expressions, frozenset(n for n in names if _PAID.search(n) and "_" in n))
+
+
+def _written(node: ast.AST) -> str:
+    """Return the code of a node; its syntax where Python cannot write that, which is in no prompt.
+
+    Such are f-strings around text that needs a backslash, and the longest integers.
+    """
+    try:
+        return ast.unparse(node)
+    except ValueError:
+        return ast.dump(node)
 
 
 # --- the classes ------------------------------------------------------------------------------

@@ -184,6 +184,7 @@ def _parse(source: str) -> ast.Module:
     except (ValueError, RecursionError, MemoryError) as error:
         raise ProgramRejected(str(error) or "nesting too deep", rule="syntax") from error
     _hold_size(tree)
+    _refuse_unwritable(tree)
     return tree
 
 
@@ -223,6 +224,24 @@ def _hold_size(tree: ast.Module) -> None:
         raise ProgramRejected(
             f"expressions nested {depth} deep", rule="size", expected=f"at most {MOST_NESTED}"
         )
+
+
+def _refuse_unwritable(tree: ast.Module) -> None:
+    """Refuse what Python reads and cannot write again: rules quote code, and downloads rename in it.
+
+    In the Pythons that we run on, that is an f-string around text that needs a backslash.
+    """
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            try:
+                ast.unparse(node)
+            except ValueError as error:
+                raise ProgramRejected(
+                    "an f-string around unusual characters",
+                    rule="syntax",
+                    expected="plain text inside the braces of an f-string",
+                    where=f"line {node.lineno}",
+                ) from error
 
 
 def _empty(mode: Mode) -> ProgramRejected:

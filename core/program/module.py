@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -11,6 +10,7 @@ from core.errors import ProgramRejected
 from core.syntax import syntax_tree
 
 MOST_PARAMS = 16
+LARGEST = 1e100  # of a number in PARAMS or BOUNDS, and the inverse of the smallest
 SPREAD = 4.0  # default bounds of a parameter: a quarter of its value to four times its value
 
 ARGUMENTS: Mapping[str, tuple[str, ...]] = {
@@ -240,7 +240,8 @@ def _read_params(node: ast.expr, line: int, params: dict[str, float]) -> Iterato
                 "params",
                 shown,
                 'a dict literal of identifier -> finite number, e.g. {"progress": 1.0}',
-                "Write the numbers themselves; anything else belongs into the functions.",
+                "Write the numbers themselves, in size from 1e-100 to 1e100; anything else belongs "
+                "into the functions.",
                 line=line,
             )
         else:
@@ -266,9 +267,13 @@ def _name_of(node: ast.expr | None) -> str | None:
 
 
 def _number(node: ast.expr) -> float | None:
-    """Return a literal's value; None if it is no finite number."""
+    """Return the value of a literal with one sign at most, as `ast.literal_eval` reads it.
+
+    None if it is no number, or one of a size that no reward needs: bounds and what the tuner computes
+    from it would not be finite.
+    """
     sign = 1.0
-    while isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub | ast.UAdd):
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub | ast.UAdd):
         sign, node = (-sign if isinstance(node.op, ast.USub) else sign), node.operand
     if not isinstance(node, ast.Constant) or type(node.value) not in (int, float):
         return None
@@ -276,7 +281,7 @@ def _number(node: ast.expr) -> float | None:
         number = sign * float(node.value)  # type: ignore[arg-type]
     except OverflowError:
         return None
-    return number if math.isfinite(number) else None
+    return number if number == 0.0 or 1.0 / LARGEST <= abs(number) <= LARGEST else None
 
 
 def _read_bounds(

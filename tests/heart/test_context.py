@@ -212,3 +212,20 @@ def test_an_excerpt_is_python_again():
 def test_constants_are_numbers_under_capital_names():
     source = 'import os\nA = 1\nB = A / 3.0\nC = open("x")\nd = 5\nE, F = 1, 2\nG = -A'
     assert module_constants(source) == "A = 1\nB = A / 3.0\nG = -A"
+
+
+UNWRITABLE = """
+class Sled:
+    def step(self, action):
+        cost = len(f"{'a\u200bb'}") * action
+        reward = self.speed * 2.0 - cost
+        position = np.array([self.position{hidden}])
+        return position, reward, False, False, {}
+"""
+
+
+def test_code_that_cannot_be_written_again_stops_no_job():
+    told = UNWRITABLE.replace("{hidden}", "")
+    assert "self.position" in observation_excerpt(told)
+    assert "self.speed * 2.0 - cost" in native_reward(told).expressions
+    assert observation_excerpt(UNWRITABLE.replace("{hidden}", ", len(f\"{'\u200b'}\")")) == ""

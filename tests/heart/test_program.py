@@ -308,7 +308,39 @@ def test_no_text_whatever_raises_anything_else(junk):
         read(junk)
 
 
+@pytest.mark.parametrize(
+    "source",
+    [
+        pytest.param(f"NAME = f\"{{'a\u200bb'}}\"\n{GOOD}", id="a constant"),
+        pytest.param(module("if f\"{'\u200b'}\" == obs:\n    return {}\nreturn {}"), id="a branch"),
+        pytest.param(
+            GOOD.replace("params):", "params=f\"{'\u200b'}\"):"), id="a default of an argument"
+        ),
+    ],
+)
+def test_what_cannot_be_written_again_is_refused_and_not_quoted(source):
+    with pytest.raises(ProgramRejected, match="f-string around unusual characters"):
+        read(source)
+
+
 # --- numbers ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("declared", ["1e308", "-1e101", "1e-200", "5e-324", "1" + "0" * 200])
+def test_numbers_whose_bounds_would_not_be_finite_are_refused(declared):
+    for numbers in (
+        f'PARAMS = {{"w": {declared}}}',
+        f'PARAMS = {{"w": 1}}\nBOUNDS = {{"w": (0, {declared})}}',
+    ):
+        with pytest.raises(ProgramRejected, match="dict literal"):
+            read(one("params.w * obs.position", f"{numbers}\n"))
+
+
+def test_a_number_with_several_signs_is_refused_for_it_is_read_in_two_ways():
+    with pytest.raises(ProgramRejected, match="dict literal"):
+        read(one("params.w * obs.position", 'PARAMS = {"w": --1.0}\n'))
+    signed = read(one("params.w * obs.position", 'PARAMS = {"w": +1.0}\n'))
+    assert current_source(signed) == signed.source
 
 
 @pytest.mark.parametrize(
