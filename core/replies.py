@@ -19,7 +19,8 @@ MOST_FENCES = 1_000  # lines that open or close a block; a reply has a handful
 MOST_CLOSINGS = 20  # fences at which a block is tried to end
 
 _FENCE = re.compile(r"^\s*(?P<mark>`{3,}|~{3,})(?P<info>[^`]*)$")
-_DEFINES = re.compile(r"^\s*def\s+(reward|features)\s*\(", re.MULTILINE)
+# Space of one line: with that of many, each empty line would be begun with all that follow it.
+_DEFINES = re.compile(r"^[^\S\n]*def[^\S\n]+(reward|features)[^\S\n]*\(", re.MULTILINE)
 _PREDICTION = re.compile(
     r"^[ \t>#*_-]*prediction[ \t*_]*(?::|$)[ \t*_]*(?P<text>.*)$", re.IGNORECASE | re.MULTILINE
 )

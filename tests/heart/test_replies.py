@@ -148,3 +148,11 @@ def test_a_reply_of_ten_thousand_fences_is_read_in_no_time():
     with pytest.raises(ProgramRejected, match="without a program"):
         read_reply("```\n" * 10_000)
     assert time.process_time() - began < 2.0
+
+
+@pytest.mark.parametrize("nothing", ["\n", " \n", "\x0c\x0b", "\u2003\n\n"])
+def test_a_block_of_nothing_but_space_is_read_in_no_time(nothing):
+    began = time.process_time()
+    with pytest.raises(ProgramRejected, match="without a program"):
+        read_reply(fenced(nothing * 30_000))
+    assert time.process_time() - began < 2.0
