@@ -36,10 +36,13 @@ def prompt_tokens(prompt: Prompt) -> int:
 
 
 def counted(usage: Usage, prompt: Prompt, answer: str) -> Usage:
-    """Return the tokens of an exchange, estimated where the endpoint did not say them."""
+    """Return the tokens of an exchange, estimated where the endpoint did not say them, or said none.
+
+    Servers that do not count say 0, and by that no budget would ever be used up.
+    """
     told = usage.prompt_tokens, usage.completion_tokens
     guessed = prompt_tokens(prompt), estimated_tokens(answer)
-    return Usage(*(g if t is None else t for t, g in zip(told, guessed, strict=True)))
+    return Usage(*(t or g for t, g in zip(told, guessed, strict=True)))
 
 
 @dataclass

@@ -17,6 +17,8 @@ SHORTEST_SECRET = (
 MOST_TEXT = 256 * 1024  # characters of a reply that are kept; a program has at most 64 KB
 MOST_RAW = 1024 * 1024  # bytes of a raw response that are kept whole
 MOST_TOKENS = 10**9  # of one answer; an endpoint that says more counts wrongly
+MOST_DETAIL = 2_000  # characters of a refusal; it is told in events, and to the designer
+MOST_NAME = 200  # of a model, of a request, of why an answer ended
 HEAD = 4_000
 
 
@@ -53,11 +55,11 @@ def read_completion(body: bytes, cut: bool, secret: str) -> Completion:
     return Completion(
         outcome=outcome,
         text=text,
-        detail=detail,
-        model=str(data.get("model") or ""),
-        finish_reason=finish if isinstance(finish, str) else None,
+        detail=detail[:MOST_DETAIL],
+        model=str(data.get("model") or "")[:MOST_NAME],
+        finish_reason=finish[:MOST_NAME] if isinstance(finish, str) else None,
         usage=_usage(data.get("usage")),
-        response=data if len(body) <= MOST_RAW else _head(body, secret),
+        response=data if len(body) <= MOST_RAW else _shortened(body, secret),
     )
 
 
@@ -78,11 +80,16 @@ def _garbage(body: bytes, cut: bool, data: object, secret: str) -> Completion:
         detail = "The body is not JSON."
     else:
         detail = "The JSON has no choices[0].message."
-    return Completion("garbage", detail=detail, response=_head(body, secret))
+    return Completion("garbage", detail=detail, response=_shortened(body, secret))
 
 
-def _head(body: bytes, secret: str) -> Json:
-    return {"body": cleaned(body[:HEAD].decode("utf-8", "replace"), secret), "bytes": len(body)}
+def _shortened(body: bytes, secret: str) -> Json:
+    return {"body": head(body, secret, HEAD), "bytes": len(body)}
+
+
+def head(body: bytes, secret: str, most: int) -> str:
+    """Return the beginning of a body as text, cut after blanking: nobody finds half a key."""
+    return str(cleaned(body.decode("utf-8", "replace"), secret))[:most]
 
 
 def read_json(body: bytes, secret: str) -> Any:

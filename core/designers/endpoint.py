@@ -129,6 +129,8 @@ class _Limit:
     async def put_on(self, response: httpx2.Response) -> None:
         # An encoding that we did not ask for is not decoded: what comes then is no JSON.
         response.headers.pop("content-encoding", None)
+        # Nor is a character set believed: some decode no text, or fail for what is not theirs.
+        response.encoding = "utf-8"
         stream = response.stream
         assert isinstance(stream, httpx2.AsyncByteStream)
         response.stream = _Limited(stream, self)

@@ -17,7 +17,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from core.designers import OPENAI_URL, Deadlines
-from core.designers.completion import cleaned, read_completion, read_json
+from core.designers.completion import MOST_NAME, cleaned, head, read_completion, read_json
 from core.designers.endpoint import Answer, attempt
 from core.errors import DesignerUnavailable, StorageFailed
 from core.ports import Gate
@@ -40,6 +40,7 @@ FILTERED = frozenset({"content_filter", "content_policy_violation", "responsible
 OWN_TEMPERATURE = ("gpt-5", "o1", "o3", "o4")
 """How the names of models begin that sample as they like and refuse any temperature."""
 LONGEST_REST = 86_400.0
+MOST_TOLD = 300  # characters of an endpoint's own words
 
 HINTS: Mapping[int, str] = {
     400: "The endpoint does not accept the request as it is: check the model's name, and whether it "
@@ -292,7 +293,7 @@ class OpenAIDesigner:
             read.outcome,
             read.detail,
             model=read.model or str(request["model"]),
-            request_id=cleaned(answer.headers.get("x-request-id"), secret),
+            request_id=_request_id(answer, secret),
             finish_reason=read.finish_reason,
             usage=read.usage,
             latency_seconds=seconds,
@@ -300,6 +301,11 @@ class OpenAIDesigner:
             response=read.response,
             notes=tuple(call.notes),
         )
+
+
+def _request_id(answer: Answer, secret: str) -> str | None:
+    told = answer.headers.get("x-request-id")
+    return None if told is None else str(cleaned(told, secret))[:MOST_NAME]
 
 
 def _ended(failure: _Failure) -> Literal["answered", "failed", "refused"]:
@@ -348,8 +354,8 @@ def _codes(answer: Answer, secret: str) -> set[str]:
 
 def _told(answer: Answer, secret: str) -> str:
     """Return the endpoint's own words, on one line."""
-    message = _error(answer, secret).get("message") or answer.body[:300].decode("utf-8", "replace")
-    return " ".join(str(cleaned(str(message), secret)).split())[:300]
+    message = _error(answer, secret).get("message") or head(answer.body, secret, MOST_TOLD)
+    return " ".join(str(cleaned(str(message), secret)).split())[:MOST_TOLD]
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:

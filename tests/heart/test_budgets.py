@@ -223,6 +223,8 @@ def test_tokens_that_the_endpoint_did_not_tell_are_estimated():
     assert prompt_tokens(PROMPT) == 2_000
     assert counted(Usage(), PROMPT, "a" * 400) == Usage(2_000, 100)
     assert counted(Usage(7, None), PROMPT, "a" * 400) == Usage(7, 100)
+    assert counted(Usage(0, 0), PROMPT, "a" * 400) == Usage(2_000, 100)
+    assert counted(Usage(7, 0), PROMPT, "") == Usage(7, 0)
 
 
 def proposing(budget, script=good, **changes):

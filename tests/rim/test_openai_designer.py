@@ -373,6 +373,16 @@ def test_every_kind_of_completion_is_an_outcome(body, outcome):
     json.dumps(asdict(reply), allow_nan=False).encode()  # storable as it is
 
 
+def test_what_an_endpoint_says_beside_its_answer_is_short():
+    body = json.loads(completion(finish="f" * 5_000, refusal="no " * 5_000)) | {
+        "model": "m" * 5_000
+    }
+    with serving(send(200, json.dumps(body).encode(), x_request_id="r" * 5_000)) as server:
+        reply = designer(server).answer(ASK)
+    assert len(reply.detail) == 2_000
+    assert {len(reply.model), len(reply.request_id), len(reply.finish_reason)} == {200}
+
+
 def test_characters_that_databases_refuse_are_replaced():
     body = completion("nul \x00 and half a pair \ud800")
     with serving(send(200, body)) as server:
@@ -693,6 +703,15 @@ def test_an_endless_error_is_read_up_to_the_limit_too():
     assert len(str(caught.value)) < 1_000
 
 
+@pytest.mark.parametrize("charset", ["zlib", "hex", "rot13", "idna", "undefined", "utf-16"])
+def test_the_character_set_of_an_error_is_not_believed(charset):
+    gone = send(504, b"\xffgone", Content_Type=f"text/plain; charset={charset}")
+    limits = Deadlines(attempt_seconds=5.0, attempts=1)
+    with serving(gone) as server, pytest.raises(DesignerUnavailable, match=r"504: .gone") as caught:
+        designer(server, deadlines=limits).answer(ASK)
+    assert caught.value.maybe_paid
+
+
 # --- secrets ----------------------------------------------------------------------------------
 
 
@@ -719,6 +738,23 @@ def test_the_key_is_in_no_error(status):
     ):
         designer(server).answer(ASK)
     assert KEY not in str(caught.value)
+
+
+@pytest.mark.parametrize("place", range(250, 276, 5))
+def test_no_part_of_the_key_is_in_the_beginning_of_an_error(place):
+    limits = Deadlines(attempt_seconds=5.0, attempts=1)
+    body = f"{KEY} {'x' * place}{KEY}".encode()
+    with serving(send(500, body)) as server, pytest.raises(DesignerUnavailable) as caught:
+        designer(server, deadlines=limits).answer(ASK)
+    assert KEY[:4] not in str(caught.value)
+
+
+@pytest.mark.parametrize("place", range(3_950, 3_976, 5))
+def test_no_part_of_the_key_is_in_the_beginning_of_garbage(place):
+    body = f"{KEY} {'x' * place}{KEY}".encode()
+    read = read_completion(body, cut=False, secret=KEY)
+    assert read.outcome == "garbage"
+    assert KEY[:4] not in read.response["body"]
 
 
 def test_the_key_is_not_in_the_designers_own_description():
