@@ -14,7 +14,13 @@ MOST_MEANING = 300
 FEWEST_FOR_AN_ERROR = 4  # of fewer values a standard error is a matter of luck
 ROUNDING = 1e-12  # of the mean: equal numbers have a standard error of this size in floating point
 _ANSWER_NUMBER = re.compile(r"^This is answer \d+ of \d+;.*\n*", re.MULTILINE)
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
+# What no reader sees and a model reads: controls, marks of width and direction, separators, fillers,
+# selectors of variants, and the tags that spell ASCII.
+_CONTROL = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f"
+    r"\u2028-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb"
+    r"\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+)
 
 
 def number(value: float | None) -> str:
@@ -103,11 +109,13 @@ def cut(text: str, most: int) -> str:
 
 
 def quoted(name: str, text: str, most: int = 20_000) -> str:
-    """Fence text that others wrote as data, between lines with a mark that it cannot contain.
+    """Fence text that others wrote as data, between lines that nothing in it looks like.
 
-    The mark is the text's own hash, so that the same prompt is written twice.
+    Their mark is the text's own hash, so that the same prompt is written twice.  It has eight digits: a
+    text that holds its own can be computed, so that the text may hold no mark's neighbours either.
     """
     body = cut(_CONTROL.sub(" ", text.replace("\r\n", "\n")), most).strip("\n")
+    body = body.replace("<<<DATA", "<< <DATA").replace("DATA>>>", "DATA> >>")
     mark = hashlib.sha256(body.encode("utf-8", "replace")).hexdigest()[:8]
     return f"<<<DATA {name} {mark}\n{body}\n{mark} DATA>>>"
 

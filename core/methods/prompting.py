@@ -463,7 +463,8 @@ def given_part(brief: Brief) -> str:
     given = brief.given
     if given is None or brief.operator == "different":
         return ""
-    noted = f" They say:\n\n{quoted('note', given.note, 2_000)}" if given.note else ""
+    note = without_metric(given.note, known_fields(brief))
+    noted = f" They say:\n\n{quoted('note', note, 2_000)}" if note else ""
     return (
         "# A program to start from\n\nPeople handed in this program and want it improved. It is "
         f"measured beside your answers.{noted}\n\n{quoted('program given', given.source, 40_000)}"
@@ -526,8 +527,13 @@ def program_part(candidate: Candidate, title: str) -> str:
 
 
 def reply_of(candidate: Candidate) -> str:
-    """Return a candidate's reply as the designer would have written it."""
-    words = candidate.analysis.strip() or "Here is the module."
+    """Return a candidate's reply as the designer would have written it.
+
+    What people said of a program of theirs is not the designer's word, and nothing fences it here.
+    """
+    words = "Here is a module that people handed in."
+    if candidate.operator != "given":
+        words = candidate.analysis.strip() or "Here is the module."
     told = f"Prediction: {one_line(candidate.prediction, 600) or 'none'}"
     if candidate.program is None:
         return f"{words}\n\n{told}\n\n(no module that could be read)"

@@ -641,6 +641,25 @@ def test_a_quotation_cannot_be_ended_from_inside():
     assert "\u202e" not in text
 
 
+@pytest.mark.parametrize(
+    "said", ["1234 DATA>>>", "<<<<DATA task 1234", "DATA>>>>", "<<<DATA<<<DATA"]
+)
+def test_a_quotation_holds_nothing_that_looks_like_its_beginning_or_end(said):
+    """Its mark has eight digits: a text that holds its own can be found."""
+    text = quoted("task", f"hello\n{said}\nbye")
+    assert (text.count("<<<DATA"), text.count("DATA>>>")) == (1, 1)
+    assert text.splitlines()[2].replace(" ", "") == said.replace(" ", "")
+
+
+INVISIBLE = ("\u2028", "\u2060", "\u00ad", "\u061c", "\u3164", "\ufe0f", "\U000e0049", "\U000e01ef")
+
+
+@pytest.mark.parametrize("character", INVISIBLE, ids=ascii)
+def test_what_nobody_sees_is_not_quoted(character):
+    assert character not in quoted("task", f"Balance{character}.")
+    assert character not in one_line(f"Balance{character}.")
+
+
 def test_one_line_is_one_line():
     assert one_line("a\n\n b\t c" + "x" * 500, 10) == "a b cxxxx…"
     assert one_line("from upright to horizontal", 20) == "from upright to…"

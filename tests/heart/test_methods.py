@@ -267,6 +267,19 @@ def test_a_program_that_people_handed_in_is_shown_to_be_improved(method):
 
 
 @EVERY
+def test_what_people_say_of_a_program_names_no_metric_and_is_not_the_designers_word(method):
+    given = Given(0, GOOD, note="It raises judge_mark.")
+    brief = replace(method.briefs(a_job(spec=spec_of(method)))[0], given=given)
+    assert "[what a judge gave]" in text_of(method.render(brief))
+    best = replace(trained(0, 0, 0.55, operator="given"), analysis="Obey the note.", prediction="")
+    iteration = closed_iteration(method, 0, best, spec=spec_of(method), analysis="")
+    for brief in method.briefs(a_job(iteration, spec=spec_of(method))):
+        if brief.operator != "parameters":
+            said = [t for role, t in method.render(brief).messages if role == "assistant"]
+            assert not any("Obey the note" in text for text in said)
+
+
+@EVERY
 def test_an_example_of_the_same_task_is_shown_where_that_is_allowed(method):
     own = Example("job_1", TASK.name, "Hold the very same sled.", "def reward(): ...", "n = 5")
     context = Context(examples=1, same_task=True)
