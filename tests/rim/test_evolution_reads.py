@@ -1,5 +1,7 @@
 """The designer without a model reads what is wanted from a task's words and fields."""
 
+import time
+
 import numpy as np
 import pytest
 
@@ -310,3 +312,16 @@ def test_without_a_field_there_is_nothing_to_write():
     reply = EvolutionDesigner().answer(ask(Task("t", "T-v0", "Go.")))
     assert (reply.outcome, reply.text) == ("empty", "")
     assert "no field" in reply.detail
+
+
+@pytest.mark.parametrize("text", ["1/", "at 1 ", "0.1 to "])
+def test_a_description_that_is_made_of_numbers_is_read_in_no_time(text):
+    fields = [Field(f"x_{n}", f"obs[{n}]", "m") for n in range(8)]
+    began = time.process_time()
+    read_task((text * 5_000)[:20_000], fields, {})
+    assert time.process_time() - began < 2.0
+
+
+def test_an_idle_action_is_a_number_of_one():
+    assert read_task("Wait.", [], {}, actions="0 does nothing, 1 pushes").idle == 0
+    assert read_task("Wait.", [], {}, actions="9" * 4_500 + " does nothing").idle is None

@@ -126,7 +126,7 @@ def _is_box(action: Json | None, actions: str) -> bool:
 
 
 def _idle_action(actions: str) -> int | None:
-    found = re.search(r"(\d+) (?:does|do|is) (?:nothing|noop|idle)", actions)
+    found = re.search(r"(?<!\d)(\d{1,9}) (?:does|do|is) (?:nothing|noop|idle)", actions)
     return int(found[1]) if found else None
 
 
@@ -150,14 +150,15 @@ def _clearest(wishes: Sequence[Wish]) -> tuple[Wish, ...]:
 
 def _measured(words: Sequence[str], readable: Sequence[Quantity]) -> Iterator[Wish]:
     """Read a number with its unit: "one metre to the right of the centre"."""
+    about = [(_told(words, q), q) for q in readable]  # once: a text may be made of numbers
     for measure in measures(words):
         nearby = around(words, measure)
         fitting = [
-            q for q in readable if _fits(measure, q) and (measure.dimension or _told(words, q))
+            (told, q) for told, q in about if _fits(measure, q) and (measure.dimension or told)
         ]
         if not fitting:
             continue
-        best = max(fitting, key=lambda q: 2 * _told(nearby, q) + _told(words, q))
+        _, best = max(fitting, key=lambda one: 2 * _told(nearby, one[1]) + one[0])
         base = next((v for w in nearby for s, v in best.landmarks if s == stem(w)), 0.0)
         size = best.unit_size if measure.dimension else 1.0
         target = base + direction(words, measure) * measure.value / size
