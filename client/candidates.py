@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from client.saving import whole_file
 from client.transport import Transport, Unreachable, read_model
 from core.errors import InvalidInput, NotFound
 
@@ -95,8 +96,9 @@ class Best:
 
     def save(self, path: str | Path = "reward.py") -> Path:
         """Write the file and return where it is."""
-        target = Path(path)
-        target.write_text(self.source(), encoding="utf-8")
+        target, source = Path(path), self.source()
+        with whole_file(target) as out:
+            out.write(source.encode())
         return target
 
     def save_bundle(self, path: str | Path = "bundle.zip") -> Path:

@@ -1,9 +1,12 @@
-"""Where files may be written, found out before anything is submitted or watched."""
+"""Where files may be written, found out before anything is submitted or watched, and how they are."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from core.errors import InvalidInput
 
@@ -29,6 +32,44 @@ def check_writable(path: Path | None, *, makes_folders: bool = False) -> None:
         raise _refusal(path, f"no folder {folder}")
     if not os.access(path if path.exists() else folder, os.W_OK):
         raise _refusal(path, "one that may not be written")
+
+
+@contextmanager
+def whole_file(target: Path) -> Iterator[BinaryIO]:
+    """Open a file to be written; it is there, in place of what was there, once it is whole.
+
+    A link goes on leading to where it led.  What is no file, such as a pipe or a device, is written to
+    at once, for putting a file in its place would take it away from everybody.
+    """
+    if target.exists() and not target.is_file():
+        with target.open("wb") as out:
+            yield out
+        return
+    real = target.resolve()
+    partial = real.with_name(f".{real.name}.part")
+    try:
+        with partial.open("wb") as out:
+            yield out
+        partial.replace(real)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def refusing(path: Path) -> Iterator[None]:
+    """Turn what the system has against writing there into a refusal.
+
+    Raises:
+        InvalidInput: says what it has against it.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise InvalidInput(
+            error.strerror or str(error),
+            expected="a place that can be written, with room in it",
+            where=str(path),
+        ) from error
 
 
 def _refusal(path: Path, found: str) -> InvalidInput:

@@ -8,6 +8,7 @@ from typing import Any
 
 from client.api import ApiProblem, Job
 from client.console import FAILED, OK, Screen, printable
+from client.saving import refusing
 from client.transport import Document
 
 _VERDICTS = {
@@ -52,7 +53,8 @@ def _save(job: Job, reward_file: Path) -> Path | None:
     if job.document["best"] is None:
         return None
     try:
-        return job.best.save(reward_file).resolve()
+        with refusing(reward_file):
+            return job.best.save(reward_file).resolve()
     except ApiProblem as problem:
         if problem.code != "no-valid-candidate-yet":
             raise

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx2
 
+from client.saving import whole_file
 from core.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -251,20 +252,17 @@ class Transport:
             ApiProblem: the server refused.
             Unreachable: nobody answered, or the connection was cut.
         """
-        partial = target.with_name(f".{target.name}.part")
         try:
             with self._http.stream("GET", path) as response:
                 if response.is_error:
                     response.read()
                 _accepted(response)
-                with partial.open("wb") as out:
+                with whole_file(target) as out:
                     for chunk in response.iter_bytes():
                         out.write(chunk)
-            return partial.replace(target)
+            return target
         except httpx2.TransportError as error:
             raise Unreachable(self.base_url, _reason(error)) from error
-        finally:
-            partial.unlink(missing_ok=True)
 
     def _connection(self, path: str, last: int) -> Iterator[StreamedEvent | None]:
         """Yield None once the server has answered, then the events as they come."""

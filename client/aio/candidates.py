@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from client.aio.transport import AsyncTransport
 from client.candidates import PAGE, _module
+from client.saving import whole_file
 from client.transport import Unreachable, read_model
 from core.errors import InvalidInput, NotFound
 
@@ -94,8 +95,9 @@ class AsyncBest:
 
     async def save(self, path: str | Path = "reward.py") -> Path:
         """Write the file and return where it is."""
-        target = Path(path)
-        target.write_text(await self.source(), encoding="utf-8")
+        target, source = (Path(path), await self.source())
+        with whole_file(target) as out:
+            out.write(source.encode())
         return target
 
     async def save_bundle(self, path: str | Path = "bundle.zip") -> Path:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx2
 
+from client.saving import whole_file
 from client.transport import (
     ATTEMPTS,
     PAUSE_SECONDS,
@@ -176,20 +177,17 @@ class AsyncTransport:
             ApiProblem: the server refused.
             Unreachable: nobody answered, or the connection was cut.
         """
-        partial = target.with_name(f".{target.name}.part")
         try:
             async with self._http.stream("GET", path) as response:
                 if response.is_error:
                     await response.aread()
                 _accepted(response)
-                with partial.open("wb") as out:
+                with whole_file(target) as out:
                     async for chunk in response.aiter_bytes():
                         out.write(chunk)
-            return partial.replace(target)
+            return target
         except httpx2.TransportError as error:
             raise Unreachable(self.base_url, _reason(error)) from error
-        finally:
-            partial.unlink(missing_ok=True)
 
     async def _connection(self, path: str, last: int) -> AsyncIterator[StreamedEvent | None]:
         """Yield None once the server has answered, then the events as they come."""

@@ -9,7 +9,7 @@ import typer
 
 from client.api import Client
 from client.console import JsonFlag, Screen
-from client.saving import check_writable
+from client.saving import check_writable, refusing, whole_file
 
 
 def best(
@@ -27,7 +27,8 @@ def best(
         design = client.jobs.get(job_id).best
         candidate, source = design.view().model_dump(mode="json"), design.source()
     if output is not None:
-        output.write_text(source, encoding="utf-8")
+        with refusing(output), whole_file(output) as out:
+            out.write(source.encode())
         screen.say(f"Saved as {output.resolve()}")
     elif not json_output:
         typer.echo(source, nl=False)

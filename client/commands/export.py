@@ -13,7 +13,7 @@ from client.api import Client
 from client.commands.jobs import JobId, show_job
 from client.console import JsonFlag, Screen
 from client.jobs import Job
-from client.saving import check_writable
+from client.saving import check_writable, refusing
 from core.errors import InvalidInput
 
 
@@ -50,7 +50,9 @@ def export(
     elif target.exists() and not target.is_dir():
         raise InvalidInput(f"the file {target}", expected="a folder", where="--output")
     with Client() as client:
-        written = _write(client.jobs.get(job_id), form, target)
+        job = client.jobs.get(job_id)
+        with refusing(target):
+            written = _write(job, form, target)
     screen.emit({"job_id": job_id, "form": form.value, "files": [str(p) for p in written]})
     for path in written:
         screen.say(f"Saved as {path}")
