@@ -63,10 +63,21 @@ def usual_key() -> str | None:
     Raises:
         ConfigurationError: it is no text that a header could hold.
     """
-    key = os.environ.get(KEY_VARIABLE, "").strip()
+    return readable_key(os.environ.get(KEY_VARIABLE), KEY_VARIABLE)
+
+
+def readable_key(text: str | None, where: str) -> str | None:
+    """Return a key without the blanks around it, which files that keep one end with; None for none.
+
+    It is looked at before it is sent, for who finds fault with a header repeats the header.
+
+    Raises:
+        ConfigurationError: it is no text that a header could hold.
+    """
+    key = (text or "").strip()
     if not key.isascii() or not key.isprintable():
         raise ConfigurationError(
-            "something else", expected="a key of `rewardsmith keys create`", where=KEY_VARIABLE
+            "something else", expected="a key of `rewardsmith keys create`", where=where
         )
     return key or None
 
@@ -127,7 +138,7 @@ class Transport:
         self, base_url: str | None = None, *, key: str | None = None, timeout: float = 30.0
     ) -> None:
         self.base_url = base_url.rstrip("/") if base_url else usual_url()
-        key = key or usual_key()
+        key = readable_key(key, "key of the client") or usual_key()
         headers = {} if key is None else {"Authorization": f"Bearer {key}"}
         try:
             # Redirects are not followed, so the key does not travel to another host.
@@ -142,9 +153,17 @@ class Transport:
         self._http.close()
 
     def document(self, method: str, path: str, **options: Any) -> Document:
-        """Send a request and return the JSON of its answer."""
-        document: Document = self.answer(method, path, **options).json()
-        return document
+        """Send a request and return the JSON of its answer.
+
+        Raises:
+            ApiProblem: the server refused, or is another program.
+            Unreachable: nobody answered.
+        """
+        answer = self.answer(method, path, **options)
+        found = _parsed(answer)
+        if not isinstance(found, dict):
+            raise ApiProblem(_foreign(answer))
+        return found
 
     def read(self, kind: type[M], method: str, path: str, **options: Any) -> M:
         """Send a request and return its answer as the server's own model.
@@ -272,6 +291,8 @@ class Transport:
             if response.is_error:
                 response.read()
                 _accepted(response)
+            if not response.headers.get("content-type", "").startswith("text/event-stream"):
+                raise ApiProblem(_foreign(response))
             yield None
             for event in httpx2.EventSource(response):
                 data = json.loads(event.data) if event.data else {}
@@ -305,18 +326,39 @@ def read_model(kind: type[M], found: bytes | str | Document) -> M:
 def _accepted(response: httpx2.Response) -> httpx2.Response:
     if response.is_success:
         return response
+    problem = _parsed(response)
+    raise ApiProblem(problem if _is_problem(problem) else _foreign(response))
+
+
+def _parsed(response: httpx2.Response) -> Any:
+    """Return the JSON of an answer; None where it is none."""
     try:
-        problem = response.json()
-    except ValueError:
-        problem = None
-    if not isinstance(problem, dict) or "title" not in problem:
-        problem = {
-            "title": "The server answered with something else than its API",
-            "status": response.status_code,
-            "detail": f"HTTP {response.status_code} from {response.request.url}",
-            "hint": "Check that REWARDSMITH_API_URL names a Rewardsmith server.",
-        }
-    raise ApiProblem(problem)
+        return response.json()
+    except (ValueError, RecursionError):
+        return None
+
+
+def _is_problem(found: Any) -> bool:
+    """Tell whether a refusal is one of ours: other programs have the same form, filled otherwise."""
+    if not isinstance(found, dict) or "title" not in found:
+        return False
+    places = found.get("errors", [])
+    return (
+        isinstance(found.get("status", 0), int)
+        and isinstance(places, list)
+        and all(
+            isinstance(place, dict) and {"pointer", "message"} <= set(place) for place in places
+        )
+    )
+
+
+def _foreign(response: httpx2.Response) -> Document:
+    return {
+        "title": "The server answered with something else than its API",
+        "status": response.status_code,
+        "detail": f"HTTP {response.status_code} from {response.request.url}",
+        "hint": "Check that REWARDSMITH_API_URL names a Rewardsmith server.",
+    }
 
 
 def _passes(problem: ApiProblem) -> bool:

@@ -27,10 +27,13 @@ from client.transport import (
     Unreachable,
     _accepted,
     _asked_pause,
+    _foreign,
+    _parsed,
     _passes,
     _reason,
     _too_long,
     read_model,
+    readable_key,
     trusted,
     usual_key,
     usual_url,
@@ -49,7 +52,7 @@ class AsyncTransport:
         self, base_url: str | None = None, *, key: str | None = None, timeout: float = 30.0
     ) -> None:
         self.base_url = base_url.rstrip("/") if base_url else usual_url()
-        key = key or usual_key()
+        key = readable_key(key, "key of the client") or usual_key()
         headers = {} if key is None else {"Authorization": f"Bearer {key}"}
         try:
             self._http = httpx2.AsyncClient(
@@ -63,9 +66,17 @@ class AsyncTransport:
         await self._http.aclose()
 
     async def document(self, method: str, path: str, **options: Any) -> Document:
-        """Send a request and return the JSON of its answer."""
-        document: Document = (await self.answer(method, path, **options)).json()
-        return document
+        """Send a request and return the JSON of its answer.
+
+        Raises:
+            ApiProblem: the server refused, or is another program.
+            Unreachable: nobody answered.
+        """
+        answer = await self.answer(method, path, **options)
+        found = _parsed(answer)
+        if not isinstance(found, dict):
+            raise ApiProblem(_foreign(answer))
+        return found
 
     async def read(self, kind: type[M], method: str, path: str, **options: Any) -> M:
         """Send a request and return its answer as the server's own model.
@@ -197,6 +208,8 @@ class AsyncTransport:
             if response.is_error:
                 await response.aread()
                 _accepted(response)
+            if not response.headers.get("content-type", "").startswith("text/event-stream"):
+                raise ApiProblem(_foreign(response))
             yield None
             async for event in httpx2.EventSource(response):
                 data = json.loads(event.data) if event.data else {}

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import socket
 import sys
+import threading
 from contextlib import closing
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import gymnasium as gym
 import httpx2
@@ -114,6 +116,76 @@ def test_a_server_that_is_another_program_is_told_apart():
     page = httpx2.Response(404, text="<html>", request=httpx2.Request("GET", "http://x/v1/jobs"))
     with pytest.raises(ApiProblem, match="REWARDSMITH_API_URL"):
         transport._accepted(page)
+
+
+@pytest.fixture
+def other_program():
+    """A server that gives every request the answer that it was told last."""
+    told = {}
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            status, kind, body = told["answer"]
+            self.send_response(status)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}", lambda *answer: told.update(answer=answer)
+        server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "body"),
+    [
+        pytest.param(200, "text/html", b"<html>Sign in</html>", id="a page"),
+        pytest.param(200, "application/json", b"[]", id="a list"),
+        pytest.param(
+            400,
+            "application/problem+json",
+            b'{"title": "Invalid", "status": 400, "errors": {"field": ["wrong"]}}',
+            id="errors of another form",
+        ),
+        pytest.param(
+            400, "application/json", b'{"title": "No", "status": "bad"}', id="a status in words"
+        ),
+    ],
+)
+def test_what_another_program_answers_is_told_as_that(other_program, status, kind, body):
+    url, answers = other_program
+    answers(status, kind, body)
+    with Client(url) as client, pytest.raises(ApiProblem, match="REWARDSMITH_API_URL") as told:
+        client.jobs.get("job_x")
+    assert told.value.status == status
+
+
+def test_a_page_in_place_of_a_stream_is_not_waited_for(other_program):
+    url, answers = other_program
+    answers(200, "text/html", b"<html>Sign in</html>")
+    with Client(url) as client, pytest.raises(ApiProblem, match="REWARDSMITH_API_URL"):
+        list(Job(client.jobs.transport, {"id": "job_x"}).stream())
+
+
+@pytest.mark.parametrize("key", ["rws_a.sec\u00e9ret", "rws_a.secret\r\nX: 1"])
+def test_a_key_that_no_header_can_hold_is_refused_and_never_told(other_program, key):
+    url, answers = other_program
+    answers(200, "application/json", b"{}")
+    with pytest.raises(ConfigurationError) as refused:
+        Client(url, key=key).jobs.get("job_x")
+    assert "sec" not in refused.value.sentence()
+
+
+def test_a_key_as_a_file_has_it_is_taken(other_program):
+    url, answers = other_program
+    answers(200, "application/json", b"{}")
+    with Client(url, key="rws_a.secret\n") as client:
+        assert client.jobs.get("job_x").document == {}
 
 
 def test_the_demos_request_is_accepted(client):
