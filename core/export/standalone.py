@@ -129,6 +129,12 @@ def _offsets(space: gym.Space) -> dict:
         for key, part in space.spaces.items():
             offsets[key] = start
             start += gym.spaces.flatdim(part)
+    keys = {key for kind, key, *_ in FIELDS.values() if kind == "obs" and key is not None}
+    if missing := sorted(keys - set(offsets)):
+        raise ValueError(
+            f"expected observations with the keys {missing}, but found {space}; "
+            "put this wrapper around the environment first, and what changes observations around it"
+        )
     return offsets
 
 

@@ -393,6 +393,26 @@ def test_the_vector_twin_pays_what_the_single_wrapper_pays(tmp_path, mode, sourc
     assert ended.any()
 
 
+def test_a_dictionary_that_somebody_flattened_first_is_refused_and_not_read_elsewhere(tmp_path):
+    class Reach(gym.Env):
+        observation_space = gym.spaces.Dict(
+            {name: gym.spaces.Box(-9.0, 9.0, (1,)) for name in ("at", "goal")}
+        )
+        action_space = gym.spaces.Discrete(2)
+
+    task = Task("reach", "Reach-v0", "Reach.", fields=(Field("goal", "obs.goal[0]"),))
+    source = "def reward(obs, action, next_obs, params):\n    return {'far': -next_obs.goal}\n"
+    module = load(tmp_path, source, task)
+    flat = gym.wrappers.FlattenObservation(Reach())
+    with pytest.raises(ValueError, match=r"\['goal'\].*first"):
+        module.DesignedReward(flat)
+    with pytest.raises(ValueError, match=r"\['goal'\].*first"):
+        module.DesignedVectorReward(
+            SyncVectorEnv([lambda: gym.wrappers.FlattenObservation(Reach())])
+        )
+    assert module.DesignedReward(Reach()).observation_space == Reach.observation_space
+
+
 def test_dictionary_observations_are_read_by_key(tmp_path):
     module = load(
         tmp_path,
