@@ -50,8 +50,14 @@ def model_of(player: Player) -> PPO:
 
 
 def flat(env: gym.Env) -> gym.Env:
-    """Return the environment with the observations that the policy takes: one row of numbers."""
-    space = env.observation_space
+    """Return the environment as the model meets it.
+
+    Observations are one row of numbers, and choices count from 0, as Stable-Baselines3 has them.
+    """
+    space, acts = env.observation_space, env.action_space
+    if isinstance(acts, gym.spaces.Discrete) and acts.start != 0:
+        choices = gym.spaces.Discrete(acts.n)
+        env = gym.wrappers.TransformAction(env, lambda chosen: chosen + acts.start, choices)
     if isinstance(space, gym.spaces.Box) and len(space.shape) == 1:
         return env
     return gym.wrappers.FlattenObservation(env)

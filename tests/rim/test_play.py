@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
+from pathlib import Path
+
+import gymnasium as gym
 import numpy as np
 import pytest
 import safetensors.numpy
 
+from core.export import play
 from core.export.policy_file import describe_policy
 from core.records.task import Field, Task
 from tests.builders import a_preflight, a_run, a_task
@@ -58,3 +64,22 @@ def test_the_player_ends_an_episode_that_its_environment_does_not_end(tmp_path):
     lived = alone(tmp_path, "-c", code)
     assert "'native_return': 7.0" in lived
     assert "'length': 7, 'terminated': False" in lived
+
+
+def test_a_model_counts_choices_from_0_where_the_environment_begins_elsewhere(monkeypatch):
+    pytest.importorskip("stable_baselines3")
+    monkeypatch.syspath_prepend(str(Path(play.__file__).parent))
+    monkeypatch.setitem(sys.modules, "play", play)
+    flat = importlib.import_module("core.export.to_sb3").flat
+
+    class Levels(gym.Env):
+        observation_space = gym.spaces.Box(-9.0, 9.0, (1,))
+        action_space = gym.spaces.Discrete(3, start=2)
+
+        def step(self, action):
+            assert action in self.action_space
+            return np.array([action], np.float32), 0.0, False, False, {}
+
+    env = flat(Levels())
+    assert env.action_space == gym.spaces.Discrete(3)
+    assert [env.step(np.int64(choice))[0][0] for choice in range(3)] == [2.0, 3.0, 4.0]
