@@ -27,6 +27,7 @@ Move: TypeAlias = Literal["rises", "falls", "used"]
 
 CLOSE = 0.15  # of the distance to the random policy: a single number is met within it
 USED = 0.01  # share of the policy's sensitivity from which a feature counts as used
+NEARBY = 40  # characters before a number or a comparison that may turn its meaning
 FLAT = 0.05  # of a component's own size: a smaller change is neither a rise nor a fall
 
 _NUMBER = r"[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:[eE][-+]?\d+)?\s*%?"
@@ -42,6 +43,9 @@ _COMPARED = re.compile(
     r"\b(?P<word>better|above|higher|beats|worse|below|lower)\b(?:[^;\n]*?\b(?P<than>best|native)\b)?",
     re.IGNORECASE,
 )
+_DENIED = re.compile(r"(?:\b(?:no|not|never|cannot)|n't)\s+(?:\w+\s+)?$", re.IGNORECASE)
+_CHANGE = re.compile(r"\b(?:by|within)\s+(?:(?:about|around)\s+)?$", re.IGNORECASE)
+_MINUS = "\N{MINUS SIGN}"  # which models write for a hyphen
 _TERM = re.compile(
     r"\b(?P<kind>component|feature)\s+[`*\"']*(?P<name>[A-Za-z]\w{0,39})[`*\"']*"
     r"\s+(?:\w+\s+)?(?P<move>rises|rise|grows|falls|fall|shrinks|used)\b",
@@ -101,6 +105,7 @@ def read_prediction(text: str) -> tuple[Claim, ...]:
     >>> [claim.kind for claim in read_prediction("fitness 0.7; component hold rises")]
     ['fitness', 'component']
     """
+    text = text.replace(_MINUS, "-")
     claims = [*_fitness_claims(text)]
     for found in _TERM.finditer(text):
         kind: Kind = "component" if found["kind"].lower() == "component" else "feature"
@@ -121,13 +126,18 @@ def _fitness_claims(text: str) -> Iterator[Claim]:
 def _fitness_claim(rest: str) -> Claim | None:
     """Read what is said first after the word: a range, a bound, a number, or a comparison.
 
-    Later numbers are of something else: "fitness about 0.8, with arrival after 70 to 90 steps".
+    Later numbers are of something else: "fitness about 0.8, with arrival after 70 to 90 steps".  None
+    where it is denied, or the number is a change: what would then be claimed is anybody's guess.
     """
     patterns = (_RANGE, _BOUND, _SINGLE, _COMPARED)
     found = [match for pattern in patterns if (match := pattern.search(rest)) is not None]
     if not found:
         return None
     first = min(found, key=lambda match: match.start())  # of equals the one of the earlier pattern
+    before = rest[max(0, first.start() - NEARBY) : first.start()]
+    is_number = first.re in (_RANGE, _SINGLE)
+    if _DENIED.search(before) or (is_number and _CHANGE.search(before)):
+        return None
     return _READERS[first.re](first)
 
 

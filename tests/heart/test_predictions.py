@@ -41,6 +41,9 @@ def scored(text, fitness=0.5, **facts):
         ("fitness 0.5-0.7", 0.5, 0.7),
         ("fitness -200 to -150", -200.0, -150.0),
         ("fitness: -200–-150", -200.0, -150.0),
+        ("fitness −200 to −150", -200.0, -150.0),
+        ("fitness at least −150", -150.0, INF),
+        ("fitness improves to 0.8 by step 90000", 0.8, 0.8),
         ("fitness > 0.5", 0.5, INF),
         ("fitness of at least 4,500", 4500.0, INF),
         ("fitness below 0.2", -INF, 0.2),
@@ -80,6 +83,12 @@ def test_a_comparison_is_read(text, above, than):
         pytest.param("it works", id="no claim"),
         pytest.param(f"fitness {'9' * 400}", id="a number beyond all floats"),
         pytest.param("component hold will tell", id="a term of which nothing is said"),
+        pytest.param("fitness no worse than the best", id="a comparison that is denied"),
+        pytest.param("fitness will not be above native", id="another one"),
+        pytest.param("fitness is not above 0.5", id="a bound that is denied"),
+        pytest.param("fitness improves by 0.1", id="a change"),
+        pytest.param("fitness rises by about 0.1 to 0.2", id="a range of changes"),
+        pytest.param("fitness within 0.05 of the best", id="a distance"),
     ],
 )
 def test_words_that_claim_nothing_are_no_claim(text):
