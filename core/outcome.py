@@ -60,7 +60,7 @@ def decide(history: History) -> Outcome:
         native_iqm=iqm(native),
         designed_iqm=iqm(designed),
         probability_of_improvement=probability_of_improvement(designed, native),
-        sentence=sentence(ruling, left, right, chosen_from),
+        sentence=sentence(ruling, left, right, chosen_from) + _failed(history, best.key),
         ablation=ablation(history),
         transfer=transfer(history),
     )
@@ -150,7 +150,7 @@ def _ablated_fitness(history: History, arm: str) -> list[float]:
 def sentence(ruling: Verdict, designed: Interval, native: Interval, finalists: int = 1) -> str:
     """Say the verdict plainly.
 
-    >>> sentence("better", Interval(0.8, 0.7, 0.9, 5), Interval(0.0, 0.0, 0.0, 5))[-58:]
+    >>> sentence("better", Interval(0.8, 0.7, 0.9, 5), Interval(0.0, 0.0, 0.0, 5))[-59:]
     'fitness 0.8 [0.7, 0.9] against 0 [0, 0] over 5 fresh seeds.'
     """
     numbers = (
@@ -162,7 +162,20 @@ def sentence(ruling: Verdict, designed: Interval, native: Interval, finalists: i
         least = next(n for n in range(2, 100) if decidable(n, n, finalists))
         least_words = {4: "four", 5: "five", 6: "six"}.get(least, str(least))
         few = f" That is too few to decide; {least_words} is the least."
-    return f"{_WORDS[ruling]}: {numbers} over {native.n} fresh seeds.{few}"
+    counts = f"{native.n}" if designed.n == native.n else f"{designed.n} and {native.n}"
+    seeds = "seed" if counts == "1" else "seeds"
+    return f"{_WORDS[ruling]}: {numbers} over {counts} fresh {seeds}.{few}"
+
+
+def _failed(history: History, arm: str) -> str:
+    """Say how many trainings of a design chance stands in for; nothing where none failed."""
+    runs = [run for run in history.confirmations if run.arm == arm]
+    failed = sum(run.fitness is None for run in runs)
+    return (
+        f" Of the design's {len(runs)} trainings {failed} failed; each counts as the random policy."
+        if failed
+        else ""
+    )
 
 
 def decidable(designed: int, native: int, finalists: int = 1) -> bool:

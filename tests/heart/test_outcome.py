@@ -42,6 +42,14 @@ def test_the_verdict_is_that_of_the_fresh_seeds(designed, native, verdict):
     assert outcome.native.mean == pytest.approx(np.mean(native))
 
 
+def test_the_sentence_tells_of_both_sides_how_many_trainings_there_are_and_which_failed():
+    native = [0.1, 0.2, 0.1, 0.2, None]
+    sentence = decide(finished({NATIVE: native, "0.0": [0.9, 0.8, None, 0.8, 0.9]})).sentence
+    assert "over 5 and 4 fresh seeds" in sentence
+    assert "Of the design's 5 trainings 1 failed; each counts as the random policy." in sentence
+    assert "failed" not in decide(finished({NATIVE: [0.1] * 5, "0.0": [0.9] * 5})).sentence
+
+
 # --- how often chance wins ------------------------------------------------------------------------
 
 
