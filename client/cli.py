@@ -144,6 +144,7 @@ app.command("audit")(keys.audit)
 
 def main() -> None:
     """Run the command; the entry point of the distribution."""
+    console.write_what_can_be_shown()
     app()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import io
 import json
 import re
 import sys
@@ -31,6 +33,19 @@ def printable(text: str) -> str:
     'a red name'
     """
     return _UNPRINTABLE.sub("", text)
+
+
+def write_what_can_be_shown() -> None:
+    """Let the standard output write escapes for letters that its alphabet lacks.
+
+    A terminal or a pipe may have another alphabet than UTF-8, and no dash shall end a command there.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _speaks_unicode() -> bool:
+    return codecs.lookup(getattr(sys.stdout, "encoding", None) or "ascii").name == "utf-8"
 
 
 def _remember(context: typer.Context, wanted: bool) -> bool:
@@ -73,7 +88,7 @@ class Screen:
     def emit(self, document: object) -> None:
         """Write a JSON line; nothing in text mode."""
         if self.json:
-            typer.echo(json.dumps(document, ensure_ascii=False))
+            typer.echo(json.dumps(document, ensure_ascii=not _speaks_unicode()))
 
     def complain(self, text: str) -> None:
         """Write a line to the standard error."""

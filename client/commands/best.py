@@ -31,6 +31,7 @@ def best(
             out.write(source.encode())
         screen.say(f"Saved as {output.resolve()}")
     elif not json_output:
-        typer.echo(source, nl=False)
+        # What is piped into a file has to be that file, whatever alphabet the terminal has.
+        typer.echo(source if screen.terminal else source.encode(), nl=False)
     saved = str(output.resolve()) if output else None
     screen.emit({"candidate": candidate, "reward_file": saved, "source": source})

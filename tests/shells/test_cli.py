@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import socket
 import sqlite3
@@ -17,7 +18,7 @@ import pytest
 from typer.main import get_command
 from typer.testing import CliRunner
 
-from client import transport
+from client import Client, transport
 from client.checkup import artifact_folder, database, keys
 from client.cli import app as command
 from client.commands import design
@@ -472,6 +473,31 @@ def test_a_port_in_words_is_unreachable(monkeypatch):
 
 
 # --- this machine -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("alphabet", ["latin-1", "cp437"])
+def test_a_terminal_with_another_alphabet_is_told_what_it_can_show(server, store, alphabet):
+    job_id = stories.a_new_job(store, name="gr\u00f6\u00dfer \u2603")
+
+    def said(*arguments: str) -> bytes:
+        line = [sys.executable, "-m", "client.cli", "jobs", *arguments]
+        own = {**os.environ, "REWARDSMITH_API_URL": server, "PYTHONIOENCODING": alphabet}
+        done = subprocess.run(line, env=own, capture_output=True, check=False)
+        assert done.returncode == OK, done.stderr.decode()
+        return done.stdout
+
+    assert f"{job_id}  queued" in said("ls").decode(alphabet)
+    shown = json.loads(said("show", job_id, "--json").decode(alphabet))
+    assert shown["name"] == "gr\u00f6\u00dfer \u2603"
+
+
+def test_the_best_reward_in_a_pipe_is_the_file_whatever_the_alphabet(server, store):
+    job_id = stories.a_finished_job(store)
+    line = [sys.executable, "-m", "client.cli", "best", job_id]
+    own = {**os.environ, "REWARDSMITH_API_URL": server, "PYTHONIOENCODING": "utf-16"}
+    done = subprocess.run(line, env=own, capture_output=True, check=True)
+    with Client(server) as client:
+        assert done.stdout.decode() == client.jobs.get(job_id).best.source()
 
 
 def test_the_command_tells_its_version():
