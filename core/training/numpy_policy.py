@@ -108,7 +108,7 @@ class Policies:
             return np.asarray(turned - turned.mean(axis=2, keepdims=True), np.float32)
         if not self.squashed:
             half = (self.space.high - self.space.low) / 2
-            return np.asarray(turned / half[:, None], np.float32)
+            return np.asarray(turned / np.where(half > 0, half, 1)[:, None], np.float32)
         return np.asarray(turned * (1.0 - np.tanh(hidden @ weight + bias)[..., None] ** 2))
 
 

@@ -24,6 +24,7 @@ from core.training.normalise import ReturnScaler, RunningMoments
 from core.training.ppo import Stack
 from core.training.rollout import half_range, middle
 
+_TINY = np.finfo(np.float32).tiny
 _FIRST_WEIGHTS = ("policy.0.weight", "value.0.weight")
 
 
@@ -59,7 +60,8 @@ def export_weights(
         half = half_range(space)
         tensors["policy.out.weight"] = tensors["policy.out.weight"] * half[:, None]
         tensors["policy.out.bias"] = tensors["policy.out.bias"] * half + middle(space)
-        tensors["policy.log_std"] = tensors["policy.log_std"] + np.log(half)
+        # A number whose bounds are one has no deviation, and no logarithm of it.
+        tensors["policy.log_std"] = tensors["policy.log_std"] + np.log(np.maximum(half, _TINY))
     tensors["normaliser.mean"], tensors["normaliser.scale"] = (part[:inputs] for part in sight)
     return save({name: np.ascontiguousarray(value) for name, value in tensors.items()})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gymnasium
 import numpy as np
 import pytest
 import torch
@@ -15,7 +16,7 @@ from core.training.kernel import available, why_absent
 from core.training.members import Member
 from core.training.networks import views
 from core.training.normalise import RunningMoments, normalised
-from core.training.numpy_policy import read_weights
+from core.training.numpy_policy import read_weights, stack_policies
 from core.training.streams import Purpose, environment_seeds, stream
 from tests.rim.training_parts import (
     BACKENDS,
@@ -224,6 +225,32 @@ def test_a_feature_of_any_size_can_leave_for_scoring():
     pack = trained([("a", 0)], programs={"a": in_units_of(1e-12)})
     weights = read_weights(pack.weights()[0], 4, pack.space)
     assert weights["normaliser.scale"][4:].min() > 1e9
+
+
+class Stuck(gymnasium.Env):
+    """The second number of an action can only be 2."""
+
+    observation_space = gymnasium.spaces.Box(-1.0, 1.0, (1,))
+    action_space = gymnasium.spaces.Box(np.float32([-1, 2]), np.float32([1, 2]))
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return self.np_random.uniform(-1, 1, 1).astype(np.float32), {}
+
+    def step(self, action):
+        assert action[1] == 2
+        return self.reset()[0], float(action[0]), False, False, {}
+
+
+gymnasium.register("Stuck-v0", entry_point=Stuck, max_episode_steps=10)
+
+
+def test_a_number_of_an_action_that_cannot_change_keeps_nobody_from_being_scored():
+    pack = trained([("native", 0)], task=Task("stuck", "Stuck-v0", ""), steps=256)
+    policies = stack_policies([read_weights(pack.weights()[0], 1, pack.space)], pack.space)
+    inputs = np.random.default_rng(0).normal(size=(1, 9, 1)).astype(np.float32)
+    assert (policies.act(inputs)[..., 1] == 2).all()
+    assert np.isfinite(policies.slopes(inputs)).all()
 
 
 def test_a_feature_that_never_changes_is_seen_as_nothing():
