@@ -35,6 +35,7 @@ ATTEMPTS = 4
 PAUSE_SECONDS = 0.25
 LONGEST_PAUSE_SECONDS = 5.0  # however much longer a server asks for
 RETRIED = frozenset({502, 503, 504})
+GONE = 404
 TOO_MANY = 429  # a stream comes back later; other requests are the caller's to space out
 STREAM_SILENCE_SECONDS = 45.0
 STREAM_PATIENCE_SECONDS = 120.0
@@ -198,6 +199,7 @@ class Transport:
             ApiProblem: the server refused.
             Unreachable: nobody answered.
         """
+        lost = False  # an answer, to what may have been carried out
         for attempt in range(1, ATTEMPTS + 1):
             pause = PAUSE_SECONDS * 2 ** (attempt - 1)
             try:
@@ -205,9 +207,12 @@ class Transport:
             except httpx2.TransportError as error:
                 if attempt == ATTEMPTS:
                     raise Unreachable(self.base_url, _reason(error)) from error
+                lost = lost or not isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout)
             except httpx2.InvalidURL as error:
                 raise Unreachable(self.base_url, _reason(error)) from error
             else:
+                if lost and method == "DELETE" and response.status_code == GONE:
+                    return response
                 if response.status_code not in RETRIED or attempt == ATTEMPTS:
                     return _accepted(response)
                 pause = _asked_pause(response, pause)

@@ -18,6 +18,7 @@ import httpx2
 from client.saving import whole_file
 from client.transport import (
     ATTEMPTS,
+    GONE,
     PAUSE_SECONDS,
     RETRIED,
     STREAM_SILENCE_SECONDS,
@@ -114,6 +115,7 @@ class AsyncTransport:
             ApiProblem: the server refused.
             Unreachable: nobody answered.
         """
+        lost = False
         for attempt in range(1, ATTEMPTS + 1):
             pause = PAUSE_SECONDS * 2 ** (attempt - 1)
             try:
@@ -121,9 +123,12 @@ class AsyncTransport:
             except httpx2.TransportError as error:
                 if attempt == ATTEMPTS:
                     raise Unreachable(self.base_url, _reason(error)) from error
+                lost = lost or not isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout)
             except httpx2.InvalidURL as error:
                 raise Unreachable(self.base_url, _reason(error)) from error
             else:
+                if lost and method == "DELETE" and (response.status_code == GONE):
+                    return response
                 if response.status_code not in RETRIED or attempt == ATTEMPTS:
                     return _accepted(response)
                 pause = _asked_pause(response, pause)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import sys
 import threading
-from contextlib import closing
+from contextlib import closing, nullcontext
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import gymnasium as gym
@@ -116,6 +116,28 @@ def test_a_server_that_is_another_program_is_told_apart():
     page = httpx2.Response(404, text="<html>", request=httpx2.Request("GET", "http://x/v1/jobs"))
     with pytest.raises(ApiProblem, match="REWARDSMITH_API_URL"):
         transport._accepted(page)
+
+
+@pytest.mark.parametrize(
+    ("fails", "is_done"),
+    [(httpx2.ReadError, True), (httpx2.ConnectError, False)],
+    ids=["its answer is lost", "nobody heard of it"],
+)
+def test_a_deletion_is_done_where_its_answer_is_lost(client, monkeypatch, fails, is_done):
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        if not asked:
+            asked.append(request)
+            raise fails("cut")
+        return httpx2.Response(404, json={"title": "Not found", "status": 404})
+
+    asked: list[httpx2.Request] = []
+    monkeypatch.setattr(transport, "PAUSE_SECONDS", 0.0)
+    job = Job(client.jobs.transport, {"id": "job_x"})
+    job._transport._http = httpx2.Client(
+        base_url=client.base_url, transport=httpx2.MockTransport(answer)
+    )
+    with nullcontext() if is_done else pytest.raises(ApiProblem, match="Not found"):
+        job.delete()
 
 
 @pytest.fixture
