@@ -93,9 +93,10 @@ class Job:
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         while not self.refresh().finished:
-            if deadline is not None and time.monotonic() + poll > deadline:
+            left = poll if deadline is None else min(poll, deadline - time.monotonic())
+            if left <= 0.0:
                 raise TimeoutError(f"job {self.id} is still {self.status} after {timeout} seconds")
-            time.sleep(poll)
+            time.sleep(left)
         return self
 
     def iterations(self) -> list[IterationView]:

@@ -93,9 +93,10 @@ class AsyncJob:
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         while not (await self.refresh()).finished:
-            if deadline is not None and time.monotonic() + poll > deadline:
+            left = poll if deadline is None else min(poll, deadline - time.monotonic())
+            if left <= 0.0:
                 raise TimeoutError(f"job {self.id} is still {self.status} after {timeout} seconds")
-            await asyncio.sleep(poll)
+            await asyncio.sleep(left)
         return self
 
     async def iterations(self) -> list[IterationView]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import socket
 import sys
 import threading
@@ -78,6 +79,30 @@ def test_waiting_returns_the_finished_job_and_gives_up_in_time(client, store):
     assert client.jobs.get(stories.a_finished_job(store)).wait().status == "succeeded"
     with pytest.raises(TimeoutError, match="still queued"):
         client.jobs.get(stories.a_new_job(store)).wait(timeout=0.0)
+
+
+def test_somebody_who_waits_less_than_between_two_looks_waits_all_the_same(client, store):
+    job_id = stories.a_new_job(store)
+    threading.Timer(0.2, store.request_cancel, [job_id]).start()
+    assert client.jobs.get(job_id).wait(timeout=0.9, poll=1.0).finished
+
+
+@pytest.mark.parametrize("sent", ['"{}"', 'W/"{}"', ""], ids=["as it is", "by a proxy", "by none"])
+def test_a_download_is_whole_whatever_a_proxy_made_of_its_tag(client, sent):
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        tag = sent.format(hashlib.sha256(b"whole").hexdigest())
+        return httpx2.Response(
+            200, content=request.url.params["is"].encode(), headers={"ETag": tag}
+        )
+
+    http = httpx2.Client(base_url=client.base_url, transport=httpx2.MockTransport(answer))
+    client.jobs.transport._http = http
+    best = Job(client.jobs.transport, {"id": "job_x"}).best
+    http.params = {"is": "whole"}
+    assert best.source() == "whole"
+    http.params = {"is": "who"}
+    with pytest.raises(Unreachable, match="damaged") if sent else nullcontext():
+        best.source()
 
 
 def test_the_best_reward_is_saved_as_it_was_sent(client, store, tmp_path):
