@@ -210,8 +210,9 @@ def _grpo(group: Group, history: History) -> Iterator[Row]:
 def rewards(fitness: Sequence[float | None], history: History) -> list[float]:
     """Return a reward per answer: 0 for the random policy's fitness, 1 for the native reward's.
 
-    Where these two are equal, differences stay in units of the fitness.  An invalid answer gets one
-    less than the worst of the others, and at most −1.
+    Where the native reward led to less than chance, its own is −1.  Where these two are equal,
+    differences stay in units of the fitness.  An invalid answer gets one less than the worst of the
+    others, and at most −1.
     """
     floor = history.preflight.random_fitness if history.preflight else 0.0
     native = native_fitness(history)

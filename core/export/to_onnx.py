@@ -123,8 +123,8 @@ def difference(file: Path, card: dict, inputs: np.ndarray, actions: np.ndarray) 
     if card["action"]["kind"] == "discrete":
         return float((found != actions).sum())
     span = np.asarray(card["action"]["high"]) - np.asarray(card["action"]["low"])
-    finite = np.where(np.isfinite(span), span, 1.0)
-    return float((np.abs(found - actions) / finite).max())
+    unit = np.where(np.isfinite(span) & (span > 0), span, 1.0)
+    return float((np.abs(found - actions) / unit).max())
 
 
 def _lived(card: dict) -> tuple:

@@ -18,6 +18,7 @@ from core.export.to_onnx import INPUT_CLIP as CLIP_IN_GRAPH
 from core.export.to_onnx import TOLERANCE, difference, graph_of
 
 BOUNDS = {"kind": "box", "size": 2, "low": [-1.0, -3.0], "high": [1.0, 0.5]}
+STUCK = {"kind": "box", "size": 2, "low": [-1.0, 2.0], "high": [1.0, 2.0]}
 CHOICE = {"kind": "discrete", "n": 4}
 
 
@@ -55,6 +56,7 @@ def a_bundle(folder, action, *, activation="tanh", squashed=False, hidden=(16, 8
         pytest.param(CHOICE, {"hidden": ()}, id="no hidden layer"),
         pytest.param(BOUNDS, {}, id="numbers within bounds"),
         pytest.param(BOUNDS, {"activation": "relu", "squashed": True}, id="squashed"),
+        pytest.param(STUCK, {}, id="a number that cannot change"),
     ],
 )
 def test_it_acts_as_the_player_does(tmp_path, action, settings):
