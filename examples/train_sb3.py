@@ -28,9 +28,7 @@ def main() -> None:
     parser.add_argument("--save", type=Path, help="where to keep the trained policy")
     asked = parser.parse_args()
 
-    env = load(asked.reward).make_env()
-    if isinstance(env.observation_space, gym.spaces.Dict):  # "MlpPolicy" takes one row of numbers
-        env = gym.wrappers.FlattenObservation(env)
+    env = fitted(load(asked.reward).make_env())
     env.action_space.seed(asked.seed)
     before = returns(lambda _: env.action_space.sample(), env)
     model = PPO("MlpPolicy", env, seed=asked.seed)
@@ -40,6 +38,17 @@ def main() -> None:
         print(f"{kind} reward an episode: {before[kind]:.2f} at random, {after[kind]:.2f} trained")
     if asked.save:
         model.save(asked.save)
+
+
+def fitted(env: gym.Env) -> gym.Env:
+    """Return the environment as "MlpPolicy" takes it: one row of numbers, choices that count from 0."""
+    if isinstance(env.observation_space, gym.spaces.Dict):
+        env = gym.wrappers.FlattenObservation(env)
+    acts = env.action_space
+    if not isinstance(acts, gym.spaces.Discrete) or acts.start == 0:
+        return env
+    choices = gym.spaces.Discrete(acts.n)
+    return gym.wrappers.TransformAction(env, lambda chosen: chosen + acts.start, choices)
 
 
 def returns(act: Callable[[np.ndarray], object], env) -> dict[str, float]:

@@ -12,6 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import gymnasium as gym
 import pytest
 
 from core.export import render_reward_file
@@ -50,6 +51,26 @@ def test_stable_baselines_learns_from_a_downloaded_reward(tmp_path):
     )
     assert after > 2 * before
     assert (tmp_path / "policy.zip").is_file()
+
+
+def test_choices_that_begin_elsewhere_are_counted_from_0_for_stable_baselines(monkeypatch):
+    pytest.importorskip("stable_baselines3")
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    chosen = []
+
+    class Buttons(gym.Env):
+        observation_space = gym.spaces.Box(0.0, 1.0, (1,))
+        action_space = gym.spaces.Discrete(3, start=5)
+
+        def step(self, action):
+            chosen.append(int(action))
+            return self.observation_space.sample(), 0.0, False, False, {}
+
+    env = importlib.import_module("train_sb3").fitted(Buttons())
+    assert env.action_space == gym.spaces.Discrete(3)
+    for action in range(3):
+        env.step(action)
+    assert chosen == [5, 6, 7]
 
 
 def test_an_episode_without_an_end_is_cut(monkeypatch):
