@@ -67,7 +67,9 @@ def _moment(value: object) -> str:
 
 
 def _facts(store: Store, job: StoredJob) -> Iterator[tuple[str, dict[str, Any]]]:
-    yield "job", {"format": FORMAT, "rewardsmith": downloads.version(), **asdict(job)}
+    # An export is handed on: who is told of the job, and what proves it to them, is nobody else's.
+    own = {name: value for name, value in asdict(job).items() if name != "webhook"}
+    yield "job", {"format": FORMAT, "rewardsmith": downloads.version(), **own}
     for exchange in store.exchanges(job.id):
         yield "exchange", asdict(exchange)
     for iteration in store.iterations(job.id):

@@ -98,6 +98,15 @@ def test_a_job_names_who_is_told_and_the_secret_is_shown_once(api):
     assert shown["secret"] not in json.dumps(api.get("/v1/jobs").json())
 
 
+def test_an_export_is_handed_on_and_holds_no_webhook(api):
+    webhook = {"url": "http://127.0.0.1:1/x?who=canary", "secret": SECRET}
+    job = api.post("/v1/jobs", json={"task": "cartpole-park", "webhook": webhook}).json()
+    told = api.get(f"/v1/jobs/{job['id']}/export").text
+    assert job["id"] in told
+    assert SECRET not in told
+    assert "canary" not in told
+
+
 def test_a_secret_may_be_brought_along_so_that_one_serves_all_jobs(api):
     webhook = {"url": "http://127.0.0.1:1/x", "secret": SECRET}
     answer = api.post("/v1/jobs", json={"task": "cartpole-park", "webhook": webhook})
