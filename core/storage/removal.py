@@ -12,7 +12,7 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, delete, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Row, delete, or_, select, tuple_
 
 from core.errors import Conflict
 from core.records.kinds import FINISHED
@@ -122,7 +122,10 @@ def expire(connection: Connection, job_id: str, days: float) -> bool:
 
 
 def _over(days: float) -> tuple[ColumnElement[bool], ...]:
-    return jobs.c.status.in_(FINISHED), jobs.c.finished_at < now(-days * 86_400.0)
+    since = now(-days * 86_400.0)
+    # An imported job may have ended years before it came here, where nobody has seen it yet.
+    here = or_(jobs.c.origin.is_(None), jobs.c.created_at < since)
+    return jobs.c.status.in_(FINISHED), jobs.c.finished_at < since, here
 
 
 def waiting(connection: Connection, after: str = "") -> dict[str, datetime]:

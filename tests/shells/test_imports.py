@@ -132,6 +132,14 @@ def test_an_end_in_the_past_is_kept(api, store, exported):
     assert (job.started_at.day, job.finished_at.day) == (1, 2)
 
 
+def test_one_that_ended_long_ago_is_kept_for_its_time_from_when_it_came(api, store, exported):
+    early = with_line(0, started_at="2020-01-01T00:00:00Z", finished_at="2020-01-02T00:00:00Z")
+    job_id = taken_in(api, store, spoilt(exported, early))
+    assert job_id not in store.leftovers.ended_before(30.0)
+    assert not store.leftovers.expire(job_id, 30.0)
+    assert store.leftovers.expire(job_id, -1.0), "a day from now, one day is over"
+
+
 def test_it_is_forked_and_not_extended(api, store, exported):
     job_id = taken_in(api, store, exported)
     answer = api.post(f"/v1/jobs/{job_id}/extend", json={"iterations": 1})
