@@ -10,7 +10,7 @@ The two are groups without login: what logs in is a member of one of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from sqlalchemy import Connection, text
 
@@ -80,12 +80,20 @@ def _make(connection: Connection) -> None:
 
 
 def _allow(connection: Connection) -> None:
-    for statement in statements():
+    query = text(
+        "SELECT tablename FROM pg_policies WHERE schemaname = 'public' AND policyname = 'workers'"
+    )
+    for statement in statements(set(connection.execute(query).scalars())):
         connection.execute(text(statement))
 
 
-def statements() -> Iterator[str]:
-    """Yield the SQL that gives the two roles their rights; carrying it out twice changes nothing."""
+def statements(open_to_workers: Collection[str]) -> Iterator[str]:
+    """Yield the SQL that gives the two roles their rights; carrying it out twice changes nothing.
+
+    Args:
+        open_to_workers: tables that have the workers' policy.  It is not made anew: that would wait for
+            everybody who reads the table, a backup say, and keep all others waiting meanwhile.
+    """
     jobs = ", ".join(OF_JOBS)
     yield f"GRANT USAGE ON SCHEMA public TO {API}, {WORKER}"
     yield f"GRANT SELECT ON alembic_version, standing, line TO {API}, {WORKER}"
@@ -100,6 +108,5 @@ def statements() -> Iterator[str]:
     yield f"GRANT SELECT, INSERT, UPDATE ON endpoints TO {WORKER}"
     yield f"GRANT SELECT ON workers TO {API}"
     yield f"GRANT SELECT, INSERT, UPDATE, DELETE ON workers TO {WORKER}"
-    for table in OF_JOBS:
-        yield f"DROP POLICY IF EXISTS workers ON {table}"
+    for table in sorted(set(OF_JOBS).difference(open_to_workers)):
         yield f"CREATE POLICY workers ON {table} TO {WORKER} USING (true) WITH CHECK (true)"

@@ -289,6 +289,24 @@ def test_an_upgrade_lets_the_roles_in_again(url, login, both):
         assert connection.execute("SELECT count(*) > 0 FROM events").fetchone() == (True,)
 
 
+def test_an_upgrade_waits_for_nobody_who_reads(url):
+    """A backup reads every table for as long as it takes; nobody else may wait for it meanwhile."""
+    with psycopg.connect(url) as dump:
+        for table in OF_JOBS:
+            dump.execute(f"LOCK TABLE {table} IN ACCESS SHARE MODE")
+        migrations.upgrade(url)
+    make_roles(url)
+
+
+def test_a_policy_that_was_taken_down_is_put_up_again(url):
+    with psycopg.connect(url) as connection:
+        connection.execute("DROP POLICY workers ON rollouts")
+    migrations.upgrade(url)
+    found = "SELECT 1 FROM pg_policies WHERE tablename = 'rollouts' AND policyname = 'workers'"
+    with psycopg.connect(url) as connection:
+        assert connection.execute(found).fetchone()
+
+
 def test_sqlite_has_no_roles_and_says_so(tmp_path):
     with pytest.raises(ConfigurationError, match="whoever may read the file"):
         make_roles(f"sqlite:///{tmp_path / 'x.db'}")
