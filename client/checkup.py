@@ -63,7 +63,7 @@ def package(name: str, module: str) -> Finding:
     """Look at one package by importing it."""
     try:
         loaded = importlib.import_module(module)
-    except ImportError as error:
+    except (ImportError, OSError) as error:  # the latter where a library of the system is missing
         return Finding(name, False, str(error), WORKER_EXTRA)
     return Finding(name, True, str(getattr(loaded, "__version__", "installed")))
 

@@ -6,12 +6,11 @@ import contextlib
 import ipaddress
 import json
 import time
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from client.finding import Finding
-from core.errors import RewardsmithError
-from core.settings import Settings
+from core.errors import ConfigurationError, RewardsmithError
+from core.settings import PREFIX, Settings
 
 ANSWER_SECONDS = 3.0
 TOTAL_SECONDS = 10.0  # for all of an endpoint's answer
@@ -23,8 +22,7 @@ def database(settings: Settings) -> Finding:
     """Ask the database for its revision.  An embedded one that is not there yet is no fault."""
     from core.storage import open_store
 
-    where = urlsplit(settings.database_url)
-    if where.scheme.startswith("sqlite") and not Path(where.path[1:]).exists():
+    if not _is_made(settings):
         fix = "`rewardsmith serve` makes it."
         return Finding("database", True, "SQLite, not made yet", fix)
     try:
@@ -34,13 +32,22 @@ def database(settings: Settings) -> Finding:
             store.check_writes()
     except RewardsmithError as error:
         return Finding("database", False, error.found, _database_fix(error))
-    return Finding("database", True, f"{where.scheme.partition('+')[0]}, up to date")
+    kind = settings.database_url.partition(":")[0].partition("+")[0]
+    return Finding("database", True, f"{kind}, up to date")
+
+
+def _is_made(settings: Settings) -> bool:
+    """Tell whether an embedded database is there; to ask one that is not would make it."""
+    file = settings.private_paths().get(f"{PREFIX}DATABASE_URL")
+    return file is None or file.exists()
 
 
 def _database_fix(error: RewardsmithError) -> str:
     """Say what to do, which is not to upgrade where the database is ahead of the program."""
     from migrations import knows
 
+    if isinstance(error, ConfigurationError):
+        return f"Set REWARDSMITH_DATABASE_URL to {error.expected}."
     revision = error.found.removeprefix("revision ")
     if error.found.startswith("revision ") and not knows(revision):
         return "It was made by a newer version of the program; use that one."
@@ -50,13 +57,17 @@ def _database_fix(error: RewardsmithError) -> str:
 def keys(settings: Settings) -> Finding:
     """Look whether somebody could open a server that asks for keys."""
     from core.storage import open_store
+    from core.storage.engine import USER
 
     if settings.keys == "unless-loopback" and _is_loopback(settings.api_host):
         return Finding("keys", True, f"none needed: the server listens on {settings.api_host}")
     try:
         with contextlib.closing(open_store(settings.database_url)) as store:
-            found = store.keys.any_valid()
+            found = _is_made(settings) and store.keys.any_valid()
     except RewardsmithError as error:
+        if error.where == USER:  # a worker's user sees none, and needs none
+            fix = "Ask again in the server's environment, whether one is valid."
+            return Finding("keys", True, f"not for this {USER} to see", fix)
         return Finding("keys", False, error.found, error.hint or "Mend the database first.")
     fix = "" if found else "Make one with `rewardsmith keys create OWNER`."
     return Finding("keys", found, "at least one is valid" if found else "none is valid", fix)
@@ -102,8 +113,7 @@ def workers(settings: Settings) -> Finding:
     """Look whether somebody does what there is to do."""
     from core.storage import open_store
 
-    where = urlsplit(settings.database_url)
-    if where.scheme.startswith("sqlite") and not Path(where.path[1:]).exists():
+    if not _is_made(settings):
         return Finding("workers", True, "nothing to do yet")
     try:
         with contextlib.closing(open_store(settings.database_url)) as store:
@@ -131,7 +141,7 @@ def designer(settings: Settings) -> Finding:
     name = f"openai at {urlsplit(url).hostname}"
     try:
         status, models = ask_for_models(url, None if key is None else key.get_secret_value())
-    except (httpx2.HTTPError, TimeoutError) as error:
+    except (httpx2.HTTPError, httpx2.InvalidURL, TimeoutError) as error:
         fix = "Start it, or correct REWARDSMITH_OPENAI_BASE_URL. Jobs that need it wait meanwhile."
         return Finding("designer", False, f"{name}: {error or type(error).__name__}", fix)
     return _refused(name, status) or _served(name, settings.openai_model, models)

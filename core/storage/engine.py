@@ -19,9 +19,9 @@ from pydantic_core import from_json
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import (
     ArgumentError,
+    DatabaseError,
     DBAPIError,
     InterfaceError,
-    InternalError,
     NoSuchModuleError,
     OperationalError,
     ProgrammingError,
@@ -42,9 +42,13 @@ POOL_SECONDS = 10.0
 POOL_OVERFLOW = 40  # the web server's threads and a Propose step's slots come on top of each other
 
 _RETRIED_STATES = frozenset({"40001", "40P01", "55P03"})  # serialization, deadlock, lock timeout
+_NOT_THERE = frozenset({"42P01", "42703"})  # a table, a column
+_NOT_ALLOWED = "42501"
 _READ_ONLY = "25006"  # a standby, or a server that was told so
 CHECK_HINT = "Check that it can be reached, and that REWARDSMITH_DATABASE_URL names it."
 MIGRATE_HINT = "Run `rewardsmith db upgrade`."
+USER = "user of the database"  # where it says what a user may not do
+USER_HINT = "See `Users of the database` in docs/operations.md, and `rewardsmith db roles`."
 
 
 def open_engine(database_url: str, *, busy_seconds: float = BUSY_SECONDS) -> Engine:
@@ -92,7 +96,7 @@ def _read_url(database_url: str) -> URL:
     try:
         url = make_url(database_url.replace("postgres://", "postgresql://", 1))
         backend = url.get_backend_name()
-    except (ArgumentError, NoSuchModuleError):
+    except (ArgumentError, NoSuchModuleError, ValueError):  # the last for a port
         raise ConfigurationError(
             "a text that is no database URL", expected=expected, where="database_url"
         ) from None
@@ -240,24 +244,41 @@ def named_errors() -> Iterator[None]:
         raise StorageFailed(
             "All connections to the database are in use.", hint="Try again in a moment."
         ) from error
-    except ProgrammingError as error:
-        if getattr(error.orig, "sqlstate", None) not in ("42P01", "42703"):
+    except DBAPIError as error:
+        failed = _broken(error)
+        if failed is None:
             raise
-        raise StorageFailed("The database is not migrated.", hint=MIGRATE_HINT) from error
-    except InternalError as error:
-        if getattr(error.orig, "sqlstate", None) != _READ_ONLY:
-            raise
-        raise StorageFailed(
-            "The database takes no writes.", hint="Make the one that does the one that is named."
-        ) from error
-    except (OperationalError, InterfaceError) as error:
-        raise _storage_failed(error) from error
+        raise failed from error
     except OSError as error:  # the folder of a SQLite file cannot be made
         raise StorageFailed(f"{error}", where="database", hint=CHECK_HINT) from error
 
 
+def _broken(error: DBAPIError) -> StorageFailed | None:
+    """Return what is wrong with the database, or with what was told of it; None if it is neither."""
+    state = getattr(error.orig, "sqlstate", None)
+    if state in _NOT_THERE:
+        return StorageFailed("The database is not migrated.", hint=MIGRATE_HINT)
+    if state == _READ_ONLY:
+        return StorageFailed(
+            "The database takes no writes.", hint="Make the one that does the one that is named."
+        )
+    if state == _NOT_ALLOWED:
+        return StorageFailed(_first_line(error), where=USER, hint=USER_HINT)
+    # Without a statement it was the address: an option of the connection that there is not, say.
+    at_the_door = isinstance(error, ProgrammingError) and error.statement is None
+    no_database = type(error) is DatabaseError  # a file with something else in it, or a damaged one
+    if at_the_door or no_database or isinstance(error, OperationalError | InterfaceError):
+        return _storage_failed(error)
+    return None
+
+
+def _first_line(error: DBAPIError) -> str:
+    lines = str(error.orig).strip().splitlines()
+    return lines[0] if lines else "no reason given"
+
+
 def _storage_failed(error: DBAPIError) -> StorageFailed:
-    text = str(error.orig).strip().splitlines()[0] if str(error.orig).strip() else "no reason given"
+    text = _first_line(error)
     if "no such table" in text or "no such column" in text:
         return StorageFailed("The database is not migrated.", hint=MIGRATE_HINT)
     if "full" in text:

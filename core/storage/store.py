@@ -45,6 +45,8 @@ from core.storage.deliveries import Deliveries
 from core.storage.endpoints import Endpoints
 from core.storage.engine import (
     MIGRATE_HINT,
+    USER,
+    USER_HINT,
     open_engine,
     takes_writes,
 )
@@ -191,8 +193,8 @@ class Store(Access):
             raise StorageFailed(
                 "a user who is shown the rows of one owner at a time",
                 expected="a member of rewardsmith_worker, or the owner of the tables",
-                where="user of the database",
-                hint="See docs/operations.md, and `rewardsmith db roles`.",
+                where=USER,
+                hint=USER_HINT,
             )
 
     # --- jobs ---------------------------------------------------------------------------------

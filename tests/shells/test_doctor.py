@@ -14,9 +14,12 @@ import redis
 from psycopg import sql
 from sqlalchemy import make_url
 
-from client.checkup_services import broker, database, designer, workers
+import migrations
+from client.checkup_services import broker, database, designer, keys, workers
 from core.settings import Settings
 from core.storage import Store
+from migrations.roles import WORKER, make_roles
+from tests.databases import fresh_database, user_of
 from tests.rim.storing import a_claim, a_job
 from tests.stack import valkey_url
 
@@ -133,6 +136,59 @@ def test_a_database_that_takes_no_writes_is_named_so(settings, database_url, sto
     assert not found.ok
     assert "takes no writes" in found.found
     assert "standby" in found.fix
+
+
+@pytest.mark.slow  # starts a PostgreSQL
+def test_a_workers_user_sees_no_key_and_needs_none(settings, postgres):
+    with fresh_database(postgres) as url:
+        migrations.upgrade(url)
+        make_roles(url)
+        with user_of(url, WORKER) as worker:
+            given = settings(database_url=worker, keys="always")
+            assert [check(given).ok for check in (database, keys, workers)] == [True] * 3
+            assert "server's environment" in keys(given).fix
+
+
+@pytest.mark.slow  # starts a PostgreSQL
+def test_a_user_without_rights_is_told_so(settings, postgres):
+    with fresh_database(postgres) as url, psycopg.connect(url, autocommit=True) as connection:
+        migrations.upgrade(url)
+        connection.execute("CREATE ROLE strangers")
+        with user_of(url, "strangers") as stranger:
+            given = settings(database_url=stranger)
+            told = database(given)
+            assert not workers(given).ok
+        connection.execute("DROP ROLE strangers")
+    assert not told.ok
+    assert "permission denied" in told.found
+    assert "rewardsmith db roles" in told.fix
+
+
+@pytest.mark.parametrize(
+    ("url", "found", "fix"),
+    [
+        pytest.param("sqlite:///{file}", "not a database", "REWARDSMITH_DATABASE_URL", id="text"),
+        pytest.param("mysql://host/x", "mysql", "Set REWARDSMITH_DATABASE_URL to", id="another"),
+        pytest.param("postgresql://u:p@h:port/x", "no database URL", "Set REWARD", id="no port"),
+        pytest.param("postgresql://u:p[w@127.0.0.1:1/x", "refused", "reached", id="a password"),
+        pytest.param("postgresql://127.0.0.1:1/x?a=b", '"a"', "reached", id="no such option"),
+    ],
+)
+def test_a_database_that_is_none_is_named_with_what_to_do(settings, tmp_path, url, found, fix):
+    (tmp_path / "text.db").write_text("no database at all " * 100)
+    given = settings(database_url=url.format(file=tmp_path / "text.db"))
+    told = database(given)
+    assert not told.ok
+    assert found in told.found
+    assert fix in told.fix
+    assert not workers(given).ok
+
+
+def test_a_database_that_is_not_there_is_not_made_by_looking(settings, tmp_path):
+    given = settings(keys="always")
+    assert "keys create" in keys(given).fix
+    assert workers(given).ok
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_jobs_that_nobody_works_on_are_named(settings, database_url, store: Store, monkeypatch):
