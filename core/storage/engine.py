@@ -74,6 +74,7 @@ def open_engine(database_url: str, *, busy_seconds: float = BUSY_SECONDS) -> Eng
         pool_timeout=POOL_SECONDS,
         json_serializer=to_json,
         json_deserializer=_read_json,
+        hide_parameters=True,  # whatever breaks is logged, and what people and models said is not
     )
     event.listen(engine, "do_connect", postgres.connect)
     return engine
@@ -126,6 +127,7 @@ def _open_sqlite(url: URL, to_json: Callable[[Any], str], busy_seconds: float) -
         pool_timeout=POOL_SECONDS,
         json_serializer=to_json,
         json_deserializer=_read_json,
+        hide_parameters=True,  # whatever breaks is logged, and what people and models said is not
     )
     event.listen(engine, "do_connect", _make_folder)
     event.listen(engine, "connect", _prepare_sqlite)

@@ -9,6 +9,7 @@ import logging
 import pytest
 
 from api import headers
+from core.storage.engine import writing
 from tests.shells.conftest import ON_SQLITE
 from tests.shells.stories import a_finished_job
 from workers.logs import configure_server_logs
@@ -40,6 +41,22 @@ def test_what_was_said_is_not_told(api, logged):
     api.get("/v1/nothing-canary-17")
     lines = logged()
     assert len(lines) == 2
+    assert "canary-17" not in json.dumps(lines)
+
+
+def test_a_database_that_breaks_over_what_was_said_does_not_repeat_it(api, store, engine, logged):
+    job_id = a_finished_job(store)
+    forbid = (
+        "CREATE TRIGGER forbid BEFORE INSERT ON remarks BEGIN SELECT RAISE(ABORT, 'broken'); END"
+    )
+    writing(engine, lambda c: c.exec_driver_sql(forbid))
+    try:
+        said = {"kind": "text", "text": "canary-17"}
+        assert api.post(f"/v1/jobs/{job_id}/feedback", json=said).status_code == 500
+    finally:
+        writing(engine, lambda c: c.exec_driver_sql("DROP TRIGGER forbid"))
+    lines = logged()
+    assert any("INSERT INTO remarks" in line.get("exception", "") for line in lines)
     assert "canary-17" not in json.dumps(lines)
 
 
