@@ -11,6 +11,7 @@ import secrets
 import tempfile
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -19,6 +20,9 @@ from core.errors import ConfigurationError
 
 SECRET_BYTES = 32
 PREFIX = "REWARDSMITH_"
+# Beyond these a database's clock overflows, or ends: SQLite then gave a step to two workers at once.
+LONGEST_SECONDS = 86_400.0
+LONGEST_DAYS = 36_500.0
 
 
 class Settings(BaseSettings):
@@ -84,10 +88,18 @@ class Settings(BaseSettings):
         5, ge=1, le=20, description="How often one question is sent before the designer rests."
     )
     designer_attempt_seconds: float = Field(
-        180.0, gt=0, allow_inf_nan=False, description="Total deadline of one attempt."
+        180.0,
+        gt=0,
+        le=LONGEST_SECONDS,
+        allow_inf_nan=False,
+        description="Total deadline of one attempt.",
     )
     designer_call_seconds: float = Field(
-        900.0, gt=0, allow_inf_nan=False, description="Deadline of a question over all attempts."
+        900.0,
+        gt=0,
+        le=LONGEST_SECONDS,
+        allow_inf_nan=False,
+        description="Deadline of a question over all attempts.",
     )
 
     designer_calls_per_minute: float | None = Field(
@@ -120,6 +132,7 @@ class Settings(BaseSettings):
     retention_days: float | None = Field(
         None,
         gt=0,
+        le=LONGEST_DAYS,
         allow_inf_nan=False,
         description="Days after its end at which a job is deleted with all it owns; kept unless given.",
     )
@@ -152,6 +165,7 @@ class Settings(BaseSettings):
     lease_seconds: float = Field(
         15.0,
         ge=1.0,
+        le=LONGEST_SECONDS,
         allow_inf_nan=False,
         description="How long a silent worker keeps its step before another one takes it.",
     )
@@ -208,8 +222,18 @@ class Settings(BaseSettings):
     @field_validator("openai_base_url")
     @classmethod
     def _address(cls, url: str) -> str:
-        if not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#@]*)?", url):
+        if not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#@]*)?", url) or not _is_address(url):
             raise ValueError("expected an address such as https://host/v1, without user or query")
+        return url
+
+    @field_validator("broker_url")
+    @classmethod
+    def _broker(cls, url: str) -> str:
+        if not _is_address(url):
+            raise ValueError(
+                "expected an address such as redis://:password@host:6379/0; what is special in a "
+                "password is written with %, such as %2F for /"
+            )
         return url
 
     @field_validator("environment_paths", mode="before")
@@ -278,6 +302,16 @@ def read_settings(**given: Any) -> Settings:
         first = error.errors(include_input=False, include_url=False)[0]
         name = PREFIX + str(first["loc"][0]).upper() if first["loc"] else PREFIX
         raise ConfigurationError(first["msg"], where=name) from None
+
+
+def _is_address(url: str) -> bool:
+    """Tell whether a URL has a host that can be looked up, and a port that is one."""
+    try:
+        parts = urlsplit(url)
+        (parts.hostname or "").encode("idna")
+        return parts.port is None or parts.port > 0
+    except ValueError:
+        return False
 
 
 def _home(known: dict[str, Any]) -> Path:

@@ -171,6 +171,10 @@ def test_a_damaged_secret_is_not_replaced(content):
         pytest.param("https://host/v1?key=1", id="a query"),
         pytest.param("api.example/v1", id="no protocol"),
         pytest.param("https://host /v1", id="a space"),
+        pytest.param("https://host:http/v1", id="a port that is none"),
+        pytest.param("https://host:99999/v1", id="a port beyond all"),
+        pytest.param("https://[::1/v1", id="half an address"),
+        pytest.param("https://host..example/v1", id="a name with a hole"),
     ],
 )
 def test_an_endpoint_that_is_no_plain_address_is_refused_without_being_shown(monkeypatch, url):
@@ -178,3 +182,28 @@ def test_an_endpoint_that_is_no_plain_address_is_refused_without_being_shown(mon
     with pytest.raises(ConfigurationError, match=r"OPENAI_BASE_URL.*https://host/v1") as refused:
         read_settings()
     assert url not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://host:port/0", "redis://:hunter2/x@host", "redis://:h[2@a"]
+)
+def test_a_broker_whose_address_cannot_be_read_is_refused_without_being_shown(monkeypatch, url):
+    """Most often its password holds what means something else in an address."""
+    monkeypatch.setenv("REWARDSMITH_BROKER_URL", url)
+    with pytest.raises(ConfigurationError, match=r"BROKER_URL.*written with %") as refused:
+        read_settings()
+    assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize("url", ["filesystem://", "redis://:p%2Fw@[::1]:6379/0", "rediss://host"])
+def test_a_broker_may_be_a_folder_or_an_address(url):
+    assert read_settings(broker_url=url).broker_url == url
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["lease_seconds", "retention_days", "designer_attempt_seconds", "designer_call_seconds"],
+)
+def test_no_time_is_longer_than_the_clocks_of_databases(name):
+    with pytest.raises(ConfigurationError, match=name.upper()):
+        read_settings(**{name: 1e10})

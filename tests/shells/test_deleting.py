@@ -79,3 +79,10 @@ def test_tidying_by_hand_tells_what_is_gone(settings, store, monkeypatch):
     told = json.loads(result.stdout)
     assert (told["jobs"], told["orphans"]) == (1, 0)
     assert store.jobs().items == ()
+
+
+def test_no_job_is_deleted_for_ending_in_a_time_to_come(settings, store, monkeypatch):
+    monkeypatch.setenv("REWARDSMITH_DATABASE_URL", settings.database_url)
+    job_id = a_finished_job(store)
+    assert CliRunner().invoke(command, ["tidy", "--days", "-5"]).exit_code == 2
+    assert [job.id for job in store.jobs().items] == [job_id]
