@@ -15,6 +15,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.requests import route_of
+
 STRICT = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 log = logging.getLogger("rewardsmith.api")
 _REQUEST_ID = re.compile(r"^[A-Za-z0-9._-]{1,64}$")
@@ -71,11 +73,11 @@ def _tell(scope: Scope, status: int, seconds: float) -> None:
     level = logging.INFO if news else logging.DEBUG
     if not log.isEnabledFor(level):
         return
-    state, route = scope["state"], scope.get("route")
+    state = scope["state"]
     caller = state.get("caller")
     told = {
         "method": scope["method"],
-        "route": getattr(route, "path", None),
+        "route": route_of(scope),
         "status": status,
         "seconds": round(seconds, 4),
         "request_id": state["request_id"],

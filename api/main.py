@@ -35,6 +35,7 @@ from api import (
 from api.dependencies import FirstStep, House, Notify, migrated, visit
 from api.gate import Gate, Room
 from api.headers import Envelope
+from api.requests import API
 from core.prices import read_prices
 from core.settings import Settings
 from core.storage import Store, open_store
@@ -90,8 +91,8 @@ def create_app(
     kept = (bundles, iterations, candidates, charts, comparisons, files)
     told = (exports, imports, export_page, events, webhooks, library, datasets, work)
     for part in (*asked, *kept, *told):
-        app.include_router(part.router, prefix="/v1", dependencies=ready, responses=door)
-    app.include_router(tasks.router, prefix="/v1", dependencies=known, responses=door)
+        app.include_router(part.router, prefix=API, dependencies=ready, responses=door)
+    app.include_router(tasks.router, prefix=API, dependencies=known, responses=door)
     app.include_router(health.router)
     app.include_router(metrics.router, dependencies=[Depends(migrated)])
     app.include_router(reference.router)

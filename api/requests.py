@@ -10,6 +10,8 @@ from starlette.types import Scope
 
 _FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 OTHER = "other"  # what no route took, whatever paths and verbs strangers think of
+API = "/v1"  # below which the API's routes are, beside the pages' of the same names
+VERBS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
 class Requests:
@@ -39,8 +41,18 @@ class Requests:
 
     def count(self, scope: Scope, status: int, seconds: float, *, streamed: bool) -> None:
         """Count a request that was answered."""
-        route = getattr(scope.get("route"), "path", OTHER)
-        method = scope["method"] if route != OTHER else OTHER
+        route = route_of(scope) or OTHER
+        # A route is found for every verb; those that it does not take are refused there.
+        method = scope["method"] if route != OTHER and scope["method"] in VERBS else OTHER
         self._count.labels(method, route, str(status)).inc()
         if not streamed:
             self._seconds.labels(method, route).observe(seconds)
+
+
+def route_of(scope: Scope) -> str | None:
+    """Return the path of the route that took a request; None where none did.
+
+    FastAPI tells a route as its own router knows it, without what stands before all of these.
+    """
+    path: str | None = getattr(scope.get("route"), "path", None)
+    return f"{API}{path}" if path is not None and scope["path"].startswith(f"{API}/") else path

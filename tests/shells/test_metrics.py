@@ -90,8 +90,17 @@ def test_requests_are_counted_by_route_and_never_by_what_strangers_write(api):
     tasks = next(v for k, v in counted.items() if '/tasks"' in k and 'status="200"' in k)
     assert tasks == 2
     assert sum(v for k, v in counted.items() if 'route="other"' in k) >= 2
-    assert not [k for k in counted if "nowhere" in k or "job_x" in k]
+    assert not [k for k in counted if "nowhere" in k or "job_x" in k or "BREW" in k]
     assert any(k.startswith("rewardsmith_request_seconds_bucket") for k in numbers)
+
+
+@ON_SQLITE
+def test_a_page_and_the_api_below_the_same_name_are_counted_apart(api):
+    api.get("/jobs")
+    api.get("/v1/jobs")
+    counted = [k for k in told(api) if k.startswith("rewardsmith_requests_total")]
+    assert sum('route="/jobs"' in k for k in counted) == 1
+    assert sum('route="/v1/jobs"' in k for k in counted) == 1
 
 
 @ON_SQLITE

@@ -157,7 +157,7 @@ def test_several_processes_serve_one_address_and_count_together(here: Stack):
     )
     for _ in range(20):  # a connection each: any of them may take it
         assert httpx2.get(f"{here.url}/v1/tasks").status_code == 200
-    counted = 'rewardsmith_requests_total{method="GET",route="/tasks",status="200"} 20.0'
+    counted = 'rewardsmith_requests_total{method="GET",route="/v1/tasks",status="200"} 20.0'
     for _ in range(10):
         assert counted in httpx2.get(f"{here.url}/metrics").text
     host, port = here.url.removeprefix("http://").split(":")

@@ -32,7 +32,7 @@ def test_a_request_is_told_with_who_asked_and_about_what(api, store, logged):
     assert (line["method"], line["status"], line["level"]) == ("DELETE", 204, "info")
     assert (line["owner"], line["job_id"], line["request_id"]) == ("local", job_id, "mine")
     assert 0 <= line["seconds"] < 60
-    assert "{job_id}" in line["route"]
+    assert line["route"] == "/v1/jobs/{job_id}"
 
 
 def test_what_was_said_is_not_told(api, logged):
