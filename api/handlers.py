@@ -14,7 +14,16 @@ from starlette.exceptions import HTTPException
 from starlette.routing import compile_path
 
 from api import kinds
-from api.errors import MEDIA_TYPE, ApiError, FieldProblem, Problem, printable, problem, problem_of
+from api.errors import (
+    MEDIA_TYPE,
+    ApiError,
+    FieldProblem,
+    Problem,
+    kind_of,
+    printable,
+    problem,
+    problem_of,
+)
 from api.headers import request_id, seal
 from api.kinds import Kind
 from core.errors import InvalidInput, RewardsmithError
@@ -58,10 +67,20 @@ def answer(request: Request, said: Problem, headers: dict[str, str] | None = Non
 
 def _house_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RewardsmithError)
+    return answer(request, said_of_house(request, error))
+
+
+def said_of_house(request: Request, error: RewardsmithError) -> Problem:
+    """Say an error of the house as a problem; faults of its own are logged, and no stranger's business.
+
+    They name hosts, users and folders.  Whoever reaches a server without keys is at home there.
+    """
     said = problem_of(error, request.url.path, request_id(request))
-    if said.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        log.error("%s: %s", said.request_id, error)
-    return answer(request, said)
+    if said.status < HTTPStatus.INTERNAL_SERVER_ERROR:
+        return said
+    log.error("%s: %s", said.request_id, error)
+    at_home = request.app.state.house.keyless or hasattr(request.state, "visitor")
+    return said if at_home else _said(request, kind_of(error), "the server's log tells more")
 
 
 def refuse(request: Request, error: Exception) -> JSONResponse:

@@ -12,8 +12,8 @@ from fastapi.responses import RedirectResponse
 from fastapi.routing import APIRoute
 
 from api import kinds
-from api.errors import ApiError, Problem, problem, problem_of
-from api.handlers import explain
+from api.errors import ApiError, Problem, problem
+from api.handlers import explain, said_of_house
 from api.headers import request_id
 from api.pages.door import LONGEST_ADDRESS, sent_from
 from api.pages.render import page
@@ -49,7 +49,7 @@ def said_of(request: Request, error: Exception) -> Problem:
     """Return an error as the problem that the API would answer."""
     name = request_id(request)
     if isinstance(error, RewardsmithError):
-        return problem_of(error, request.url.path, name)
+        return said_of_house(request, error)
     if isinstance(error, ApiError):
         return problem(
             error.kind,

@@ -180,6 +180,20 @@ def test_a_database_that_cannot_be_reached_is_a_problem_too(tmp_path):
     store.close()
 
 
+@pytest.mark.parametrize("path", ["/readyz", "/v1/jobs", "/metrics", "/jobs"])
+def test_strangers_are_not_told_where_the_database_is(tmp_path, path, caplog):
+    url = "postgresql://nobody@127.0.0.1:1/none"
+    store = open_store(url)
+    app = create_app(Settings(home=tmp_path, database_url=url), lambda *_: None, store)
+    api = TestClient(app, base_url="http://api.example", raise_server_exceptions=False)
+    answer = api.get(path)
+    assert answer.status_code == 503
+    assert "127.0.0.1" not in answer.text
+    assert "127.0.0.1" in caplog.text
+    assert answer.headers["x-request-id"] in caplog.text
+    store.close()
+
+
 def test_stored_text_of_any_kind_is_answered(api, store):
     job_id = stories.a_new_job(store, name="ünï \u202e \u2028 <script>")
     assert api.get(f"/v1/jobs/{job_id}").status_code == 200
