@@ -82,6 +82,7 @@ def _grouped(connection: Connection, owner: str | None, days: int, group: Group)
         query = select(key, *sums).where(moment > now(-days * 86_400.0)).group_by(key)
         if table is not jobs:
             query = query.join(jobs, jobs.c.id == table.c.job_id)
+            query = query.where(jobs.c.origin.is_(None))  # else it was used elsewhere
         if owner is not None:
             query = query.where(jobs.c.owner == owner)
         for row in connection.execute(query).mappings():

@@ -140,6 +140,14 @@ def test_one_that_ended_long_ago_is_kept_for_its_time_from_when_it_came(api, sto
     assert store.leftovers.expire(job_id, -1.0), "a day from now, one day is over"
 
 
+def test_what_was_used_elsewhere_is_not_counted_as_used_here(api, store, exported):
+    before = api.get("/v1/usage").json()["total"]
+    taken_in(api, store, exported)
+    after = api.get("/v1/usage").json()
+    assert after["total"] == {**before, "jobs": before["jobs"] + 1}
+    assert sum(one["env_steps"] for one in after["keys"]) == before["env_steps"]
+
+
 def test_it_is_forked_and_not_extended(api, store, exported):
     job_id = taken_in(api, store, exported)
     answer = api.post(f"/v1/jobs/{job_id}/extend", json={"iterations": 1})
