@@ -110,7 +110,7 @@ class FolderArtifacts:
                     return False
                 path.unlink()
         except FileNotFoundError:
-            return True
+            return self._folder.exists()  # a disk that is not mounted has lost nothing
         except OSError as error:
             where = f"artifact {path.name}"
             raise StorageFailed(f"{error.strerror or error}", where=where) from error

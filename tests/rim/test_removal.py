@@ -189,6 +189,16 @@ def test_a_job_that_went_on_since_the_list_was_read_is_kept_for_its_time_anew(
     assert [job.id for job in store.jobs().items] == [gone_on]
 
 
+def test_files_in_a_folder_that_is_not_there_wait_until_it_is(store, files, tmp_path):
+    job_id = a_job_with_files(store, files, b"one", b"two")
+    store.delete(job_id)
+    (tmp_path / "artifacts").rename(tmp_path / "not-mounted")
+    assert tidy(store, files).files == 0
+    (tmp_path / "not-mounted").rename(tmp_path / "artifacts")
+    tidy(store, files)
+    assert there(files) == set()
+
+
 def test_orphans_are_files_of_nobody(store, files):
     a_job_with_files(store, files, b"mine", b"mine too")
     put_long_ago(files, b"of a step that was cut off")
