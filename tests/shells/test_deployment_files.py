@@ -32,6 +32,17 @@ def test_every_setting_that_a_service_is_given_exists(service):
     assert {name for name in given if name.startswith("REWARDSMITH_")} <= KNOWN_SETTINGS
 
 
+def test_the_databases_address_is_one_that_its_own_tools_read():
+    """`pg_dump` takes another form for the name of a database on this machine."""
+    addresses = {
+        service["environment"]["REWARDSMITH_DATABASE_URL"].partition(":")[0]
+        for service in SERVICES.values()
+        if "REWARDSMITH_DATABASE_URL" in service.get("environment", {})
+    }
+    assert addresses == {"postgresql"}
+    assert "postgresql+" not in (ROOT / "README.md").read_text()
+
+
 @pytest.mark.parametrize("service", [name for name in SERVICES if name != "migrate"])
 def test_every_lasting_service_has_a_health_check(service):
     assert SERVICES[service]["healthcheck"]["test"]
