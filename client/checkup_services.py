@@ -118,13 +118,17 @@ def workers(settings: Settings) -> Finding:
     try:
         with contextlib.closing(open_store(settings.database_url)) as store:
             standing = store.standing()
+            there = any(one.alive for one in store.crew.workers())
     except RewardsmithError:
         return Finding("workers", False, "not known", "Mend the database first.")
     seen, waited = standing.sign_of_life_seconds, standing.oldest_queued_seconds
     last = "never" if seen is None else f"{seen:.0f} s ago"
     found = f"{standing.open} jobs to work on, last sign of life {last}"
     silent = seen is None or seen > SILENT_SECONDS
-    if standing.jobs.get("queued") and silent and (waited or 0.0) > SILENT_SECONDS:
+    # Where only steps that rest are left, nobody shows a sign of life, and all is well.
+    unseen = standing.open and not there and not standing.claimed
+    unheard = standing.jobs.get("queued") and (waited or 0.0) > SILENT_SECONDS
+    if silent and (unseen or unheard):
         fix = "Start one with `rewardsmith worker`, or look into the log of the one that runs."
         return Finding("workers", False, found, fix)
     return Finding("workers", True, found)

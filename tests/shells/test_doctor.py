@@ -12,12 +12,15 @@ import psycopg
 import pytest
 import redis
 from psycopg import sql
-from sqlalchemy import make_url
+from sqlalchemy import make_url, update
 
 import migrations
 from client.checkup_services import broker, database, designer, keys, workers
 from core.settings import Settings
-from core.storage import Store
+from core.storage import Presence, Store
+from core.storage.clock import now
+from core.storage.engine import writing
+from core.storage.tables import claims
 from migrations.roles import WORKER, make_roles
 from tests.databases import fresh_database, user_of
 from tests.rim.storing import a_claim, a_job
@@ -202,6 +205,21 @@ def test_jobs_that_nobody_works_on_are_named(settings, database_url, store: Stor
     assert "rewardsmith worker" in told.fix
     a_claim(store, job.id)
     assert workers(given).ok, "somebody does it"
+
+
+def test_jobs_whose_workers_are_gone_are_named_and_those_that_rest_are_not(
+    settings, database_url, store: Store, engine
+):
+    given = settings(database_url=database_url)
+    a_claim(store, a_job(store).id)
+    silent = update(claims).values(heartbeat_at=now(-7_200.0), expires_at=now(-7_000.0))
+    writing(engine, lambda c: c.execute(silent))
+    told = workers(given)
+    assert not told.ok
+    assert "last sign of life 7200 s ago" in told.found
+    assert "rewardsmith worker" in told.fix
+    store.crew.report(Presence("one", ("design",), 1, 0, "cpu"))
+    assert workers(given).ok, "somebody is there, who waits for an endpoint, say"
 
 
 # --- the broker -------------------------------------------------------------------------------
