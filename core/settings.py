@@ -224,7 +224,7 @@ class Settings(BaseSettings):
     def _address(cls, url: str) -> str:
         if not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#@]*)?", url) or not _is_address(url):
             raise ValueError("expected an address such as https://host/v1, without user or query")
-        return url
+        return url.rstrip("/")
 
     @field_validator("broker_url")
     @classmethod

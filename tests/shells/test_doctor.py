@@ -97,6 +97,12 @@ def test_an_endpoint_without_a_list_is_no_fault_and_may_have_a_wrong_address(set
     assert "/v1" in told.fix
 
 
+def test_an_address_that_ends_in_a_slash_is_the_same_address(settings):
+    """The designer's own client takes it for that; asked for `//models`, servers refuse a right key."""
+    with endpoint(200, USUAL) as url:
+        assert designer(settings(openai_base_url=f"{url}/", openai_api_key="sk-right")).ok
+
+
 def test_where_the_usual_model_is_missing_it_is_said_who_asks_it(settings):
     with endpoint(200, MODELS) as url:
         told = designer(settings(openai_base_url=url, openai_api_key="sk-right"))
