@@ -249,6 +249,7 @@ def named_errors() -> Iterator[None]:
     except DBAPIError as error:
         failed = _broken(error)
         if failed is None:
+            _shorten(error)
             raise
         raise failed from error
     except OSError as error:  # the folder of a SQLite file cannot be made
@@ -272,6 +273,13 @@ def _broken(error: DBAPIError) -> StorageFailed | None:
     if at_the_door or no_database or isinstance(error, OperationalError | InterfaceError):
         return _storage_failed(error)
     return None
+
+
+def _shorten(error: DBAPIError) -> None:
+    """Leave the first line of what a driver says: those after it repeat the row that was refused."""
+    error.args = tuple(str(words).partition("\n")[0] for words in error.args)
+    if error.orig is not None:
+        error.orig.args = (_first_line(error),)
 
 
 def _first_line(error: DBAPIError) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import time
+import traceback
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import event, select, text, update
+from sqlalchemy import event, insert, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from core.errors import (
@@ -25,7 +26,7 @@ from core.storage import Store, open_store
 from core.storage.clock import now
 from core.storage.engine import open_engine, reading, writing
 from core.storage.postgres import BoundedConnection
-from core.storage.tables import evaluations, runs
+from core.storage.tables import evaluations, remarks, runs
 from tests.builders import a_preflight, a_run, a_spec, a_task, proposed, rejected
 from tests.rim.storing import (
     OUTCOME,
@@ -399,6 +400,17 @@ def test_a_database_that_takes_no_writes_is_named_so(database_url):
 def _begin_read_only(connection):
     sqlite = connection.dialect.name == "sqlite"
     connection.exec_driver_sql("PRAGMA query_only = ON" if sqlite else "SET TRANSACTION READ ONLY")
+
+
+def test_the_trace_of_a_row_that_was_refused_does_not_repeat_the_row(store, engine):
+    """It goes into the log, where nothing that people and models said belongs."""
+    row = {"job_id": a_job(store).id, "number": 0, "text": "canary-17", "more": {}}
+    wrong = insert(remarks).values(kind="no such kind", created_at=now(), **row)
+    with pytest.raises(IntegrityError, match="ck_remarks_kind") as refused:
+        writing(engine, lambda c: c.execute(wrong))
+    told = "".join(traceback.format_exception(refused.value))
+    assert "INSERT INTO remarks" in told
+    assert "canary-17" not in told
 
 
 def test_a_server_that_does_not_answer_is_named_so():
