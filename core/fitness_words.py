@@ -7,8 +7,10 @@ error that verdicts in words allow for is pooled over the job.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 from core.choosing import rung_fitness
+from core.once import once
 from core.records.history import History
 from core.records.rounds import Candidate
 from core.records.spec import Training
@@ -73,13 +75,18 @@ def seed_error(history: History, candidate: Candidate) -> float:
     own = seed_fitness(candidate)
     if not own:
         return 0.0
-    known = (
-        rung_values(other, reached(candidate))
-        for iteration in history.iterations
-        for other in iteration.candidates
-    )
-    samples = [values for values in known if values is not None and len(values) > 1]
-    # With v the squared standard error of n values, n v is their variance.
-    squares = [len(values) * standard_error(values) ** 2 for values in samples]
-    pooled = sum(squares) / len(squares) / len(own) if squares else 0.0
+    pooled = _variances(history).get(reached(candidate), 0.0) / len(own)
     return max(standard_error(own), math.sqrt(pooled))
+
+
+@once
+def _variances(history: History) -> Mapping[int, float]:
+    """Return the variance between the seeds of a candidate by rung, pooled over the job."""
+    pooled: dict[int, float] = {}
+    for rung in range(len(history.spec.training.rungs)):
+        known = [rung_values(c, rung) for i in history.iterations for c in i.candidates]
+        samples = [values for values in known if values is not None and len(values) > 1]
+        # With v the squared standard error of n values, n v is their variance.
+        squares = [len(values) * standard_error(values) ** 2 for values in samples]
+        pooled[rung] = sum(squares) / len(squares) if squares else 0.0
+    return pooled

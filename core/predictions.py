@@ -15,6 +15,7 @@ from typing import Literal, TypeAlias
 
 from core.choosing import native_fitness, rung_fitness, search_fitness
 from core.fitness_words import seed_error, steps_words, stopped_early
+from core.once import once
 from core.records.history import History
 from core.records.kinds import Json
 from core.records.rounds import Candidate
@@ -245,14 +246,23 @@ def _reference(history: History, candidate: Candidate, claim: Claim) -> tuple[fl
 
     Before anything was scored there is no best; the native reward stands in for it.
     """
-    earlier = [
-        c for i in history.iterations if i.number < candidate.iteration for c in i.candidates
-    ]
-    best = next(iter(ranked(earlier)), None)
+    earlier = [best for n, best in _bests(history).items() if n < candidate.iteration]
+    best = earlier[-1] if earlier else None
     if claim.than == "best" and best is not None:
         return rung_fitness(best, reached(candidate)), "the best"
     early = stopped_early(candidate, history.spec.training)
     return None if early else native_fitness(history), "native"
+
+
+@once
+def _bests(history: History) -> Mapping[int, Candidate]:
+    """Return the best candidate of an iteration and all before it, by the iteration's number."""
+    bests: dict[int, Candidate] = {}
+    for iteration in sorted(history.iterations, key=lambda one: one.number):
+        before = [*bests.values()][-1:]  # of all that came before, the best one is enough
+        for best in ranked([*before, *iteration.candidates])[:1]:
+            bests[iteration.number] = best
+    return bests
 
 
 def _moved(candidate: Candidate, claim: Claim) -> Claim:
@@ -291,8 +301,7 @@ TERMS: tuple[Kind, ...] = ("component", "feature")
 
 def tally(history: History, kinds: Sequence[Kind] = (*FITNESS, *TERMS)) -> tuple[int, int]:
     """Return how many claims of these kinds were hit in the job, and how many were decided."""
-    told = [c for i in history.iterations for c in i.candidates if c.prediction]
-    claims = [claim for c in told for claim in score(history, c) if claim.kind in kinds]
+    claims = [claim for _, told in _scores(history) for claim in told if claim.kind in kinds]
     verdicts = [claim.hit for claim in claims if claim.hit is not None]
     return sum(verdicts), len(verdicts)
 
@@ -322,14 +331,19 @@ def record_words(history: History) -> str:
 def _leaning(history: History) -> tuple[int, int]:
     """Count the missed numbers that were above and below what was measured."""
     high = low = 0
-    for iteration in history.iterations:
-        for candidate in iteration.candidates:
-            fitness = search_fitness(candidate)
-            for claim in score(history, candidate):
-                if claim.kind == "fitness" and claim.hit is False and not claim.above:
-                    high += fitness is not None and claim.low > fitness
-                    low += fitness is not None and claim.high < fitness
+    for candidate, claims in _scores(history):
+        fitness = search_fitness(candidate)
+        for claim in claims:
+            if claim.kind == "fitness" and claim.hit is False and not claim.above:
+                high += fitness is not None and claim.low > fitness
+                low += fitness is not None and claim.high < fitness
     return high, low
+
+
+@once
+def _scores(history: History) -> Sequence[tuple[Candidate, tuple[Claim, ...]]]:
+    """Return all candidates with what became of their predictions."""
+    return [(c, score(history, c)) for i in history.iterations for c in i.candidates]
 
 
 def claims_data(claims: Sequence[Claim]) -> list[Json]:

@@ -11,6 +11,7 @@ from core.bandit import variant_for
 from core.choosing import native_fitness, ranking, search_fitness
 from core.feedback import prediction_words
 from core.fitness_words import seed_fitness
+from core.once import once
 from core.preferences import preference_scores
 from core.records.asking import Brief
 from core.records.history import History
@@ -48,7 +49,7 @@ def brief_for(
         native=tuple(scored_values(history.native) or ()),
         answer=slot + 1,  # of a method that asks the same in every slot
         answers=spec.candidates,
-        predictions=_fulfilled(history, earlier(history)),
+        predictions=_fulfilled_earlier(history),
         preflight=found,
         training=spec.training,
         weight=spec.weight if spec.mode == "add" else None,
@@ -63,6 +64,11 @@ def brief_for(
         variant=variant,
         screens=spec.screens,
     )
+
+
+@once
+def _fulfilled_earlier(history: History) -> Mapping[str, tuple[str, ...]]:
+    return _fulfilled(history, earlier(history))
 
 
 def _fulfilled(history: History, candidates: Sequence[Candidate]) -> Mapping[str, tuple[str, ...]]:
