@@ -288,7 +288,7 @@ class ContextBody(Piece):
         default=None,
         ge=limits.MIN_PROMPT_TOKENS,
         le=1_000_000,
-        description="Tokens that a prompt may have; parts are shortened to fit.",
+        description="Tokens that a prompt may have, 60,000 unless said; parts are shortened to fit.",
     )
 
 

@@ -19,6 +19,7 @@ from core.words import cut, quoted
 CHARACTERS = 3.5  # per token; prose has more, but tables of numbers and code have fewer
 OVERHEAD = 16  # characters that a message costs beyond its text
 SMALL = 8_000  # tokens up to which the contract is said briefly
+MOST_TOKENS = 60_000  # where a job does not say: what tells all that was tried grows without end
 
 
 class Rank(IntEnum):

@@ -15,7 +15,7 @@ from core.feedback import why_not
 from core.fields import read_source
 from core.fitness import describe
 from core.methods.contract import adviser_text, system_text
-from core.methods.fitting import CHARACTERS, SMALL, Part, Piece, Rank, Turn, fit
+from core.methods.fitting import CHARACTERS, MOST_TOKENS, SMALL, Part, Piece, Rank, Turn, fit
 from core.program import current_source, visible_fields
 from core.records.asking import Brief, Prompt, Repair
 from core.records.kinds import Operator
@@ -636,7 +636,8 @@ def conversation(brief: Brief, *turns: Sequence[Piece]) -> Prompt:
         standing = adviser_text()
     roles = ("user", "assistant")
     told = [Turn(roles[i % 2], tuple(pieces)) for i, pieces in enumerate(turns)]
-    return fit([Turn("system", (standing,)), *told, *_repair(brief)], tokens)
+    room = MOST_TOKENS if tokens is None else tokens
+    return fit([Turn("system", (standing,)), *told, *_repair(brief)], room)
 
 
 def _repair(brief: Brief) -> list[Turn]:

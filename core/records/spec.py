@@ -117,7 +117,7 @@ class Context:
         examples:      how many finished designs of the library it shows.
         same_task:     whether designs of the same task may be among them.
         safety:        whether it asks for calm, safe motion.
-        prompt_tokens: that a prompt may have, estimated; None for no limit but the parts' own.
+        prompt_tokens: that a prompt may have, estimated; None for 60,000.
     """
 
     source: bool = False

@@ -6,10 +6,11 @@ import pytest
 
 from core.methods import METHODS
 from core.methods.contract import system_text
-from core.methods.fitting import Part, Rank, Turn, fit, tokens_of
+from core.methods.fitting import MOST_TOKENS, Part, Rank, Turn, fit, tokens_of
 from core.program import read_program
 from core.records.asking import Example
 from core.records.people import Remark
+from core.records.rounds import Iteration
 from core.records.spec import Context
 from core.records.task import Field
 from tests.prompt_situations import (
@@ -55,6 +56,18 @@ def a_long_job(method, tokens):
         Remark(n, "text", "2.0", text="Calmer, please. " * 30, iteration=2) for n in range(20)
     )
     return a_job(*done, spec=spec, preflight=preflight, remarks=remarks)
+
+
+@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
+def test_no_prompt_grows_beyond_all_windows_where_a_job_says_nothing(method):
+    """Methods that tell all that was tried tell more with each candidate."""
+    spec, done = spec_of(method, candidates=110), list[Iteration]()
+    one = trained(0, 0, 0.5, GOOD + "# the mark is ahead of the sled\n" * 40)
+    for number in range(2):
+        candidates = [replace(one, iteration=number, number=slot) for slot in range(110)]
+        done.append(closed_iteration(method, number, *candidates, before=done, spec=spec))
+    (brief, *_) = method.briefs(a_job(*done, spec=spec))
+    assert tokens_of(method.render(brief)) <= MOST_TOKENS
 
 
 SOURCE = """class Sled:
