@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 
-from core.errors import NotFound
+from core.errors import NotFound, StorageFailed
 from core.storage.artifacts import FolderArtifacts
 from core.storage.store import Store
 
@@ -16,6 +15,7 @@ from core.storage.store import Store
 SPARED_SECONDS = 3_600.0
 ORPHAN_SECONDS = 86_400.0
 AT_ONCE = 500
+MOST_BROKEN = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,18 +43,27 @@ def tidy(
         spared_seconds: a file that was stored or used so recently waits.
 
     Raises:
-        StorageFailed: the database or the folder cannot be used.
+        StorageFailed: the database or the folder cannot be used, or not for some job; files and the
+            other jobs are gone all the same.
     """
-    jobs = 0 if retention_days is None else _expire(store, retention_days)
     files = sum(_remove(store, artifacts, batch, spared_seconds) for batch in _waiting(store))
-    return Tidied(jobs, files)
+    return Tidied(0 if retention_days is None else _expire(store, retention_days), files)
 
 
 def _expire(store: Store, days: float) -> int:
-    gone = 0
+    """Delete jobs, one that cannot be (so large that the database gives up, say) after the others."""
+    gone, broken = 0, list[StorageFailed]()
     for job_id in store.leftovers.ended_before(days):
-        with suppress(NotFound):  # somebody was faster
+        try:
             gone += store.leftovers.expire(job_id, days)
+        except NotFound:
+            continue  # somebody was faster
+        except StorageFailed as error:
+            broken.append(error)
+            if len(broken) == MOST_BROKEN:
+                break  # then it is hardly the jobs
+    if broken:
+        raise broken[0]
     return gone
 
 

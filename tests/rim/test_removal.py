@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import func, select, update
 
-from core.errors import Conflict, NotFound
+from core.errors import Conflict, NotFound, StorageFailed
 from core.records.kinds import NATIVE
 from core.records.measured import Saved
 from core.storage import Caller, Extension, FolderArtifacts, remove_orphans, tidy
@@ -167,6 +167,22 @@ def test_after_the_retention_a_job_goes_and_an_open_one_stays(store, engine, fil
     assert tidy(store, files, retention_days=30).jobs == 1
     assert {job.id for job in store.jobs().items} == {young, running}
     assert old not in {young, running}
+
+
+def test_a_job_that_cannot_be_deleted_keeps_no_other_one(store, engine, files, monkeypatch):
+    stuck, *_ = [a_finished_job(store) for _ in range(3)]
+    writing(engine, lambda c: c.execute(update(jobs).values(finished_at=now(-31 * 86_400.0))))
+    expire = Leftovers.expire
+
+    def expire_others(self, job_id, days):
+        if job_id == stuck:
+            raise StorageFailed("it took the database too long")
+        return expire(self, job_id, days)
+
+    monkeypatch.setattr(Leftovers, "expire", expire_others)
+    with pytest.raises(StorageFailed, match="too long"):
+        tidy(store, files, retention_days=30)
+    assert [job.id for job in store.jobs().items] == [stuck]
 
 
 def test_a_job_that_went_on_since_the_list_was_read_is_kept_for_its_time_anew(
