@@ -186,7 +186,7 @@ class Settings(BaseSettings):
         "or up to one per core.",
     )
     training_nice: int = Field(
-        5,
+        10,
         ge=0,
         le=19,
         description="By how much trainings give way to a server, a database or whatever else wants "

@@ -13,8 +13,8 @@ from typing import Any
 MIB = 1024**2
 GIB = 1024**3
 
-NICENESS = 5
-"""Children take a quarter of a core from whoever else wants it, and all of it where nobody does.
+NICENESS = 10
+"""Children take a tenth of a core from whoever else wants it, and all of it where nobody does.
 
 A training uses every core that it gets; a server, a database and the worker's own claims beside it
 should not have to wait for that.
