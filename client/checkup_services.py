@@ -82,7 +82,8 @@ def _is_loopback(host: str) -> bool:
 
 def broker(settings: Settings) -> Finding:
     """Have the broker answer; one in a folder is part of the data folder."""
-    where = urlsplit(settings.broker_url)
+    url = settings.broker_url.partition(";")[0]  # others are for when this one is away
+    where = urlsplit(url)
     if where.scheme == "filesystem":
         return Finding("broker", True, "a folder inside the data folder")
     import redis
@@ -91,7 +92,7 @@ def broker(settings: Settings) -> Finding:
     waits = {"socket_timeout": ANSWER_SECONDS, "socket_connect_timeout": ANSWER_SECONDS}
     meanwhile = "Workers find their steps in the database meanwhile, a little later."
     try:
-        with contextlib.closing(redis.Redis.from_url(settings.broker_url, **waits)) as client:
+        with contextlib.closing(redis.Redis.from_url(url, **waits)) as client:
             client.ping()
             memory = client.info("memory")
     except redis.AuthenticationError as error:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,20 +41,35 @@ def whole_file(target: Path) -> Iterator[BinaryIO]:
     """Open a file to be written; it is there, in place of what was there, once it is whole.
 
     A link goes on leading to where it led.  What is no file, such as a pipe or a device, is written to
-    at once, for putting a file in its place would take it away from everybody.
+    at once, for putting a file in its place would take it away from everybody; so is a file in a folder
+    that takes no other.
     """
-    if target.exists() and not target.is_file():
+    real = target.resolve()
+    if target.exists() and not (target.is_file() and os.access(real.parent, os.W_OK)):
         with target.open("wb") as out:
             yield out
         return
-    real = target.resolve()
     partial = real.with_name(f".{real.name}.part")
     try:
         with partial.open("wb") as out:
             yield out
-        partial.replace(real)
+        _put(partial, real)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _put(partial: Path, real: Path) -> None:
+    """Put a file in the place of another, whose mode it takes over."""
+    if real.exists():
+        shutil.copymode(real, partial)
+    try:
+        partial.replace(real)
+    except OSError as error:
+        if error.errno != errno.EBUSY:
+            raise
+        shutil.copyfile(
+            partial, real
+        )  # a file that is mounted, as into containers, keeps its place
 
 
 @contextmanager

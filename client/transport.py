@@ -36,6 +36,7 @@ PAUSE_SECONDS = 0.25
 LONGEST_PAUSE_SECONDS = 5.0  # however much longer a server asks for
 RETRIED = frozenset({502, 503, 504})
 GONE = 404
+BUSY = 503  # the server's own word that it did nothing
 TOO_MANY = 429  # a stream comes back later; other requests are the caller's to space out
 STREAM_SILENCE_SECONDS = 45.0
 STREAM_PATIENCE_SECONDS = 120.0
@@ -215,6 +216,7 @@ class Transport:
                     return response
                 if response.status_code not in RETRIED or attempt == ATTEMPTS:
                     return _accepted(response)
+                lost = lost or response.status_code != BUSY  # a gateway knows no more than we do
                 pause = _asked_pause(response, pause)
             time.sleep(pause)
         raise AssertionError("unreachable: the last attempt returns or raises")

@@ -44,8 +44,12 @@ _COMPARED = re.compile(
     r"\b(?P<word>better|above|higher|beats|worse|below|lower)\b(?:[^;\n]*?\b(?P<than>best|native)\b)?",
     re.IGNORECASE,
 )
-_DENIED = re.compile(r"(?:\b(?:no|not|never|cannot)|n't)\s+(?:\w+\s+)?$", re.IGNORECASE)
-_CHANGE = re.compile(r"\b(?:by|within)\s+(?:(?:about|around)\s+)?$", re.IGNORECASE)
+_DENIED = re.compile(
+    r"(?:(?:\b(?:not|never|cannot)|n['\u2019]t)\s+(?:\w+\s+)?|\bno\s+)$", re.IGNORECASE
+)
+_ROUGHLY = r"\s+(?:(?:about|around|roughly|some)\s+|~\s*)?$"
+_CHANGE = re.compile(rf"\bby{_ROUGHLY}", re.IGNORECASE)
+_TOLERANCE = re.compile(rf"\bwithin{_ROUGHLY}", re.IGNORECASE)  # of one number, not of a range
 _MINUS = "\N{MINUS SIGN}"  # which models write for a hyphen
 _TERM = re.compile(
     r"\b(?P<kind>component|feature)\s+[`*\"']*(?P<name>[A-Za-z]\w{0,39})[`*\"']*"
@@ -136,8 +140,8 @@ def _fitness_claim(rest: str) -> Claim | None:
         return None
     first = min(found, key=lambda match: match.start())  # of equals the one of the earlier pattern
     before = rest[max(0, first.start() - NEARBY) : first.start()]
-    is_number = first.re in (_RANGE, _SINGLE)
-    if _DENIED.search(before) or (is_number and _CHANGE.search(before)):
+    changed = first.re is not _COMPARED and _CHANGE.search(before)
+    if changed or _DENIED.search(before) or (first.re is _SINGLE and _TOLERANCE.search(before)):
         return None
     return _READERS[first.re](first)
 

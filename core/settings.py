@@ -229,7 +229,7 @@ class Settings(BaseSettings):
     @field_validator("broker_url")
     @classmethod
     def _broker(cls, url: str) -> str:
-        if not _is_address(url):
+        if not all(map(_is_address, url.split(";"))):  # of which the first that answers is taken
             raise ValueError(
                 "expected an address such as redis://:password@host:6379/0; what is special in a "
                 "password is written with %, such as %2F for /"

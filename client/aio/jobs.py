@@ -94,7 +94,7 @@ class AsyncJob:
         deadline = None if timeout is None else time.monotonic() + timeout
         while not (await self.refresh()).finished:
             left = poll if deadline is None else min(poll, deadline - time.monotonic())
-            if left <= 0.0:
+            if deadline is not None and left <= 0.0:
                 raise TimeoutError(f"job {self.id} is still {self.status} after {timeout} seconds")
             await asyncio.sleep(left)
         return self

@@ -18,6 +18,7 @@ import httpx2
 from client.saving import whole_file
 from client.transport import (
     ATTEMPTS,
+    BUSY,
     GONE,
     PAUSE_SECONDS,
     RETRIED,
@@ -131,6 +132,7 @@ class AsyncTransport:
                     return response
                 if response.status_code not in RETRIED or attempt == ATTEMPTS:
                     return _accepted(response)
+                lost = lost or response.status_code != BUSY
                 pause = _asked_pause(response, pause)
             await asyncio.sleep(pause)
         raise AssertionError("unreachable: the last attempt returns or raises")

@@ -13,7 +13,11 @@ from client.console import JsonFlag, Screen
 def tidy(
     days: Annotated[
         float | None,
-        typer.Option(min=0, help="Delete jobs that ended so long ago; REWARDSMITH_RETENTION_DAYS."),
+        typer.Option(
+            min=0,
+            max=36_500,  # as of the setting
+            help="Delete jobs that ended so long ago; REWARDSMITH_RETENTION_DAYS.",
+        ),
     ] = None,
     orphans: Annotated[
         bool, typer.Option(help="Also remove files older than a day that no job refers to.")

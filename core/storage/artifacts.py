@@ -110,7 +110,8 @@ class FolderArtifacts:
                     return False
                 path.unlink()
         except FileNotFoundError:
-            return self._folder.exists()  # a disk that is not mounted has lost nothing
+            # A disk that is not mounted has lost nothing, and a folder that was used is never empty.
+            return self._folder.exists() and any(self._folder.iterdir())
         except OSError as error:
             where = f"artifact {path.name}"
             raise StorageFailed(f"{error.strerror or error}", where=where) from error

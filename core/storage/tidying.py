@@ -46,24 +46,26 @@ def tidy(
         StorageFailed: the database or the folder cannot be used, or not for some job; files and the
             other jobs are gone all the same.
     """
-    files = sum(_remove(store, artifacts, batch, spared_seconds) for batch in _waiting(store))
-    return Tidied(0 if retention_days is None else _expire(store, retention_days), files)
+    broken: list[StorageFailed] = []
+    jobs = 0 if retention_days is None else _expire(store, retention_days, broken)
+    files = sum(_remove(store, artifacts, b, spared_seconds, broken) for b in _waiting(store))
+    if broken:
+        raise broken[0]
+    return Tidied(jobs, files)
 
 
-def _expire(store: Store, days: float) -> int:
-    """Delete jobs, one that cannot be (so large that the database gives up, say) after the others."""
-    gone, broken = 0, list[StorageFailed]()
+def _expire(store: Store, days: float, broken: list[StorageFailed]) -> int:
+    """Delete jobs but for those that cannot be (so large that the database gives up, say)."""
+    gone = 0
     for job_id in store.leftovers.ended_before(days):
+        if len(broken) == MOST_BROKEN:
+            break  # then it is hardly the jobs
         try:
             gone += store.leftovers.expire(job_id, days)
         except NotFound:
             continue  # somebody was faster
         except StorageFailed as error:
             broken.append(error)
-            if len(broken) == MOST_BROKEN:
-                break  # then it is hardly the jobs
-    if broken:
-        raise broken[0]
     return gone
 
 
@@ -75,10 +77,19 @@ def _waiting(store: Store) -> Iterator[Mapping[str, datetime]]:
 
 
 def _remove(
-    store: Store, artifacts: FolderArtifacts, noted: Mapping[str, datetime], spared_seconds: float
+    store: Store,
+    artifacts: FolderArtifacts,
+    noted: Mapping[str, datetime],
+    spared_seconds: float,
+    broken: list[StorageFailed],
 ) -> int:
-    used = store.leftovers.in_use(noted)
-    gone = [h for h in noted if h not in used and artifacts.remove(h, spared_seconds)]
+    used, gone = store.leftovers.in_use(noted), list[str]()
+    for name in noted:
+        try:
+            if name not in used and artifacts.remove(name, spared_seconds):
+                gone.append(name)
+        except StorageFailed as error:  # it stays noted
+            broken.append(error)
     store.leftovers.forget({h: noted[h] for h in (*used, *gone)})
     return len(gone)
 

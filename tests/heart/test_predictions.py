@@ -89,10 +89,25 @@ def test_a_comparison_is_read(text, above, than):
         pytest.param("fitness improves by 0.1", id="a change"),
         pytest.param("fitness rises by about 0.1 to 0.2", id="a range of changes"),
         pytest.param("fitness within 0.05 of the best", id="a distance"),
+        pytest.param("fitness won\u2019t be above 0.8", id="a bound that is denied in type"),
+        pytest.param("fitness improves by at least 0.1", id="a bound of a change"),
+        pytest.param("fitness is up by ~0.1", id="a rough change"),
     ],
 )
 def test_words_that_claim_nothing_are_no_claim(text):
     assert read_prediction(text) == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "low", "high"),
+    [
+        ("fitness within 0.6 to 0.8", 0.6, 0.8),
+        ("fitness with no loss above 0.8", 0.8, math.inf),
+    ],
+)
+def test_words_that_only_look_like_a_denial_or_a_distance_deny_nothing(text, low, high):
+    (claim,) = read_prediction(text)
+    assert (claim.low, claim.high) == (low, high)
 
 
 def test_a_named_term_is_read_once():

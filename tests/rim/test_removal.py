@@ -185,6 +185,26 @@ def test_a_job_that_cannot_be_deleted_keeps_no_other_one(store, engine, files, m
     assert [job.id for job in store.jobs().items] == [stuck]
 
 
+def test_a_file_that_cannot_be_removed_keeps_no_other_one_nor_a_job(
+    store, engine, files, monkeypatch
+):
+    store.delete(a_job_with_files(store, files, b"one", b"two", b"three"))
+    a_finished_job(store)
+    writing(engine, lambda c: c.execute(update(jobs).values(finished_at=now(-31 * 86_400.0))))
+    stuck, remove = min(files.names()), FolderArtifacts.remove
+
+    def remove_others(self, name, spared_seconds):
+        if name == stuck:
+            raise StorageFailed("Permission denied")
+        return remove(self, name, spared_seconds)
+
+    monkeypatch.setattr(FolderArtifacts, "remove", remove_others)
+    with pytest.raises(StorageFailed, match="Permission denied"):
+        tidy(store, files, retention_days=30)
+    assert len(there(files)) == 1
+    assert not store.jobs().items
+
+
 def test_a_job_that_went_on_since_the_list_was_read_is_kept_for_its_time_anew(
     store, engine, files, monkeypatch
 ):
@@ -210,6 +230,9 @@ def test_files_in_a_folder_that_is_not_there_wait_until_it_is(store, files, tmp_
     store.delete(job_id)
     (tmp_path / "artifacts").rename(tmp_path / "not-mounted")
     assert tidy(store, files).files == 0
+    (tmp_path / "artifacts").mkdir()  # as a place for a disk usually is
+    assert tidy(store, files).files == 0
+    (tmp_path / "artifacts").rmdir()
     (tmp_path / "not-mounted").rename(tmp_path / "artifacts")
     tidy(store, files)
     assert there(files) == set()

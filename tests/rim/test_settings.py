@@ -195,8 +195,10 @@ def test_a_broker_whose_address_cannot_be_read_is_refused_without_being_shown(mo
     assert "hunter2" not in str(refused.value)
 
 
-@pytest.mark.parametrize("url", ["filesystem://", "redis://:p%2Fw@[::1]:6379/0", "rediss://host"])
-def test_a_broker_may_be_a_folder_or_an_address(url):
+@pytest.mark.parametrize(
+    "url", ["filesystem://", "redis://:p%2Fw@[::1]:6379/0", "redis://a:6379;redis://b:6379"]
+)
+def test_a_broker_may_be_a_folder_an_address_or_several(url):
     assert read_settings(broker_url=url).broker_url == url
 
 

@@ -87,6 +87,12 @@ def test_somebody_who_waits_less_than_between_two_looks_waits_all_the_same(clien
     assert client.jobs.get(job_id).wait(timeout=0.9, poll=1.0).finished
 
 
+def test_somebody_who_looks_without_a_pause_waits_for_ever(client, store):
+    job_id = stories.a_new_job(store)
+    threading.Timer(0.2, store.request_cancel, [job_id]).start()
+    assert client.jobs.get(job_id).wait(poll=0.0).finished
+
+
 @pytest.mark.parametrize("sent", ['"{}"', 'W/"{}"', ""], ids=["as it is", "by a proxy", "by none"])
 def test_a_download_is_whole_whatever_a_proxy_made_of_its_tag(client, sent):
     def answer(request: httpx2.Request) -> httpx2.Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from pathlib import Path
@@ -12,6 +13,7 @@ from typer.testing import CliRunner
 from client import Client
 from client.cli import app as command
 from client.console import USAGE
+from client.saving import whole_file
 from tests.databases import emptied
 from tests.shells import stories
 
@@ -80,3 +82,31 @@ def test_a_folder_that_cannot_be_made_is_usage(job, server, tmp_path, monkeypatc
     result = CliRunner().invoke(command, ["export", job.id, "--to", form, "-o", place])
     assert result.exit_code == USAGE
     assert "expected a place that can be written" in result.stderr
+
+
+def test_a_file_that_is_saved_over_keeps_its_mode(tmp_path):
+    target = tmp_path / "reward.py"
+    target.write_text("old")
+    target.chmod(0o600)
+    with whole_file(target) as out:
+        out.write(b"new")
+    assert (target.read_text(), target.stat().st_mode & 0o777) == ("new", 0o600)
+
+
+@pytest.mark.parametrize("kind", ["mounted", "in a folder that takes no other"])
+def test_a_file_that_cannot_be_replaced_is_written_in_place(tmp_path, monkeypatch, kind):
+    target = tmp_path / "reward.py"
+    target.write_text("old")
+    before = target.stat().st_ino
+
+    def busy(self, _):
+        raise OSError(errno.EBUSY, "Device or resource busy")
+
+    if kind == "mounted":
+        monkeypatch.setattr(Path, "replace", busy)
+    else:
+        monkeypatch.setattr(os, "access", lambda path, _: Path(path) != tmp_path)
+    with whole_file(target) as out:
+        out.write(b"new")
+    assert (target.read_text(), target.stat().st_ino) == ("new", before)
+    assert [path.name for path in tmp_path.iterdir()] == ["reward.py"]
