@@ -67,9 +67,8 @@ def _put(partial: Path, real: Path) -> None:
     except OSError as error:
         if error.errno != errno.EBUSY:
             raise
-        shutil.copyfile(
-            partial, real
-        )  # a file that is mounted, as into containers, keeps its place
+        # A file that is mounted, as into containers, keeps its place.
+        shutil.copyfile(partial, real)
 
 
 @contextmanager

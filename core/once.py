@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, wraps
 from typing import TypeVar
 
 from core.records.history import History
@@ -37,8 +37,8 @@ def once(work: Callable[[History], T]) -> Callable[[History], T]:
     def remembered(same: _Same) -> T:
         return work(same.history)
 
+    @wraps(work)
     def asked(history: History) -> T:
         return remembered(_Same(history))
 
-    asked.__doc__, asked.__name__ = work.__doc__, work.__name__
     return asked

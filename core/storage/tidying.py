@@ -15,7 +15,7 @@ from core.storage.store import Store
 SPARED_SECONDS = 3_600.0
 ORPHAN_SECONDS = 86_400.0
 AT_ONCE = 500
-MOST_BROKEN = 3
+MOST_BROKEN = 3  # jobs that cannot be deleted, before the rest wait for the next time
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +43,8 @@ def tidy(
         spared_seconds: a file that was stored or used so recently waits.
 
     Raises:
-        StorageFailed: the database or the folder cannot be used, or not for some job; files and the
-            other jobs are gone all the same.
+        StorageFailed: the database or the folder cannot be used, or not for some job or file; the
+            others are gone all the same.
     """
     broken: list[StorageFailed] = []
     jobs = 0 if retention_days is None else _expire(store, retention_days, broken)
@@ -59,7 +59,7 @@ def _expire(store: Store, days: float, broken: list[StorageFailed]) -> int:
     gone = 0
     for job_id in store.leftovers.ended_before(days):
         if len(broken) == MOST_BROKEN:
-            break  # then it is hardly the jobs
+            break
         try:
             gone += store.leftovers.expire(job_id, days)
         except NotFound:
