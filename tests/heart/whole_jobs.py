@@ -13,9 +13,10 @@ from tests.fakes import REPLY, MemoryLedger, PretendLaboratory, ScriptedDesigner
 
 
 def good(ask, note=""):
+    """A sound reply with a target of its own, not that of `SOURCE`: a copy would be rejected."""
     place = f"{ask.iteration}.{ask.slot}{ask.attempt}"
     source = SOURCE.replace("Stay near", f"Variant {place}{note}: stay near")
-    return REPLY.format(source=source.replace("- 1.0", f"- {place}"))
+    return REPLY.format(source=source.replace("- 1.0", f"- 1{place}"))
 
 
 def toolbox(designer, laboratory):
