@@ -28,6 +28,7 @@ from workers.carrying import Carrier
 from workers.crew import Crew
 from workers.delivering import deliver_until
 from workers.logs import configure_logs
+from workers.memory import give_large_blocks_back
 from workers.messages import CARRY_OUT, make_celery
 from workers.presence import tell_until
 from workers.sweep import Sweep, sweep_until
@@ -66,6 +67,7 @@ def run(
     """
     _check(queues, slots)
     configure_logs(settings.log_level)
+    give_large_blocks_back()
     store = open_store(settings.database_url)
     store.check_schema()
     store.check_serves_all()
