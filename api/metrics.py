@@ -1,6 +1,7 @@
 """What a monitor reads: requests of this server, and whether work is moving.
 
-    rewardsmith_work_moving     1 if no job waits for workers, or one has shown a sign of life lately
+    rewardsmith_work_moving     1 if no job waits for workers, or one has shown a sign of life lately;
+                                a job that rests waits for nobody
 
 Numbers of jobs are those of all owners together, through a view that shows nothing else of them.
 """
@@ -37,6 +38,10 @@ class _Work:
         yield jobs
         known = {
             "steps_claimed": ("Steps that a living worker has in hand.", self._standing.claimed),
+            "jobs_resting": (
+                "Open jobs on which nobody is to work before a moment that is noted.",
+                self._standing.resting,
+            ),
             "queued_seconds": (
                 "How long the oldest queued job has waited.",
                 self._standing.oldest_queued_seconds,
@@ -72,12 +77,12 @@ class _Crowd:
 
 def is_moving(standing: Standing) -> bool:
     """Tell whether workers do what there is to do; a job may wait a moment before it is taken up."""
-    if not standing.open:
+    if not standing.awake:
         return True
     seen, waited = standing.sign_of_life_seconds, standing.oldest_queued_seconds or 0.0
     if seen is not None and seen < LATELY_SECONDS:
         return True
-    return not standing.jobs.get("running") and waited < LATELY_SECONDS
+    return standing.awake == standing.jobs.get("queued", 0) and waited < LATELY_SECONDS
 
 
 @router.get(

@@ -12,7 +12,8 @@ from sqlalchemy import Connection, Row, column, select, table
 from core.storage.clock import UtcTime, now
 from core.storage.lifecycle import WORKED_ON
 
-# A view of migration 0005.  It shows the web server's role what row-level security hides, in sums.
+# A view of migrations 0005 and 0013.  It shows the web server's role in sums what row-level security
+# hides.
 _standing = table(
     "standing",
     column("status"),
@@ -20,6 +21,7 @@ _standing = table(
     column("oldest", UtcTime()),
     column("claimed"),
     column("alive", UtcTime()),
+    column("resting"),
 )
 
 
@@ -33,17 +35,24 @@ class Standing:
         oldest_queued_seconds: how long the oldest queued job has waited; None without any.
         sign_of_life_seconds:  since a worker last claimed a step or said how far it is; None if
                                none ever has.
+        resting: open jobs of which a step rests, while no other one is worked on or waits for workers.
     """
 
     jobs: Mapping[str, int]
     claimed: int
     oldest_queued_seconds: float | None
     sign_of_life_seconds: float | None
+    resting: int = 0
 
     @property
     def open(self) -> int:
         """Return how many jobs wait for workers or are worked on."""
         return sum(self.jobs.get(status, 0) for status in WORKED_ON)
+
+    @property
+    def awake(self) -> int:
+        """Return how many of the open jobs do not rest."""
+        return self.open - self.resting
 
 
 def read_standing(connection: Connection) -> Standing:
@@ -56,6 +65,7 @@ def read_standing(connection: Connection) -> Standing:
         sum(row.claimed for row in rows),
         None if queued is None else _since(queued, queued.oldest),
         None if alive is None else _since(rows[0], alive),
+        sum(row.resting for row in rows if row.status in WORKED_ON),
     )
 
 

@@ -6,7 +6,7 @@ import re
 
 import pytest
 from fastapi.testclient import TestClient
-from sqlalchemy import update
+from sqlalchemy import insert, update
 
 from api.dependencies import House
 from api.metrics import is_moving
@@ -51,6 +51,39 @@ def test_a_worker_that_beats_moves_the_work(api, store, engine):
     assert numbers["rewardsmith_work_moving"] == 0
 
 
+def test_a_job_that_rests_waits_for_nobody(api, store, engine):
+    claim = a_claim(store, a_job(store).id, "preflight")
+    claim.wait(600.0, "The endpoint asked for it.")
+    claim.release()
+    old = update(claims).values(heartbeat_at=now(-120.0))
+    writing(engine, lambda c: c.execute(old))
+    numbers = told(api)
+    assert (numbers["rewardsmith_jobs_resting"], numbers["rewardsmith_work_moving"]) == (1, 1)
+    awake = update(claims).values(resting_until=now(-1.0))
+    writing(engine, lambda c: c.execute(awake))
+    numbers = told(api)
+    assert (numbers["rewardsmith_jobs_resting"], numbers["rewardsmith_work_moving"]) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pytest.param({"owner": "w", "expires_at": now(60.0)}, id="somebody works on it"),
+        pytest.param({"offered_until": now(60.0)}, id="it was announced"),
+        pytest.param({"owner": "w", "expires_at": now(-1.0)}, id="its owner vanished"),
+    ],
+)
+def test_a_job_does_not_rest_while_another_of_its_steps_is_wanted(store, engine, values):
+    job = a_job(store)
+    claim = a_claim(store, job.id, "preflight")
+    claim.wait(600.0, "The endpoint asked for it.")
+    claim.release()
+    assert store.standing().resting == 1
+    other = insert(claims).values(job_id=job.id, step_key="train/0/0/0", lapses=0, **values)
+    writing(engine, lambda c: c.execute(other))
+    assert store.standing().resting == 0
+
+
 def test_a_job_that_nobody_takes_up_stops_the_work(api, store, engine):
     a_job(store)
     assert told(api)["rewardsmith_work_moving"] == 1
@@ -71,6 +104,9 @@ def test_a_job_that_nobody_takes_up_stops_the_work(api, store, engine):
         pytest.param(Standing({"queued": 1}, 0, 90.0, None), False, id="nobody ever came"),
         pytest.param(Standing({"queued": 1}, 0, 90.0, 1e6), False, id="nobody comes any more"),
         pytest.param(Standing({"queued": 9}, 1, 1e6, 3.0), True, id="there is a queue"),
+        pytest.param(Standing({"running": 2}, 0, None, 1e6, 2), True, id="all rest"),
+        pytest.param(Standing({"running": 2}, 0, None, 1e6, 1), False, id="one of two rests"),
+        pytest.param(Standing({"running": 1, "queued": 1}, 0, 5.0, 1e6, 1), True, id="a new one"),
     ],
 )
 def test_work_moves_as_long_as_workers_show_signs_of_life(standing, moving):
