@@ -151,6 +151,8 @@ def _screened(counts: Mapping[str, int]) -> str:
 
 
 def _interval(interval: Mapping[str, Any]) -> str:
+    if interval["n"] == 1:
+        return f"{number(interval['mean'])}  from 1 fresh seed; one training has no interval"
     low, high = number(interval["low"]), number(interval["high"])
     return f"{number(interval['mean'])}  95 % interval [{low}, {high}] over {interval['n']} fresh seeds"
 

@@ -128,6 +128,9 @@ def _interval(interval: Interval | None, provenance: Provenance) -> str:
     kind = "fresh seeds" if provenance.confirmed else "seeds of the search, not confirmed"
     if provenance.origin is not None:
         kind = "seeds, as it was told"
+    if interval.n == 1:
+        one = kind.replace("seeds", "seed", 1)
+        return f"{interval.mean:.4g} (1 {one}; one training has no interval)"
     return (
         f"{interval.mean:.4g} [{interval.low:.4g}, {interval.high:.4g}] "
         f"(mean, 95 % interval, {interval.n} {kind})"

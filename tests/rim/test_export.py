@@ -152,6 +152,14 @@ def test_the_header_says_where_the_file_comes_from(tmp_path):
     assert a_program(SIMPLE).sha256 in header
 
 
+def test_one_training_is_no_interval():
+    one = provenance(confirmed=False, designed=Interval(0.8, 0.8, 0.8, 1))
+    header = ast.get_docstring(
+        ast.parse(render_reward_file(CARTPOLE, a_program(SIMPLE), "replace", 0.02, one))
+    )
+    assert "0.8 (1 seed of the search, not confirmed; one training has no interval)" in header
+
+
 def test_a_search_result_is_not_passed_off_as_confirmed():
     text = render_reward_file(
         CARTPOLE, a_program(SIMPLE), "replace", 0.02, provenance(confirmed=False, native=None)

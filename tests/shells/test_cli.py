@@ -183,6 +183,12 @@ def test_a_finished_job_is_told_with_verdict_intervals_and_code_and_its_reward_i
     assert (tmp_path / "best.py").is_file()
 
 
+def test_one_training_is_told_without_an_interval(run, store):
+    outcome = replace(an_outcome(), fitness_alone=Interval(0.5, 0.5, 0.5, 1))
+    told = run("jobs", "watch", stories.a_finished_job(store, outcome)).stdout
+    assert "fitness alone 0.5  from 1 fresh seed; one training has no interval" in told
+
+
 def test_what_was_asked_for_beside_the_design_is_told_as_well(run, store):
     interval = Interval(0.5, 0.4, 0.6, 5)
     outcome = replace(
