@@ -12,7 +12,8 @@ from pathlib import Path
 
 from client.checkup_services import broker, database, designer, keys, workers
 from client.finding import Finding
-from core.errors import ConfigurationError, RewardsmithError
+from core.errors import ConfigurationError, InvalidInput, RewardsmithError
+from core.prices import read_prices
 from core.settings import Settings, read_settings
 
 OLDEST_PYTHON = (3, 11)
@@ -29,8 +30,11 @@ def examine() -> list[Finding]:
         fix = error.hint or "Correct or remove the variable."
         return [python(), Finding("settings", False, error.sentence(), fix)]
     checks: Sequence[Callable[[Settings], Finding]] = (
+        device,
         data_folder,
         artifact_folder,
+        secret,
+        prices,
         database,
         keys,
         broker,
@@ -79,6 +83,27 @@ def compiled_kernel(folder: Path | None = None) -> Finding:
     return Finding("kernel", True, slower, f"{found.reason}.")
 
 
+def device(settings: Settings) -> Finding:
+    """Look where a worker with these settings trains: on which GPU, or on the processor."""
+    try:
+        import torch
+
+        from core.training.devices import has_simulator
+    except (ImportError, OSError):
+        return Finding("device", True, "not known without torch")
+    wish, there = settings.device, torch.cuda.device_count()
+    number = int(wish.partition(":")[2] or 0)
+    if wish.startswith("cuda") and number >= there:
+        found = f"REWARDSMITH_DEVICE wants {wish}, and torch finds {there} GPUs"
+        fix = "Set REWARDSMITH_DEVICE=cpu, or install a torch built for CUDA and its driver."
+        return Finding("device", False, found, fix)
+    if wish != "cpu" and there and (wish != "auto" or has_simulator()):
+        return Finding("device", True, torch.cuda.get_device_name(number))
+    unused = "REWARDSMITH_DEVICE=auto and the extra gpu-sim train MuJoCo tasks on it."
+    found = "the processor" + ("" if not there else "; there is a GPU")
+    return Finding("device", True, found, unused if there else "")
+
+
 def data_folder(settings: Settings) -> Finding:
     """Write into the data folder."""
     return _folder("data folder", settings.home, "REWARDSMITH_HOME")
@@ -95,6 +120,36 @@ def artifact_folder(settings: Settings) -> Finding:
         fix = f"Make room for {LEAST_FREE_BYTES // MIB} MiB, or set REWARDSMITH_ARTIFACTS_PATH."
         return Finding("artifacts", False, room, fix)
     return found
+
+
+def secret(settings: Settings) -> Finding:
+    """Look at the key of the held-out seeds, and who else can read it."""
+    if settings.secret is not None:
+        return Finding("secret", True, "given by REWARDSMITH_SECRET")
+    file = settings.home / "secret"
+    if not file.exists():
+        return Finding("secret", True, "not made yet", "The first worker makes it.")
+    try:
+        settings.secret_key()
+    except ConfigurationError as error:
+        return Finding("secret", False, error.sentence(), error.hint or "")
+    if file.stat().st_mode & 0o077:
+        fix = f"Whoever reads it knows the held-out seeds: chmod 600 {file}."
+        return Finding("secret", False, f"{file} can be read by others", fix)
+    return Finding("secret", True, f"{file} can be read by its owner alone")
+
+
+def prices(settings: Settings) -> Finding:
+    """Read the table of what models cost, and look for the usual model in it."""
+    try:
+        table = read_prices(settings.prices)
+    except InvalidInput as error:
+        return Finding("prices", False, error.sentence(), error.hint or "Mend the file.")
+    found = f"{len(table.table)} models"
+    if settings.openai_model is not None and table.find(settings.openai_model) is None:
+        fix = "Its cost counts as 0, whatever a job's budget; name it in a file of REWARDSMITH_PRICES."
+        return Finding("prices", True, f"{found}, {settings.openai_model} not among them", fix)
+    return Finding("prices", True, found)
 
 
 def _folder(name: str, folder: Path, setting: str) -> Finding:

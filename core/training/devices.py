@@ -47,11 +47,16 @@ def pick_device(wish: str, task: Task, algorithm: str = "ppo") -> torch.device:
 
 def simulated_on_device(task: Task) -> bool:
     """Tell whether MuJoCo Warp is installed and knows the task."""
-    if find_spec("mujoco_warp") is None:
+    if not has_simulator():
         return False
     from core.envs.warp_plan import simulated
 
     return simulated(task)
+
+
+def has_simulator() -> bool:
+    """Tell whether MuJoCo Warp is installed (the extra `gpu-sim`)."""
+    return find_spec("mujoco_warp") is not None
 
 
 def make_tensor_batch(task: Task, rows: int, device: torch.device) -> TensorBatch:

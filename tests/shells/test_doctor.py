@@ -15,7 +15,9 @@ from psycopg import sql
 from sqlalchemy import make_url, update
 
 import migrations
+from client.checkup import device, prices, secret
 from client.checkup_services import broker, database, designer, keys, workers
+from client.finding import Finding
 from core.settings import Settings
 from core.storage import Presence, Store
 from core.storage.clock import now
@@ -30,6 +32,42 @@ from tests.stack import valkey_url
 @pytest.fixture
 def settings(tmp_path):
     return lambda **given: Settings(home=tmp_path, **given)
+
+
+# --- this machine -----------------------------------------------------------------------------
+
+
+def test_the_secret_is_to_be_read_by_its_owner_alone(settings, tmp_path):
+    file = tmp_path / "secret"
+    assert secret(settings()).fix == "The first worker makes it."
+    assert not file.exists()
+    settings().secret_key()
+    assert secret(settings()).ok
+    file.chmod(0o640)
+    found = secret(settings())
+    assert (found.ok, found.fix[-len(str(file)) - 12 :]) == (False, f" chmod 600 {file}.")
+    file.write_text("not a key")
+    assert "64 hexadecimal digits" in secret(settings()).found
+    assert secret(settings(secret="s" * 32)) == Finding(
+        "secret", True, "given by REWARDSMITH_SECRET"
+    )
+
+
+def test_a_model_without_a_price_is_told(settings, tmp_path):
+    assert prices(settings()).fix == ""
+    assert "whatever a job's budget" in prices(settings(openai_model="my-own-model")).fix
+    own = tmp_path / "prices.toml"
+    own.write_text('price = [{ model = "my-own-*", input = 1, output = 2 }]')
+    named = settings(openai_model="my-own-model", prices=own)
+    assert prices(named) == Finding("prices", True, "1 models")
+    own.write_text("price = 3")
+    assert (prices(named).ok, str(own) in prices(named).found) == (False, True)
+
+
+def test_a_gpu_that_is_not_there_is_told_before_a_training_fails(settings):
+    assert device(settings()).ok
+    found = device(settings(device="cuda:63"))
+    assert (found.ok, "REWARDSMITH_DEVICE=cpu" in found.fix) == (False, True)
 
 
 # --- the endpoint of a model ------------------------------------------------------------------
