@@ -234,7 +234,7 @@ class Jobs:
         """
         body = _body(task, description, request)
         headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
-        return Job(
+        return Job.of_answer(
             self.transport, self.transport.document("POST", "/v1/jobs", json=body, headers=headers)
         )
 
@@ -253,7 +253,7 @@ class Jobs:
 
     def get(self, job_id: str) -> Job:
         """Return a job."""
-        return Job(self.transport, self.transport.document("GET", f"/v1/jobs/{job_id}"))
+        return Job.of_answer(self.transport, self.transport.document("GET", f"/v1/jobs/{job_id}"))
 
     def cancel(
         self,
@@ -294,7 +294,7 @@ class Jobs:
         """
         content = Path(history).read_bytes()
         headers = {"Idempotency-Key": str(uuid.uuid4()), "Content-Type": "application/jsonl"}
-        return Job(
+        return Job.of_answer(
             self.transport,
             self.transport.document("POST", "/v1/jobs/import", content=content, headers=headers),
         )
@@ -303,4 +303,4 @@ class Jobs:
         """Yield jobs, newest first, as far back as the caller reads."""
         asked = {"status": status, "task": task}
         for document in self.transport.pages("/v1/jobs", PAGE, asked):
-            yield Job(self.transport, document)
+            yield Job.of_answer(self.transport, document)

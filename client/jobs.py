@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from client.candidates import Best, Candidates
 from client.reading import Reader, read_curves
-from client.transport import Document, StreamedEvent, Transport, read_model
+from client.transport import Document, StreamedEvent, Transport, of_ours, parsed, read_model
 
 if TYPE_CHECKING:
     from api.comparison_views import ArtifactView, RolloutView
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from client.curves import Curves
 
 FINISHED = frozenset({"succeeded", "failed", "cancelled"})
+PARTS = ("id", "status", "spec", "counts")  # of every job that a server tells
 TRANSIENT = frozenset({"progress", "end"})
 
 
@@ -36,6 +37,15 @@ class Job:
     def __init__(self, transport: Transport, document: Document) -> None:
         self._transport = transport
         self.document = document
+
+    @classmethod
+    def of_answer(cls, transport: Transport, found: Any) -> Job:
+        """Return the job that a server told.
+
+        Raises:
+            ApiProblem: it told something else.
+        """
+        return cls(transport, of_ours(found, *PARTS))
 
     @property
     def id(self) -> str:
@@ -71,7 +81,7 @@ class Job:
 
     def refresh(self) -> Job:
         """Read the job again."""
-        self.document = self._transport.document("GET", self._path())
+        self.document = of_ours(self._transport.document("GET", self._path()), *PARTS)
         return self
 
     def stream(self, after: int = 0, *, transient: bool = False) -> Iterator[StreamedEvent]:
@@ -181,7 +191,7 @@ class Job:
     def describe(self, **changes: Any) -> Job:
         """Change what people call the job and write down about it: `name`, `notes`, `labels`."""
         document = self._transport.document("PATCH", self._path(), json=changes)
-        return Job(self._transport, document)
+        return Job.of_answer(self._transport, document)
 
     def cancel(self) -> Job:
         """Ask for the job's end; what it has so far stays."""
@@ -252,10 +262,10 @@ class Job:
         return self._other("fork", body)
 
     def _other(self, verb: str, body: Mapping[str, object] | None) -> Job:
-        return Job(self._transport, self._transport.post(self._path(verb), body).json())
+        return Job.of_answer(self._transport, parsed(self._transport.post(self._path(verb), body)))
 
     def _act(self, verb: str) -> Job:
-        return Job(self._transport, self._transport.document("POST", self._path(verb)))
+        return Job.of_answer(self._transport, self._transport.document("POST", self._path(verb)))
 
     def _path(self, part: str = "") -> str:
         return f"/v1/jobs/{self.id}" + (f"/{part}" if part else "")

@@ -162,7 +162,7 @@ class Transport:
             Unreachable: nobody answered.
         """
         answer = self.answer(method, path, **options)
-        found = _parsed(answer)
+        found = parsed(answer)
         if not isinstance(found, dict):
             raise ApiProblem(_foreign(answer))
         return found
@@ -187,7 +187,7 @@ class Transport:
         while True:
             asked = {"after": after, "limit": limit, **filters}
             params = {name: value for name, value in asked.items() if value is not None}
-            page = self.document("GET", path, params=params)
+            page = of_ours(self.document("GET", path, params=params), "data", "next")
             yield from page["data"]
             after = page["next"]
             if after is None:
@@ -330,14 +330,26 @@ def read_model(kind: type[M], found: bytes | str | Document) -> M:
         ) from error
 
 
+def of_ours(found: Any, *parts: str) -> Document:
+    """Return an answer that has the parts by which one of Rewardsmith's is known.
+
+    Raises:
+        ApiProblem: it has not: another program answered.
+    """
+    if not isinstance(found, dict) or not set(parts) <= set(found):
+        wanted = ", ".join(f"`{part}`" for part in parts)
+        raise ApiProblem({**_FOREIGN, "status": 200, "detail": f"expected an object with {wanted}"})
+    return found
+
+
 def _accepted(response: httpx2.Response) -> httpx2.Response:
     if response.is_success:
         return response
-    problem = _parsed(response)
+    problem = parsed(response)
     raise ApiProblem(problem if _is_problem(problem) else _foreign(response))
 
 
-def _parsed(response: httpx2.Response) -> Any:
+def parsed(response: httpx2.Response) -> Any:
     """Return the JSON of an answer; None where it is none."""
     try:
         return response.json()
@@ -359,13 +371,15 @@ def _is_problem(found: Any) -> bool:
     )
 
 
+_FOREIGN = {
+    "title": "The server answered with something else than its API",
+    "hint": "Check that REWARDSMITH_API_URL names a Rewardsmith server.",
+}
+
+
 def _foreign(response: httpx2.Response) -> Document:
-    return {
-        "title": "The server answered with something else than its API",
-        "status": response.status_code,
-        "detail": f"HTTP {response.status_code} from {response.request.url}",
-        "hint": "Check that REWARDSMITH_API_URL names a Rewardsmith server.",
-    }
+    told = f"HTTP {response.status_code} from {response.request.url}"
+    return {**_FOREIGN, "status": response.status_code, "detail": told}
 
 
 def _passes(problem: ApiProblem) -> bool:

@@ -228,7 +228,7 @@ class AsyncJobs:
         """
         body = _body(task, description, request)
         headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
-        return AsyncJob(
+        return AsyncJob.of_answer(
             self.transport,
             await self.transport.document("POST", "/v1/jobs", json=body, headers=headers),
         )
@@ -244,7 +244,9 @@ class AsyncJobs:
 
     async def get(self, job_id: str) -> AsyncJob:
         """Return a job."""
-        return AsyncJob(self.transport, await self.transport.document("GET", f"/v1/jobs/{job_id}"))
+        return AsyncJob.of_answer(
+            self.transport, await self.transport.document("GET", f"/v1/jobs/{job_id}")
+        )
 
     async def cancel(
         self,
@@ -287,7 +289,7 @@ class AsyncJobs:
         """
         content = Path(history).read_bytes()
         headers = {"Idempotency-Key": str(uuid.uuid4()), "Content-Type": "application/jsonl"}
-        return AsyncJob(
+        return AsyncJob.of_answer(
             self.transport,
             await self.transport.document(
                 "POST", "/v1/jobs/import", content=content, headers=headers
@@ -300,4 +302,4 @@ class AsyncJobs:
         """Yield jobs, newest first, as far back as the caller reads."""
         asked = {"status": status, "task": task}
         async for document in self.transport.pages("/v1/jobs", PAGE, asked):
-            yield AsyncJob(self.transport, document)
+            yield AsyncJob.of_answer(self.transport, document)

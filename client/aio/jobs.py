@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from client.aio.candidates import AsyncBest, AsyncCandidates
 from client.aio.reading import AsyncReader, read_curves
 from client.aio.transport import AsyncTransport
-from client.jobs import FINISHED, TRANSIENT
-from client.transport import Document, StreamedEvent, read_model
+from client.jobs import FINISHED, PARTS, TRANSIENT
+from client.transport import Document, StreamedEvent, of_ours, parsed, read_model
 
 if TYPE_CHECKING:
     from api.comparison_views import ArtifactView, RolloutView
@@ -34,6 +34,15 @@ class AsyncJob:
     def __init__(self, transport: AsyncTransport, document: Document) -> None:
         self._transport = transport
         self.document = document
+
+    @classmethod
+    def of_answer(cls, transport: AsyncTransport, found: Any) -> AsyncJob:
+        """Return the job that a server told.
+
+        Raises:
+            ApiProblem: it told something else.
+        """
+        return cls(transport, of_ours(found, *PARTS))
 
     @property
     def id(self) -> str:
@@ -69,7 +78,7 @@ class AsyncJob:
 
     async def refresh(self) -> AsyncJob:
         """Read the job again."""
-        self.document = await self._transport.document("GET", self._path())
+        self.document = of_ours(await self._transport.document("GET", self._path()), *PARTS)
         return self
 
     async def stream(
@@ -183,7 +192,7 @@ class AsyncJob:
     async def describe(self, **changes: Any) -> AsyncJob:
         """Change what people call the job and write down about it: `name`, `notes`, `labels`."""
         document = await self._transport.document("PATCH", self._path(), json=changes)
-        return AsyncJob(self._transport, document)
+        return AsyncJob.of_answer(self._transport, document)
 
     async def cancel(self) -> AsyncJob:
         """Ask for the job's end; what it has so far stays."""
@@ -262,12 +271,14 @@ class AsyncJob:
         return await self._other("fork", body)
 
     async def _other(self, verb: str, body: Mapping[str, object] | None) -> AsyncJob:
-        return AsyncJob(
-            self._transport, (await self._transport.post(self._path(verb), body)).json()
+        return AsyncJob.of_answer(
+            self._transport, parsed(await self._transport.post(self._path(verb), body))
         )
 
     async def _act(self, verb: str) -> AsyncJob:
-        return AsyncJob(self._transport, await self._transport.document("POST", self._path(verb)))
+        return AsyncJob.of_answer(
+            self._transport, await self._transport.document("POST", self._path(verb))
+        )
 
     def _path(self, part: str = "") -> str:
         return f"/v1/jobs/{self.id}" + (f"/{part}" if part else "")

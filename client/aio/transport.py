@@ -30,10 +30,11 @@ from client.transport import (
     _accepted,
     _asked_pause,
     _foreign,
-    _parsed,
     _passes,
     _reason,
     _too_long,
+    of_ours,
+    parsed,
     read_model,
     readable_key,
     trusted,
@@ -75,7 +76,7 @@ class AsyncTransport:
             Unreachable: nobody answered.
         """
         answer = await self.answer(method, path, **options)
-        found = _parsed(answer)
+        found = parsed(answer)
         if not isinstance(found, dict):
             raise ApiProblem(_foreign(answer))
         return found
@@ -102,7 +103,7 @@ class AsyncTransport:
         while True:
             asked = {"after": after, "limit": limit, **filters}
             params = {name: value for name, value in asked.items() if value is not None}
-            page = await self.document("GET", path, params=params)
+            page = of_ours(await self.document("GET", path, params=params), "data", "next")
             for item in page["data"]:
                 yield item
             after = page["next"]

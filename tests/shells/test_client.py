@@ -199,6 +199,7 @@ def other_program():
     [
         pytest.param(200, "text/html", b"<html>Sign in</html>", id="a page"),
         pytest.param(200, "application/json", b"[]", id="a list"),
+        pytest.param(200, "application/json", b"{}", id="an object"),
         pytest.param(
             400,
             "application/problem+json",
@@ -216,6 +217,8 @@ def test_what_another_program_answers_is_told_as_that(other_program, status, kin
     with Client(url) as client, pytest.raises(ApiProblem, match="REWARDSMITH_API_URL") as told:
         client.jobs.get("job_x")
     assert told.value.status == status
+    with Client(url) as client, pytest.raises(ApiProblem, match="REWARDSMITH_API_URL"):
+        list(client.jobs.list())
 
 
 def test_a_page_in_place_of_a_stream_is_not_waited_for(other_program):
@@ -236,9 +239,9 @@ def test_a_key_that_no_header_can_hold_is_refused_and_never_told(other_program, 
 
 def test_a_key_as_a_file_has_it_is_taken(other_program):
     url, answers = other_program
-    answers(200, "application/json", b"{}")
+    answers(200, "application/json", b'{"status": "ready"}')
     with Client(url, key="rws_a.secret\n") as client:
-        assert client.jobs.get("job_x").document == {}
+        assert client.ready()
 
 
 def test_the_demos_request_is_accepted(client):
