@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 import shlex
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
 
 from core.settings import Settings
+from core.storage.engine import open_engine
 from tests.shells.command_lines import wrong_in
 
 ROOT = Path(__file__).parents[2]
@@ -41,6 +43,24 @@ def test_the_databases_address_is_one_that_its_own_tools_read():
     }
     assert addresses == {"postgresql"}
     assert "postgresql+" not in (ROOT / "README.md").read_text()
+
+
+def test_the_databases_password_may_have_any_characters():
+    given = [service.get("environment", {}) for service in SERVICES.values()]
+    asking = [one for one in given if "REWARDSMITH_DATABASE_URL" in one]
+    assert asking
+    for environment in asking:
+        assert urlsplit(environment["REWARDSMITH_DATABASE_URL"]).password is None
+        assert "PGPASSWORD" in environment
+
+
+def test_an_engine_leaves_a_password_that_no_address_has_to_libpq(postgres, monkeypatch):
+    monkeypatch.setenv("PGPASSWORD", "p@ss/w:rd")
+    engine = open_engine(postgres)
+    with engine.connect() as connection:
+        told = connection.connection.driver_connection.pgconn.password
+    engine.dispose()
+    assert told == b"p@ss/w:rd"
 
 
 @pytest.mark.parametrize("service", [name for name in SERVICES if name != "migrate"])
