@@ -24,6 +24,7 @@ from api import limits
 from api.limits import Text
 from core.profiles import ProfileName
 from core.records import kinds
+from core.seeding import MOST_SEED
 
 Name = Annotated[
     str,
@@ -439,7 +440,7 @@ class JobRequest(Piece):
     training: TrainingBody = TrainingBody()
     evaluation: EvaluationBody = EvaluationBody()
     budget: BudgetBody = BudgetBody()
-    seed: Whole = Field(default=0, ge=0, le=limits.MAX_SEED)
+    seed: Whole = Field(default=0, ge=0, le=MOST_SEED)
     design: kinds.Design = Field(
         default="joint", description="What is designed: the reward, the features, or both."
     )

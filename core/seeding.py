@@ -12,10 +12,19 @@ from collections.abc import Iterable
 from core.records.history import History
 from core.records.measured import Run
 
+MOST_SEED = 2**31 - 1  # of a job
 RUNOFF_SEEDS = 200
 CONFIRM_SEEDS = 500
 CONFIRM_STRIDE = 20  # set aside for the search, the runoff, each confirmation and each ablation
 MOST_EXTENSIONS = CONFIRM_SEEDS // CONFIRM_STRIDE - 3  # search, runoff and a first ablation
+
+
+def for_old_generators(seed: int) -> int:
+    """Return a seed as generators of 32 bits take it: `np.random.seed`, and all that are seeded by it.
+
+    Those of a job's trainings are a thousand times as large as its own.
+    """
+    return seed % 2**32
 
 
 def search_seeds(history: History) -> tuple[int, ...]:

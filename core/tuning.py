@@ -18,6 +18,7 @@ from optuna.samplers import TPESampler
 from optuna.trial import create_trial
 
 from core.ports import Bounds, Params
+from core.seeding import for_old_generators
 
 _SAME = 1e-3  # points closer than this (of the box's side) are the same trial
 _MOST_ASKS = 200
@@ -56,7 +57,7 @@ def propose_params(
 def _study(seed: int) -> optuna.Study:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     # One trial is enough to begin with: its neighbourhood is where good numbers are likely.
-    sampler = TPESampler(seed=seed, n_startup_trials=1)
+    sampler = TPESampler(seed=for_old_generators(seed), n_startup_trials=1)
     return optuna.create_study(direction="maximize", sampler=sampler)
 
 

@@ -17,6 +17,7 @@ from core.envs import EnvBatch
 from core.errors import TrainingFailed
 from core.learners import SB3, SCRIPT, Learner
 from core.records.measured import Curve
+from core.seeding import for_old_generators
 from core.training.acting import Acting, acting_weights
 from core.training.action_space import read_action_space
 from core.training.course import Course, Span
@@ -98,7 +99,8 @@ class LearnerPack:
             return not designs.rejections
 
         try:
-            acting = TRAINERS[self.learner.library](self.learner, rows, span.stop, seed, live)
+            train = TRAINERS[self.learner.library]
+            acting = train(self.learner, rows, span.stop, for_old_generators(seed), live)
         except TrainingFailed as error:
             self._take_out(place, designs.rejections[0] if designs.rejections else str(error))
             return

@@ -12,6 +12,7 @@ from core.ports import Screening, ScreenNumbers, Trajectory
 from core.records.history import History
 from core.records.kinds import NATIVE
 from core.records.spec import Training
+from core.seeding import MOST_SEED
 from core.steps import carry_out
 from core.tuning import propose_params
 from core.words import number
@@ -20,8 +21,9 @@ from tests.fakes import MemoryLedger, PretendLaboratory, ScriptedDesigner
 from tests.heart.whole_jobs import good, run_job, toolbox
 
 
-def test_numbers_are_tuned_without_asking_the_designer():
-    spec = a_spec(method="smith", iterations=2, candidates=4)
+@pytest.mark.parametrize("seed", [0, MOST_SEED])
+def test_numbers_are_tuned_without_asking_the_designer(seed):
+    spec = a_spec(method="smith", iterations=2, candidates=4, seed=seed)
     ledger, designer, _ = run_job(spec)
     tuned = [c for c in ledger.facts.iterations[1].candidates if c.operator == "parameters"]
     assert len(tuned) == 1

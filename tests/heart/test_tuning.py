@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from core.seeding import MOST_SEED
 from core.tuning import propose_params
 
 BOUNDS = {"progress": (0.25, 4.0), "effort": (-0.4, -0.025), "offset": (-1.0, 1.0)}
@@ -42,6 +43,12 @@ def test_no_point_is_tried_twice():
 def test_the_same_trials_and_seed_give_the_same_proposal():
     trials = tune(6, seed=3)
     assert propose_params(trials, BOUNDS, 9) == propose_params(trials, BOUNDS, 9)
+
+
+def test_a_seed_may_be_as_large_as_any_job_has():
+    trials = tune(2, seed=3)
+    largest = 1_000 * MOST_SEED + 1
+    assert propose_params(trials, BOUNDS, largest) != propose_params(trials, BOUNDS, largest + 1)
 
 
 def test_two_slots_with_different_seeds_try_different_points():

@@ -19,6 +19,7 @@ from core.ports import Arm
 from core.records.kinds import NATIVE
 from core.records.spec import Training
 from core.sandbox import Sandbox
+from core.seeding import MOST_SEED
 from core.tasks import find_task
 from core.training.acting import acting_weights
 from core.training.action_space import read_action_space
@@ -70,11 +71,11 @@ class Heard:
         self.failures[member] = reason
 
 
-def trained(task, arms, learner, steps=256):
+def trained(task, arms, learner, steps=256, seed=0):
     batch = make_batch(task, 4)
     programs = {k: None if p is None else load_program(p, batch.layout) for k, p in arms.items()}
     rewards, heard = Rewards(programs), Heard()
-    course = Course([Member(arm, 0) for arm in arms], heard, Progressed(0, 0))
+    course = Course([Member(arm, seed) for arm in arms], heard, Progressed(0, 0))
     pack = LearnerPack(course, batch, [rewards.designs([arm]) for arm in arms], learner)
     pauses = []
     pack.train(Span(steps, steps, (steps,), lambda: pauses.append(1)))
@@ -154,6 +155,17 @@ def test_the_same_seed_gives_the_same_policy():
     assert one.snapshots == other.snapshots
 
 
+@pytest.mark.parametrize("algorithm", ["PPO", "DQN"])
+def test_a_seed_may_be_as_large_as_any_job_has(algorithm):
+    learner = Learner("sb3", algorithm, {})
+    first, second = (
+        trained(CART_POLE, {NATIVE: None}, learner, seed=1_000 * MOST_SEED + n)[1]
+        for n in (500, 501)
+    )
+    assert not first.failures
+    assert first.snapshots != second.snapshots
+
+
 def test_a_setting_that_their_class_does_not_take_is_refused():
     with pytest.raises(InvalidInput, match="n_stepz"):
         trained(CART_POLE, {NATIVE: None}, Learner("sb3", "PPO", {"n_stepz": 32}))
@@ -206,6 +218,10 @@ def train(envs, steps, seed, width=8, more=0):
             assert abs(infos["final_obs"][row][2]) > 0.2 > abs(seen[row][2])
     return policy
 
+def seeds(envs, steps, seed):
+    np.random.seed(seed)  # as everybody does
+    return train(envs, steps, seed)
+
 def forgets(envs, steps, seed):
     return lambda seen: 0
 
@@ -244,6 +260,13 @@ def test_a_function_has_the_seed_of_its_run(my_learner):
     learner = Learner("script", f"{my_learner}:train")
     one, other = (trained(CART_POLE, {NATIVE: None}, learner)[1] for _ in range(2))
     assert one.snapshots == other.snapshots
+
+
+def test_a_function_gets_no_seed_that_numpy_would_refuse(my_learner):
+    learner = Learner("script", f"{my_learner}:seeds")
+    _, heard = trained(CART_POLE, {NATIVE: None}, learner, seed=1_000 * MOST_SEED + 999)
+    assert heard.snapshots
+    assert not heard.failures
 
 
 @pytest.mark.parametrize(
