@@ -26,7 +26,7 @@ PARTS = (*phases.PHASES, *moments.MOMENTS)
 
 
 def main() -> int:
-    """Return 1 if a promise was broken: something was lost, doubled or answered with an error."""
+    """Return 1 if a promise was broken: something was lost, doubled, failed or answered by an error."""
     asked = argparse.ArgumentParser(prog="python -m bench.load", description=__doc__)
     asked.add_argument("--seconds", type=float, default=SECONDS, help="of each mix of requests")
     asked.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
@@ -71,7 +71,9 @@ def _measure(name: str, seconds: float) -> Json:
 
 
 def _broken(part: Json) -> int:
-    return sum(int(part.get(name, 0)) for name in ("errors", "lost", "unasked", "orphans"))
+    return sum(
+        int(part.get(name, 0)) for name in ("errors", "lost", "unasked", "failed", "orphans")
+    )
 
 
 def _known(seconds: float) -> dict[str, Json]:

@@ -131,11 +131,12 @@ def send(
 def kept(house: House, accepted: Sequence[str], known: int) -> Json:
     """Compare what clients were promised with what is stored."""
     with psycopg.connect(house.postgres.admin_url) as connection:
-        stored = {row[0] for row in connection.execute("SELECT id FROM jobs")}
+        stored = dict(connection.execute("SELECT id, status FROM jobs").fetchall())
     return {
         "jobs": len(stored),
-        "lost": len(set(accepted) - stored),
-        "unasked": len(stored) - known - len(set(accepted) & stored),
+        "failed": sum(status == "failed" for status in stored.values()),
+        "lost": len(set(accepted) - set(stored)),
+        "unasked": len(stored) - known - len(set(accepted) & set(stored)),
     }
 
 

@@ -15,9 +15,10 @@ import sys
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import httpx2
@@ -170,7 +171,7 @@ class _Visit:
 
 
 def soak(seconds: float) -> Json:
-    """Live that long and tell who grew, and whether anything was lost or answered with an error."""
+    """Live that long and tell who grew, what broke, and whether anything was lost."""
     with open_house() as house, ExitStack() as stack:
         before = load_average()
         house.start_worker("worker-0")
@@ -182,16 +183,25 @@ def soak(seconds: float) -> Json:
         clients.stopping.set()
         for thread in threads:
             thread.join(30)
-        return {
+        found = {
             "minutes": round(seconds / 60, 1),
             "load_before": before,
             **dict(clients.done),
             "recycled_workers": recycles,
             "errors_by_kind": dict(clients.errors),
+            "broken_steps": dict(broken_steps(house.folder.glob("worker-*.log"))),
             **kept(house, clients.accepted, 0),
             "sizes": {name: growth(taken) for name, taken in samples.items()},
-            "broken": sum(clients.errors.values()),
         }
+        told = (*clients.errors.values(), *found["broken_steps"].values())
+        return {**found, "broken": sum(told) + found["failed"] + found["lost"]}
+
+
+def broken_steps(logs: Iterable[Path]) -> Counter[str]:
+    """Count the steps that workers could not do, by the last line of what was raised."""
+    lines = (line for log in logs for line in log.read_text().splitlines())
+    told = (json.loads(line) for line in lines if '"step failed"' in line)
+    return Counter(one["exception"].strip().splitlines()[-1][:200] for one in told)
 
 
 def every_step_once(house: House) -> list[str]:

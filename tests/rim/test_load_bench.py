@@ -9,7 +9,7 @@ from contextlib import suppress
 import pytest
 
 from bench.load import phases
-from bench.load.soak import growth
+from bench.load.soak import broken_steps, growth
 from bench.load.traffic import Order, Traffic, milliseconds
 from bench.load.watching import Size
 from bench.reliability.load_page import shortfalls
@@ -149,6 +149,7 @@ def test_the_page_tells_load_and_soak():
     soak = {
         **{**STAMP, "minutes": 30.0, "submissions": 3_600, "recycled_workers": 6, "lost": 0},
         **{"errors_by_kind": {}, "load_before": 0.2, "sizes": {"server": size}},
+        **{"broken_steps": {"ValueError: no": 2}, "failed": 1},
     }
     load = {**STAMP, "parts": {"busy": mix(), "jail": moment()}}
     page = render({"load": load, "soak": soak})
@@ -156,6 +157,18 @@ def test_the_page_tells_load_and_soak():
     assert "| start of a locked child | 20 | 5 | 10 | 12 | < 50 |" in page
     assert "| server | 100 → 101 | +1.0 % | 9 → 9 | 3 → 3 |" in page
     assert "Missed: nothing." in page
+    assert "steps that broke: ValueError: no 2; jobs that failed: 1" in page
+
+
+def test_steps_that_broke_are_counted_by_what_was_raised(tmp_path):
+    lines = [
+        {"event": "step done", "step": "propose/1"},
+        {"event": "step failed", "exception": "Traceback…\n  …\nValueError: no\n"},
+        {"event": "step failed", "exception": "Traceback…\nValueError: no"},
+    ]
+    log = tmp_path / "worker-0.log"
+    log.write_text("\n".join(["not JSON", *map(json.dumps, lines)]))
+    assert broken_steps([log]) == {"ValueError: no": 2}
 
 
 def test_growth_is_from_after_the_warm_up_to_the_end():
