@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -36,6 +37,7 @@ from core.records.spec import (
     Variant,
 )
 from core.records.task import Task
+from core.rungs import rung_steps
 from core.tasks import (
     catalogue,
     check_task,
@@ -203,6 +205,7 @@ def _training(task: Task, asked: TrainingBody) -> Training:
     settings = {**own.pop("settings", {}), **given.pop("settings", {})}
     training = Training(**{**own, **given, "settings": settings})
     _check_algorithm(training)
+    _check_rungs(training)
     return training
 
 
@@ -234,6 +237,18 @@ def _check_algorithm(training: Training) -> None:
             expected="the algorithm sac or dqn",
             hint="PPO learns from what its present policy lived and keeps no replay to be filled.",
         )
+
+
+def _check_rungs(training: Training) -> None:
+    ends = [rung_steps(training, rung) for rung in range(-1, len(training.rungs))]
+    if all(before < after for before, after in pairwise(ends)):
+        return
+    raise InvalidField(
+        f"rungs that end after {', '.join(f'{end:,}' for end in ends[1:])} steps",
+        pointer="/training/rungs",
+        expected="at least one step more from rung to rung",
+        hint="Train for more steps, or set training.rungs to [1.0].",
+    )
 
 
 def _check_designer(designer: DesignerChoice) -> None:

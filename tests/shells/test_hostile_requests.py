@@ -102,6 +102,16 @@ def named(**changes):
             named(training={"warm_start": True}), "/training/warm_start", id="no replay to warm"
         ),
         pytest.param(
+            named(training={"steps": 64, "rungs": [0.001, 1.0]}),
+            "/training/rungs",
+            id="a rung of no step",
+        ),
+        pytest.param(
+            named(training={"steps": 20, "rungs": [0.5, 0.51, 1.0]}),
+            "/training/rungs",
+            id="two rungs that end after the same step",
+        ),
+        pytest.param(
             named(training={"steps": 50_000_000, "seeds": 20}, iterations=50, candidates=32),
             "/training/steps",
             id="a plan of centuries",
