@@ -145,22 +145,14 @@ def soak(found: Json) -> str:
     words = (
         f"{found['minutes']:g} minutes: {done}; one of two workers was replaced "
         f"{found['recycled_workers']} times. Errors: {counts(found['errors_by_kind'])}; "
-        f"{_broken(found)}accepted jobs lost: {found['lost']}. "
-        f"Load average before: {found['load_before']:g}.\n"
+        f"steps that broke: {counts(found['broken_steps'])}; jobs that failed: {found['failed']}; "
+        f"accepted jobs lost: {found['lost']}. Load average before: {found['load_before']:g}.\n"
     )
     sizes = (
         "Resident memory, open descriptors and threads of those who lived through all of it: medians "
         "of the sixth after the warm-up, and of the last sixth.\n"
     )
     return "\n".join((f"## Soak\n\n{stamped(found)} {words}", sizes, table(heads, rows)))
-
-
-def _broken(found: Json) -> str:
-    if "failed" not in found:  # nobody counted
-        return ""
-    return (
-        f"steps that broke: {counts(found['broken_steps'])}; jobs that failed: {found['failed']}; "
-    )
 
 
 def _span(ends: Sequence[float]) -> str:
