@@ -117,6 +117,9 @@ class LearnerPack:
         self.course.take_out({place: reason}, lambda member: None)
 
     def _due(self, place: int, span: Span) -> int:
-        """Return at how many steps a member has something to tell: a hundred times in all."""
+        """Return at how many steps a member has something to tell: a hundred times in all.
+
+        A learner whose rollouts are longer than that lives on, and tells ever more rarely.
+        """
         last = self.points.get(place, [(0, 0.0)])[-1][0]
-        return last + max(1, span.stop // 100)
+        return last + max(1, span.stop // 100 if last < span.stop else last // 20)

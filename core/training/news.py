@@ -80,13 +80,18 @@ def _read_state(header: Mapping[str, Any], blobs: Mapping[str, bytes]) -> tuple[
 
 def _read_curve(steps: object, series: object) -> Curve:
     if not isinstance(steps, list) or len(steps) > MOST_POINTS:
-        raise BadFrame("no steps", expected=f"a list of at most {MOST_POINTS} step counts")
+        expected = f"a list of at most {MOST_POINTS} step counts"
+        raise BadFrame(_counted(steps), expected=expected)
     if not isinstance(series, dict) or len(series) > MOST_SERIES:
-        raise BadFrame("no series", expected=f"at most {MOST_SERIES} named series")
+        raise BadFrame(_counted(series), expected=f"at most {MOST_SERIES} named series")
     read = {_series_name(name): _numbers(values) for name, values in series.items()}
     if any(len(values) != len(steps) for values in read.values()):
         raise BadFrame("series of different lengths", expected=f"{len(steps)} points each")
     return Curve(tuple(_read_count(value, "a curve's steps") for value in steps), read)
+
+
+def _counted(found: object) -> str:
+    return f"{len(found):,} of them" if isinstance(found, list | dict) else "something else"
 
 
 def _series_name(name: str) -> str:

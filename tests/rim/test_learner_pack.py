@@ -128,6 +128,15 @@ def test_what_leaves_acts_as_their_model_does(task, algorithm, settings):
     )
 
 
+def test_a_rollout_that_is_far_longer_than_the_training_is_told_in_few_points():
+    learner = Learner("sb3", "PPO", {})  # it lives 2,048 steps of four rows, and then stops
+    pack, heard = trained(CART_POLE, {NATIVE: None}, learner, steps=4)
+    assert not heard.failures
+    lived = pack.curve(0).steps
+    assert (lived[:2], lived[-1] > 7_000) == ((4, 8), True)
+    assert len(lived) < 200
+
+
 def test_members_are_trained_one_after_the_other_on_their_own_rewards():
     arms = {NATIVE: None, "0.0": program(GOOD)}
     pack, heard = trained(CART_POLE, arms, Learner("sb3", "PPO", {"n_steps": 32}))
