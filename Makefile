@@ -50,7 +50,7 @@ test: $(STAMP)   ## everything but pages in a browser: both databases, both brok
 chaos: $(STAMP)  ## everything killed, paused, cut off, again and again, and nothing lost: 5 minutes; LONG=1 takes half an hour
 	@$(BIN)/python -m tests.chaos $(if $(LONG),--long) $(CHAOS)
 
-fuzz: $(STAMP)   ## generated requests to the whole API, spoilt inputs to every parser; LONG=1 takes an hour
+fuzz: $(STAMP)   ## generated requests to the whole API, jobs of every shape, spoilt inputs to every parser; LONG=1 takes an hour
 	@$(if $(LONG),REWARDSMITH_FUZZ=long) $(BIN)/python -m pytest -q -n 0 tests/fuzz
 
 load: $(STAMP)   ## submissions and polls by the thousand, cancels, lost workers: 8 minutes; SOAK=30 lives that many minutes

@@ -56,10 +56,16 @@ def _chaos(found: Json) -> str:
 def _fuzz(found: Json) -> str:
     lines = list(found.values())
     requests = [line for line in lines if line["fuzz"] == "api"]
-    parsers = [line for line in lines if line["fuzz"] != "api"]
+    jobs = [line for line in lines if line["fuzz"] == "jobs"]
+    parsers = [line for line in lines if line["fuzz"] not in ("api", "jobs")]
     parts = [f"## Fuzzing\n\n{stamped(lines[-1])}\n"]
     if requests:
         parts.append(_requests(requests))
+    parts += [
+        f"Jobs of every shape, carried out: {line['jobs']:,} in {line['seconds']:,} s, commit "
+        f"{line['commit']}; {counts(line['endings'])}; steps that broke: 0.\n"
+        for line in jobs
+    ]
     if parsers:
         parts.append(_parsers(parsers))
     return "\n".join(parts)

@@ -27,6 +27,8 @@ PARSER = {
     **{"refused": 11_000, "slowest_seconds": 0.0123},
 }
 
+JOBS = {**STAMP, "fuzz": "jobs", "jobs": 150, "seconds": 2_400, "endings": {"succeeded": 150}}
+
 
 @pytest.fixture
 def page(tmp_path):
@@ -51,7 +53,9 @@ def test_a_line_of_a_part_replaces_its_own_and_leaves_the_others(tmp_path, page)
     keep_line("fuzz", "owner", {**REQUESTS, "cases": 1}, tmp_path)
     keep_line("fuzz", "reply reader", PARSER, tmp_path)
     keep_line("fuzz", "owner", REQUESTS, tmp_path)
+    keep_line("fuzz", "jobs", JOBS, tmp_path)
     assert "25,040 cases together" in page()
+    assert "Jobs of every shape, carried out: 150 in 2,400 s, commit abc; succeeded 150;" in page()
     assert "| reply reader | 20,000 | 9,000 | 11,000 | 12.3 | abc |" in page()
 
 
