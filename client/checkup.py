@@ -127,13 +127,17 @@ def secret(settings: Settings) -> Finding:
     if settings.secret is not None:
         return Finding("secret", True, "given by REWARDSMITH_SECRET")
     file = settings.home / "secret"
-    if not file.exists():
-        return Finding("secret", True, "not made yet", "The first worker makes it.")
     try:
+        if not file.exists():
+            return Finding("secret", True, "not made yet", "The first worker makes it.")
         settings.secret_key()
+        mode = file.stat().st_mode
     except ConfigurationError as error:
         return Finding("secret", False, error.sentence(), error.hint or "")
-    if file.stat().st_mode & 0o077:
+    except OSError as error:
+        fix = "Let whoever runs this look into the folder."
+        return Finding("secret", False, f"{file}: {error.strerror or error}", fix)
+    if mode & 0o077:
         fix = f"Whoever reads it knows the held-out seeds: chmod 600 {file}."
         return Finding("secret", False, f"{file} can be read by others", fix)
     return Finding("secret", True, f"{file} can be read by its owner alone")

@@ -22,6 +22,7 @@ from workers.logs import configure_server_logs
 from workers.messages import OFFER_SECONDS, dispatch, dispatch_first, make_celery
 
 LINGER_SECONDS = 3
+YOUNG_OBJECTS = 20_000  # between two looks for garbage: Python's 700 are a few requests' (lab log)
 KEPT_SECONDS = 15  # longer than clients keep a connection: who closes first must not be us
 
 
@@ -41,6 +42,7 @@ class Server(uvicorn.Server):
         )
         super().__init__(config)
         gc.freeze()  # what is there by now stays, and need not be looked through for garbage
+        gc.set_threshold(YOUNG_OBJECTS)
         self._app, self._ready = app, ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:

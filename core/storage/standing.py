@@ -46,7 +46,7 @@ class Standing:
 
     @property
     def open(self) -> int:
-        """Return how many jobs wait for workers or are worked on."""
+        """Return how many jobs wait for workers, are worked on, or rest."""
         return sum(self.jobs.get(status, 0) for status in WORKED_ON)
 
     @property
