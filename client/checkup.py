@@ -149,9 +149,11 @@ def prices(settings: Settings) -> Finding:
         table = read_prices(settings.prices)
     except InvalidInput as error:
         return Finding("prices", False, error.sentence(), error.hint or "Mend the file.")
-    found = f"{len(table.table)} models"
+    found = f"models with a price: {len(table.table)}"
     if settings.openai_model is not None and table.find(settings.openai_model) is None:
-        fix = "Its cost counts as 0, whatever a job's budget; name it in a file of REWARDSMITH_PRICES."
+        fix = (
+            "Its cost counts as 0, and budgets of money are refused; name it in REWARDSMITH_PRICES."
+        )
         return Finding("prices", True, f"{found}, {settings.openai_model} not among them", fix)
     return Finding("prices", True, found)
 

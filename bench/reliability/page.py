@@ -63,7 +63,7 @@ def _fuzz(found: Json) -> str:
         parts.append(_requests(requests))
     parts += [
         f"Jobs of every shape, carried out: {line['jobs']:,} in {line['seconds']:,} s, commit "
-        f"{line['commit']}; {counts(line['endings'])}; steps that broke: 0.\n"
+        f"{line['commit']}; {counts(line['endings'])}; steps that broke: {line['broken']}.\n"
         for line in jobs
     ]
     if parsers:

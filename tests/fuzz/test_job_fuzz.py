@@ -20,9 +20,6 @@ from tests.stack import Stack, stack
 
 COUNT = 150 if LONG else 5
 SEED = 20_261_128
-ENDINGS = {
-    "no-valid-candidate"
-}  # that are nobody's fault: a program may break in all its trainings
 
 # A tiny job takes a quarter of a minute on two cores.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(2 * 3_600 if LONG else 900)]
@@ -54,19 +51,30 @@ def _names(path: str) -> list[str]:
     return [part[1:-1] for part in path.split("/") if part.startswith("{")]
 
 
+def ended_well(job: dict) -> bool:
+    """Tell whether a job succeeded, or had no time for a first candidate, as its request wished."""
+    return job["status"] == "succeeded" or job["failure"]["detail"].startswith("The budget (")
+
+
 def test_jobs_of_every_shape_come_to_an_end(here: Stack):
     begun, chance, tally = time.monotonic(), random.Random(SEED), Counter[str]()
     here.serve("--workers", "1")
     ids = [submit(here, chance, tally) for _ in range(COUNT)]
+    paths = reads(here)
     for job_id in ids:
         job = here.finished(job_id, seconds=3_000)
-        reason = (job["failure"] or {}).get("code", "")
-        tally[reason or job["status"]] += 1
-        assert job["status"] == "succeeded" or reason in ENDINGS, json.dumps(job)
-        for path in reads(here):
+        tally[job["status"]] += 1
+        assert ended_well(job), json.dumps(job)
+        for path in paths:
             answer = httpx2.get(here.url + path.format(job_id=job_id), timeout=60)
             assert answer.status_code in (200, 404, 409), f"{path}: {answer.text}"
     log = (here.home / "serve-0.log").read_text()
-    assert [line for line in log.splitlines() if '"step failed"' in line] == []
-    found = {"jobs": COUNT, "seconds": round(time.monotonic() - begun), "endings": dict(tally)}
+    broken = [line for line in log.splitlines() if '"step failed"' in line]
+    assert broken == []
+    found = {
+        "jobs": COUNT,
+        "broken": len(broken),
+        "seconds": round(time.monotonic() - begun),
+        "endings": dict(tally),
+    }
     keep_if_long("jobs", {"fuzz": "jobs", **found})

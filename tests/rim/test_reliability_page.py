@@ -27,7 +27,14 @@ PARSER = {
     **{"refused": 11_000, "slowest_seconds": 0.0123},
 }
 
-JOBS = {**STAMP, "fuzz": "jobs", "jobs": 150, "seconds": 2_400, "endings": {"succeeded": 150}}
+JOBS = {
+    **STAMP,
+    "fuzz": "jobs",
+    "jobs": 150,
+    "broken": 3,
+    "seconds": 2_400,
+    "endings": {"succeeded": 150},
+}
 
 
 @pytest.fixture
@@ -55,7 +62,8 @@ def test_a_line_of_a_part_replaces_its_own_and_leaves_the_others(tmp_path, page)
     keep_line("fuzz", "owner", REQUESTS, tmp_path)
     keep_line("fuzz", "jobs", JOBS, tmp_path)
     assert "25,040 cases together" in page()
-    assert "Jobs of every shape, carried out: 150 in 2,400 s, commit abc; succeeded 150;" in page()
+    told = "150 in 2,400 s, commit abc; succeeded 150; steps that broke: 3."
+    assert f"Jobs of every shape, carried out: {told}" in page()
     assert "| reply reader | 20,000 | 9,000 | 11,000 | 12.3 | abc |" in page()
 
 
